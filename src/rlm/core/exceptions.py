@@ -1,0 +1,216 @@
+"""The error tree of the runtime, whole.
+
+::
+
+    RLMError
+    ├── ConfigError                 usage or configuration            exit 2
+    │   └── UntrustedConfigError    a project file asks for power     exit 2
+    ├── LimitReached                a cap of the budget               exit 3
+    │   ├── MaxDepthExceeded
+    │   ├── TurnLimitReached
+    │   ├── TokenBudgetExhausted
+    │   ├── CostBudgetExhausted
+    │   ├── ToolBudgetExhausted
+    │   ├── SubcallBudgetExhausted
+    │   └── TimeLimitReached
+    ├── BackendError                a model provider                  exit 4
+    │   ├── BackendConnectionError  unreachable, dropped, timed out
+    │   ├── AuthenticationError     key missing or refused
+    │   ├── RateLimitError          429 after all retries
+    │   ├── ContextOverflowError    the request exceeds the window
+    │   ├── BadRequestError         the provider refuses the request
+    │   └── BadReplyError           the reply breaks the wire
+    ├── REPLError                   a sandbox                         exit 5
+    │   ├── SandboxUnavailableError it cannot be started here
+    │   ├── REPLSecurityError       a frame broke the wire's rules
+    │   └── REPLExecutionError      a cell could not be run at all
+    ├── ToolError                   a tool refused or failed          exit 1
+    │   └── ToolNotFoundError
+    ├── OutputValidationError       the value does not fit output_type exit 1
+    ├── RecordError                 the trajectory cannot be written  exit 1
+    └── RunFailed                   a run ended without an answer     exit 1
+
+An error in code that the model wrote is none of these: it is data, `ExecResult.error`.
+Constructors store fields and do nothing else. `exit_code` is what `rlm` exits with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AuthenticationError",
+    "BackendConnectionError",
+    "BackendError",
+    "BadReplyError",
+    "BadRequestError",
+    "ConfigError",
+    "ContextOverflowError",
+    "CostBudgetExhausted",
+    "LimitReached",
+    "MaxDepthExceeded",
+    "OutputValidationError",
+    "REPLError",
+    "REPLExecutionError",
+    "REPLSecurityError",
+    "RLMError",
+    "RateLimitError",
+    "RecordError",
+    "RunFailed",
+    "SandboxUnavailableError",
+    "SubcallBudgetExhausted",
+    "TimeLimitReached",
+    "TokenBudgetExhausted",
+    "ToolBudgetExhausted",
+    "ToolError",
+    "ToolNotFoundError",
+    "TurnLimitReached",
+    "UntrustedConfigError",
+]
+
+
+class RLMError(Exception):
+    """The base of everything this package raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(RLMError):
+    """What was asked for is not possible as asked: an option, a file, a key, a missing extra."""
+
+    exit_code = 2
+
+
+class UntrustedConfigError(ConfigError):
+    """A project file sets what only a trusted one may set; `rlm trust` allows it."""
+
+
+class LimitReached(RLMError):
+    """A cap of the budget was reached; `limit` is the cap's name in `Budget`."""
+
+    exit_code = 3
+    limit: ClassVar[str] = ""
+
+
+class MaxDepthExceeded(LimitReached):
+    """A child completion would be deeper than `max_depth`."""
+
+    limit = "max_depth"
+
+
+class TurnLimitReached(LimitReached):
+    """A completion used its `max_turns`."""
+
+    limit = "max_turns"
+
+
+class TokenBudgetExhausted(LimitReached):
+    """The next call's worst case does not fit `token_budget`."""
+
+    limit = "token_budget"
+
+
+class CostBudgetExhausted(LimitReached):
+    """The next call's worst case does not fit `cost_budget_usd`."""
+
+    limit = "cost_budget_usd"
+
+
+class ToolBudgetExhausted(LimitReached):
+    """`tool_budget` tool calls were made."""
+
+    limit = "tool_budget"
+
+
+class SubcallBudgetExhausted(LimitReached):
+    """`subcall_budget` sub-calls were made."""
+
+    limit = "subcall_budget"
+
+
+class TimeLimitReached(LimitReached):
+    """The completion's `timeout_s` passed."""
+
+    limit = "timeout_s"
+
+
+class BackendError(RLMError):
+    """A model call failed. `retryable` says whether the same call may succeed later."""
+
+    exit_code = 4
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """Seconds the provider asked to wait, if it did."""
+        self.status = status
+        """The HTTP status, if there was one."""
+
+
+class BackendConnectionError(BackendError):
+    """The provider could not be reached, dropped the connection, timed out, or failed by itself (5xx)."""
+
+    retryable = True
+
+
+class AuthenticationError(BackendError):
+    """The key is missing, refused, or not allowed to use this model."""
+
+
+class RateLimitError(BackendError):
+    """The provider asks to slow down (429)."""
+
+    retryable = True
+
+
+class ContextOverflowError(BackendError):
+    """The request does not fit the model's window."""
+
+
+class BadRequestError(BackendError):
+    """The provider refuses this request whatever the moment: unknown model, bad parameter."""
+
+
+class BadReplyError(BackendError):
+    """The provider's reply breaks its own wire: malformed JSON, a stream cut short."""
+
+    retryable = True
+
+
+class REPLError(RLMError):
+    """A sandbox failed, not the code in it."""
+
+    exit_code = 5
+
+
+class SandboxUnavailableError(REPLError):
+    """The sandbox cannot be started here; the message says what is missing and what to take instead."""
+
+
+class REPLSecurityError(REPLError):
+    """A guest broke the rules of the wire and was killed."""
+
+
+class REPLExecutionError(REPLError):
+    """A cell could not be run at all: the sandbox is closed or died before it started."""
+
+
+class ToolError(RLMError):
+    """A tool refused its arguments or failed; the model sees the message."""
+
+
+class ToolNotFoundError(ToolError):
+    """No tool has that name."""
+
+
+class OutputValidationError(RLMError):
+    """A final value does not fit `output_type`; the message is fit for the model."""
+
+
+class RecordError(RLMError):
+    """The trajectory cannot be written (disk full, folder gone): the run lands."""
+
+
+class RunFailed(RLMError):
+    """A run ended without an answer for a reason that has no class of its own."""

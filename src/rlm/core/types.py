@@ -1,0 +1,247 @@
+"""Frozen values that cross module boundaries. No behaviour beyond what a value can say of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Json: TypeAlias = Any
+"""A JSON value: None, bool, int, float, str, list, or dict with str keys."""
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Finish: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
+Status: TypeAlias = Literal["completed", "limit", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool call as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text, unparsed: models write broken JSON, and the dialect answers that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Only with role `assistant`."""
+    tool_call_id: str | None = None
+    """Only with role `tool`: the call that this answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """What a model is told of a tool."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Json]
+    """A JSON Schema of type object; the order of its properties is the order of positional arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One request to a backend."""
+
+    model: str
+    """The name within the backend, without the provider."""
+    messages: tuple[Message, ...]
+    max_output_tokens: int
+    tools: tuple[ToolSpec, ...] = ()
+    temperature: float | None = None
+    response_schema: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """Tokens of one model call, or of several added up."""
+
+    input_tokens: int = 0
+    """All of the prompt, cached tokens included."""
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of the input that the provider served from its cache."""
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReply:
+    """What a backend answered."""
+
+    text: str
+    usage: TokenUsage
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Finish = "stop"
+    cost_usd: float | None = None
+    """As the provider reports it; None where it reports none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input_usd: float
+    output_usd: float
+    cached_usd: float | None = None
+    """None: cached input costs as much as other input."""
+
+    def cost_usd(self, usage: TokenUsage) -> float:
+        cached_usd = self.input_usd if self.cached_usd is None else self.cached_usd
+        fresh_tokens = usage.input_tokens - usage.cached_tokens
+        total = fresh_tokens * self.input_usd + usage.cached_tokens * cached_usd + usage.output_tokens * self.output_usd
+        return total / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTraits:
+    """What a backend knows of a model before calling it."""
+
+    native_tools: bool = True
+    price: Price | None = None
+    """None where unknown, never zero by default."""
+    context_window_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a sandbox can offer; what it can't is answered to guest code by a documented error."""
+
+    threads: bool = True
+    shared_context: bool = True
+    """Children get the parent's context without a copy."""
+    policy: bool = False
+    """The RestrictedPython policy applies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecError:
+    """An exception in guest code."""
+
+    kind: str
+    """The exception's class name."""
+    message: str
+    traceback: str
+    """Frames of the cell only, without the runtime's own."""
+
+
+ExecStatus: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "killed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """A final answer given in code by FINAL or FINAL_VAR."""
+
+    value: Json
+    text: str
+    """`value` as text: itself if it is a str, else JSON, else repr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """What became of one cell."""
+
+    status: ExecStatus
+    output: str
+    """What the cell printed (stdout and stderr in order, last expression included), at most the kept cap."""
+    output_chars: int
+    """How much it printed in all, in characters."""
+    duration_s: float
+    error: ExecError | None = None
+    final: Final | None = None
+    changed: tuple[str, ...] = ()
+    """Names of the variables that the cell set or changed by assignment."""
+    state_reset: bool = False
+    """The sandbox was killed: the next cell starts in a new REPL where only `context` is back."""
+
+
+CallHandler: TypeAlias = Callable[[str, "tuple[Json, ...]", "Mapping[str, Json]"], "Any"]
+"""`await handler(name, args, kwargs)` answers one call of guest code with a JSON value.
+
+An `RLMError`, `ValueError`, `TypeError`, `LookupError` or `OSError` it raises is raised in the guest.
+"""
+
+
+def _ignore(_text: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplSpec:
+    """What a REPL is opened with."""
+
+    call: CallHandler
+    functions: tuple[str, ...] = ()
+    """Names bound in the guest; each calls back through `call`."""
+    on_output: Callable[[str], None] = _ignore
+    """Gets what a cell prints, as it prints, at most the kept cap per cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunUsage:
+    """What a completion and all below it used."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    model_calls: int = 0
+    subcalls: int = 0
+    tool_calls: int = 0
+    turns: int = 0
+    depth_reached: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RLMResult:
+    """The outcome of a completion."""
+
+    response: str
+    """The answer as text; with a status other than completed, the best there was, perhaps empty."""
+    status: Status
+    run_id: str
+    usage: RunUsage
+    duration_s: float
+    value: Any = None
+    """The answer as `output_type`, or the JSON value given to FINAL."""
+    limit: str | None = None
+    """The cap that was reached, by its name in `Budget`."""
+    cost_usd: float | None = None
+    """None where a price is unknown, never 0 for it."""
+    trajectory: Path | None = None
+    error: Exception | None = field(default=None, compare=False)
+    """What `raise_for_status` raises."""
+
+    @property
+    def success(self) -> bool:
+        """True only when the completion came to its own end."""
+        return self.status == "completed"
+
+    def raise_for_status(self) -> RLMResult:
+        """Return self if completed.
+
+        Raises:
+            LimitReached: a cap was reached; the subclass says which.
+            RLMError: the run failed.
+        """
+        if self.error is not None and not self.success:
+            raise self.error
+        return self
