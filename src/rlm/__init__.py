@@ -1,0 +1,1 @@
+"""A Recursive Language Model runtime."""
