@@ -16,7 +16,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of all sections; a docstring under a field is its text in `rlm config show` and `docs/cli.md`."""
 
 
-class LocalConfig(Section):
+class LocalConfig(Section, frozen=True):
     """`[local]`: the confined process on this machine."""
 
     policy: Policy = "relaxed"
@@ -29,7 +29,7 @@ class LocalConfig(Section):
     """Run even where the kernel lacks Landlock or seccomp; needs trust."""
 
 
-class DockerConfig(Section):
+class DockerConfig(Section, frozen=True):
     """`[docker]`: a hardened container."""
 
     image: str = "python:3.11-slim"
@@ -37,7 +37,7 @@ class DockerConfig(Section):
     memory: str = "1g"
 
 
-class OpenAIConfig(Section):
+class OpenAIConfig(Section, frozen=True):
     """`[openai]`: the OpenAI API, or any server that speaks it."""
 
     base_url: str | None = None
@@ -48,7 +48,7 @@ class OpenAIConfig(Section):
     """After the first attempt, for passing faults only."""
 
 
-class PriceConfig(Section):
+class PriceConfig(Section, frozen=True):
     """`[prices."provider/name"]`: US dollars per million tokens."""
 
     input_usd: float
@@ -56,7 +56,7 @@ class PriceConfig(Section):
     cached_usd: float | None = None
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """Everything that shapes a run. `[rlm]` holds the fields of `Budget` beside its own."""
 
     model: str | None = None

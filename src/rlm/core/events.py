@@ -27,7 +27,7 @@ class Body(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The base of all bodies."""
 
 
-class RunStart(Body, tag="run.start"):
+class RunStart(Body, frozen=True, tag="run.start"):
     """The first event of a run: what it was given and under which settings."""
 
     version: int
@@ -58,7 +58,7 @@ class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Paths it was read from, at most 100."""
 
 
-class CompletionStart(Body, tag="completion.start"):
+class CompletionStart(Body, frozen=True, tag="completion.start"):
     """A completion begins; the root's span has no parent, a child's parent is the exec span that asked."""
 
     depth: int
@@ -68,7 +68,7 @@ class CompletionStart(Body, tag="completion.start"):
     context: ContextNote
 
 
-class CompletionEnd(Body, tag="completion.end"):
+class CompletionEnd(Body, frozen=True, tag="completion.end"):
     """A completion ends, whatever ended it."""
 
     status: Status
@@ -83,7 +83,7 @@ class CompletionEnd(Body, tag="completion.end"):
     cost_usd: float | None = None
 
 
-class MessageAdded(Body, tag="message"):
+class MessageAdded(Body, frozen=True, tag="message"):
     """A message joins a completion's conversation; assistant messages are in `model.end` instead."""
 
     role: Role
@@ -91,20 +91,20 @@ class MessageAdded(Body, tag="message"):
     tool_call_id: str | None = None
 
 
-class TurnStart(Body, tag="turn.start"):
+class TurnStart(Body, frozen=True, tag="turn.start"):
     """A turn begins."""
 
     turn: int
     """From 1."""
 
 
-class TurnEnd(Body, tag="turn.end"):
+class TurnEnd(Body, frozen=True, tag="turn.end"):
     """A turn ends: its model call is answered and its cells have run."""
 
     turn: int
 
 
-class ModelStart(Body, tag="model.start"):
+class ModelStart(Body, frozen=True, tag="model.start"):
     """A request goes to a backend; it holds a reservation of tokens."""
 
     model: str
@@ -116,7 +116,7 @@ class ModelStart(Body, tag="model.start"):
     """Only with llm_query; a turn's conversation is in the events before."""
 
 
-class ModelEnd(Body, tag="model.end"):
+class ModelEnd(Body, frozen=True, tag="model.end"):
     """A request was answered or failed, and was settled."""
 
     text: str = ""
@@ -129,7 +129,7 @@ class ModelEnd(Body, tag="model.end"):
     """Answered from memory within the run; nothing was paid."""
 
 
-class ModelRetry(Body, tag="model.retry"):
+class ModelRetry(Body, frozen=True, tag="model.retry"):
     """An attempt failed and another follows."""
 
     error: str
@@ -138,7 +138,7 @@ class ModelRetry(Body, tag="model.retry"):
     """The attempt that failed, from 1."""
 
 
-class ExecStart(Body, tag="exec.start"):
+class ExecStart(Body, frozen=True, tag="exec.start"):
     """A cell begins."""
 
     cell: int
@@ -146,13 +146,13 @@ class ExecStart(Body, tag="exec.start"):
     code: str
 
 
-class ExecOutput(Body, tag="exec.output"):
+class ExecOutput(Body, frozen=True, tag="exec.output"):
     """A piece of what a cell printed, in order; the pieces of a cell together are what was kept of it."""
 
     text: str
 
 
-class ExecEnd(Body, tag="exec.end"):
+class ExecEnd(Body, frozen=True, tag="exec.end"):
     """A cell ended."""
 
     status: str
@@ -167,7 +167,7 @@ class ExecEnd(Body, tag="exec.end"):
     state_reset: bool = False
 
 
-class ToolStart(Body, tag="tool.start"):
+class ToolStart(Body, frozen=True, tag="tool.start"):
     """A host tool is called."""
 
     name: str
@@ -176,14 +176,14 @@ class ToolStart(Body, tag="tool.start"):
     """model or guest."""
 
 
-class ToolEnd(Body, tag="tool.end"):
+class ToolEnd(Body, frozen=True, tag="tool.end"):
     """A host tool answered or refused."""
 
     result: Json = None
     error: str | None = None
 
 
-class ArtifactSaved(Body, tag="artifact"):
+class ArtifactSaved(Body, frozen=True, tag="artifact"):
     """Guest code saved a file beside the trajectory."""
 
     name: str
@@ -191,7 +191,7 @@ class ArtifactSaved(Body, tag="artifact"):
     size_bytes: int
 
 
-class SandboxReport(Body, tag="sandbox"):
+class SandboxReport(Body, frozen=True, tag="sandbox"):
     """A sandbox started, was reset or broke a rule."""
 
     state: str
@@ -202,7 +202,7 @@ class SandboxReport(Body, tag="sandbox"):
     """The layers of confinement in force."""
 
 
-class Limit(Body, tag="limit"):
+class Limit(Body, frozen=True, tag="limit"):
     """A cap is near or reached."""
 
     name: str
@@ -211,7 +211,7 @@ class Limit(Body, tag="limit"):
     message: str
 
 
-class Warned(Body, tag="warning"):
+class Warned(Body, frozen=True, tag="warning"):
     """Something the user should know that changed nothing."""
 
     message: str
@@ -296,6 +296,4 @@ def decode(line: bytes) -> Event:
         body: Any = _body_decoders[head.type].decode(head.body)
     except (KeyError, msgspec.ValidationError):
         body = msgspec.json.decode(head.body)
-    return Event(
-        seq=head.seq, at=head.at, run=head.run, span=head.span, parent=head.parent, type=head.type, body=body
-    )
+    return Event(seq=head.seq, at=head.at, run=head.run, span=head.span, parent=head.parent, type=head.type, body=body)

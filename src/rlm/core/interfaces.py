@@ -9,7 +9,16 @@ if TYPE_CHECKING:
 
     from rlm.core.context import Context
     from rlm.core.events import Event
-    from rlm.core.types import ExecResult, Json, ModelReply, ModelRequest, ModelTraits, ReplSpec, ToolSpec, Traits
+    from rlm.core.types import (
+        ExecResult,
+        Json,
+        ModelReply,
+        ModelRequest,
+        ModelTraits,
+        ReplSpec,
+        ToolSpec,
+        Traits,
+    )
 
 
 class Backend(Protocol):
@@ -92,7 +101,7 @@ class Tool(Protocol):
 
     async def call(self, arguments: Mapping[str, Json]) -> Json:
         """Answer one call; `arguments` are unchecked. Raises:
-            ToolError: refused or failed, with a message fit for the model.
+        ToolError: refused or failed, with a message fit for the model.
         """
         ...
 
@@ -115,7 +124,7 @@ class Validator(Protocol):
 
     def validate(self, value: Json) -> Any:
         """Return the typed value. Raises:
-            OutputValidationError: it does not fit; the message tells the model why.
+        OutputValidationError: it does not fit; the message tells the model why.
         """
         ...
 
