@@ -1,15 +1,49 @@
-"""The caps of a run, and the spend tree that enforces them: reserve before, settle after."""
+"""The caps of a run, and the spend tree that enforces them: reserve before a call, settle after it.
+
+Every completion has a `Ledger`; what it reserves, spends and counts is reserved, spent and counted in all its ancestors
+too, so no cap can be passed at any depth, in any batch. Slack: the prompt's part of a reservation is an estimate
+(`estimate_tokens`); a settled call may have used more by that estimate's error, and only by that.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
+
+from rlm.core.exceptions import (
+    CostBudgetExhausted,
+    LimitReached,
+    MaxDepthExceeded,
+    SubcallBudgetExhausted,
+    TokenBudgetExhausted,
+    ToolBudgetExhausted,
+)
+from rlm.core.types import RunUsage, TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rlm.core.types import Price
+
+MIN_OUTPUT_TOKENS = 512
+"""A call whose output cap would have to be smaller than this is refused."""
+
+NEAR = 0.8
+"""The share of a cap from which on the model is told."""
+
+_BYTES_PER_TOKEN = 3
+_TOKENS_PER_MESSAGE = 4
 
 
 class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The caps of one run, over its whole tree. None means no cap, where it is allowed."""
 
     max_depth: int = 4
-    """How many levels of children there may be below the root. Hard."""
+    """How many levels of children there may be below the root; deeper, `rlm_query` is a plain call. Hard."""
     max_turns: int = 30
     """Model calls of one completion, root or child. Hard; the landing call comes on top."""
     token_budget: int | None = 1_000_000
@@ -24,3 +58,246 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Wall time of the root completion; a child ends with its parent. Soft by the time a landing takes."""
     max_concurrency: int = 64
     """Requests to backends at one time, over the tree. Hard."""
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of `text` in a prompt, one per 3 bytes of UTF-8: high for English, near for code and CJK."""
+    size_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return size_bytes // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEstimate:
+    """The worst case of one model call."""
+
+    input_tokens: int
+    max_output_tokens: int
+    price: Price | None = None
+
+    def cost_usd(self, output_tokens: int) -> float:
+        if self.price is None:
+            return 0.0
+        return self.price.cost_usd(TokenUsage(input_tokens=self.input_tokens, output_tokens=output_tokens))
+
+
+class Reservation:
+    """Room held for one model call; ends by exactly one `settle` or `release`, later ones do nothing."""
+
+    def __init__(self, ledger: Ledger, tokens: int, cost_usd: float, max_output_tokens: int) -> None:
+        self._ledger: Ledger | None = ledger
+        self._tokens = tokens
+        self._cost_usd = cost_usd
+        self.max_output_tokens = max_output_tokens
+        """The output cap that was granted, to be sent to the provider."""
+
+    def settle(self, usage: TokenUsage, cost_usd: float | None) -> None:
+        """Replace the reservation by what was really spent; `cost_usd` None is an unknown price."""
+        self._end(usage, cost_usd, made=True)
+
+    def release(self) -> None:
+        """Give the room back: the call was not made, or failed unbilled."""
+        self._end(TokenUsage(), 0.0, made=False)
+
+    def _end(self, usage: TokenUsage, cost_usd: float | None, *, made: bool) -> None:
+        ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            ledger._settle(self._tokens, self._cost_usd, _Spend(usage, cost_usd, made))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spend:
+    usage: TokenUsage
+    cost_usd: float | None
+    made: bool
+
+
+class Ledger:
+    """The spend of one completion and of all below it; used on one event loop only."""
+
+    def __init__(self, budget: Budget, parent: Ledger | None = None, *, landing_tokens: int = 0) -> None:
+        self.budget = budget
+        self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self._root: Ledger = self if parent is None else parent._root
+        self._landing_tokens = landing_tokens
+        self._reserved_tokens = 0
+        self._reserved_cost_usd = 0.0
+        self._usage = TokenUsage()
+        self._cost_usd: float | None = 0.0
+        self._model_calls = self._turns = 0
+        self._counts: Counter[str] = Counter()
+        self._depth_reached = self.depth
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def child(self, budget: Budget | None = None) -> Ledger:
+        """Open the ledger of a child completion, with a smaller share if `budget` is given.
+
+        Raises:
+            MaxDepthExceeded: the child would be deeper than the run's `max_depth`.
+        """
+        cap = self._root.budget.max_depth
+        if self.depth + 1 > cap:
+            raise MaxDepthExceeded(f"max_depth of {cap} reached: no child below depth {self.depth}")
+        child = Ledger(budget or Budget(token_budget=None, tool_budget=None, subcall_budget=None), self)
+        for node in self.line():
+            node._depth_reached = max(node._depth_reached, child.depth)
+        return child
+
+    async def reserve(self, estimate: CallEstimate, *, landing: bool = False) -> Reservation:
+        """Hold room for one model call, waiting while calls in flight may still free some.
+
+        The output cap shrinks to what is left when nothing is in flight. `landing` may use the part set aside
+        for the last call. Raises:
+            TokenBudgetExhausted, CostBudgetExhausted: the call cannot fit any more.
+        """
+        while True:
+            output_tokens = self._room(estimate, landing=landing)
+            if output_tokens >= estimate.max_output_tokens:
+                return self._grant(estimate, estimate.max_output_tokens)
+            if self._in_flight():
+                await self._wait()
+                continue
+            least = min(MIN_OUTPUT_TOKENS, estimate.max_output_tokens)
+            if output_tokens >= least:
+                return self._grant(estimate, output_tokens)
+            raise self._exhausted(estimate, least, landing=landing)
+
+    def count_subcalls(self, wanted: int) -> int:
+        """Count up to `wanted` sub-calls and return how many of them the cap allows."""
+        return self._count("subcall_budget", wanted)
+
+    def count_tool_call(self) -> None:
+        """Count one tool call.
+
+        Raises:
+            ToolBudgetExhausted: the cap is reached; nothing was counted.
+        """
+        if not self._count("tool_budget", 1):
+            raise ToolBudgetExhausted(f"tool_budget of {self._cap('tool_budget')} tool calls is used up")
+
+    def count_turn(self) -> None:
+        for node in self.line():
+            node._turns += 1
+
+    def usage(self) -> RunUsage:
+        """What this completion and all below it used so far."""
+        return RunUsage(
+            input_tokens=self._usage.input_tokens,
+            output_tokens=self._usage.output_tokens,
+            cached_tokens=self._usage.cached_tokens,
+            model_calls=self._model_calls,
+            subcalls=self._counts["subcall_budget"],
+            tool_calls=self._counts["tool_budget"],
+            turns=self._turns,
+            depth_reached=self._depth_reached,
+        )
+
+    def left_tokens(self) -> int:
+        """Tokens that neither are spent nor reserved under the smallest cap above; a large number where none is."""
+        left = (cap - node._usage.total_tokens - node._reserved_tokens for node, cap in self._caps("token_budget"))
+        return min(left, default=1 << 60)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Settled cost; None once a call of unknown price was made."""
+        return self._cost_usd
+
+    def near(self) -> Iterator[tuple[str, str]]:
+        """Yield (name, message) of each cap of the tree that is used to `NEAR` or more."""
+        root = self._root
+        spent = {
+            "token_budget": root._usage.total_tokens,
+            "cost_budget_usd": root._cost_usd,
+            "tool_budget": root._counts["tool_budget"],
+            "subcall_budget": root._counts["subcall_budget"],
+        }
+        for name, used in spent.items():
+            cap = getattr(root.budget, name)
+            if cap is not None and used is not None and used >= NEAR * cap:
+                yield name, f"{used:g} of {cap:g} of {name} used"
+
+    def subcalls_exhausted(self) -> SubcallBudgetExhausted:
+        return SubcallBudgetExhausted(f"subcall_budget of {self._cap('subcall_budget')} sub-calls is used up")
+
+    def line(self) -> Iterator[Ledger]:
+        """This ledger and its ancestors, upwards."""
+        node: Ledger | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def _caps(self, name: str) -> list[tuple[Ledger, int]]:
+        """The nodes of the line that set this cap, with it."""
+        found = ((node, getattr(node.budget, name)) for node in self.line())
+        return [(node, cap) for node, cap in found if cap is not None]
+
+    def _cap(self, name: str) -> int:
+        return min(cap for _, cap in self._caps(name))
+
+    def _count(self, cap_name: str, wanted: int) -> int:
+        left = [cap - node._counts[cap_name] for node, cap in self._caps(cap_name)]
+        granted = max(0, min([wanted, *left]))
+        for node in self.line():
+            node._counts[cap_name] += granted
+        return granted
+
+    def _room(self, estimate: CallEstimate, *, landing: bool) -> int:
+        """Output tokens that fit now in every node of the line."""
+        return min(node._own_room(estimate, landing=landing) for node in self.line())
+
+    def _own_room(self, estimate: CallEstimate, *, landing: bool) -> int:
+        room = estimate.max_output_tokens
+        if (cap := self.budget.token_budget) is not None:
+            aside = 0 if landing else self._landing_tokens
+            left = cap - aside - self._usage.total_tokens - self._reserved_tokens
+            room = min(room, left - estimate.input_tokens)
+        if (cap_usd := self.budget.cost_budget_usd) is not None and estimate.price is not None:
+            left_usd = cap_usd - (self._cost_usd or 0.0) - self._reserved_cost_usd - estimate.cost_usd(0)
+            per_token_usd = estimate.price.output_usd / 1_000_000
+            room = min(room, int(left_usd / per_token_usd) if per_token_usd else (room if left_usd >= 0 else -1))
+        return room
+
+    def _in_flight(self) -> bool:
+        """Whether a capped node of the line holds reservations that may still free room."""
+        return any(
+            node._reserved_tokens > 0
+            for node in self.line()
+            if node.budget.token_budget is not None or node.budget.cost_budget_usd is not None
+        )
+
+    def _grant(self, estimate: CallEstimate, output_tokens: int) -> Reservation:
+        tokens = estimate.input_tokens + output_tokens
+        cost_usd = estimate.cost_usd(output_tokens)
+        for node in self.line():
+            node._reserved_tokens += tokens
+            node._reserved_cost_usd += cost_usd
+        return Reservation(self, tokens, cost_usd, output_tokens)
+
+    def _settle(self, tokens: int, cost_usd: float, spend: _Spend) -> None:
+        for node in self.line():
+            node._reserved_tokens -= tokens
+            node._reserved_cost_usd -= cost_usd
+            node._usage += spend.usage
+            node._model_calls += spend.made
+            if node._cost_usd is not None:
+                node._cost_usd = None if spend.cost_usd is None else node._cost_usd + spend.cost_usd
+        waiters, self._root._waiters = self._root._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._root._waiters.append(waiter)
+        await waiter
+
+    def _exhausted(self, estimate: CallEstimate, least: int, *, landing: bool) -> LimitReached:
+        tokens_only = CallEstimate(input_tokens=estimate.input_tokens, max_output_tokens=estimate.max_output_tokens)
+        if self._room(tokens_only, landing=landing) < least:
+            cap, used = self._root.budget.token_budget, self._root._usage.total_tokens
+            return TokenBudgetExhausted(
+                f"token_budget of {cap} does not fit another call of about {estimate.input_tokens} input tokens "
+                f"({used} used)"
+            )
+        cap_usd, used_usd = self._root.budget.cost_budget_usd, self._root._cost_usd
+        return CostBudgetExhausted(f"cost_budget_usd of {cap_usd} does not fit another call ({used_usd:.4f} used)")

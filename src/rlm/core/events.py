@@ -76,7 +76,6 @@ class CompletionEnd(Body, frozen=True, tag="completion.end"):
     duration_s: float
     usage: RunUsage
     """Of this completion and all below it."""
-    value: Json = None
     limit: str | None = None
     error: str | None = None
     """Class and message of what failed."""
@@ -242,7 +241,15 @@ BODIES: Mapping[str, type[Body]] = {str(b.__struct_config__.tag): b for b in Any
 """Every body by its type."""
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Blob(Struct, frozen=True, kw_only=True):
+    """A text too large for a line; it is the file `<run_id>.blobs/<digest>`."""
+
+    digest: str
+    """SHA-256 of its UTF-8 (surrogatepass), 64 hex digits."""
+    chars: int
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One immutable record; a line of the trajectory."""
 
     seq: int
@@ -258,6 +265,8 @@ class Event(Struct, frozen=True, kw_only=True):
     type: str
     body: Any
     """An instance of `BODIES[type]`; a dict where the type is unknown."""
+    blobs: dict[str, Blob] = {}
+    """Texts cut to their beginning in `body`, by dotted path in it."""
 
 
 class _Line(Struct):
@@ -268,6 +277,7 @@ class _Line(Struct):
     parent: str | None
     type: str
     body: msgspec.Raw
+    blobs: dict[str, Blob] = {}
 
 
 _encoder = msgspec.json.Encoder()

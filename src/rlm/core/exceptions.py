@@ -17,6 +17,7 @@
     │   ├── BackendConnectionError  unreachable, dropped, timed out
     │   ├── AuthenticationError     key missing or refused
     │   ├── RateLimitError          429 after all retries
+    │   ├── QuotaExhaustedError     the account's credit is used up
     │   ├── ContextOverflowError    the request exceeds the window
     │   ├── BadRequestError         the provider refuses the request
     │   └── BadReplyError           the reply breaks the wire
@@ -50,6 +51,7 @@ __all__ = [
     "LimitReached",
     "MaxDepthExceeded",
     "OutputValidationError",
+    "QuotaExhaustedError",
     "REPLError",
     "REPLExecutionError",
     "REPLSecurityError",
@@ -162,6 +164,10 @@ class RateLimitError(BackendError):
     """The provider asks to slow down (429)."""
 
     retryable = True
+
+
+class QuotaExhaustedError(BackendError):
+    """The account's credit or quota is used up: waiting does not help, paying does."""
 
 
 class ContextOverflowError(BackendError):

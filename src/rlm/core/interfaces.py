@@ -114,6 +114,30 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+class Journal(Protocol):
+    """The sink that must not fail: the trajectory on disk."""
+
+    def write(self, event: Event) -> None:
+        """Put the event on disk before returning.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        ...
+
+    def store(self, text: str) -> str:
+        """Keep a large text beside the trajectory; return its SHA-256 in hex.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Sync and close; idempotent."""
+        ...
+
+
 class Validator(Protocol):
     """Turns a JSON value into the `output_type` that was asked for."""
 

@@ -1,0 +1,81 @@
+# Everything here needs only make and a Python of 3.11 or later; the rest goes into .venv, pinned and hashed.
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+CODE := src tests benchmarks examples docs
+DEMO_LOG := build/access.log
+DEMO_QUESTION ?= Which status codes occur most?
+
+MAKEFLAGS += --no-print-directory
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup test lint format types layers demo bench build docs lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+setup: .venv/.installed ## create .venv with the pinned requirements and the project
+
+# The environment is made anew when the lock changes, so that it holds what the lock says and nothing else.
+.venv/.locked: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is not Python 3.11 or later; name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot create virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "== setup: pinned requirements into .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	@echo "== setup: the project, editable"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: lint types layers ## run every check and every test
+	@echo "== pytest"
+	@$(BIN)/python -m pytest
+
+lint: setup ## check style and format
+	@echo "== ruff check"
+	@$(BIN)/ruff check .
+	@echo "== ruff format --check"
+	@$(BIN)/ruff format --check .
+
+types: setup ## check types
+	@echo "== mypy"
+	@$(BIN)/mypy
+
+layers: setup ## check who may import whom
+	@echo "== import-linter"
+	@$(BIN)/lint-imports
+
+format: setup ## format the code, and fix what ruff can fix
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+demo: setup $(DEMO_LOG) ## answer a question about a 50 MB log, with no key and no model
+	@echo "== demo: the model 'demo' is a scripted stand-in, not a language model; the loop, sandbox and record are real"
+	@echo '$$ rlm run "$(DEMO_QUESTION)" -f $(DEMO_LOG) --model demo'
+	@$(BIN)/rlm run "$(DEMO_QUESTION)" -f $(DEMO_LOG) --model demo
+
+$(DEMO_LOG): examples/make_access_log.py | setup
+	@echo "== demo: generating $@"
+	@mkdir -p $(@D)
+	@$(BIN)/python examples/make_access_log.py $@
+
+bench: setup ## measure, beside the limits
+	@$(BIN)/python -m benchmarks
+
+build: setup ## wheel and sdist into dist/
+	@$(BIN)/python -m hatchling build
+
+docs: setup ## write the generated documents anew
+	@$(BIN)/python docs/generate_events.py
+
+lock: ## pin the requirements anew (needs uv)
+	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file requirements/dev.txt pyproject.toml requirements/dev.in
+
+clean: ## remove what was generated
+	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

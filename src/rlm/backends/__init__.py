@@ -1,0 +1,97 @@
+"""The table of backends and the rules for model names. It imports no backend until one is asked for, and knows
+nothing of how any of them works."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from rlm.backends.retry import OnRetry, ignore_retry
+from rlm.core.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rlm.core.config import Config
+    from rlm.core.interfaces import Backend
+
+BACKENDS: Mapping[str, str] = {
+    "demo": "rlm.backends.demo:DemoBackend",
+    "openai": "rlm.backends.openai:OpenAIBackend",
+    "scripted": "rlm.backends.scripted:ScriptedFiles",
+}
+"""Provider to `module:Class`; each class has `from_setup`."""
+
+DEFAULT_OPENAI_MODEL = "gpt-5-mini"
+
+_BARE_NAMES = ((re.compile(r"gpt-|o\d"), "openai"), (re.compile(r"claude-"), "anthropic"), (re.compile(r""), "litellm"))
+
+
+class ModelName(NamedTuple):
+    """A model and the backend that reaches it."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return self.model if self.provider == self.model else f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSetup:
+    """What a backend is made from."""
+
+    config: Config
+    environ: Mapping[str, str]
+    """Keys are read from here and from nowhere else."""
+    on_retry: OnRetry = ignore_retry
+
+
+def resolve(name: str) -> ModelName:
+    """Tell provider and model from `provider/name`, or from a bare name by its family.
+
+    Raises:
+        ConfigError: this version has no such backend; the message lists those there are.
+    """
+    if name in ("demo", "scripted"):
+        return ModelName(name, name)
+    provider, slash, model = name.partition("/")
+    if not slash:
+        provider, model = next(p for pattern, p in _BARE_NAMES if pattern.match(name)), name
+    if provider not in BACKENDS:
+        raise ConfigError(f"model {name!r}: this version has no backend {provider!r}. {ways()}")
+    if not model:
+        raise ConfigError(f"model {name!r} names no model: write {provider}/<model>")
+    return ModelName(provider, model)
+
+
+def create(provider: str, setup: BackendSetup) -> Backend:
+    """Make the backend of `provider`, which `resolve` has named; it connects to nothing yet.
+
+    Raises:
+        ConfigError: its settings can't work.
+        AuthenticationError: it needs a key that isn't there.
+    """
+    module, _, class_name = BACKENDS[provider].partition(":")
+    from_setup = cast("Callable[[BackendSetup], Backend]", getattr(import_module(module), class_name).from_setup)
+    return from_setup(setup)
+
+
+def default_model(environ: Mapping[str, str]) -> str | None:
+    """The model to use where none is set: the first real provider that is there, never `demo`; None: there is none."""
+    if environ.get("OPENAI_API_KEY") or environ.get("OPENAI_BASE_URL"):
+        return f"openai/{DEFAULT_OPENAI_MODEL}"
+    return None
+
+
+def ways() -> str:
+    """The ways to get a model, as text for people."""
+    return (
+        "Ways to get a model:\n"
+        "  set OPENAI_API_KEY and use --model openai/<model>\n"
+        "  set OPENAI_BASE_URL to a server that speaks the OpenAI wire (vLLM, Ollama, llama.cpp, OpenRouter)"
+        " and use --model openai/<model>\n"
+        "  --model demo: a scripted stand-in, no language model, for a look without key or network"
+    )

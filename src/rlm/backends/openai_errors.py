@@ -1,0 +1,148 @@
+"""What an OpenAI-compatible server's refusal means, as one of the project's errors. It decides by status and code, by
+words only where servers have no code, and shows the server's own text only redacted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from rlm.backends.redact import redact
+from rlm.backends.retry import parse_retry_after
+from rlm.core.exceptions import (
+    AuthenticationError,
+    BackendConnectionError,
+    BackendError,
+    BadRequestError,
+    ContextOverflowError,
+    QuotaExhaustedError,
+    RateLimitError,
+)
+
+if TYPE_CHECKING:
+    from rlm.backends.http_client import HttpReply
+
+# Codes of OpenAI, vLLM and llama.cpp, then what they and others write where they send none.
+_OVERFLOW = re.compile(
+    r"context_length_exceeded|exceed_context_size|maximum context length|context (?:size|length|window)"
+    r"|prompt is too long|too many tokens",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(r"insufficient_quota|billing_hard_limit|exceeded your current quota", re.IGNORECASE)
+_PASSING = frozenset({408, 409, 425})
+
+
+class _Detail(Struct):
+    message: Any = None
+    code: Any = None
+    type: Any = None
+
+
+class _Body(Struct):
+    error: _Detail | str | None = None
+    message: Any = None
+    detail: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a server said of a request it didn't answer."""
+
+    status: int
+    code: str
+    """`code` and `type` of the error, for matching only."""
+    message: str
+    """As sent: to be redacted before anyone sees it."""
+    retry_after_s: float | None = None
+    location: str = ""
+
+    @property
+    def says(self) -> str:
+        return f"{self.code} {self.message}"
+
+
+def read_refusal(reply: HttpReply) -> Refusal:
+    """Read an answer that is no completion; any body will do."""
+    body = _read_body(reply.body)
+    detail = body.error if isinstance(body.error, _Detail) else _Detail(message=body.error)
+    return Refusal(
+        status=reply.status,
+        code=f"{detail.code or ''} {detail.type or ''}".strip(),
+        message=str(detail.message or body.message or body.detail or ""),
+        retry_after_s=parse_retry_after(reply.headers.get("Retry-After")),
+        location=reply.headers.get("Location", ""),
+    )
+
+
+def read_refusal_in_reply(reply: HttpReply) -> Refusal | None:
+    """The refusal that some routers send under status 200, with the true status as the error's code; None: none."""
+    body = _read_body(reply.body)
+    if not isinstance(body.error, _Detail):
+        return None
+    status = body.error.code if isinstance(body.error.code, int) else 502
+    return Refusal(status=status, code=str(body.error.type or ""), message=str(body.error.message or ""))
+
+
+def to_error(refusal: Refusal, *, host: str, model: str, key: str | None) -> BackendError:
+    """The error that `refusal` means; its message says what to do, and never holds the key."""
+    kind, advice = _classify(refusal, model)
+    said = redact(refusal.message, key)
+    if refusal.status == 401:
+        said = ""  # nothing but the key's echo is in it
+    message = f"{host}: {advice} ({refusal.status})" + (f": {said}" if said else "")
+    return kind(message, retry_after_s=refusal.retry_after_s, status=refusal.status)
+
+
+def _classify(refusal: Refusal, model: str) -> tuple[type[BackendError], str]:
+    status = refusal.status
+    if status in (401, 403):
+        return AuthenticationError, _key_advice(status, model)
+    if status == 402 or (status == 429 and _QUOTA.search(refusal.says)):
+        return QuotaExhaustedError, "the account has no credit left; check its plan and billing"
+    if status == 429:
+        return RateLimitError, _rate_advice(refusal)
+    if status == 413 or (status in (400, 422, 500) and _OVERFLOW.search(refusal.says)):
+        return ContextOverflowError, f"the request does not fit the context window of {model!r}"
+    if status >= 500 or status in _PASSING:
+        return BackendConnectionError, "the server failed"
+    return BadRequestError, _request_advice(refusal, model)
+
+
+def _key_advice(status: int, model: str) -> str:
+    if status == 401:
+        return "the key is missing or refused; check OPENAI_API_KEY"
+    return f"the key may not use model {model!r}, or not from here"
+
+
+def _rate_advice(refusal: Refusal) -> str:
+    asked = "" if refusal.retry_after_s is None else f" and asks to wait {refusal.retry_after_s:g} s"
+    return f"the rate limit is reached{asked}; lower max_concurrency if it recurs"
+
+
+def _request_advice(refusal: Refusal, model: str) -> str:
+    if refusal.status == 404:
+        return f"there is no model {model!r} at this address; check its name, and the base URL (many end in /v1)"
+    if 300 <= refusal.status < 400:
+        return (
+            f"it redirects to {_host_of(refusal.location)}, which is not followed with a key; set the base URL itself"
+        )
+    return "the request was refused"
+
+
+def _host_of(location: str) -> str:
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        host = None
+    return redact(host, None) if host else "another path"
+
+
+def _read_body(body: bytes) -> _Body:
+    try:
+        return msgspec.json.decode(body, type=_Body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Body()  # an HTML page, or nothing: the status alone decides

@@ -1,0 +1,99 @@
+"""Repeats model calls that failed for a passing reason, so that each backend need not. It decides on the error alone,
+and repeats nothing that the provider has answered for good."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias, TypeVar
+
+from rlm.core.exceptions import BackendError
+
+T = TypeVar("T")
+
+OnRetry: TypeAlias = Callable[[BackendError, float, int], None]
+"""`on_retry(error, wait_s, attempt)`: called in the task of the call (so its context variables are the caller's),
+before the wait; `attempt` is the one that failed, from 1."""
+
+
+def ignore_retry(_error: BackendError, _wait_s: float, _attempt: int) -> None:
+    """The hook that notes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call is repeated.
+
+    Waits grow exponentially with full jitter (a uniform draw from zero to the bound), so that many callers who were
+    turned away together don't come back together. Source: AWS Architecture Blog, "Exponential Backoff and Jitter".
+    """
+
+    max_retries: int = 4
+    """After the first attempt."""
+    base_s: float = 0.5
+    """The bound of the first wait; it doubles with each attempt."""
+    cap_s: float = 30.0
+    """The bound of any wait that the provider did not ask for."""
+    retry_after_cap_s: float = 60.0
+    """The longest wait that a provider may ask for; a longer one ends the call at once, and the error says it."""
+
+    def wait_s(self, error: BackendError, attempt: int) -> float:
+        """How long to wait after `attempt` (from 1) failed: never less than the provider asked for."""
+        doublings = 0 if error.retry_after_s is not None else min(attempt - 1, 60)
+        bound_s = min(self.cap_s, self.base_s * 2.0**doublings)
+        jitter_s = random.uniform(0.0, bound_s)  # noqa: S311 - spreads load, keeps no secret
+        return (error.retry_after_s or 0.0) + jitter_s
+
+    def gives_up(self, error: BackendError, attempt: int) -> bool:
+        """Whether `error` ends the call."""
+        too_long = error.retry_after_s is not None and error.retry_after_s > self.retry_after_cap_s
+        return not error.retryable or attempt > self.max_retries or too_long
+
+
+async def call_with_retries(
+    attempt_once: Callable[[], Awaitable[T]], policy: RetryPolicy, on_retry: OnRetry = ignore_retry
+) -> T:
+    """Await `attempt_once()` until it succeeds or the policy gives up; cancellation ends it at once, waits included.
+
+    Raises:
+        BackendError: the last attempt's.
+    """
+    attempt = 1
+    while True:
+        try:
+            return await attempt_once()
+        except BackendError as error:
+            if policy.gives_up(error, attempt):
+                raise
+            wait_s = policy.wait_s(error, attempt)
+            on_retry(error, wait_s, attempt)
+        await asyncio.sleep(wait_s)
+        attempt += 1
+
+
+def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
+    """Seconds asked for by a Retry-After header, given as seconds or as an HTTP date; None where it says nothing.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        return _seconds_until(text, now or datetime.now(UTC))
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seconds_until(text: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - now).total_seconds())

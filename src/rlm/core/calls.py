@@ -1,0 +1,120 @@
+"""The one way to a model: room in the ledger, a place among the requests, the call, the settlement, the record."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.budget import CallEstimate, Reservation
+from rlm.core.events import ModelEnd, ModelRetry, ModelStart
+from rlm.core.types import Json, Message, ModelReply, ModelRequest, ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlm.core.budget import Ledger
+    from rlm.core.exceptions import BackendError
+    from rlm.core.recorder import Recorder, Span
+    from rlm.core.run import Model, Run
+
+LANDING = "landing"
+"""The purpose of the last call; at the root it may use what was set aside for it."""
+
+_call_in_progress: ContextVar[tuple[Recorder, Span] | None] = ContextVar("call_in_progress", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One call to make."""
+
+    model: Model
+    messages: tuple[Message, ...]
+    input_tokens: int
+    """An estimate of the prompt."""
+    purpose: str
+    """turn, landing or llm_query."""
+    tools: tuple[ToolSpec, ...] = ()
+    response_schema: Mapping[str, Json] | None = None
+    prompt: str | None = None
+    """For the record, where the conversation isn't in it already."""
+
+
+async def call_model(run: Run, ledger: Ledger, parent: Span, call: ModelCall) -> ModelReply:
+    """Make one model call under the budget, and record it.
+
+    Raises:
+        LimitReached: its worst case does not fit the budget; nothing was sent.
+        BackendError: it failed; nothing was charged.
+        RecordError: the record can't be written, so nothing may be paid.
+    """
+    run.recorder.check()
+    async with run.requests:
+        estimate = CallEstimate(
+            input_tokens=call.input_tokens,
+            max_output_tokens=run.config.max_output_tokens,
+            price=call.model.price,
+        )
+        reservation = await ledger.reserve(estimate, landing=call.purpose == LANDING and ledger.parent is None)
+        try:
+            return await _make(run, parent.child(), call, reservation)
+        finally:
+            reservation.release()
+
+
+async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation) -> ModelReply:
+    run.recorder.record(
+        span,
+        ModelStart(
+            model=call.model.label,
+            purpose=call.purpose,
+            max_output_tokens=reservation.max_output_tokens,
+            input_tokens_estimate=call.input_tokens,
+            prompt=call.prompt,
+        ),
+    )
+    token = _call_in_progress.set((run.recorder, span))
+    try:
+        reply = await call.model.backend.call(_request(run, call, reservation))
+    except BaseException as error:
+        run.recorder.record(span, ModelEnd(error=f"{type(error).__name__}: {error}"))
+        raise
+    finally:
+        _call_in_progress.reset(token)
+    cost_usd = _cost_usd(call.model, reply)
+    reservation.settle(reply.usage, cost_usd)
+    run.recorder.record(
+        span,
+        ModelEnd(
+            text=reply.text,
+            tool_calls=list(reply.tool_calls),
+            usage=reply.usage,
+            finish=reply.finish,
+            cost_usd=cost_usd,
+        ),
+    )
+    return reply
+
+
+def note_retry(error: BackendError, wait_s: float, attempt: int) -> None:
+    """Record a failed attempt of the call that the current task is making; backends are given this."""
+    if (current := _call_in_progress.get()) is not None:
+        recorder, span = current
+        recorder.record(span, ModelRetry(error=f"{type(error).__name__}: {error}", wait_s=wait_s, attempt=attempt))
+
+
+def _request(run: Run, call: ModelCall, reservation: Reservation) -> ModelRequest:
+    return ModelRequest(
+        model=call.model.name,
+        messages=call.messages,
+        max_output_tokens=reservation.max_output_tokens,
+        tools=call.tools,
+        temperature=run.config.temperature,
+        response_schema=call.response_schema,
+    )
+
+
+def _cost_usd(model: Model, reply: ModelReply) -> float | None:
+    if reply.cost_usd is not None:
+        return reply.cost_usd
+    return None if model.price is None else model.price.cost_usd(reply.usage)

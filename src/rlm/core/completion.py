@@ -1,0 +1,212 @@
+"""The state of one completion, and one turn of it: a model call and the steps that its reply asks for."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from rlm.core import dialects
+from rlm.core.calls import ModelCall, call_model
+from rlm.core.conversation import Conversation
+from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, shorten
+from rlm.core.events import ExecEnd, ExecOutput, ExecStart, Limit, TurnEnd, TurnStart
+from rlm.core.exceptions import LimitReached, OutputValidationError, RLMError, TurnLimitReached
+from rlm.core.instructions import system_prompt, task_prompt
+from rlm.core.subcalls import SubCalls
+from rlm.core.toolcalls import call_tool
+from rlm.core.types import ExecResult, Final, Message, ReplSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rlm.core.dialects import Step
+    from rlm.core.interfaces import Repl
+    from rlm.core.recorder import Span
+    from rlm.core.run import Complete, Run, Task
+    from rlm.core.types import Json, ModelReply, ToolSpec
+
+NEAR_END = 0.8
+"""The share of the turns or of the time from which on the model is told."""
+
+
+class Completion:
+    """One completion in progress; used by one task."""
+
+    def __init__(self, run: Run, task: Task, complete: Complete) -> None:
+        self.run = run
+        self.task = task
+        self.dialect = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools)
+        self.tools = tuple(tool.spec for tool in run.tools.values()) if self.dialect.native_tools else ()
+        self.conversation = Conversation(run.recorder, task.span, self._specs())
+        self.best = ""
+        """The last thing the model said, for when no better answer can be had."""
+        self.turns = 0
+        self._started = time.monotonic()
+        self._cells = 0
+        self._cell_span = task.span
+        self._told: set[str] = set()
+        self._subcalls = SubCalls(run, task, complete, lambda: self._cell_span)
+        self._repl: Repl | None = None
+
+    async def open(self) -> None:
+        """Open the REPL and write the first messages.
+
+        Raises:
+            SandboxUnavailableError: the sandbox can't run here; no model was called.
+        """
+        spec = ReplSpec(call=self._subcalls, functions=self._subcalls.names, on_output=self._on_output)
+        self._repl = await self.run.sandbox.open(self.task.context, spec)
+        system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
+        self.conversation.add((system, Message(role="user", content=task_prompt(self.task))))
+
+    async def aclose(self) -> None:
+        """Kill the REPL; idempotent."""
+        repl, self._repl = self._repl, None
+        if repl is not None:
+            await repl.aclose()
+
+    async def turn(self) -> Final | None:
+        """Make one turn; return the final answer if it gave a valid one.
+
+        Raises:
+            LimitReached: a cap keeps the turn from being made.
+            RLMError: the model or the sandbox failed.
+        """
+        self._begin_turn()
+        span = self.task.span.child()
+        self.run.recorder.record(span, TurnStart(turn=self.turns))
+        try:
+            reply = await self._call_model(span)
+            return await self._follow(span, self.dialect.parse(reply))
+        finally:
+            self.run.recorder.record(span, TurnEnd(turn=self.turns))
+
+    async def execute(self, code: str, parent: Span) -> ExecResult:
+        """Run one cell under a span of its own."""
+        assert self._repl is not None
+        self._cells += 1
+        self._cell_span = span = parent.child()
+        self.run.recorder.record(span, ExecStart(cell=self._cells, code=code))
+        try:
+            result = await self._repl.execute(code)
+        except BaseException:
+            self.run.recorder.record(span, ExecEnd(status="killed", output_chars=0, duration_s=0.0))
+            raise
+        self.run.recorder.record(span, _exec_end(result))
+        return result
+
+    def accept(self, final: Final) -> Final:
+        """The answer as `output_type`.
+
+        Raises:
+            OutputValidationError: it does not fit.
+        """
+        if self.task.validator is None:
+            return final
+        return Final(value=self.task.validator.validate(final.value), text=final.text)
+
+    def _begin_turn(self) -> None:
+        cap = self.run.config.budget.max_turns
+        if self.turns >= cap:
+            raise TurnLimitReached(f"max_turns of {cap} turns reached")
+        self.turns += 1
+        self.task.ledger.count_turn()
+
+    async def _call_model(self, span: Span) -> ModelReply:
+        call = ModelCall(
+            model=self.task.model,
+            messages=self.conversation.messages,
+            input_tokens=self.conversation.input_tokens,
+            purpose="turn",
+            tools=self._specs(),
+        )
+        reply = await call_model(self.run, self.task.ledger, span, call)
+        self.conversation.add_reply(reply)
+        self.best = reply.text.strip() or self.best
+        return reply
+
+    async def _follow(self, span: Span, steps: Sequence[Step]) -> Final | None:
+        results = []
+        for step in steps:
+            done = await self._do(step, span)
+            if isinstance(done, Final):
+                return done
+            results.append(StepResult(step=step, text=done))
+        messages = self.dialect.render(results)
+        self.conversation.add(messages)
+        if notices := list(self._notices()):
+            self.conversation.add((Message(role="user", content="\n".join(notices)),))
+        return None
+
+    async def _do(self, step: Step, span: Span) -> Final | str:
+        """Follow one step: the final answer, or what the model is shown."""
+        match step:
+            case Cell(code=code):
+                result = await self.execute(code, span)
+                return self._shown(result) if result.final is None else self._final_or_feedback(result.final)
+            case UseTool(name=name, arguments=arguments):
+                return await self._use_tool(name, arguments, span)
+            case Answer(text=text):
+                return self._final_or_feedback(Final(value=text, text=text))
+            case Correction(message=message):
+                return message
+
+    async def _use_tool(self, name: str, arguments: Mapping[str, Json], span: Span) -> str:
+        try:
+            result = await call_tool(self.run, self.task.ledger, span, name, arguments, caller="model")
+        except LimitReached:
+            raise
+        except RLMError as error:
+            return f"Error: {error}"
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+        return shorten(text, self.run.config.cell_output_chars)
+
+    def _final_or_feedback(self, final: Final) -> Final | str:
+        try:
+            return self.accept(final)
+        except OutputValidationError as error:
+            return f"The final value was not accepted: {error}\nCorrect it and call FINAL again."
+
+    def _shown(self, result: ExecResult) -> str:
+        """What the model sees of a cell."""
+        parts = [shorten(result.output, self.run.config.cell_output_chars).rstrip("\n")]
+        if result.error is not None:
+            parts.append(shorten(result.error.traceback or result.error.message, self.run.config.cell_output_chars))
+        if result.state_reset:
+            parts.append("The REPL was restarted: every variable is gone but `context`.")
+        return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
+
+    def _notices(self) -> Iterator[str]:
+        """What the model is told once: each limit that is near."""
+        for name, message in (*self.task.ledger.near(), *self._own_near()):
+            if name not in self._told:
+                self._told.add(name)
+                self.run.recorder.record(self.task.span, Limit(name=name, state="near", message=message))
+                yield f"[A limit is near: {message}. Come to an answer soon.]"
+
+    def _own_near(self) -> Iterator[tuple[str, str]]:
+        cap = self.run.config.budget.max_turns
+        if self.turns >= NEAR_END * cap:
+            yield "max_turns", f"turn {self.turns} of {cap} is done"
+        elapsed_s = time.monotonic() - self._started
+        if self.task.timeout_s is not None and elapsed_s >= NEAR_END * self.task.timeout_s:
+            yield "timeout_s", f"{elapsed_s:.0f} of {self.task.timeout_s:g} s have passed"
+
+    def _specs(self) -> tuple[ToolSpec, ...]:
+        return (EXECUTE_CODE, *self.tools) if self.dialect.native_tools else ()
+
+    def _on_output(self, text: str) -> None:
+        self.run.recorder.record(self._cell_span, ExecOutput(text=text))
+
+
+def _exec_end(result: ExecResult) -> ExecEnd:
+    return ExecEnd(
+        status=result.status,
+        output_chars=result.output_chars,
+        duration_s=result.duration_s,
+        error=result.error,
+        final=result.final,
+        changed=list(result.changed),
+        state_reset=result.state_reset,
+    )

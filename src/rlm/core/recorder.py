@@ -1,0 +1,163 @@
+"""Stamps events and hands them on: mask secrets, cap sizes, journal first, then every other sink.
+
+The only place that stamps. It never raises at a caller that records in passing: when the journal fails, the failure is
+kept, and `check` raises it where a run can land.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.events import Blob, Body, Event, Warned, encode, type_of
+from rlm.core.exceptions import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rlm.core.interfaces import Journal, Masker, Sink
+
+LINE_BYTES = 65_536
+"""A longer line has its long texts moved to blobs."""
+HEAD_CHARS = 2_000
+"""What of such a text stays in the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the tree of spans."""
+
+    id: str
+    parent: str | None
+
+    def child(self) -> Span:
+        return Span(os.urandom(8).hex(), self.id)
+
+
+def new_run_id() -> str:
+    """A W3C trace id."""
+    return os.urandom(16).hex()
+
+
+class Recorder:
+    """The event stream of one run; used on one event loop only."""
+
+    def __init__(self, run_id: str, journal: Journal, sinks: Iterable[Sink] = (), masker: Masker | None = None) -> None:
+        self.run_id = run_id
+        self.root = Span(os.urandom(8).hex(), None)
+        self._journal: Journal | None = journal
+        self._sinks = list(sinks)
+        self._masker = masker
+        self._seq = 0
+        self._failure: RecordError | None = None
+
+    def record(self, span: Span, body: Body) -> None:
+        """Stamp `body` as the next event of `span`, and put it on disk and into every sink."""
+        event = Event(
+            seq=self._seq,
+            at=time.time(),
+            run=self.run_id,
+            span=span.id,
+            parent=span.parent,
+            type=type_of(body),
+            body=body if self._masker is None else _map_texts(body, self._masker.mask),
+        )
+        self._seq += 1
+        event = self._write(event)
+        for sink in tuple(self._sinks):
+            self._offer(sink, event)
+
+    def check(self) -> None:
+        """Raise what has kept the journal from being written.
+
+        Raises:
+            RecordError: disk full, folder gone.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Close the journal and every sink; idempotent."""
+        journal, self._journal = self._journal, None
+        sinks, self._sinks = self._sinks, []
+        for closing in (*sinks, *([journal] if journal else [])):
+            try:
+                closing.close()
+            except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
+                self._failure = self._failure or _record_error(error)
+
+    def _write(self, event: Event) -> Event:
+        if self._journal is None:
+            return event
+        try:
+            event = self._capped(event, self._journal)
+            self._journal.write(event)
+        except OSError as error:
+            self._failure = _record_error(error)
+            self._journal = None
+        return event
+
+    def _capped(self, event: Event, journal: Journal) -> Event:
+        try:
+            size_bytes = len(encode(event))
+        except (UnicodeEncodeError, TypeError):  # lone surrogates and odd keys come from guests and models
+            event = msgspec.structs.replace(event, body=_map_texts(event.body, _escape_surrogates))
+            size_bytes = len(encode(event))
+        if size_bytes <= LINE_BYTES:
+            return event
+        blobs: dict[str, Blob] = {}
+        path: list[str] = []
+
+        def cut(text: str) -> str:
+            if len(text) <= HEAD_CHARS:
+                return text
+            blobs[".".join(path)] = Blob(digest=journal.store(text), chars=len(text))
+            return text[:HEAD_CHARS]
+
+        body = _map_texts(event.body, cut, path)
+        return msgspec.structs.replace(event, body=body, blobs=blobs)
+
+    def _offer(self, sink: Sink, event: Event) -> None:
+        try:
+            sink.write(event)
+        except Exception as error:  # noqa: BLE001 - a sink is foreign code; the run must not depend on it
+            self._sinks.remove(sink)
+            self.record(self.root, Warned(message=f"{type(sink).__name__} failed and was detached: {error!r}"))
+
+
+def _record_error(error: Exception) -> RecordError:
+    failure = RecordError(f"the trajectory cannot be written: {error}; free some space or set another log_dir")
+    failure.__cause__ = error
+    return failure
+
+
+def _escape_surrogates(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _map_texts(body: Body, change: Callable[[str], str], path: list[str] | None = None) -> Body:
+    """A copy of `body` with every text changed; `path` names the place while `change` runs."""
+    place = [] if path is None else path
+    return msgspec.convert(_walk(msgspec.to_builtins(body, enc_hook=repr), change, place), type(body))
+
+
+def _walk(value: Any, change: Callable[[str], str], path: list[str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(str(key)): _step(str(key), item, change, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_step(str(index), item, change, path) for index, item in enumerate(value)]
+    return value
+
+
+def _step(name: str, value: Any, change: Callable[[str], str], path: list[str]) -> Any:
+    path.append(name)
+    try:
+        return _walk(value, change, path)
+    finally:
+        path.pop()

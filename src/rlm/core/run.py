@@ -1,0 +1,86 @@
+"""What the completions of one run share, and what one completion is asked and answers. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from rlm.core.budget import Ledger
+    from rlm.core.config import Config
+    from rlm.core.context import Context
+    from rlm.core.interfaces import Backend, Sandbox, Tool, Validator
+    from rlm.core.recorder import Recorder, Span
+    from rlm.core.slots import SandboxSlots
+    from rlm.core.types import Json, ModelTraits, Price, RunUsage, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model and the way to it."""
+
+    label: str
+    """`provider/name`, as people write it."""
+    name: str
+    """The name within the backend."""
+    backend: Backend
+    traits: ModelTraits
+    price: Price | None
+    """The configured price, else the backend's; None where unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The parts that all completions of one run share."""
+
+    config: Config
+    recorder: Recorder
+    find_model: Callable[[str | None], Model]
+    """The model of that name if it is allowed (None: the sub-model); raises ConfigError."""
+    sandbox: Sandbox
+    tools: Mapping[str, Tool]
+    guest_tools: tuple[str, ...]
+    """Names of the tools that guest code may call."""
+    validator_for: Callable[[Any], Validator | None]
+    make_context: Callable[[Json], Context]
+    """Prepares a value that guest code gave to a child."""
+    save_artifact: Callable[[str, bytes], str]
+    """Keeps a file beside the trajectory and returns its name there; raises ToolError."""
+    requests: asyncio.Semaphore
+    """One place for each request that may be under way."""
+    slots: SandboxSlots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What one completion is asked."""
+
+    prompt: str
+    context: Context
+    model: Model
+    ledger: Ledger
+    span: Span
+    timeout_s: float | None = None
+    validator: Validator | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one completion."""
+
+    status: Status
+    response: str
+    usage: RunUsage
+    duration_s: float
+    value: Any = None
+    limit: str | None = None
+    cost_usd: float | None = None
+    error: Exception | None = field(default=None, compare=False)
+
+
+Complete: TypeAlias = Callable[[Task], Awaitable[Outcome]]
+"""The orchestrator's own `complete`, handed to what starts children."""

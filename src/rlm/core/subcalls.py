@@ -1,0 +1,246 @@
+"""Answers what guest code calls: llm_query, rlm_query, their batched forms, save_artifact, and the guest tools.
+
+Every call is charged to the completion's ledger before it starts. A failed item of a batch is an exception in the list;
+the wire makes an error value of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rlm.core import prompts
+from rlm.core.budget import estimate_tokens
+from rlm.core.calls import ModelCall, call_model
+from rlm.core.events import ArtifactSaved
+from rlm.core.exceptions import (
+    MaxDepthExceeded,
+    OutputValidationError,
+    RLMError,
+    RunFailed,
+    ToolNotFoundError,
+)
+from rlm.core.excerpt import excerpt
+from rlm.core.run import Task
+from rlm.core.toolcalls import call_tool
+from rlm.core.types import Json, Message
+
+if TYPE_CHECKING:
+    from rlm.core.budget import Ledger
+    from rlm.core.context import Context
+    from rlm.core.interfaces import Validator
+    from rlm.core.recorder import Span
+    from rlm.core.run import Complete, Model, Outcome, Run
+
+PLAIN_CONTEXT_CHARS = 200_000
+"""How much of a context goes into the prompt where a child can't have a REPL."""
+OUTPUT_ATTEMPTS = 3
+"""How often a sub-call with an `output_type` may answer."""
+
+GuestFunction: TypeAlias = Callable[..., Awaitable[Json]]
+
+INHERIT = object()
+"""What the wire decodes the REPL's own `context` to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One llm_query, checked."""
+
+    prompt: str
+    model: Model
+    validator: Validator | None
+
+
+class SubCalls:
+    """The functions bound into the REPL of one completion."""
+
+    def __init__(self, run: Run, task: Task, complete: Complete, here: Callable[[], Span]) -> None:
+        """`here` gives the span of the cell that is running."""
+        self._run = run
+        self._task = task
+        self._complete = complete
+        self._here = here
+        self._functions: dict[str, GuestFunction] = {
+            "llm_query": self._llm_query,
+            "llm_query_batched": self._llm_query_batched,
+            "rlm_query": self._rlm_query,
+            "rlm_query_batched": self._rlm_query_batched,
+            "save_artifact": self._save_artifact,
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name to bind in the guest."""
+        return (*self._functions, *self._run.guest_tools)
+
+    async def __call__(self, name: str, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
+        """Answer one call of guest code.
+
+        Raises:
+            RLMError: refused or failed, with a message fit for the model.
+            TypeError, ValueError: the arguments don't fit.
+        """
+        if name in self._functions:
+            return await _bound(name, self._functions[name], args, kwargs)
+        if name in self._run.guest_tools:
+            arguments = _by_position(self._run.tools[name].spec.parameters, args, kwargs)
+            return await call_tool(self._run, self._task.ledger, self._here(), name, arguments, caller="guest")
+        raise ToolNotFoundError(f"guest code may not call {name!r}")
+
+    async def _llm_query(self, prompt: str, *, model: str | None = None, output_type: Json = None) -> Json:
+        (answer,) = await self._llm_query_batched([prompt], model=model, output_type=output_type)
+        return _raise_failed(answer)
+
+    async def _llm_query_batched(
+        self, prompts: Sequence[str], *, model: str | None = None, output_type: Json = None
+    ) -> list[Json]:
+        found = self._run.find_model(_text_or_none(model, "model"))
+        validator = None if output_type is None else self._run.validator_for(output_type)
+        queries = [Query(prompt=text, model=found, validator=validator) for text in _texts(prompts, "prompts")]
+        return await self._batch([lambda query=query: self._ask(query) for query in queries])  # type: ignore[misc]
+
+    async def _rlm_query(self, prompt: str, context: Json = INHERIT) -> Json:
+        (answer,) = await self._rlm_query_batched([prompt], [context])
+        return _raise_failed(answer)
+
+    async def _rlm_query_batched(self, prompts: Sequence[str], contexts: Sequence[Json] | None = None) -> list[Json]:
+        texts = _texts(prompts, "prompts")
+        given = [INHERIT] * len(texts) if contexts is None else list(contexts)
+        if len(given) != len(texts):
+            raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
+        pairs = zip(texts, given, strict=True)
+        return await self._batch([lambda pair=pair: self._recurse(*pair) for pair in pairs])  # type: ignore[misc]
+
+    async def _save_artifact(self, name: str, data: str | bytes) -> Json:
+        if not isinstance(data, str | bytes):
+            raise TypeError(f"data must be str or bytes, not {type(data).__name__}")
+        content = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+        saved = self._run.save_artifact(_text(name, "name"), content)
+        self._run.recorder.record(self._here(), ArtifactSaved(name=saved, size_bytes=len(content)))
+        return saved
+
+    async def _batch(self, items: Sequence[Callable[[], Awaitable[Json]]]) -> list[Json]:
+        """Answer all items at once, in their order; those beyond the sub-call budget are refused."""
+        granted = self._task.ledger.count_subcalls(len(items))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_caught(item)) for item in items[:granted]]
+        refused = [self._task.ledger.subcalls_exhausted() for _ in items[granted:]]
+        return [*(task.result() for task in tasks), *refused]
+
+    async def _ask(self, query: Query) -> Json:
+        """One llm_query; with a validator, the parsed value, after at most `OUTPUT_ATTEMPTS` answers."""
+        if query.validator is None:
+            return (await self._call(query, (Message(role="user", content=query.prompt),))).strip()
+        messages = [Message(role="user", content=_with_schema(query.prompt, query.validator))]
+        for attempt in range(1, OUTPUT_ATTEMPTS + 1):
+            text = await self._call(query, tuple(messages))
+            try:
+                return query.validator.validate(text)
+            except OutputValidationError as error:
+                if attempt == OUTPUT_ATTEMPTS:
+                    raise
+                feedback = Message(role="user", content=f"{error}\nAnswer again, with JSON only.")
+                messages += [Message(role="assistant", content=text), feedback]
+        raise AssertionError("unreachable")
+
+    async def _call(self, query: Query, messages: tuple[Message, ...]) -> str:
+        schema = None if query.validator is None else query.validator.schema
+        call = ModelCall(
+            model=query.model,
+            messages=messages,
+            input_tokens=sum(estimate_tokens(message.content) for message in messages),
+            purpose="llm_query",
+            response_schema=schema,
+            prompt=messages[-1].content,
+        )
+        return (await call_model(self._run, self._task.ledger, self._here(), call)).text
+
+    async def _recurse(self, prompt: str, given: Json) -> Json:
+        """One rlm_query: a child completion, or a plain call where no child can be."""
+        context = self._child_context(given)
+        try:
+            ledger = self._task.ledger.child()
+        except MaxDepthExceeded:
+            return await self._plain(prompt, context)
+        async with self._run.slots.slot(ledger) as free:
+            if not free:
+                return await self._plain(prompt, context)
+            return _answer(await self._complete(self._child(prompt, context, ledger)))
+
+    def _child(self, prompt: str, context: Context, ledger: Ledger) -> Task:
+        return Task(
+            prompt=prompt,
+            context=context,
+            model=self._run.find_model(None),
+            ledger=ledger,
+            span=self._here().child(),
+        )
+
+    def _child_context(self, given: Json) -> Context:
+        return self._task.context if given is INHERIT or given is None else self._run.make_context(given)
+
+    async def _plain(self, prompt: str, context: Context) -> Json:
+        data = excerpt(context, PLAIN_CONTEXT_CHARS)
+        text = prompts.render("plain", prompt=prompt, context=data) if data else prompt
+        return await self._ask(Query(prompt=text, model=self._run.find_model(None), validator=None))
+
+
+async def _bound(name: str, function: GuestFunction, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
+    try:
+        pending = function(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}(){str(error).partition('()')[2]}") from None
+    return await pending
+
+
+async def _caught(item: Callable[[], Awaitable[Json]]) -> Json:
+    try:
+        return await item()
+    except RLMError as error:
+        return error
+
+
+def _raise_failed(answer: Json) -> Json:
+    if isinstance(answer, RLMError):
+        raise answer
+    return answer
+
+
+def _answer(outcome: Outcome) -> Json:
+    """What a child's outcome is to its parent: its value, its best answer with a note, or an error."""
+    if outcome.status == "completed":
+        return outcome.response if outcome.value is None else outcome.value
+    if outcome.status == "limit" and outcome.response:
+        return f"{outcome.response}\n[This child reached {outcome.limit}; its answer may be incomplete.]"
+    raise outcome.error or RunFailed(f"the child ended as {outcome.status} without an answer")
+
+
+def _with_schema(prompt: str, validator: Validator) -> str:
+    return prompt + "\n\n" + prompts.render("output", schema=json.dumps(validator.schema))
+
+
+def _by_position(schema: Mapping[str, Json], args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> dict[str, Json]:
+    names = list(schema.get("properties", {}))
+    if len(args) > len(names):
+        raise TypeError(f"at most {len(names)} positional arguments ({', '.join(names)}), got {len(args)}")
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list of str, not {type(value).__name__}")
+    return [_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _text_or_none(value: Any, name: str) -> str | None:
+    return None if value is None else _text(value, name)

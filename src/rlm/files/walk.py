@@ -1,0 +1,211 @@
+"""Walks a folder as its user would have it walked: by open descriptors, without following symlinks out of it.
+
+Hidden files and what `.gitignore` excludes are left out unless asked for; `.git` always is. What can't be read is
+reported to the caller, never raised.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pathspec import GitIgnoreSpec
+
+from rlm.core.paths import open_file, open_subfolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_IGNORE_FILE = ".gitignore"
+_IGNORE_BYTES = 1 << 20
+_ALWAYS_SKIPPED = ".git"
+_DEEPEST = 100
+_MOST_STARS = 3
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """One `.gitignore`: what it says of a path is said of `above` and the path without its first `cut` characters."""
+
+    spec: GitIgnoreSpec
+    above: str = ""
+    cut: int = 0
+
+    def verdict(self, path: str) -> bool | None:
+        """True: ignored; False: taken in again; None: nothing is said of it."""
+        return self.spec.check_file(self.above + path[self.cut :]).include
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A file met on a walk; `open` works only until the walk goes on."""
+
+    path: str
+    """Relative to the walked folder, posix."""
+    name: str
+    folder: int
+    """Descriptor of the folder it is in, owned by the walk."""
+    is_link: bool
+
+    def open(self) -> int:
+        """Open the file itself, never through a symlink, and return its descriptor.
+
+        Raises:
+            OSError: it can't be read, or is no regular file.
+        """
+        return open_file(self.name, self.folder)
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """How a folder is walked, and what the walk left out so far."""
+
+    keep: Callable[[str], bool] = lambda _path: True
+    """Whether a file with that path is wanted."""
+    everything: bool = False
+    """Take hidden and ignored files too."""
+    depth: int | None = None
+    """How many levels of folders to go down; None is all."""
+    rules: tuple[Rules, ...] = ()
+    """Ignore rules from above the folder, innermost first."""
+    ignored: int = 0
+    """Hidden or ignored files and folders left out."""
+    unreadable: list[str] = field(default_factory=list)
+
+    def files(self, folder: int) -> Iterator[Found]:
+        """Every wanted file below the open folder, symlinks included, sorted within each folder."""
+        yield from self._below(folder, "", self.rules, self.depth)
+
+    def _below(self, folder: int, prefix: str, rules: tuple[Rules, ...], depth: int | None) -> Iterator[Found]:
+        if not self.everything:
+            rules = (*_rules_in(folder, len(prefix)), *rules)
+        for name, kind in self._entries(folder, prefix):
+            path = prefix + name
+            if self._left_out(path, name, kind == "folder", rules):
+                continue
+            if kind != "folder":
+                if self.keep(path):
+                    yield Found(path=path, name=name, folder=folder, is_link=kind == "link")
+            elif depth is None or depth > 0:
+                yield from self._inside(folder, path, rules, depth)
+
+    def _inside(self, folder: int, path: str, rules: tuple[Rules, ...], depth: int | None) -> Iterator[Found]:
+        try:
+            _require_shallow(path)
+            below = open_subfolder(path.rpartition("/")[2], folder)
+        except OSError:
+            self.unreadable.append(path + "/")
+            return
+        try:
+            yield from self._below(below, path + "/", rules, None if depth is None else depth - 1)
+        finally:
+            os.close(below)
+
+    def _entries(self, folder: int, prefix: str) -> list[tuple[str, str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted((entry.name, _kind(entry)) for entry in entries)
+        except OSError:
+            self.unreadable.append(prefix or ".")
+            return []
+
+    def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[Rules, ...]) -> bool:
+        if name == _ALWAYS_SKIPPED:
+            return True
+        if self.everything or not (name.startswith(".") or _ignored(path + "/" * is_folder, rules)):
+            return False
+        self.ignored += 1
+        return True
+
+
+def rules_above(folder: Path) -> tuple[Rules, ...]:
+    """The ignore rules that the repository around `folder` sets for it; none outside of a repository."""
+    parents = (folder, *folder.parents)
+    top = next((place for place, parent in enumerate(parents) if (parent / _ALWAYS_SKIPPED).exists()), 0)
+    found = [(parent, _read_rules(parent / _IGNORE_FILE)) for parent in parents[1 : top + 1]]
+    return tuple(Rules(spec=spec, above=f"{folder.relative_to(parent).as_posix()}/") for parent, spec in found if spec)
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a relative path fits a glob: `*` and `?` stop at `/`, `**` spans folders, `{a,b}` is either.
+
+    A pattern without `/` is matched with the name alone, in whatever folder.
+    """
+    parts = tuple(path.split("/"))
+    return any(_fits(parts, segments) for segments in _alternatives(pattern))
+
+
+@lru_cache(maxsize=256)
+def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
+    choices = _unbraced(pattern)
+    return tuple(tuple(choice.split("/")) if "/" in choice else ("**", choice) for choice in choices)
+
+
+def _unbraced(pattern: str) -> list[str]:
+    group = _BRACES.search(pattern)
+    if group is None:
+        return [pattern]
+    before, after = pattern[: group.start()], pattern[group.end() :]
+    return [whole for option in group[1].split(",") for whole in _unbraced(before + option + after)]
+
+
+def _fits(parts: tuple[str, ...], segments: tuple[str, ...]) -> bool:
+    if not segments:
+        return not parts
+    if segments[0] == "**":
+        return _fits(parts, segments[1:]) or (bool(parts) and _fits(parts[1:], segments))
+    return bool(parts) and fnmatchcase(parts[0], segments[0]) and _fits(parts[1:], segments[1:])
+
+
+def _ignored(path: str, rules: tuple[Rules, ...]) -> bool:
+    verdicts = (rule.verdict(path) for rule in rules)
+    return next((verdict for verdict in verdicts if verdict is not None), False)
+
+
+def _rules_in(folder: int, cut: int) -> tuple[Rules, ...]:
+    try:
+        fd = open_file(_IGNORE_FILE, folder)
+    except OSError:
+        return ()  # most folders have none, and one that can't be read rules nothing
+    with os.fdopen(fd, "rb") as file:
+        return (Rules(spec=_spec(file.read(_IGNORE_BYTES)), cut=cut),)
+
+
+def _read_rules(path: Path) -> GitIgnoreSpec | None:
+    try:
+        return _spec(path.read_bytes()[:_IGNORE_BYTES]) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _spec(content: bytes) -> GitIgnoreSpec:
+    lines = content.decode("utf-8", "replace").splitlines()
+    return GitIgnoreSpec.from_lines(line for line in lines if _is_tame(line))
+
+
+def _is_tame(line: str) -> bool:
+    # The patterns become regular expressions: each star in a name multiplies the time of a hostile match.
+    if any(segment.count("*") > _MOST_STARS for segment in line.split("/")):
+        return False
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
+
+
+def _require_shallow(path: str) -> None:
+    if path.count("/") >= _DEEPEST:
+        raise OSError(0, "is nested too deep", path)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return "link"
+    return "folder" if entry.is_dir(follow_symlinks=False) else "file"

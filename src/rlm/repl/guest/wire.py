@@ -1,0 +1,300 @@
+"""The one encoding that host and guest share: frames, and the values in them, as `docs/wire.md` describes.
+
+Both sides import it and core uses its value form for contexts, so it needs nothing but the standard library,
+decides nothing about what a frame means, and trusts neither side: whatever breaks a rule is a `WireError`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from dataclasses import fields, is_dataclass
+from json import JSONDecoder, JSONEncoder
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Functions defined below keep this copy: guest code that breaks `builtins.len` breaks only itself.
+__builtins__ = vars(builtins).copy()
+
+Json: TypeAlias = Any
+Other: TypeAlias = "Callable[[Any], Json]"
+Special: TypeAlias = "Mapping[str, Callable[[Any], Any]]"
+
+VERSION = 1
+MAX_FRAME_BYTES = 64 << 20
+MAX_DEPTH = 100
+MAX_TEXT_CHARS = 10_000
+MAX_CALLS = 256
+"""Calls that one guest may have outstanding."""
+
+HEADER = struct.Struct(">IB")
+JSON_KIND = 0
+
+_MAX_PLAIN_INT = 2**53
+_MAX_DIGITS = 4300
+_FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+
+class WireError(Exception):
+    """Bytes or a value broke the rules of the wire."""
+
+
+def pack(message: Mapping[str, Json]) -> bytes:
+    """One JSON frame, header included.
+
+    Raises:
+        WireError: it would be larger than a frame may be.
+    """
+    payload = _to_json(message)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise WireError(f"{len(payload):,} bytes do not fit a frame of at most {MAX_FRAME_BYTES:,}")
+    return HEADER.pack(len(payload), JSON_KIND) + payload
+
+
+def unpack_header(header: bytes | bytearray | memoryview) -> int:
+    """The length in bytes of the payload that a 5-byte header announces.
+
+    Raises:
+        WireError: the kind is unknown or the length is above the cap.
+    """
+    length, kind = HEADER.unpack(header)
+    if kind != JSON_KIND:
+        raise WireError(f"unknown kind of frame: {kind}")
+    if length > MAX_FRAME_BYTES:
+        raise WireError(f"a frame of {length:,} bytes was announced; at most {MAX_FRAME_BYTES:,} are allowed")
+    return int(length)
+
+
+def unpack(payload: bytes | bytearray) -> dict[str, Json]:
+    """The JSON object in a payload.
+
+    Raises:
+        WireError: it is no JSON object.
+    """
+    try:
+        message, _end = _scan(str(payload, "utf-8"), 0)
+    except (ValueError, StopIteration, RecursionError) as e:
+        raise WireError(f"not a JSON frame: {e}") from e
+    if type(message) is not dict:
+        raise WireError("a frame must be a JSON object")
+    return message
+
+
+def refuse(value: Any) -> NoReturn:
+    """The default of `encode_value` for what has no form on the wire."""
+    kind = type(value)
+    if kind in _ENCODERS:
+        raise TypeError(f"a {kind.__name__} here is nested more than {MAX_DEPTH} deep, contains itself or is too large")
+    raise TypeError(f"a {kind.__module__}.{kind.__qualname__} has no JSON form")
+
+
+def encode_value(value: Any, *, other: Other = refuse) -> Json:
+    """The JSON form of `value`; `other` gives the form of each part that has none (or nests too deep).
+
+    Raises:
+        TypeError: from the default `other`.
+    """
+    return _encode(value, other, set())
+
+
+def decode_value(form: Json, *, special: Special | None = None) -> Any:
+    """The value that a JSON form stands for; `special` decodes the `$` forms that only one direction knows.
+
+    Raises:
+        WireError: not a valid form, or nested too deep.
+    """
+    return _decode(form, special or {}, 0)
+
+
+def as_text(text: str) -> Json:
+    """The form of a value that is shown, not carried."""
+    return {"$text": _printable(text[:MAX_TEXT_CHARS])}
+
+
+def _printable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _encode(value: Any, other: Other, path: set[int]) -> Json:
+    for kind in type(value).__mro__:
+        encoder = _ENCODERS.get(kind)
+        if encoder is not None:
+            return encoder(value, other, path)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _encode_dict({f.name: getattr(value, f.name) for f in fields(value)}, other, path, identity=id(value))
+    if hasattr(type(value), "tolist"):  # numpy's scalars and arrays, pandas' series
+        return _encode(value.tolist(), other, path)
+    return other(value)
+
+
+def _encode_str(value: str, _other: Other, _path: set[int]) -> Json:
+    text = str.__str__(value)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {"$str": _base64(text.encode("utf-8", "surrogatepass"))}
+    return text
+
+
+def _encode_int(value: int, other: Other, _path: set[int]) -> Json:
+    number = int.__int__(value)
+    if -_MAX_PLAIN_INT <= number <= _MAX_PLAIN_INT:
+        return number
+    if number.bit_length() > 3 * _MAX_DIGITS:
+        return other(value)
+    return {"$int": int.__repr__(number)}
+
+
+def _encode_float(value: float, _other: Other, _path: set[int]) -> Json:
+    number = float.__float__(value)
+    return number if isfinite(number) else {"$float": float.__repr__(number)}
+
+
+def _encode_bytes(value: bytes | bytearray | memoryview, _other: Other, _path: set[int]) -> Json:
+    return {"$bytes": _base64(bytes(value))}
+
+
+def _encode_items(value: Any, other: Other, path: set[int]) -> Json:
+    if len(path) >= MAX_DEPTH or id(value) in path:
+        return other(value)
+    path.add(id(value))
+    try:
+        return [_encode(item, other, path) for item in value]
+    finally:
+        path.discard(id(value))
+
+
+def _encode_dict(value: dict[Any, Any], other: Other, path: set[int], *, identity: int = 0) -> Json:
+    identity = identity or id(value)
+    if len(path) >= MAX_DEPTH or identity in path:
+        return other(value)
+    path.add(identity)
+    try:
+        if all(_is_plain_key(key) for key in value):
+            return {str.__str__(key): _encode(item, other, path) for key, item in value.items()}
+        return {"$map": [[_encode_key(key, other), _encode(item, other, path)] for key, item in value.items()]}
+    finally:
+        path.discard(identity)
+
+
+def _is_plain_key(key: Any) -> bool:
+    if not isinstance(key, str) or key.startswith("$"):
+        return False
+    return key.isascii() or type(_encode_str(key, refuse, set())) is str
+
+
+def _encode_key(key: Any, other: Other) -> Json:
+    if isinstance(key, str | int | float | bytes | tuple | frozenset | None):
+        return _encode(key, other, set())
+    return other(key)
+
+
+_ENCODERS: dict[type, Callable[[Any, Other, set[int]], Json]] = {
+    type(None): lambda _value, _other, _path: None,
+    bool: lambda value, _other, _path: value,
+    int: _encode_int,
+    float: _encode_float,
+    str: _encode_str,
+    bytes: _encode_bytes,
+    bytearray: _encode_bytes,
+    memoryview: _encode_bytes,
+    list: _encode_items,
+    tuple: _encode_items,
+    set: _encode_items,
+    frozenset: _encode_items,
+    dict: _encode_dict,
+}
+
+
+def _decode(form: Json, special: Special, depth: int) -> Any:
+    kind = type(form)
+    if kind is list:
+        _check_depth(depth)
+        return [_decode(item, special, depth + 1) for item in form]
+    if kind is not dict:
+        return form
+    _check_depth(depth)
+    for key in form:
+        if key.startswith("$"):
+            return _decode_marked(form, special, depth)
+    return {key: _decode(item, special, depth + 1) for key, item in form.items()}
+
+
+def _check_depth(depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise WireError(f"a value is nested more than {MAX_DEPTH} deep")
+
+
+def _decode_marked(form: dict[str, Json], special: Special, depth: int) -> Any:
+    if len(form) != 1:
+        raise WireError("an object with a $ key has one key")
+    ((mark, body),) = form.items()
+    if mark == "$map":
+        return _decode_map(body, special, depth)
+    decoder = special.get(mark) or _DECODERS.get(mark)
+    if decoder is None:
+        raise WireError(f"unknown form {mark[:20]!r}")
+    try:
+        return decoder(body)
+    except (ValueError, TypeError, KeyError) as e:
+        raise WireError(f"bad {mark} form: {e}") from e
+
+
+def _decode_map(body: Json, special: Special, depth: int) -> dict[Any, Any]:
+    try:
+        return {_hashable(_decode(key, special, depth + 1)): _decode(item, special, depth + 1) for key, item in body}
+    except (ValueError, TypeError) as e:
+        raise WireError(f"bad $map form: {e}") from e
+
+
+def _hashable(key: Any) -> Any:
+    return tuple(_hashable(part) for part in key) if isinstance(key, list) else key
+
+
+def _decode_int(body: Any) -> int:
+    if type(body) is not str or len(body) > _MAX_DIGITS:
+        raise ValueError("not a decimal of a bearable length")
+    return int(body)
+
+
+def _base64(raw: bytes) -> str:
+    return b2a_base64(raw, newline=False).decode("ascii")
+
+
+def _unbase64(body: Any) -> bytes:
+    try:
+        return a2b_base64(body, strict_mode=True)
+    except Base64Error as e:
+        raise ValueError(str(e)) from e
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "$bytes": _unbase64,
+    "$int": _decode_int,
+    "$float": lambda body: _FLOATS[body],
+    "$str": lambda body: _unbase64(body).decode("utf-8", "surrogatepass"),
+}
+
+
+def _json_writer() -> Callable[[Any], bytes]:
+    """Plain `json` runs Python code that looks builtins up at call time; the parts in C do not."""
+    from json import encoder
+
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:
+        plain = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return lambda message: plain.encode(message).encode()
+    write = make(None, refuse, encoder.encode_basestring, None, ":", ",", False, False, False)
+    join = "".join
+    return lambda message: join(write(message, 0)).encode()
+
+
+_to_json = _json_writer()
+_scan = JSONDecoder().scan_once

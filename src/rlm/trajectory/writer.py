@@ -1,0 +1,93 @@
+"""The journal of a run: appends each event to `<log_dir>/<run_id>.jsonl` before anything else sees it.
+
+A line is on disk, as far as the process is concerned, when `write` returns (a kill loses nothing); it is synced to the
+device at the end of each turn, in a thread, so that a power cut loses at most the turn in progress.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from rlm.core.events import Event, encode
+from rlm.core.exceptions import RecordError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SYNC_AT = frozenset({"turn.end", "completion.end"})
+
+
+class TrajectoryWriter:
+    """The file of one run, readable by its owner only."""
+
+    def __init__(self, log_dir: Path, run_id: str) -> None:
+        """Create the file, and `log_dir` if need be.
+
+        Raises:
+            RecordError: it can't be created.
+        """
+        self.path = log_dir / f"{run_id}.jsonl"
+        self._blobs = log_dir / f"{run_id}.blobs"
+        try:
+            log_dir.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise RecordError(f"no trajectory can be written in {log_dir}: {error.strerror}; set log_dir") from error
+        self._syncer = ThreadPoolExecutor(1, "rlm-sync")
+        self._sync: Future[None] | None = None
+
+    def write(self, event: Event) -> None:
+        _write_all(self._fd, encode(event) + b"\n")
+        if event.type in SYNC_AT:
+            self._start_sync()
+
+    def store(self, text: str) -> str:
+        content = text.encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(content).hexdigest()
+        target = self._blobs / digest
+        if not target.exists():
+            self._blobs.mkdir(mode=0o700, exist_ok=True)
+            part = target.with_suffix(".part")
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                _write_all(fd, content)
+            finally:
+                os.close(fd)
+            part.replace(target)
+        return digest
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        self._syncer.shutdown(wait=True)
+        try:
+            _datasync(fd)
+        finally:
+            os.close(fd)
+
+    def _start_sync(self) -> None:
+        """Sync in the thread unless a sync is under way; a failed one surfaces at the next."""
+        if self._sync is not None:
+            if not self._sync.done():
+                return
+            self._sync.result()
+        self._sync = self._syncer.submit(_datasync, self._fd)
+
+
+def _datasync(fd: int) -> None:
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without sync keeps what it can
+            raise
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
