@@ -1,6 +1,6 @@
 """The loop of one completion, root or child: turn after turn until there is an answer, a limit or a failure.
 
-Whatever happens, `complete` ends with a `completion.end` event and, unless it was cancelled, with an `Outcome`.
+Whatever happens, `complete` ends with a `completion.end` event and, but for a cancelled child, with an `Outcome`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Orchestrator:
     async def complete(self, task: Task) -> Outcome:
         """Work on `task` until it is answered, reaches a limit, or fails.
 
-        Raises:
-            asyncio.CancelledError: the caller gave up; what there was is in the record.
+        The root's cancellation is an outcome too. Raises:
+            asyncio.CancelledError: a child's parent gave up; what there was is in the record.
         """
         started = time.monotonic()
         completion = Completion(self._run, task, self.complete)
@@ -51,7 +51,8 @@ class Orchestrator:
             ending = await self._to_end(completion)
         except asyncio.CancelledError:
             ending = _Ending(status="cancelled", final=Final(value=None, text=completion.best))
-            raise
+            if task.ledger.parent is not None:
+                raise
         finally:
             await completion.aclose()
             outcome = _outcome(completion, ending, time.monotonic() - started)

@@ -149,7 +149,7 @@ def _walk(value: Any, change: Callable[[str], str], path: list[str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(str(key)): _step(str(key), item, change, path) for key, item in value.items()}
+        return {_escape_surrogates(str(key)): _step(str(key), item, change, path) for key, item in value.items()}
     if isinstance(value, list):
         return [_step(str(index), item, change, path) for index, item in enumerate(value)]
     return value

@@ -1,0 +1,181 @@
+"""Joins core to concrete parts: what lives as long as an RLM, and what is made for each run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm import repl
+from rlm.core.budget import Budget, Ledger
+from rlm.core.events import VERSION, RunStart
+from rlm.core.exceptions import ConfigError, RecordError
+from rlm.core.orchestrator import Orchestrator
+from rlm.core.recorder import Recorder, new_run_id
+from rlm.core.run import Run, Task
+from rlm.core.slots import SandboxSlots
+from rlm.core.types import RLMResult
+from rlm.inputs import prepare
+from rlm.models import RunModels
+from rlm.repl.guest.wire import encode_value
+from rlm.tools import builtin_tools
+from rlm.tools.registry import ToolRegistry
+from rlm.trajectory.artifacts import Artifacts
+from rlm.trajectory.writer import TrajectoryWriter
+from rlm.validation import validator_for
+from rlm.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlm.core.config import Config
+    from rlm.core.context import Context
+    from rlm.core.interfaces import Sandbox, Sink, Tool
+    from rlm.core.run import Outcome
+    from rlm.models import BackendPool
+
+LANDING_SHARE = 10
+"""One part in so many of the token budget is set aside for the landing call, but at most:"""
+LANDING_TOKENS = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What `completion` was asked."""
+
+    prompt: str
+    context: Any
+    output_type: Any
+    config: Config
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What lives as long as an RLM; used on its event loop only."""
+
+    backends: BackendPool
+    tools: tuple[Tool, ...]
+    sinks: tuple[Sink, ...]
+    running: set[asyncio.Task[Any]] = field(default_factory=set)
+    sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+
+    async def complete(self, request: Request) -> RLMResult:
+        """Make one run, from its context to its result."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.running.add(task)
+        try:
+            models = RunModels.choose(request.config, self.backends)
+            sandbox = self._sandbox(request.config)
+            context, _ = await asyncio.gather(
+                asyncio.to_thread(prepare, request.context, encode_value), sandbox.start()
+            )
+            return await self._run(request, models, sandbox, context)
+        finally:
+            self.running.discard(task)
+
+    def cancel(self) -> None:
+        """Cancel every run in progress; each ends with a result."""
+        for task in self.running:
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Cancel what runs and close everything."""
+        self.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
+        for sandbox in self.sandboxes.values():
+            await sandbox.aclose()
+        await self.backends.aclose()
+
+    def _sandbox(self, config: Config) -> Sandbox:
+        if config.environment not in self.sandboxes:
+            self.sandboxes[config.environment] = repl.create(config)
+        return self.sandboxes[config.environment]
+
+    async def _run(self, request: Request, models: RunModels, sandbox: Sandbox, context: Context) -> RLMResult:
+        config, run_id, log_dir = request.config, new_run_id(), Path(request.config.log_dir)
+        validator = None if request.output_type is None else validator_for(request.output_type)
+        journal = TrajectoryWriter(log_dir, run_id)
+        recorder = Recorder(run_id, journal, self.sinks)
+        try:
+            recorder.record(recorder.root, _run_start(config, models))
+            tools = self._tools(config)
+            run = Run(
+                config=config,
+                recorder=recorder,
+                find_model=models.find,
+                sandbox=sandbox,
+                tools=tools,
+                guest_tools=_guest_tools(config, tools),
+                validator_for=validator_for,
+                make_context=lambda value: prepare(value, encode_value),
+                save_artifact=Artifacts(log_dir / f"{run_id}.artifacts").save,
+                requests=asyncio.Semaphore(config.budget.max_concurrency),
+                slots=SandboxSlots(config.max_sandboxes),
+            )
+            task = Task(
+                prompt=request.prompt,
+                context=context,
+                model=models.main,
+                ledger=Ledger(config.budget, landing_tokens=_landing_tokens(config.budget)),
+                span=recorder.root,
+                timeout_s=config.budget.timeout_s,
+                validator=validator,
+            )
+            async with run.slots.slot(task.ledger):
+                outcome = await Orchestrator(run).complete(task)
+        finally:
+            recorder.close()
+        return _result(outcome, recorder, journal.path)
+
+    def _tools(self, config: Config) -> Mapping[str, Tool]:
+        return ToolRegistry((*builtin_tools(config.allowed_paths), *self.tools))
+
+
+def _guest_tools(config: Config, tools: Mapping[str, Tool]) -> tuple[str, ...]:
+    if config.guest_tools is None:
+        return tuple(name for name, tool in tools.items() if tool.reads_only)
+    if unknown := [name for name in config.guest_tools if name not in tools]:
+        raise ConfigError(f"guest_tools names {unknown[0]!r}, but the tools are: {', '.join(tools) or 'none'}")
+    return config.guest_tools
+
+
+def _landing_tokens(budget: Budget) -> int:
+    return 0 if budget.token_budget is None else min(LANDING_TOKENS, budget.token_budget // LANDING_SHARE)
+
+
+def _run_start(config: Config, models: RunModels) -> RunStart:
+    return RunStart(
+        version=VERSION,
+        rlm_version=__version__,
+        model=models.main.label,
+        sub_model=models.sub.label,
+        environment=config.environment,
+        budget=msgspec.structs.asdict(config.budget),
+        config={name: value for name, value in msgspec.to_builtins(config).items() if name != "budget"},
+    )
+
+
+def _result(outcome: Outcome, recorder: Recorder, path: Path) -> RLMResult:
+    """The outcome of the root as users get it; an answer whose record was lost is not a success."""
+    status, error = outcome.status, outcome.error
+    if status == "completed":
+        try:
+            recorder.check()
+        except RecordError as lost:
+            status, error = "failed", lost
+    return RLMResult(
+        response=outcome.response,
+        value=outcome.value,
+        status=status,
+        limit=outcome.limit,
+        error=error,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        duration_s=outcome.duration_s,
+        run_id=recorder.run_id,
+        trajectory=path,
+    )

@@ -1,0 +1,123 @@
+"""The composition root as users see it: a configuration and an event loop in front of the wired parts."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.config import Config
+from rlm.loop import LoopThread
+from rlm.models import BackendPool
+from rlm.parts import Parts, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rlm.core.budget import Budget
+    from rlm.core.interfaces import Backend, Sink, Tool
+    from rlm.core.types import RLMResult
+
+
+class RLM:
+    """A recursive language model: answers prompts over data of any size.
+
+    Cheap to construct: the event loop, the sandbox and connections start at first use and live until `close`. May be
+    used from several threads at once.
+    """
+
+    def __init__(
+        self,
+        model: str | Backend | None = None,
+        *,
+        environment: str | None = None,
+        budget: Budget | None = None,
+        tools: Iterable[Tool] = (),
+        config: Config | None = None,
+        sinks: Iterable[Sink] = (),
+    ) -> None:
+        """`model` is a name, or a backend that serves every name; without `config`, `Config.load()` reads it.
+
+        Raises:
+            ConfigError: a configuration file or variable is wrong.
+        """
+        given = None if model is None or isinstance(model, str) else model
+        base = Config.load().config if config is None else config
+        self.config = _changed(base, model=_label(model, base), environment=environment, budget=budget)
+        self._loop = LoopThread()
+        self._parts = Parts(backends=BackendPool(given), tools=tuple(tools), sinks=tuple(sinks))
+        self._finalizer = weakref.finalize(self, _close, self._loop, self._parts)
+
+    def completion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: Any = None,
+        budget: Budget | None = None,
+    ) -> RLMResult:
+        """Answer `prompt` over `context`; blocks until there is an answer, a limit or a failure.
+
+        `context`: str, list, dict, a Path (file, folder or glob), a list of Paths, an open file, or None.
+        `output_type`: a pydantic model, a dataclass or another type, or a JSON schema as dict. Raises:
+            ConfigError: what was asked for is not possible as asked; nothing was called.
+            AuthenticationError: there is no model to call.
+            RecordError: no trajectory can be written.
+        """
+        pending = self._loop.submit(self._parts.complete(self._request(prompt, context, output_type, budget)))
+        try:
+            return pending.result()
+        except KeyboardInterrupt:
+            self.cancel()
+            pending.result()
+            raise
+
+    async def acompletion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: Any = None,
+        budget: Budget | None = None,
+    ) -> RLMResult:
+        """`completion`, awaited on any event loop; cancelling it cancels the run."""
+        request = self._request(prompt, context, output_type, budget)
+        return await asyncio.wrap_future(self._loop.submit(self._parts.complete(request)))
+
+    def cancel(self) -> None:
+        """End every completion in progress with status `cancelled`; from any thread or signal handler."""
+        self._loop.call_soon(self._parts.cancel)
+
+    def close(self) -> None:
+        """End sandboxes, connections and the event loop; idempotent."""
+        self._finalizer()
+
+    def __enter__(self) -> RLM:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _request(self, prompt: str, context: Any, output_type: Any, budget: Budget | None) -> Request:
+        config = _changed(self.config, budget=budget)
+        return Request(prompt=prompt, context=context, output_type=output_type, config=config)
+
+
+def _label(model: str | Backend | None, base: Config) -> str | None:
+    if model is None or isinstance(model, str):
+        return model
+    return base.model or type(model).__name__.removesuffix("Backend").lower()
+
+
+def _changed(config: Config, **changes: Any) -> Config:
+    """`config` with every change that isn't None."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return msgspec.structs.replace(config, **given) if given else config
+
+
+def _close(loop: LoopThread, parts: Parts) -> None:
+    if loop.running:
+        loop.submit(parts.aclose()).result()
+        loop.stop()

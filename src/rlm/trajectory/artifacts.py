@@ -1,0 +1,66 @@
+"""Files that guest code saves beside its trajectory, in `<run_id>.artifacts/`: capped, never overwritten."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_FILE_BYTES = 16 << 20
+MAX_TOTAL_BYTES = 256 << 20
+MAX_FILES = 200
+
+_NAME = re.compile(r"\w[\w .-]{0,99}", re.ASCII)
+
+
+class Artifacts:
+    """The artifacts of one run; the folder appears with the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = 0
+        self._total_bytes = 0
+
+    def save(self, name: str, content: bytes) -> str:
+        """Write a new file and return its name, numbered where `name` is taken.
+
+        Raises:
+            ToolError: a bad name, too large, too many, or the disk refuses.
+        """
+        self._check(name, len(content))
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            saved = self._write(name, content)
+        except OSError as error:
+            raise ToolError(f"the artifact {name!r} could not be saved: {error.strerror}") from error
+        self._files += 1
+        self._total_bytes += len(content)
+        return saved
+
+    def _check(self, name: str, size_bytes: int) -> None:
+        if not _NAME.fullmatch(name) or name.endswith((".", " ")):
+            raise ToolError(
+                "an artifact's name is a plain file name of letters, digits, '_', '-', '.', at most 100 long"
+            )
+        if size_bytes > MAX_FILE_BYTES:
+            raise ToolError(f"an artifact has at most {MAX_FILE_BYTES:,} bytes, not {size_bytes:,}")
+        if self._files >= MAX_FILES or self._total_bytes + size_bytes > MAX_TOTAL_BYTES:
+            raise ToolError(f"a run keeps at most {MAX_FILES} artifacts of {MAX_TOTAL_BYTES:,} bytes in all")
+
+    def _write(self, name: str, content: bytes) -> str:
+        stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
+        for number in range(1, MAX_FILES + 1):
+            candidate = name if number == 1 else f"{stem}-{number}{dot}{suffix}"
+            try:
+                fd = os.open(self._folder / candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                continue
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+            return candidate
+        raise ToolError(f"there are too many artifacts named {name!r}")
