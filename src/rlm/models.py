@@ -1,4 +1,4 @@
-"""Finds the models of a run: which may be used, and the backend and price of each. Backends are made once and shared."""
+"""Finds the models of a run: which may be used, and the backend and price of each. Backends are made once."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Fields may be added without a new version; readers ignore fields and types they 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -26,9 +26,14 @@ VERSION = 1
 class Body(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The base of all bodies."""
 
+    TYPE: ClassVar[str]
+    """The type of the event that carries it."""
 
-class RunStart(Body, frozen=True, tag="run.start"):
+
+class RunStart(Body, frozen=True):
     """The first event of a run: what it was given and under which settings."""
+
+    TYPE: ClassVar[str] = "run.start"
 
     version: int
     """The version of the event format."""
@@ -58,8 +63,10 @@ class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Paths it was read from, at most 100."""
 
 
-class CompletionStart(Body, frozen=True, tag="completion.start"):
+class CompletionStart(Body, frozen=True):
     """A completion begins; the root's span has no parent, a child's parent is the exec span that asked."""
+
+    TYPE: ClassVar[str] = "completion.start"
 
     depth: int
     prompt: str
@@ -68,8 +75,10 @@ class CompletionStart(Body, frozen=True, tag="completion.start"):
     context: ContextNote
 
 
-class CompletionEnd(Body, frozen=True, tag="completion.end"):
+class CompletionEnd(Body, frozen=True):
     """A completion ends, whatever ended it."""
+
+    TYPE: ClassVar[str] = "completion.end"
 
     status: Status
     response: str
@@ -82,29 +91,37 @@ class CompletionEnd(Body, frozen=True, tag="completion.end"):
     cost_usd: float | None = None
 
 
-class MessageAdded(Body, frozen=True, tag="message"):
+class MessageAdded(Body, frozen=True):
     """A message joins a completion's conversation; assistant messages are in `model.end` instead."""
+
+    TYPE: ClassVar[str] = "message"
 
     role: Role
     content: str
     tool_call_id: str | None = None
 
 
-class TurnStart(Body, frozen=True, tag="turn.start"):
+class TurnStart(Body, frozen=True):
     """A turn begins."""
+
+    TYPE: ClassVar[str] = "turn.start"
 
     turn: int
     """From 1."""
 
 
-class TurnEnd(Body, frozen=True, tag="turn.end"):
+class TurnEnd(Body, frozen=True):
     """A turn ends: its model call is answered and its cells have run."""
+
+    TYPE: ClassVar[str] = "turn.end"
 
     turn: int
 
 
-class ModelStart(Body, frozen=True, tag="model.start"):
+class ModelStart(Body, frozen=True):
     """A request goes to a backend; it holds a reservation of tokens."""
+
+    TYPE: ClassVar[str] = "model.start"
 
     model: str
     purpose: str
@@ -115,8 +132,10 @@ class ModelStart(Body, frozen=True, tag="model.start"):
     """Only with llm_query; a turn's conversation is in the events before."""
 
 
-class ModelEnd(Body, frozen=True, tag="model.end"):
+class ModelEnd(Body, frozen=True):
     """A request was answered or failed, and was settled."""
+
+    TYPE: ClassVar[str] = "model.end"
 
     text: str = ""
     tool_calls: list[ToolCall] = []
@@ -128,8 +147,10 @@ class ModelEnd(Body, frozen=True, tag="model.end"):
     """Answered from memory within the run; nothing was paid."""
 
 
-class ModelRetry(Body, frozen=True, tag="model.retry"):
+class ModelRetry(Body, frozen=True):
     """An attempt failed and another follows."""
+
+    TYPE: ClassVar[str] = "model.retry"
 
     error: str
     wait_s: float
@@ -137,22 +158,28 @@ class ModelRetry(Body, frozen=True, tag="model.retry"):
     """The attempt that failed, from 1."""
 
 
-class ExecStart(Body, frozen=True, tag="exec.start"):
+class ExecStart(Body, frozen=True):
     """A cell begins."""
+
+    TYPE: ClassVar[str] = "exec.start"
 
     cell: int
     """From 1 within the completion."""
     code: str
 
 
-class ExecOutput(Body, frozen=True, tag="exec.output"):
+class ExecOutput(Body, frozen=True):
     """A piece of what a cell printed, in order; the pieces of a cell together are what was kept of it."""
+
+    TYPE: ClassVar[str] = "exec.output"
 
     text: str
 
 
-class ExecEnd(Body, frozen=True, tag="exec.end"):
+class ExecEnd(Body, frozen=True):
     """A cell ended."""
+
+    TYPE: ClassVar[str] = "exec.end"
 
     status: str
     """ok, error, timeout, interrupted or killed."""
@@ -166,8 +193,10 @@ class ExecEnd(Body, frozen=True, tag="exec.end"):
     state_reset: bool = False
 
 
-class ToolStart(Body, frozen=True, tag="tool.start"):
+class ToolStart(Body, frozen=True):
     """A host tool is called."""
+
+    TYPE: ClassVar[str] = "tool.start"
 
     name: str
     arguments: Json
@@ -175,23 +204,29 @@ class ToolStart(Body, frozen=True, tag="tool.start"):
     """model or guest."""
 
 
-class ToolEnd(Body, frozen=True, tag="tool.end"):
+class ToolEnd(Body, frozen=True):
     """A host tool answered or refused."""
+
+    TYPE: ClassVar[str] = "tool.end"
 
     result: Json = None
     error: str | None = None
 
 
-class ArtifactSaved(Body, frozen=True, tag="artifact"):
+class ArtifactSaved(Body, frozen=True):
     """Guest code saved a file beside the trajectory."""
+
+    TYPE: ClassVar[str] = "artifact"
 
     name: str
     """Relative to `<run_id>.artifacts/`."""
     size_bytes: int
 
 
-class SandboxReport(Body, frozen=True, tag="sandbox"):
+class SandboxReport(Body, frozen=True):
     """A sandbox started, was reset or broke a rule."""
+
+    TYPE: ClassVar[str] = "sandbox"
 
     state: str
     """ready, reset or refused."""
@@ -201,8 +236,10 @@ class SandboxReport(Body, frozen=True, tag="sandbox"):
     """The layers of confinement in force."""
 
 
-class Limit(Body, frozen=True, tag="limit"):
+class Limit(Body, frozen=True):
     """A cap is near or reached."""
+
+    TYPE: ClassVar[str] = "limit"
 
     name: str
     state: str
@@ -210,8 +247,10 @@ class Limit(Body, frozen=True, tag="limit"):
     message: str
 
 
-class Warned(Body, frozen=True, tag="warning"):
+class Warned(Body, frozen=True):
     """Something the user should know that changed nothing."""
+
+    TYPE: ClassVar[str] = "warning"
 
     message: str
 
@@ -237,7 +276,7 @@ AnyBody: TypeAlias = (
     | Warned
 )
 
-BODIES: Mapping[str, type[Body]] = {str(b.__struct_config__.tag): b for b in AnyBody.__args__}
+BODIES: Mapping[str, type[Body]] = {body.TYPE: body for body in AnyBody.__args__}
 """Every body by its type."""
 
 
@@ -285,11 +324,6 @@ _line_decoder = msgspec.json.Decoder(_Line)
 _body_decoders = {tag: msgspec.json.Decoder(body) for tag, body in BODIES.items()}
 
 
-def type_of(body: Body) -> str:
-    """The type of the event that carries `body`."""
-    return str(body.__struct_config__.tag)
-
-
 def encode(event: Event) -> bytes:
     """The event as one line of JSON, without the newline."""
     return _encoder.encode(event)
@@ -306,4 +340,13 @@ def decode(line: bytes) -> Event:
         body: Any = _body_decoders[head.type].decode(head.body)
     except (KeyError, msgspec.ValidationError):
         body = msgspec.json.decode(head.body)
-    return Event(seq=head.seq, at=head.at, run=head.run, span=head.span, parent=head.parent, type=head.type, body=body)
+    return Event(
+        seq=head.seq,
+        at=head.at,
+        run=head.run,
+        span=head.span,
+        parent=head.parent,
+        type=head.type,
+        body=body,
+        blobs=head.blobs,
+    )

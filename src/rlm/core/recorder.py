@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core.events import Blob, Body, Event, Warned, encode, type_of
+from rlm.core.events import Blob, Body, Event, Warned, encode
 from rlm.core.exceptions import RecordError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Recorder:
             run=self.run_id,
             span=span.id,
             parent=span.parent,
-            type=type_of(body),
+            type=body.TYPE,
             body=body if self._masker is None else _map_texts(body, self._masker.mask),
         )
         self._seq += 1

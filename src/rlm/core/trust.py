@@ -1,0 +1,138 @@
+"""What a project file may set only once its user has said `rlm trust`, and the record of what was trusted.
+
+A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and caps, but neither run a command nor
+send a key or a file elsewhere. Trust is in the content: the file's SHA-256 under its absolute path, kept in the user's
+state folder, so that a changed file asks again. `GUARDED` goes by name wherever a key stands, known to this version or
+not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm.core.config_files import user_folder
+from rlm.core.exceptions import ConfigError, UntrustedConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rlm.core.config_files import ConfigFile
+    from rlm.core.types import Json
+
+GUARDED = frozenset({"mcp_servers", "hooks", "cli", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"})
+"""Keys and sections that need trust wherever they stand."""
+GUARDED_IN = frozenset({("docker", "runtime")})
+"""Keys that need it in one section."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedKey:
+    """A key of a file that needs trust."""
+
+    name: str
+    """With its sections, as `local.allowed_imports`."""
+    value: Json
+
+
+def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iterator[GuardedKey]:
+    """Everything in `table` that needs trust."""
+    for key, value in table.items():
+        path = (*above, key)
+        if key in GUARDED or path[-2:] in GUARDED_IN:
+            yield GuardedKey(name=".".join(path), value=value)
+        elif isinstance(value, dict):
+            yield from guarded_keys(value, path)
+
+
+def require_trust(file: ConfigFile, environ: Mapping[str, str]) -> None:
+    """Let a project file pass that asks for nothing guarded, or that the user trusts as it is now.
+
+    Raises:
+        UntrustedConfigError: it is neither; names the keys and the way to allow them.
+    """
+    names = [key.name for key in guarded_keys(file.table)]
+    if not names or TrustRecord.of(environ).holds(file):
+        return
+    raise UntrustedConfigError(
+        f"{file.path} sets {', '.join(names)}, which a project file may set only once you trust it\n"
+        f"read the file; if you agree with it: rlm trust {file.path}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRecord:
+    """One small file per trusted path: written whole or not at all, with no shared list to fight over."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> TrustRecord:
+        """The record of the user whose environment this is.
+
+        Raises:
+            ConfigError: there is no place for it.
+        """
+        state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
+        if state is None:
+            raise ConfigError("there is no home for the record of trusted files: set HOME or XDG_STATE_HOME")
+        return cls(state / "trust")
+
+    def holds(self, file: ConfigFile) -> bool:
+        """Whether `file` is trusted with exactly this content; a record that can't be read trusts nothing."""
+        try:
+            entry = json.loads(self._entry(file.path).read_bytes())
+        except (OSError, ValueError):
+            return False
+        return bool(entry == _facts(file))
+
+    def add(self, file: ConfigFile) -> None:
+        """Trust `file` as it was read.
+
+        Raises:
+            ConfigError: the record can't be written.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_whole(self._entry(file.path), json.dumps(_facts(file)).encode())
+        except OSError as error:
+            raise ConfigError(f"{self.folder}: {error.strerror}; nothing is trusted") from error
+
+    def remove(self, path: Path) -> bool:
+        """Trust `path` no more; False if it wasn't.
+
+        Raises:
+            ConfigError: the record can't be changed.
+        """
+        try:
+            self._entry(path).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise ConfigError(f"{self._entry(path)}: {error.strerror}; {path} is still trusted") from error
+        return True
+
+    def _entry(self, path: Path) -> Path:
+        return self.folder / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+
+
+def _facts(file: ConfigFile) -> dict[str, str]:
+    return {"path": os.fsencode(file.path.resolve()).decode(errors="backslashreplace"), "sha256": file.sha256}
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    fd, part = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
