@@ -12,7 +12,7 @@ import msgspec
 from rlm import repl
 from rlm.core.budget import Budget, Ledger
 from rlm.core.events import VERSION, RunStart
-from rlm.core.exceptions import ConfigError, RecordError
+from rlm.core.exceptions import RecordError
 from rlm.core.orchestrator import Orchestrator
 from rlm.core.recorder import Recorder, new_run_id
 from rlm.core.run import Run, Task
@@ -20,17 +20,15 @@ from rlm.core.slots import SandboxSlots
 from rlm.core.types import RLMResult
 from rlm.inputs import prepare
 from rlm.models import RunModels
-from rlm.repl.guest.wire import encode_value
-from rlm.tools import builtin_tools
+from rlm.tools.builtin import file_tools
 from rlm.tools.registry import ToolRegistry
+from rlm.tools.worker import WorkerPool
 from rlm.trajectory.artifacts import Artifacts
 from rlm.trajectory.writer import TrajectoryWriter
 from rlm.validation import validator_for
 from rlm.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rlm.core.config import Config
     from rlm.core.context import Context
     from rlm.core.interfaces import Sandbox, Sink, Tool
@@ -59,6 +57,7 @@ class Parts:
     backends: BackendPool
     tools: tuple[Tool, ...]
     sinks: tuple[Sink, ...]
+    workers: WorkerPool = field(default_factory=WorkerPool)
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
 
@@ -70,9 +69,7 @@ class Parts:
         try:
             models = RunModels.choose(request.config, self.backends)
             sandbox = self._sandbox(request.config)
-            context, _ = await asyncio.gather(
-                asyncio.to_thread(prepare, request.context, encode_value), sandbox.start()
-            )
+            context, _ = await asyncio.gather(asyncio.to_thread(prepare, request.context), sandbox.start())
             return await self._run(request, models, sandbox, context)
         finally:
             self.running.discard(task)
@@ -89,6 +86,7 @@ class Parts:
         for sandbox in self.sandboxes.values():
             await sandbox.aclose()
         await self.backends.aclose()
+        await self.workers.aclose()
 
     def _sandbox(self, config: Config) -> Sandbox:
         if config.environment not in self.sandboxes:
@@ -111,7 +109,7 @@ class Parts:
                 tools=tools,
                 guest_tools=_guest_tools(config, tools),
                 validator_for=validator_for,
-                make_context=lambda value: prepare(value, encode_value),
+                make_context=prepare,
                 save_artifact=Artifacts(log_dir / f"{run_id}.artifacts").save,
                 requests=asyncio.Semaphore(config.budget.max_concurrency),
                 slots=SandboxSlots(config.max_sandboxes),
@@ -131,15 +129,15 @@ class Parts:
             recorder.close()
         return _result(outcome, recorder, journal.path)
 
-    def _tools(self, config: Config) -> Mapping[str, Tool]:
-        return ToolRegistry((*builtin_tools(config.allowed_paths), *self.tools))
+    def _tools(self, config: Config) -> ToolRegistry:
+        return ToolRegistry((*file_tools(config.allowed_paths, self.workers), *self.tools))
 
 
-def _guest_tools(config: Config, tools: Mapping[str, Tool]) -> tuple[str, ...]:
+def _guest_tools(config: Config, tools: ToolRegistry) -> tuple[str, ...]:
     if config.guest_tools is None:
-        return tuple(name for name, tool in tools.items() if tool.reads_only)
-    if unknown := [name for name in config.guest_tools if name not in tools]:
-        raise ConfigError(f"guest_tools names {unknown[0]!r}, but the tools are: {', '.join(tools) or 'none'}")
+        return tuple(tool.spec.name for tool in tools if tool.reads_only)
+    for name in config.guest_tools:
+        tools.get(name)
     return config.guest_tools
 
 

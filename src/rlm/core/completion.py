@@ -37,7 +37,7 @@ class Completion:
         self.run = run
         self.task = task
         self.dialect = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools)
-        self.tools = tuple(tool.spec for tool in run.tools.values()) if self.dialect.native_tools else ()
+        self.tools = tuple(tool.spec for tool in run.tools) if self.dialect.native_tools else ()
         self.conversation = Conversation(run.recorder, task.span, self._specs())
         self.best = ""
         """The last thing the model said, for when no better answer can be had."""

@@ -45,7 +45,7 @@ def task_prompt(task: Task) -> str:
 
 def _guest_tools(run: Run) -> Iterator[str]:
     for name in run.guest_tools:
-        spec = run.tools[name].spec
+        spec = run.tools.get(name).spec
         parameters = ", ".join(spec.parameters.get("properties", {}))
         yield f"- `{name}({parameters})`: {spec.description}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rlm.core.context import Context
     from rlm.core.events import Event
@@ -104,6 +104,20 @@ class Tool(Protocol):
         ToolError: refused or failed, with a message fit for the model.
         """
         ...
+
+
+class Toolbox(Protocol):
+    """The tools of a run, by name."""
+
+    def get(self, name: str) -> Tool:
+        """Find a tool.
+
+        Raises:
+            ToolNotFoundError: there is none; the message names near ones.
+        """
+        ...
+
+    def __iter__(self) -> Iterator[Tool]: ...
 
 
 class Sink(Protocol):

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
 
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
     from rlm.core.context import Context
-    from rlm.core.interfaces import Backend, Sandbox, Tool, Validator
+    from rlm.core.interfaces import Backend, Sandbox, Toolbox, Validator
     from rlm.core.recorder import Recorder, Span
     from rlm.core.slots import SandboxSlots
     from rlm.core.types import Json, ModelTraits, Price, RunUsage, Status
@@ -42,12 +41,12 @@ class Run:
     find_model: Callable[[str | None], Model]
     """The model of that name if it is allowed (None: the sub-model); raises ConfigError."""
     sandbox: Sandbox
-    tools: Mapping[str, Tool]
+    tools: Toolbox
     guest_tools: tuple[str, ...]
     """Names of the tools that guest code may call."""
     validator_for: Callable[[Any], Validator | None]
     make_context: Callable[[Json], Context]
-    """Prepares a value that guest code gave to a child."""
+    """Prepares a value that guest code gave to a child; blocks while it spools."""
     save_artifact: Callable[[str, bytes], str]
     """Keeps a file beside the trajectory and returns its name there; raises ToolError."""
     requests: asyncio.Semaphore

@@ -87,7 +87,7 @@ class SubCalls:
         if name in self._functions:
             return await _bound(name, self._functions[name], args, kwargs)
         if name in self._run.guest_tools:
-            arguments = _by_position(self._run.tools[name].spec.parameters, args, kwargs)
+            arguments = _by_position(self._run.tools.get(name).spec.parameters, args, kwargs)
             return await call_tool(self._run, self._task.ledger, self._here(), name, arguments, caller="guest")
         raise ToolNotFoundError(f"guest code may not call {name!r}")
 
@@ -161,7 +161,7 @@ class SubCalls:
 
     async def _recurse(self, prompt: str, given: Json) -> Json:
         """One rlm_query: a child completion, or a plain call where no child can be."""
-        context = self._child_context(given)
+        context = await self._child_context(given)
         try:
             ledger = self._task.ledger.child()
         except MaxDepthExceeded:
@@ -180,8 +180,10 @@ class SubCalls:
             span=self._here().child(),
         )
 
-    def _child_context(self, given: Json) -> Context:
-        return self._task.context if given is INHERIT or given is None else self._run.make_context(given)
+    async def _child_context(self, given: Json) -> Context:
+        if given is INHERIT or given is None:
+            return self._task.context
+        return await asyncio.to_thread(self._run.make_context, given)
 
     async def _plain(self, prompt: str, context: Context) -> Json:
         data = excerpt(context, PLAIN_CONTEXT_CHARS)

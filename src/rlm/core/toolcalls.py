@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Literal
 
 from rlm.core.events import ToolEnd, ToolStart
-from rlm.core.exceptions import ToolError, ToolNotFoundError
+from rlm.core.exceptions import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,14 +32,12 @@ async def call_tool(
         ToolError: it refused or failed.
         ToolBudgetExhausted: no call is left.
     """
-    if name not in run.tools:
-        near = difflib.get_close_matches(name, run.tools) or list(run.tools)
-        raise ToolNotFoundError(f"there is no tool {name!r}; there is: execute_code{''.join(f', {n}' for n in near)}")
+    tool = run.tools.get(name)
     ledger.count_tool_call()
     span = parent.child()
     run.recorder.record(span, ToolStart(name=name, arguments=dict(arguments), caller=caller))
     try:
-        result = await run.tools[name].call(arguments)
+        result = await tool.call(arguments)
     except BaseException as error:
         run.recorder.record(span, ToolEnd(error=f"{type(error).__name__}: {error}"))
         if isinstance(error, Exception) and not isinstance(error, ToolError):

@@ -118,11 +118,15 @@ class TrustRecord:
         return True
 
     def _entry(self, path: Path) -> Path:
-        return self.folder / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+        return self.folder / f"{hashlib.sha256(os.fsencode(_absolute(path))).hexdigest()}.json"
+
+
+def _absolute(path: Path) -> str:
+    return os.path.realpath(path)  # never raises, where Path.resolve does for a loop of links
 
 
 def _facts(file: ConfigFile) -> dict[str, str]:
-    return {"path": os.fsencode(file.path.resolve()).decode(errors="backslashreplace"), "sha256": file.sha256}
+    return {"path": os.fsencode(_absolute(file.path)).decode(errors="backslashreplace"), "sha256": file.sha256}
 
 
 def _write_whole(path: Path, content: bytes) -> None:
