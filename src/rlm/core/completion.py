@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING
@@ -96,7 +97,7 @@ class Completion:
         self.run.recorder.record(span, _exec_end(result))
         return result
 
-    def accept(self, final: Final) -> Final:
+    async def accept(self, final: Final) -> Final:
         """The answer as `output_type`.
 
         Raises:
@@ -104,7 +105,8 @@ class Completion:
         """
         if self.task.validator is None:
             return final
-        return Final(value=self.task.validator.validate(final.value), text=final.text)
+        value = await asyncio.to_thread(self.task.validator.validate, final.value)  # patterns in a schema take time
+        return Final(value=value, text=final.text)
 
     def _begin_turn(self) -> None:
         cap = self.run.config.budget.max_turns
@@ -144,11 +146,11 @@ class Completion:
         match step:
             case Cell(code=code):
                 result = await self.execute(code, span)
-                return self._shown(result) if result.final is None else self._final_or_feedback(result.final)
+                return self._shown(result) if result.final is None else await self._final_or_feedback(result.final)
             case UseTool(name=name, arguments=arguments):
                 return await self._use_tool(name, arguments, span)
             case Answer(text=text):
-                return self._final_or_feedback(Final(value=text, text=text))
+                return await self._final_or_feedback(Final(value=text, text=text))
             case Correction(message=message):
                 return message
 
@@ -162,9 +164,9 @@ class Completion:
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
         return shorten(text, self.run.config.cell_output_chars)
 
-    def _final_or_feedback(self, final: Final) -> Final | str:
+    async def _final_or_feedback(self, final: Final) -> Final | str:
         try:
-            return self.accept(final)
+            return await self.accept(final)
         except OutputValidationError as error:
             return f"The final value was not accepted: {error}\nCorrect it and call FINAL again."
 

@@ -1,12 +1,36 @@
-"""What can be configured, as one frozen value: the sections of `rlm.toml`, their fields and defaults."""
+"""What can be configured, as one frozen value: the sections of `rlm.toml`, their fields and defaults.
+
+Command line over `RLM_*` environment over project file over user file over defaults.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import Struct
 
 from rlm.core.budget import Budget
+from rlm.core.config_files import find_project_file, read_config_file, user_config_path
+from rlm.core.fields import (
+    AtLeastOne,
+    Count,
+    MemorySize,
+    Name,
+    PathText,
+    Seconds,
+    Share,
+    Temperature,
+    Usd,
+    memory_bytes,
+)
+from rlm.core.layers import Layers, Origin, Schema
+from rlm.core.trust import require_trust
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Policy: TypeAlias = Literal["strict", "relaxed", "off"]
 Dialect: TypeAlias = Literal["auto", "tools", "code"]
@@ -21,72 +45,139 @@ class LocalConfig(Section, frozen=True):
 
     policy: Policy = "relaxed"
     """The RestrictedPython policy for cells, on top of the operating system's confinement."""
-    allowed_imports: tuple[str, ...] = ()
+    allowed_imports: tuple[Name, ...] = ()
     """Packages of this Python environment that cells may import besides the built-in list; needs trust."""
-    memory: str = "1g"
-    """Memory of one REPL above its context."""
+    memory: MemorySize = "1g"
+    """Memory of one REPL above its context, such as 512m or 1GiB."""
     allow_unconfined: bool = False
     """Run even where the kernel lacks Landlock or seccomp; needs trust."""
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_bytes(self.memory)
 
 
 class DockerConfig(Section, frozen=True):
     """`[docker]`: a hardened container."""
 
-    image: str = "python:3.11-slim"
-    cpus: float = 1.0
-    memory: str = "1g"
+    image: Name = "python:3.11-slim"
+    """The image; it needs Python 3.11 or later."""
+    cpus: Share = 1.0
+    """Processors of one container."""
+    memory: MemorySize = "1g"
+    """Memory of one container, such as 512m or 1GiB."""
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_bytes(self.memory)
 
 
 class OpenAIConfig(Section, frozen=True):
     """`[openai]`: the OpenAI API, or any server that speaks it."""
 
-    base_url: str | None = None
+    base_url: Name | None = None
     """Default: OPENAI_BASE_URL, else OpenAI's own; needs trust in a project file."""
-    request_timeout_s: float = 300.0
+    request_timeout_s: Seconds = 300.0
     """Of one attempt, to the last byte."""
-    max_retries: int = 4
+    max_retries: Count = 4
     """After the first attempt, for passing faults only."""
 
 
 class PriceConfig(Section, frozen=True):
     """`[prices."provider/name"]`: US dollars per million tokens."""
 
-    input_usd: float
-    output_usd: float
-    cached_usd: float | None = None
+    input_usd: Usd
+    output_usd: Usd
+    cached_usd: Usd | None = None
 
 
 class Config(Section, frozen=True):
     """Everything that shapes a run. `[rlm]` holds the fields of `Budget` beside its own."""
 
-    model: str | None = None
+    model: Name | None = None
     """`provider/name`; none: the first provider whose key is there."""
-    sub_model: str | None = None
+    sub_model: Name | None = None
     """The model of `llm_query` and of children; none: the same model."""
-    allowed_models: tuple[str, ...] = ()
+    allowed_models: tuple[Name, ...] = ()
     """What guest code may ask for by `model=`, besides the model and the sub-model."""
     environment: Literal["local", "docker", "wasm"] = "local"
     """The sandbox."""
     dialect: Dialect = "auto"
     """How the model talks: native tool calls, fenced code, or what the model is known to do."""
     budget: Budget = Budget()
-    max_sandboxes: int = 32
+    max_sandboxes: AtLeastOne = 32
     """REPLs alive at one time in a run; a child that finds none free runs as a plain call."""
-    max_output_tokens: int = 8192
+    max_output_tokens: AtLeastOne = 8192
     """The output cap of one model call."""
-    temperature: float | None = None
+    temperature: Temperature | None = None
     """None: the provider's default."""
-    cell_timeout_s: float = 60.0
+    cell_timeout_s: Seconds = 60.0
     """Wall time of a cell without the time it waits for calls, and CPU time of its sandbox."""
-    cell_output_chars: int = 10_000
+    cell_output_chars: AtLeastOne = 10_000
     """How much of a cell's output the model sees; 1 MB is kept in the record."""
-    log_dir: str = "logs"
-    """Where trajectories go, relative to the working directory."""
-    allowed_paths: tuple[str, ...] = ()
+    log_dir: PathText = "logs"
+    """Where trajectories go; relative to the project file that sets it, else to the working directory."""
+    allowed_paths: tuple[PathText, ...] = ()
     """Folders and files that the file tools may read; none: those tools are not offered. Needs trust."""
-    guest_tools: tuple[str, ...] | None = None
+    guest_tools: tuple[Name, ...] | None = None
     """Tools that guest code may call as functions; none given: those that only read."""
     local: LocalConfig = LocalConfig()
     docker: DockerConfig = DockerConfig()
     openai: OpenAIConfig = OpenAIConfig()
     prices: dict[str, PriceConfig] = {}
+    """`[prices."provider/name"]`: what models cost that the backend has no price for."""
+
+    @classmethod
+    def load(
+        cls,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Loaded:
+        """Read every layer, for this process's working directory and environment where none is given.
+
+        `overrides` are values by name, `model` or `local.policy`; text is read as the environment's is. Raises:
+            UntrustedConfigError: the project file sets what only a trusted one may set.
+            ConfigError: a file, a variable or an override is wrong; says which, where and what is wanted.
+        """
+        environ = os.environ if environ is None else environ
+        user, project = config_paths(cwd or Path.cwd(), environ)
+        layers = Layers(SCHEMA, home=environ.get("HOME", ""))
+        if user is not None:
+            layers.add_file(read_config_file(user), "user")
+        if project is not None:
+            file = read_config_file(project)
+            require_trust(file, environ)
+            layers.add_file(file, "project")
+        layers.add_environ(environ)
+        layers.add_overrides(overrides or {})
+        return _loaded(layers, tuple(path for path in (project, user) if path is not None))
+
+
+SCHEMA = Schema(Config, inline="budget")
+"""Every key that there is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration, and where it came from."""
+
+    config: Config
+    origins: Mapping[str, Origin]
+    """Of every key, by its name with the section: `rlm.model`, `local.policy`, `prices.openai/gpt-5`."""
+    warnings: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    """The files that were read, the strongest first."""
+
+
+def config_paths(cwd: Path, environ: Mapping[str, str]) -> tuple[Path | None, Path | None]:
+    """The user's file and the project's, each None if it isn't there."""
+    user, project = user_config_path(environ), find_project_file(cwd.absolute())
+    return (user if user is not None and os.path.lexists(user) else None), project
+
+
+def _loaded(layers: Layers[Config], files: tuple[Path, ...]) -> Loaded:
+    origins = {key.label: Origin() for key in SCHEMA if not key.table}
+    origins.update((label, setting.origin) for label, setting in layers.settings.items())
+    config = SCHEMA.build(layers.settings.values())
+    return Loaded(config=config, origins=origins, warnings=tuple(layers.warnings), files=files)

@@ -223,15 +223,11 @@ class ArtifactSaved(Body, frozen=True):
     size_bytes: int
 
 
-class SandboxReport(Body, frozen=True):
-    """A sandbox started, was reset or broke a rule."""
+class SandboxReady(Body, frozen=True):
+    """The sandbox of the run can open REPLs."""
 
     TYPE: ClassVar[str] = "sandbox"
-
-    state: str
-    """ready, reset or refused."""
     environment: str
-    detail: str = ""
     layers: list[str] = []
     """The layers of confinement in force."""
 
@@ -271,7 +267,7 @@ AnyBody: TypeAlias = (
     | ToolStart
     | ToolEnd
     | ArtifactSaved
-    | SandboxReport
+    | SandboxReady
     | Limit
     | Warned
 )

@@ -161,7 +161,7 @@ class Validator(Protocol):
         ...
 
     def validate(self, value: Json) -> Any:
-        """Return the typed value. Raises:
+        """Return the typed value; may take a while, so not on an event loop. Raises:
         OutputValidationError: it does not fit; the message tells the model why.
         """
         ...

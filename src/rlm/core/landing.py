@@ -48,7 +48,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
         final = await _variable(completion, step)
     else:
         final = Final(value=step.text, text=step.text)
-    return _typed(completion, final)
+    return await _typed(completion, final)
 
 
 async def _variable(completion: Completion, step: Cell) -> Final:
@@ -57,9 +57,9 @@ async def _variable(completion: Completion, step: Cell) -> Final:
     return result.final or Final(value=None, text=completion.best)
 
 
-def _typed(completion: Completion, final: Final) -> Final:
+async def _typed(completion: Completion, final: Final) -> Final:
     """The answer as `output_type` if it fits, else as text alone: a partial answer is better than none."""
     try:
-        return completion.accept(final)
+        return await completion.accept(final)
     except OutputValidationError:
         return Final(value=None, text=final.text)

@@ -191,7 +191,7 @@ def _suggestion(place: Place) -> str:
     with suppress(OSError):
         folder = _descend(place.root, place.parts[:-1])
         try:
-            names = sorted(os.listdir(folder))
+            names = sorted(os.listdir(folder))  # noqa: PTH208 - by descriptor
         finally:
             os.close(folder)
         close = get_close_matches(place.parts[-1], names[:_NAMES_COMPARED], n=3)

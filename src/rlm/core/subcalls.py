@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rlm.core import prompts
 from rlm.core.budget import estimate_tokens
 from rlm.core.calls import ModelCall, call_model
+from rlm.core.context import Context
 from rlm.core.events import ArtifactSaved
 from rlm.core.exceptions import (
     MaxDepthExceeded,
@@ -30,7 +31,6 @@ from rlm.core.types import Json, Message
 
 if TYPE_CHECKING:
     from rlm.core.budget import Ledger
-    from rlm.core.context import Context
     from rlm.core.interfaces import Validator
     from rlm.core.recorder import Span
     from rlm.core.run import Complete, Model, Outcome, Run
@@ -41,9 +41,6 @@ OUTPUT_ATTEMPTS = 3
 """How often a sub-call with an `output_type` may answer."""
 
 GuestFunction: TypeAlias = Callable[..., Awaitable[Json]]
-
-INHERIT = object()
-"""What the wire decodes the REPL's own `context` to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +100,13 @@ class SubCalls:
         queries = [Query(prompt=text, model=found, validator=validator) for text in _texts(prompts, "prompts")]
         return await self._batch([lambda query=query: self._ask(query) for query in queries])  # type: ignore[misc]
 
-    async def _rlm_query(self, prompt: str, context: Json = INHERIT) -> Json:
+    async def _rlm_query(self, prompt: str, context: Json = None) -> Json:
         (answer,) = await self._rlm_query_batched([prompt], [context])
         return _raise_failed(answer)
 
     async def _rlm_query_batched(self, prompts: Sequence[str], contexts: Sequence[Json] | None = None) -> list[Json]:
         texts = _texts(prompts, "prompts")
-        given = [INHERIT] * len(texts) if contexts is None else list(contexts)
+        given = [None] * len(texts) if contexts is None else list(contexts)
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
         pairs = zip(texts, given, strict=True)
@@ -139,7 +136,7 @@ class SubCalls:
         for attempt in range(1, OUTPUT_ATTEMPTS + 1):
             text = await self._call(query, tuple(messages))
             try:
-                return query.validator.validate(text)
+                return await asyncio.to_thread(query.validator.validate, text)
             except OutputValidationError as error:
                 if attempt == OUTPUT_ATTEMPTS:
                     raise
@@ -181,8 +178,11 @@ class SubCalls:
         )
 
     async def _child_context(self, given: Json) -> Context:
-        if given is INHERIT or given is None:
+        """The context of a child: the parent's where none is given, or where it is given by the parent itself."""
+        if given is None:
             return self._task.context
+        if isinstance(given, Context):  # the wire's form of the REPL's own `context`
+            return given
         return await asyncio.to_thread(self._run.make_context, given)
 
     async def _plain(self, prompt: str, context: Context) -> Json:

@@ -131,6 +131,8 @@ class Traits:
     """Children get the parent's context without a copy."""
     policy: bool = False
     """The RestrictedPython policy applies."""
+    layers: tuple[str, ...] = ()
+    """The layers of confinement in force, for the record; known once the sandbox has started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

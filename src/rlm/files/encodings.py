@@ -20,6 +20,8 @@ BLOCK_BYTES = 4 << 20
 HEAD_BYTES = 8192
 _SAMPLE_BYTES = 32 << 10
 _CONTROL_SHARE = 0.05
+_WESTERN = "cp1252"
+_CLOSE_CHAOS = 0.1
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (
@@ -70,7 +72,7 @@ def checked_encoding(name: str) -> str:
         ConfigError: there is no such text encoding.
     """
     try:
-        b"".decode(name)
+        b"ab".decode(name, "replace")  # an empty one would not reach the codec
         codec = codecs.lookup(name)
     except (LookupError, ValueError) as error:
         known = sorted({*encodings.aliases.aliases, *encodings.aliases.aliases.values()})
@@ -89,12 +91,11 @@ def guess_encoding(sample: bytes) -> str:
         return "utf-8"  # some damage in what is UTF-8 otherwise
     from charset_normalizer import from_bytes
 
-    matches = from_bytes(sample)
-    best = matches.best()
-    if best is None:
-        return "cp1252"
-    western = {"cp1252", "latin_1"} & {best.encoding, *best.could_be_from_charset}
-    return "cp1252" if western else best.encoding
+    matches = list(from_bytes(sample))
+    # Short western text fits a dozen code pages about equally well; the one that most people use is the best guess.
+    close = [match for match in matches if match.chaos <= matches[0].chaos + _CLOSE_CHAOS]
+    western = any({_WESTERN, "latin_1"} & {match.encoding, *match.could_be_from_charset} for match in close)
+    return _WESTERN if western or not matches else matches[0].encoding
 
 
 def sample_around(fd: int, position: int) -> bytes:

@@ -1,0 +1,138 @@
+"""Reads one open file as text: finds its encoding, decodes it into a spool, and notes what the user should know.
+
+Which files are read, and what an error costs, is the caller's business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.context import printable
+from rlm.core.exceptions import ConfigError
+from rlm.files.encodings import (
+    HEAD_BYTES,
+    byte_order_mark,
+    checked_encoding,
+    decoded,
+    first_invalid,
+    guess_encoding,
+    sample_around,
+    why_binary,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rlm.core.spool import Spool
+
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How files and streams are read."""
+
+    encoding: str | None = None
+    """None: a byte order mark decides, then UTF-8 if it is valid, then a guess."""
+    binary: bool = False
+    """Take binary data too, one character per byte: `context.encode("latin-1")` gives the bytes back."""
+    everything: bool = False
+    """Take hidden files, and files that `.gitignore` excludes, from folders and `**` patterns."""
+
+
+class Notes:
+    """What is worth telling of what was read, by kind, with the names of the files concerned."""
+
+    def __init__(self) -> None:
+        self._names: defaultdict[str, list[str]] = defaultdict(list)
+        self.undecodable = 0
+
+    def add(self, what: str, name: str) -> None:
+        """Note `what` of the file called `name`."""
+        self._names[what].append(name)
+
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each kind."""
+        texts = [f"{what}: {some_of(names)}" for what, names in self._names.items()]
+        if self.undecodable:
+            texts.append(f"{self.undecodable:,} places could not be decoded and hold U+FFFD")
+        return tuple(texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charset:
+    """How a file is to be read."""
+
+    encoding: str
+    start: int
+    """Where the text begins, after a byte order mark."""
+    exact: bool = False
+    """The text is valid UTF-8."""
+
+
+class BinaryFileError(ConfigError):
+    """The file is binary, and binary was not asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFile:
+    """One open file on its way into a context."""
+
+    fd: int
+    name: str
+    before: os.stat_result
+
+    @classmethod
+    def of(cls, fd: int, name: str) -> TextFile:
+        """The file behind `fd`, called `name` in messages."""
+        return cls(fd=fd, name=name, before=os.fstat(fd))
+
+    @property
+    def end(self) -> int:
+        return self.before.st_size
+
+    def charset(self, reading: Reading, notes: Notes, seen: Callable[[bytes, int], None]) -> Charset:
+        """Find how to read it; `seen` gets each block of it while it looks like UTF-8."""
+        head = os.pread(self.fd, HEAD_BYTES, 0)
+        mark, mark_bytes = byte_order_mark(head)
+        if reading.encoding is not None:
+            given = checked_encoding(reading.encoding)
+            return Charset(encoding=given, start=mark_bytes if mark == given else 0)
+        if reason := why_binary(head):
+            if not reading.binary:
+                raise BinaryFileError(
+                    f"{printable(self.name)} is {reason}. To take its bytes as they are, ask for binary."
+                )
+            notes.add("binary, one character per byte", self.name)
+            return Charset(encoding="latin-1", start=0)
+        if mark not in ("", "utf-8"):
+            return Charset(encoding=mark, start=mark_bytes)
+        invalid = first_invalid(self.fd, mark_bytes, self.end, seen)
+        if invalid is None:
+            return Charset(encoding="utf-8", start=mark_bytes, exact=True)
+        guess = guess_encoding(sample_around(self.fd, invalid))
+        if guess != "utf-8":
+            notes.add(f"read as {guess}, by the look of it", self.name)
+        return Charset(encoding=guess, start=mark_bytes)
+
+    def copy(self, charset: Charset, spool: Spool, notes: Notes) -> None:
+        """Append the text to `spool` as UTF-8."""
+        for text in decoded(self.fd, charset.start, self.end, charset.encoding):
+            spool.write_text(text)
+            notes.undecodable += 0 if charset.exact else text.count("\ufffd")
+        self.check_unchanged(notes)
+
+    def check_unchanged(self, notes: Notes) -> None:
+        """Note it if the file was written to since it was opened."""
+        after = os.fstat(self.fd)
+        if (after.st_size, after.st_mtime_ns) != (self.before.st_size, self.before.st_mtime_ns):
+            notes.add("changed while it was read", self.name)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few of many names, for a message, and how many more there are."""
+    listed = ", ".join(printable(name) for name in names[:_NAMES_SHOWN])
+    return listed if len(names) <= _NAMES_SHOWN else f"{listed} and {len(names) - _NAMES_SHOWN:,} more"

@@ -1,0 +1,178 @@
+"""Runs named functions in small processes that can be killed: for patterns that come from a model or from guest code.
+
+A regular expression holds its interpreter until it is done, so no thread can end it. A worker has its own memory
+limit, is killed when its deadline passes or its caller is cancelled, and dies with this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.core.exceptions import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlm.core.types import Json
+
+_HEADER = struct.Struct(">I")
+_MAX_REPLY_BYTES = 16 << 20
+_MEMORY_BYTES = 1 << 30
+_START_S = 20.0
+"""On top of the first call's deadline: an interpreter starts, on a machine that may be busy."""
+
+_TOO_LONG = "it took longer than {:g} s and was stopped: make it simpler or narrower."
+_DIED = "its process was stopped: it took too long or used too much memory."
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is asked to do."""
+
+    target: str
+    """`module:function` of this package."""
+    arguments: dict[str, msgspec.Raw]
+    timeout_s: float
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker answers; an error is text for the caller."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    error: str | None = None
+
+
+class WorkerPool:
+    """Workers for one event loop; idle ones stay warm for the next call."""
+
+    def __init__(self, *, size: int = 2, memory_bytes: int = _MEMORY_BYTES) -> None:
+        self._slots = asyncio.Semaphore(size)
+        self._memory_bytes = memory_bytes
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._closed = False
+
+    async def call(self, target: str, arguments: Mapping[str, Json], *, timeout_s: float) -> Json:
+        """Return what `module:function` makes of `arguments`; waits for a free worker first.
+
+        Cancellation kills the worker. Raises:
+            ToolError: the function raised one, took longer than `timeout_s`, or used too much memory.
+        """
+        frame = request_frame(target, arguments, timeout_s)
+        async with self._slots:
+            worker = self._warm()
+            grace_s = 0.0 if worker else _START_S
+            worker = worker or await _start(self._memory_bytes)
+            healthy = False
+            try:
+                async with asyncio.timeout(timeout_s + grace_s):
+                    reply = await _ask(worker, frame)
+                healthy = not self._closed
+            except TimeoutError as error:
+                raise ToolError(_TOO_LONG.format(timeout_s)) from error
+            except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError) as error:
+                raise ToolError(_DIED) from error
+            finally:
+                if not healthy:
+                    await _kill(worker)
+            if healthy:
+                self._idle.append(worker)
+        return value_of(reply)
+
+    def _warm(self) -> asyncio.subprocess.Process | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.returncode is None:
+                return worker
+        return None
+
+    async def aclose(self) -> None:
+        """Kill the idle workers; those at work end with their calls. Idempotent."""
+        self._closed = True
+        while self._idle:
+            await _kill(self._idle.pop())
+
+
+def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -> Json:
+    """Like `WorkerPool.call`, with a process of its own and blocking: for code that is in a thread already.
+
+    Raises:
+        ToolError: as there.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            _command(_MEMORY_BYTES),
+            input=request_frame(target, arguments, timeout_s),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            timeout=timeout_s + _START_S,
+            check=False,
+        )
+        reply = msgspec.json.decode(done.stdout[_HEADER.size :], type=Reply)
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(_TOO_LONG.format(timeout_s)) from error
+    except msgspec.DecodeError as error:
+        raise ToolError(_DIED) from error
+    return value_of(reply)
+
+
+def request_frame(target: str, arguments: Mapping[str, Json], timeout_s: float) -> bytes:
+    """A request as it goes to a worker: 4 bytes of length, then JSON."""
+    payload = msgspec.json.encode({"target": target, "arguments": arguments, "timeout_s": timeout_s})
+    return _HEADER.pack(len(payload)) + payload
+
+
+def value_of(reply: Reply) -> Json:
+    """The value in a reply.
+
+    Raises:
+        ToolError: it is an error.
+    """
+    if reply.error is not None:
+        raise ToolError(reply.error)
+    return msgspec.json.decode(reply.value)
+
+
+async def _start(memory_bytes: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *_command(memory_bytes),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
+def _command(memory_bytes: int) -> list[str]:
+    return [sys.executable, "-P", "-m", "rlm.tools.worker_main", str(memory_bytes), str(os.getpid())]
+
+
+def _environment() -> dict[str, str]:
+    # No keys of the user's in a process that runs a stranger's patterns; only where our modules are.
+    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONUTF8": "1"}
+
+
+async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> Reply:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(frame)
+    await worker.stdin.drain()
+    (length,) = _HEADER.unpack(await worker.stdout.readexactly(_HEADER.size))
+    if length > _MAX_REPLY_BYTES:
+        raise msgspec.DecodeError(f"a reply of {length} bytes")
+    return msgspec.json.decode(await worker.stdout.readexactly(length), type=Reply)
+
+
+async def _kill(worker: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(worker.pid, signal.SIGKILL)
+    await worker.wait()
