@@ -1,0 +1,84 @@
+"""`demo`: a scripted stand-in that drives the real loop, sandbox, sub-calls and record with no key and no network. It
+is no language model and says so in each final answer; it knows the messages it is sent and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rlm.backends.demo.asks import read_task
+from rlm.backends.demo.formats import recognise
+from rlm.backends.demo.plan import LOOK, NOTICE, Step, plan, render_failure, render_step, step_mark
+from rlm.backends.demo.reading import answer_prompt, is_part
+from rlm.backends.estimate import estimate_usage
+from rlm.core.exceptions import BadRequestError
+from rlm.core.types import Message, ModelReply, ModelRequest, ModelTraits, Price
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rlm.backends import BackendSetup
+
+_TASK = re.compile(r"\ATask: (.*?)(?=\n\n(?:`context`|There is no context)|\Z)", re.DOTALL)
+_TASK_CHARS = 2_000
+_SCHEMA = "must be JSON that fits this schema"
+_LANDING = "The run ends here"
+
+
+class DemoBackend:
+    """Answers by code in a ```repl fence: first a look at the context, then one step of its plan a turn."""
+
+    @classmethod
+    def from_setup(cls, setup: BackendSetup) -> DemoBackend:  # noqa: ARG003 - nothing to set
+        return cls()
+
+    def traits(self, model: str) -> ModelTraits:  # noqa: ARG002 - the same for all
+        return ModelTraits(native_tools=False, price=Price(input_usd=0.0, output_usd=0.0))
+
+    async def call(self, request: ModelRequest) -> ModelReply:
+        if request.response_schema is not None or any(_SCHEMA in message.content for message in request.messages[:2]):
+            raise BadRequestError("the demo answers in text only; for an output_type take a language model")
+        text = _reply_text(request.messages)
+        return ModelReply(text=text, usage=estimate_usage(request, text))
+
+    async def aclose(self) -> None:
+        """There is nothing to release."""
+
+
+def _reply_text(messages: Sequence[Message]) -> str:
+    last = messages[-1].content
+    if messages[0].role != "system":
+        return answer_prompt(last) if is_part(last) else f"{NOTICE}\n{answer_prompt(last)}"
+    if last.startswith(_LANDING):
+        return f"The run ended before the demo's plan did.\n\n{NOTICE}"
+    return _next_step(messages)
+
+
+def _next_step(messages: Sequence[Message]) -> str:
+    """The reply of this turn: its number is that of the replies before, so no state is kept."""
+    results = _results(messages)
+    if not results:
+        return render_step(LOOK, 0, last=False)
+    if step_mark(len(results) - 1) not in results[-1].splitlines():
+        return render_failure(results[-1])
+    steps = _plan(messages, results[0])
+    number = len(results)
+    return render_step(steps[number - 1], number, last=number == len(steps))
+
+
+def _plan(messages: Sequence[Message], look: str) -> list[Step]:
+    task = _TASK.match(messages[1].content)
+    head = [line[2:] for line in look.splitlines() if line.startswith("| ")]
+    asked = task[1] if task else messages[1].content
+    return plan(read_task(asked[:_TASK_CHARS]), recognise(head))
+
+
+def _results(messages: Sequence[Message]) -> list[str]:
+    """What each reply so far was answered with."""
+    results: list[str] = []
+    for message in messages[2:]:
+        if message.role == "assistant":
+            results.append("")
+        elif results:
+            results[-1] += message.content + "\n"
+    return results

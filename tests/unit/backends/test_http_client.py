@@ -1,0 +1,52 @@
+"""Foreign exceptions and proxies."""
+
+from __future__ import annotations
+
+import inspect
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from aiohttp import client_exceptions
+
+from rlm.backends.http_client import HttpClient, proxy_for
+from rlm.core.exceptions import BackendConnectionError, BackendError, BadReplyError
+
+FOREIGN = [
+    each
+    for _, each in inspect.getmembers(client_exceptions, inspect.isclass)
+    if issubclass(each, aiohttp.ClientError) and each.__module__ == client_exceptions.__name__
+]
+
+
+def made(kind: type[Exception]) -> Exception:
+    """An instance without its arguments, which differ from class to class."""
+    bare = type(kind.__name__, (kind,), {"__str__": lambda _: "why"})
+    return bare.__new__(bare)
+
+
+@pytest.mark.parametrize(
+    "foreign", [*FOREIGN, TimeoutError, ConnectionResetError, OSError], ids=lambda each: each.__name__
+)
+def test_every_exception_of_aiohttp_becomes_one_of_ours(foreign: type[Exception]) -> None:
+    client = HttpClient("http://host/v1", key=None, timeout_s=1.0, environ={})
+    with pytest.raises(BackendError) as caught, client._translated():
+        raise made(foreign)
+    assert type(caught.value) in (BackendConnectionError, BadReplyError)
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "proxy"),
+    [
+        ("https://api.host/v1", {"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        ("https://api.host/v1", {"https_proxy": "http://q:1", "HTTPS_PROXY": "http://p:1"}, "http://q:1"),
+        ("http://api.host/v1", {"HTTPS_PROXY": "http://p:1"}, None),
+        ("http://api.host/v1", {"ALL_PROXY": "http://p:1"}, "http://p:1"),
+        ("http://api.host/v1", {"ALL_PROXY": "http://p:1", "NO_PROXY": "other, .host"}, None),
+        ("http://127.0.0.1:80/v1", {"HTTP_PROXY": "http://p:1", "no_proxy": "127.0.0.1"}, None),
+        ("http://127.0.0.1:80/v1", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "*"}, None),
+        ("http://api.host/v1", {}, None),
+    ],
+)
+def test_the_usual_variables_name_the_proxy(url: str, environ: dict[str, str], proxy: str | None) -> None:
+    assert proxy_for(urlsplit(url), environ) == proxy
