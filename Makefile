@@ -2,19 +2,21 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
-CODE := src tests benchmarks examples docs
 DEMO_LOG := build/access.log
-DEMO_QUESTION ?= Which status codes occur most?
+DEMO_QUESTION ?= Summarise this access log by parts: which paths and status codes dominate, and where do errors cluster? How many lines contain 500?
 
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
 .PHONY: help setup test lint format types layers demo bench build docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 setup: .venv/.installed ## create .venv with the pinned requirements and the project
+	@:
 
 # The environment is made anew when the lock changes, so that it holds what the lock says and nothing else.
 .venv/.locked: requirements/dev.txt
@@ -48,7 +50,7 @@ types: setup ## check types
 
 layers: setup ## check who may import whom
 	@echo "== import-linter"
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix .

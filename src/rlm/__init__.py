@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlm.core.exceptions import RLMError
     from rlm.core.types import RLMResult
     from rlm.runtime import RLM
-    from rlm.tools import tool
+    from rlm.tools.decorator import tool
     from rlm.version import __version__
 
 __all__ = ["RLM", "Budget", "Config", "RLMError", "RLMResult", "__version__", "tool"]
@@ -26,7 +26,7 @@ _HOMES = {
     "RLMError": "rlm.core.exceptions",
     "RLMResult": "rlm.core.types",
     "__version__": "rlm.version",
-    "tool": "rlm.tools",
+    "tool": "rlm.tools.decorator",
 }
 
 

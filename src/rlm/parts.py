@@ -11,7 +11,7 @@ import msgspec
 
 from rlm import repl
 from rlm.core.budget import Budget, Ledger
-from rlm.core.events import VERSION, RunStart
+from rlm.core.events import VERSION, RunStart, SandboxReady
 from rlm.core.exceptions import RecordError
 from rlm.core.orchestrator import Orchestrator
 from rlm.core.recorder import Recorder, new_run_id
@@ -90,7 +90,7 @@ class Parts:
 
     def _sandbox(self, config: Config) -> Sandbox:
         if config.environment not in self.sandboxes:
-            self.sandboxes[config.environment] = repl.create(config)
+            self.sandboxes[config.environment] = repl.load(config.environment).from_config(config)
         return self.sandboxes[config.environment]
 
     async def _run(self, request: Request, models: RunModels, sandbox: Sandbox, context: Context) -> RLMResult:
@@ -100,6 +100,8 @@ class Parts:
         recorder = Recorder(run_id, journal, self.sinks)
         try:
             recorder.record(recorder.root, _run_start(config, models))
+            layers = list(sandbox.traits.layers)
+            recorder.record(recorder.root, SandboxReady(environment=config.environment, layers=layers))
             tools = self._tools(config)
             run = Run(
                 config=config,

@@ -182,8 +182,8 @@ def test_only_allowed_models_may_be_asked_for(make):
 
 def test_rlm_query_is_a_child_with_its_own_repl_and_the_same_context(make):
     script = {
-        "main": [cell("x = 'mine'\nFINAL(rlm_query('count') + 1)")],
-        "sub": [cell("FINAL(len(context) if 'x' not in SHOW_VARS() else -1)")],
+        "main": [cell("mine = 1\nFINAL(rlm_query('count') + 1)")],
+        "sub": [cell("FINAL(len(context) if 'mine' not in SHOW_VARS() else -1)")],
     }
     rlm = make(script, model="main", sub_model="sub")
     result = rlm.completion("x", "four")
@@ -377,10 +377,10 @@ def read(result):
 def test_the_record_is_whole_and_in_order(make):
     rlm = make({"m": [cell("print(llm_query('q'))"), "end"], "s": ["a"]}, model="m", sub_model="s")
     record = read(rlm.completion("p", "c"))
-    assert record == rlm.sink.events
+    assert [events.encode(event) for event in record] == [events.encode(event) for event in rlm.sink.events]
     assert [event.seq for event in record] == list(range(len(record)))
     assert [event.type for event in record] == [
-        *("run.start", "completion.start", "message", "message"),
+        *("run.start", "sandbox", "completion.start", "message", "message"),
         *("turn.start", "model.start", "model.end", "exec.start", "model.start", "model.end"),
         *("exec.output", "exec.end", "message", "turn.end"),
         *("turn.start", "model.start", "model.end", "turn.end", "completion.end"),
@@ -425,7 +425,7 @@ def test_one_rlm_serves_many_threads(make):
 
 
 def test_runs_share_no_state(make):
-    rlm = make(lambda r: cell("y = globals_seen = 'y' in SHOW_VARS()\nFINAL(y)"))
+    rlm = make(lambda r: cell("seen = 'leftover' in SHOW_VARS()\nleftover = 1\nFINAL(seen)"))
     assert [rlm.completion("x").value for _ in range(2)] == [False, False]
 
 

@@ -89,6 +89,7 @@ class PriceConfig(Section, frozen=True):
     input_usd: Usd
     output_usd: Usd
     cached_usd: Usd | None = None
+    """Of input served from the provider's cache; none: as other input."""
 
 
 class Config(Section, frozen=True):
@@ -105,6 +106,7 @@ class Config(Section, frozen=True):
     dialect: Dialect = "auto"
     """How the model talks: native tool calls, fenced code, or what the model is known to do."""
     budget: Budget = Budget()
+    """The caps; in `[rlm]` each stands by its own name."""
     max_sandboxes: AtLeastOne = 32
     """REPLs alive at one time in a run; a child that finds none free runs as a plain call."""
     max_output_tokens: AtLeastOne = 8192

@@ -58,6 +58,10 @@ class Key:
         return f"{self.section}.{self.name}"
 
     @property
+    def is_list(self) -> bool:
+        return _is_list(self.type)
+
+    @property
     def variable(self) -> str:
         """Its environment variable."""
         words = (self.name,) if self.section == "rlm" or self.table else (self.section, self.name)
@@ -237,7 +241,7 @@ def _without_none(raw: Any, key: Key) -> Any:
     """TOML has no null: the text `none` stands for no cap and no value, and for an empty list."""
     if not isinstance(raw, str) or raw.strip().lower() != "none":
         return raw
-    if _is_list(key.type):
+    if key.is_list:
         return []
     return None if type(None) in get_args(key.type) else raw
 
@@ -247,7 +251,7 @@ def _read_text(text: str, key: Key) -> Any:
     raw = _without_none(text, key)
     if raw is not text:
         return raw
-    if _is_list(key.type):
+    if key.is_list:
         return [part for part in (part.strip() for part in text.split(",")) if part]
     return text.replace("_", "") if _THOUSANDS.fullmatch(text) else text
 

@@ -238,7 +238,8 @@ def test_the_configuration_survives_a_round_trip(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("512m", 512 << 20), ("1g", 1 << 30), ("1GiB", 1 << 30), ("1.5 kb", 1536), ("7", 7), ("2T", 2 << 40)]
+    ("text", "size"),
+    [("512m", 512 << 20), ("1g", 1 << 30), ("1GiB", 1 << 30), ("1.5 kb", 1536), ("7", 7), ("2T", 2 << 40)],
 )
 def test_memory_sizes(text: str, size: int) -> None:
     assert memory_bytes(text) == size

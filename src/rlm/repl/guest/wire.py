@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Functions defined below keep this copy: guest code that breaks `builtins.len` breaks only itself.
-__builtins__ = vars(builtins).copy()
+__builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 Json: TypeAlias = Any
 Other: TypeAlias = "Callable[[Any], Json]"
@@ -77,12 +77,28 @@ def unpack(payload: bytes | bytearray) -> dict[str, Json]:
         WireError: it is no JSON object.
     """
     try:
-        message, _end = _scan(str(payload, "utf-8"), 0)
-    except (ValueError, StopIteration, RecursionError) as e:
-        raise WireError(f"not a JSON frame: {e}") from e
+        message = unpack_value(str(payload, "utf-8"))
+    except UnicodeDecodeError as e:
+        raise WireError(f"not UTF-8: {e}") from e
     if type(message) is not dict:
         raise WireError("a frame must be a JSON object")
     return message
+
+
+def unpack_value(text: str) -> Json:
+    """The JSON in `text`, not yet decoded as a value. Raises:
+    WireError: it is no JSON.
+    """
+    try:
+        form, _end = _scan(text, 0)
+    except (ValueError, StopIteration, RecursionError) as e:
+        raise WireError(f"not JSON: {e}") from e
+    return form
+
+
+def pack_value(form: Json) -> bytes:
+    """The JSON text of an encoded value, as UTF-8."""
+    return _to_json(form)
 
 
 def refuse(value: Any) -> NoReturn:
@@ -220,10 +236,10 @@ def _decode(form: Json, special: Special, depth: int) -> Any:
         return [_decode(item, special, depth + 1) for item in form]
     if kind is not dict:
         return form
-    _check_depth(depth)
     for key in form:
         if key.startswith("$"):
             return _decode_marked(form, special, depth)
+    _check_depth(depth)
     return {key: _decode(item, special, depth + 1) for key, item in form.items()}
 
 
@@ -248,6 +264,7 @@ def _decode_marked(form: dict[str, Json], special: Special, depth: int) -> Any:
 
 
 def _decode_map(body: Json, special: Special, depth: int) -> dict[Any, Any]:
+    _check_depth(depth)
     try:
         return {_hashable(_decode(key, special, depth + 1)): _decode(item, special, depth + 1) for key, item in body}
     except (ValueError, TypeError) as e:
@@ -297,4 +314,4 @@ def _json_writer() -> Callable[[Any], bytes]:
 
 
 _to_json = _json_writer()
-_scan = JSONDecoder().scan_once
+_scan = JSONDecoder().scan_once  # type: ignore[attr-defined]

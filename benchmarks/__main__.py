@@ -1,0 +1,68 @@
+"""Runs every benchmark and prints each figure beside its limit: `python -m benchmarks [--save] [NAME...]`.
+
+A missed limit is printed as such. A benchmark that could not be made is printed too, and makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from benchmarks import contexts, sandboxes, starts, subcalls, turns
+from benchmarks.figures import Figure, load_baseline, row, save_baseline
+
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "turns": turns.own_time_per_turn,
+    "log": turns.log_growth,
+    "children": sandboxes.child_start,
+    "cells": sandboxes.cells,
+    "batch": subcalls.batch,
+    "sequential": subcalls.sequential,
+    "tree": subcalls.tree,
+    "text-100mb": contexts.hundred_megabytes,
+    "text-1gb": contexts.one_gigabyte,
+    "imports": starts.imports,
+    "help": starts.command_line,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is named, or everything; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, beside the limits.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--save", action="store_true", help="make these figures the baseline")
+    options = parser.parse_args(argv)
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    load = os.getloadavg()[0]
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start\n", flush=True)
+    measured, failed = measure(options.names or list(BENCHMARKS))
+    missed = sum(figure.verdict.startswith("MISSED") for figure in measured)
+    print(f"\n{len(measured)} figures, {missed} over their limit; {failed} benchmarks failed")
+    if options.save and not failed:
+        save_baseline(measured)
+    return 1 if failed else 0
+
+
+def measure(names: Sequence[str]) -> tuple[list[Figure], int]:
+    """Make each benchmark and print its figures; returns them, and how many benchmarks failed."""
+    baseline, measured, failed = load_baseline(), [], 0
+    for name in names:
+        try:
+            figures = BENCHMARKS[name]()
+        except Exception:  # noqa: BLE001 - one part that is broken must not hide the figures of the others
+            print(f"{name}: FAILED\n{traceback.format_exc()}", flush=True)
+            failed += 1
+            continue
+        measured += figures
+        for figure in figures:
+            print(row(figure, baseline), flush=True)
+    return measured, failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

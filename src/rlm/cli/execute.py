@@ -1,0 +1,117 @@
+"""`rlm exec`: run code in a sandbox, with no model and no record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from rlm.cli.options import ContextOptions, Overrides, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlm.core.config import Config
+    from rlm.core.context import Context
+    from rlm.core.types import ExecResult, Json
+
+OK, FAILED = 0, 1
+
+
+def execute(
+    given: ContextOptions,
+    sandbox: SandboxOptions,
+    script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
+    code: Annotated[
+        str | None, Option("--code", "-c", metavar="CODE", help="Python to run, instead of a file.")
+    ] = None,
+) -> int:
+    """Run Python in the sandbox, with no model.
+
+    The variable `context` is what -f names, or what is piped in beside the code. What the code prints goes to stdout,
+    and the value it gives to FINAL after that; the traceback of an error goes to stderr.
+    """
+    import asyncio
+
+    from rlm.cli.console import warn
+    from rlm.cli.given import read_context
+    from rlm.cli.signals import Signals
+
+    loaded = Overrides.of(sandbox).load()
+    for warning in loaded.warnings:
+        warn(warning)
+    with Signals() as received:
+        source, stdin_taken = _source(script, code)
+        context = read_context(given, stdin_taken=stdin_taken)
+        try:
+            result = asyncio.run(_executed(source, context, loaded.config))
+        except KeyboardInterrupt:
+            return received.exit_code
+    return _explain(result, loaded.config)
+
+
+def _source(script: str | None, code: str | None) -> tuple[str, bool]:
+    """The code, and whether it came from stdin."""
+    from rlm.cli.given import is_piped, read_stdin
+    from rlm.core.exceptions import ConfigError
+
+    if code is not None and script is not None:
+        raise ConfigError("give a script or --code, not both")
+    if code is not None:
+        return code, False
+    if script is None and not is_piped():
+        raise ConfigError("there is no code\nname a file, give --code, or pipe it in")
+    if script in (None, "-"):
+        return read_stdin(), True
+    try:
+        return Path(script).read_text(encoding="utf-8"), False
+    except OSError as error:
+        raise ConfigError(f"{script}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{script}: not UTF-8, which Python source has to be") from error
+
+
+async def _executed(source: str, context: Context, config: Config) -> ExecResult:
+    from rlm import repl
+    from rlm.cli.console import quiet_pipe, write_out
+    from rlm.core.types import ReplSpec
+
+    def show(text: str) -> None:
+        with quiet_pipe():
+            write_out(text)
+
+    sandbox = repl.load(config.environment).from_config(config)
+    try:
+        opened = await sandbox.open(context, ReplSpec(call=_no_calls, on_output=show))
+        try:
+            result: ExecResult = await opened.execute(source)
+        finally:
+            await opened.aclose()
+    finally:
+        await sandbox.aclose()
+    return result
+
+
+async def _no_calls(name: str, _args: tuple[Json, ...], _kwargs: Mapping[str, Json]) -> Json:
+    raise LookupError(f"{name} needs a model: it is there in rlm run, not in rlm exec")
+
+
+def _explain(result: ExecResult, config: Config) -> int:
+    from rlm.cli.console import answer, complain, quiet_pipe, say
+    from rlm.trajectory.plain import plain
+
+    if result.output and not result.output.endswith("\n"):
+        answer("\n")
+    if result.output_chars > len(result.output):
+        say(f"{result.output_chars - len(result.output):,} more characters of output were not kept")
+    if result.final is not None:
+        with quiet_pipe():
+            answer(result.final.text)
+    if result.error is not None:
+        say(plain(result.error.traceback or f"{result.error.kind}: {result.error.message}").rstrip())
+    if result.status in ("ok", "error"):
+        return OK if result.error is None else FAILED
+    reasons = {"timeout": f"timed out: a cell may work {config.cell_timeout_s:g} s\nallow more with --cell-timeout"}
+    complain(reasons.get(result.status, f"the code was {result.status}"))
+    return FAILED

@@ -1,0 +1,37 @@
+"""`rlm init`: write a configuration file to start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+
+def init(
+    model: Annotated[
+        str | None, Option("--model", "-m", metavar="NAME", help="The model to set, such as openai/gpt-5.")
+    ] = None,
+) -> int:
+    """Write an rlm.toml to start from.
+
+    It holds every setting with its default and meaning. A file that is there already is left as it is.
+    """
+    from pathlib import Path
+
+    from rlm.cli.console import say
+    from rlm.cli.reference import example
+    from rlm.core.config_files import PROJECT_FILE
+    from rlm.core.exceptions import ConfigError
+
+    path = Path(PROJECT_FILE)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(example(model))
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{path} is there already and is left as it is\nrlm config show tells what it sets"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path.absolute()}: {error.strerror}") from error
+    say(f"wrote {path.absolute()}\nnext: rlm doctor, then rlm run PROMPT -f FILE")
+    return 0

@@ -1,0 +1,107 @@
+"""The entry of `rlm`: which commands there are, and the one place where a failure becomes a message and an exit code.
+
+0 done, 1 failed, 2 usage or configuration, 3 budget reached, 4 provider, 5 sandbox, 130 and 143 signals.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from rlm.cli import config, doctor, execute, init, logs, run, trust
+from rlm.cli.console import complain, drop_stdout, write_out
+from rlm.cli.grouped import grouped
+
+USAGE = 2
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""The base of Typer's complaints about a command line, which Typer gives no public name."""
+
+app = typer.Typer(
+    name="rlm",
+    help="Answer prompts over data of any size: the data is a variable in a sandboxed REPL that a model works in.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
+config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
+
+app.command("init")(grouped(init.init))
+app.command("run")(grouped(run.run))
+app.command("exec")(grouped(execute.execute))
+app.add_typer(logs_app, name="logs")
+app.command("doctor")(grouped(doctor.doctor))
+app.add_typer(config_app, name="config")
+app.command("trust")(grouped(trust.trust))
+logs_app.command("list")(grouped(logs.list_logs))
+logs_app.command("show")(grouped(logs.show))
+logs_app.command("tail")(grouped(logs.tail))
+config_app.command("show")(grouped(config.show))
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    context.obj = debug
+    if version:
+        from rlm.version import __version__
+
+        write_out(f"rlm {__version__}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        write_out(context.get_help() + "\n")
+        raise typer.Exit
+
+
+@logs_app.callback()
+def _logs(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        raise typer.Exit(logs.list_logs())
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        return command.main(arguments, prog_name="rlm", standalone_mode=False) or 0
+    except UsageError as error:
+        return _misused(error)
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        drop_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the top: whatever it is becomes a message and an exit code
+        return _failed(error, debug="--debug" in arguments)
+
+
+def _misused(error: Any) -> int:
+    path = "rlm" if error.ctx is None else error.ctx.command_path
+    complain(f"{error.format_message()}\n{path} --help shows how it is used")
+    return USAGE
+
+
+def _failed(error: Exception, *, debug: bool) -> int:
+    from rlm.core.exceptions import RLMError
+
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, RLMError):
+        complain(str(error))
+        return error.exit_code
+    complain(f"{type(error).__name__}: {error}\nthis should not happen: rlm --debug shows where it comes from")
+    return 1

@@ -1,0 +1,144 @@
+"""The options that commands share, in groups. Settings stay text here: the configuration reads and checks them, so
+that a flag, a variable and a file are held to the same rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from typer import Option
+
+if TYPE_CHECKING:
+    from rlm.core.config import Loaded
+
+_LABELS = {"policy": "local.policy", "memory": "local.memory"}
+
+Cap: TypeAlias = str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """What the run works on."""
+
+    file: Annotated[
+        list[str] | None,
+        Option(
+            "--file", "-f", metavar="PATH", help="Context: a file, a folder or a quoted glob; repeatable. - is stdin."
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, Option("--encoding", metavar="NAME", help="Encoding of the files. [default: detected]")
+    ] = None
+    include_binary: Annotated[
+        bool, Option("--include-binary", help="Take binary files too, as text with replacement marks.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """Where code runs."""
+
+    environment: Annotated[
+        str | None, Option("--environment", "--env", metavar="NAME", help="The sandbox: local, docker or wasm.")
+    ] = None
+    policy: Annotated[
+        str | None, Option("--policy", metavar="NAME", help="Policy for cells: strict, relaxed or off. [local]")
+    ] = None
+    memory: Annotated[
+        str | None, Option("--memory", metavar="SIZE", help="Memory of one REPL above its context, such as 2g. [local]")
+    ] = None
+    cell_timeout_s: Annotated[
+        str | None, Option("--cell-timeout-s", "--cell-timeout", metavar="S", help="Seconds a cell may work.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which models, and how they are asked."""
+
+    model: Annotated[
+        str | None,
+        Option("--model", "-m", metavar="NAME", help="provider/name, such as openai/gpt-5; demo needs no key."),
+    ] = None
+    sub_model: Annotated[
+        str | None, Option("--sub-model", metavar="NAME", help="The model of sub-calls and children.")
+    ] = None
+    allowed_models: Annotated[
+        list[str] | None,
+        Option("--allowed-model", metavar="NAME", help="One more model that code may ask for; repeatable."),
+    ] = None
+    dialect: Annotated[
+        str | None, Option("--dialect", metavar="NAME", help="How the model talks: auto, tools or code.")
+    ] = None
+    temperature: Annotated[str | None, Option("--temperature", metavar="T")] = None
+    max_output_tokens: Annotated[
+        str | None, Option("--max-output-tokens", metavar="N", help="Output cap of one model call.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetOptions:
+    """The caps, over the whole tree; `none` lifts one that may be lifted."""
+
+    token_budget: Annotated[Cap, Option("--token-budget", metavar="N", help="Tokens, input and output.")] = None
+    cost_budget_usd: Annotated[Cap, Option("--cost-budget-usd", "--cost-budget", metavar="USD", help="US dollars.")] = (
+        None
+    )
+    timeout_s: Annotated[Cap, Option("--timeout-s", "--timeout", metavar="S", help="Seconds for the whole run.")] = None
+    max_turns: Annotated[Cap, Option("--max-turns", metavar="N", help="Model calls of one completion.")] = None
+    max_depth: Annotated[Cap, Option("--max-depth", metavar="N", help="Levels of children.")] = None
+    subcall_budget: Annotated[Cap, Option("--subcall-budget", metavar="N", help="Sub-calls.")] = None
+    tool_budget: Annotated[Cap, Option("--tool-budget", metavar="N", help="Calls of host tools.")] = None
+    max_concurrency: Annotated[Cap, Option("--max-concurrency", metavar="N", help="Requests at one time.")] = None
+    max_sandboxes: Annotated[Cap, Option("--max-sandboxes", metavar="N", help="REPLs alive at one time.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOptions:
+    """What the run may read and where its record goes."""
+
+    allowed_paths: Annotated[
+        list[str] | None,
+        Option("--allowed-path", metavar="PATH", help="A file or folder that the file tools may read; repeatable."),
+    ] = None
+    log_dir: Annotated[str | None, Option("--log-dir", metavar="DIR", help="Where the record of the run goes.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What is shown."""
+
+    output_format: Annotated[
+        str, Option("--output-format", "-o", metavar="NAME", help="text, json or stream-json (each event as a line).")
+    ] = "text"
+    output_schema: Annotated[
+        str | None, Option("--output-schema", metavar="FILE", help="A JSON schema that the answer must fit.")
+    ] = None
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Nothing on stderr but errors.")] = False
+    verbose: Annotated[bool, Option("--verbose", "-v", help="A line on stderr for each step.")] = False
+
+
+LogDir: TypeAlias = Annotated[str | None, Option("--log-dir", metavar="DIR", help="The folder of the records.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Settings given on the command line, by label."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *groups: Any) -> Overrides:
+        """What is set in these groups of settings."""
+        given = ((f.name, getattr(group, f.name)) for group in groups for f in fields(group))
+        return cls({_LABELS.get(name, name): value for name, value in given if value not in (None, [], ())})
+
+    def load(self) -> Loaded:
+        """The configuration with them on top.
+
+        Raises:
+            ConfigError: a file, a variable or a flag is wrong.
+        """
+        from rlm.core.config import Config
+
+        return Config.load(overrides=self.values)

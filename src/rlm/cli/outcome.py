@@ -1,0 +1,92 @@
+"""What a finished run leaves behind: its answer on stdout, what there is to say of it on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from rlm.cli.console import answer, complain, quiet_pipe, say
+from rlm.core.exceptions import RLMError
+
+if TYPE_CHECKING:
+    from rlm.core.types import Json, RLMResult
+
+OK, FAILED, LIMIT = 0, 1, 3
+_RAISE = {
+    "timeout_s": "--timeout",
+    "cost_budget_usd": "--cost-budget-usd",
+}
+
+
+def result_line(result: RLMResult) -> bytes:
+    """The result as one line of JSON in ASCII, whatever is in it."""
+    usage = result.usage
+    fields = {
+        "type": "result",
+        "status": result.status,
+        "response": result.response,
+        "value": result.value,
+        "limit": result.limit,
+        "error": None if result.error is None else f"{type(result.error).__name__}: {result.error}",
+        "usage": {name: getattr(usage, name) for name in usage.__slots__},
+        "cost_usd": result.cost_usd,
+        "duration_s": round(result.duration_s, 3),
+        "run_id": result.run_id,
+        "trajectory": None if result.trajectory is None else str(result.trajectory),
+    }
+    return json.dumps(_jsonable(fields)).encode()
+
+
+def print_answer(result: RLMResult, *, as_json: bool) -> None:
+    """Write the answer, the best there is, to stdout."""
+    with quiet_pipe():
+        answer(result_line(result).decode() if as_json else result.response)
+
+
+def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
+    """Say on stderr how the run ended, and return the exit code; `brief` leaves out what went well."""
+    if result.status == "completed":
+        if not brief:
+            say(f"{_totals(result)} · record: {result.trajectory}")
+        return OK
+    if result.status == "limit":
+        name = result.limit or "a limit"
+        option = _RAISE.get(name, "--" + name.replace("_", "-"))
+        what = "the answer above is the best so far" if result.response else "there is no answer yet"
+        complain(f"{name} is reached after {_totals(result)}; {what}\nraise it with {option}")
+    elif result.status == "cancelled":
+        complain(f"cancelled after {_totals(result)}")
+    else:
+        complain(str(result.error or "the run failed"))
+    say(f"record: {result.trajectory}")
+    return _exit_code(result, signal_code)
+
+
+def _exit_code(result: RLMResult, signal_code: int) -> int:
+    if result.status == "limit":
+        return LIMIT
+    if result.status == "cancelled":
+        return signal_code
+    return result.error.exit_code if isinstance(result.error, RLMError) else FAILED
+
+
+def _totals(result: RLMResult) -> str:
+    usage = result.usage
+    parts = [f"{usage.turns} turns", f"{usage.input_tokens + usage.output_tokens:,} tokens"]
+    if result.cost_usd is not None:
+        parts.append(f"${result.cost_usd:.4f}")
+    return ", ".join([*parts, f"{result.duration_s:.1f} s"])
+
+
+def _jsonable(value: Any) -> Json:
+    """`value` as JSON that every parser takes: no NaN, no number that Python refuses to write."""
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and value.bit_length() > 10_000:
+        return hex(value)
+    return value if value is None or isinstance(value, (str, int, float)) else repr(value)

@@ -1,0 +1,116 @@
+"""`rlm run`: answer a prompt over a context."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument
+
+from rlm.cli.options import (
+    BudgetOptions,
+    ContextOptions,
+    ModelOptions,
+    OutputOptions,
+    Overrides,
+    PlaceOptions,
+    SandboxOptions,
+)
+
+if TYPE_CHECKING:
+    from rlm.cli.signals import Signals
+    from rlm.core.config import Config
+    from rlm.core.context import Context
+
+FORMATS = ("text", "json", "stream-json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask(ContextOptions):
+    """What is asked, of what."""
+
+    prompt: Annotated[str, Argument(metavar="PROMPT", help="The question or task; - reads it from stdin.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run, ready to go."""
+
+    prompt: str
+    context: Context
+    schema: dict[str, Any] | None
+    config: Config
+    output: OutputOptions
+
+
+def run(
+    ask: Ask,
+    models: ModelOptions,
+    budget: BudgetOptions,
+    sandbox: SandboxOptions,
+    place: PlaceOptions,
+    output: OutputOptions,
+) -> int:
+    """Answer PROMPT over files or piped data.
+
+    The answer goes to stdout, and nothing else does. Settings that aren't given come from RLM_* variables, rlm.toml and
+    the user's configuration.
+    """
+    from rlm.cli import signals
+    from rlm.cli.console import complain
+    from rlm.cli.given import read_context, read_prompt, read_schema
+
+    config = _settled(Overrides.of(models, budget, sandbox, place), output)
+    with signals.Signals() as received:
+        try:
+            schema, prompt = read_schema(output.output_schema), read_prompt(ask.prompt)
+            context = read_context(ask, stdin_taken=ask.prompt == "-")
+            job = Job(prompt=prompt, context=context, schema=schema, config=config, output=output)
+            return _answered(job, received)
+        except (signals.Interrupted, CancelledError):
+            complain("interrupted before the run began")
+            return received.exit_code
+
+
+def _settled(overrides: Overrides, output: OutputOptions) -> Config:
+    """The configuration, with a model named; warnings go to stderr."""
+    from rlm.cli.console import say, warn
+    from rlm.core.exceptions import ConfigError
+
+    if output.output_format not in FORMATS:
+        raise ConfigError(f"--output-format: expected one of {', '.join(FORMATS)}, got {output.output_format!r}")
+    loaded = overrides.load()
+    if not output.quiet:
+        for warning in loaded.warnings:
+            warn(warning)
+        if loaded.config.model is None and (found := _default_model()):
+            say(f"no model is set: using {found} (--model names another)")
+    return loaded.config
+
+
+def _default_model() -> str | None:
+    import os
+
+    from rlm.backends import default_model
+
+    return default_model(os.environ)
+
+
+def _answered(job: Job, received: Signals) -> int:
+    """Make the run, and show what became of it."""
+    from rlm.cli.outcome import explain, print_answer, result_line
+    from rlm.cli.watching import BROKEN_PIPE_CODE, Watch
+    from rlm.runtime import RLM
+
+    watch = Watch(job.output)
+    received.land = watch.land
+    with watch, RLM(config=job.config, sinks=watch.sinks) as rlm:
+        watch.attach(rlm)
+        result = rlm.completion(job.prompt, job.context, output_type=job.schema)
+    if watch.stream is None:
+        print_answer(result, as_json=job.output.output_format == "json")
+    else:
+        watch.stream.write_line(result_line(result))
+    signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
+    return explain(result, signal_code=signal_code, brief=not watch.is_shown)

@@ -1,0 +1,89 @@
+"""How a run is watched: a live line on a terminal, a line for each step with --verbose, events on stdout with
+stream-json, or nothing at all; and how a signal, or a reader of stdout that goes away, makes it land."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rlm.cli.console import drop_stdout, say
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rlm.cli.options import OutputOptions
+    from rlm.core.events import Event
+    from rlm.core.interfaces import Sink
+    from rlm.runtime import RLM
+    from rlm.sinks.stream_json import StreamJson
+
+BROKEN_PIPE_CODE = 141
+"""What a shell reports of a program that a broken pipe has ended."""
+
+
+class Watch:
+    """The sinks of one run; itself one of them, to know whether there is a run to land."""
+
+    def __init__(self, output: OutputOptions) -> None:
+        self._view = _view(output)
+        self._rlm: RLM | None = None
+        self._begun = False
+        self.stream = _stream(self) if output.output_format == "stream-json" else None
+        """Where events go as JSON; the result is to follow them."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a person follows on stderr."""
+        return self._view is not None
+
+    @property
+    def sinks(self) -> list[Sink]:
+        return [sink for sink in (self, self._view, self.stream) if sink is not None]
+
+    def attach(self, rlm: RLM) -> None:
+        """Say whose runs are to land."""
+        self._rlm = rlm
+
+    def land(self) -> bool:
+        """Cancel the run so that it lands with the best there is; False if none has begun. Fit for a signal handler."""
+        if self._rlm is None or not self._begun:
+            return False
+        self.__exit__(None, None, None)
+        say("cancelling; once more ends it at once")
+        self._rlm.cancel()
+        return True
+
+    def reader_gone(self) -> None:
+        """Nobody reads stdout any more: what would be written costs money for nothing."""
+        drop_stdout()
+        if self._rlm is not None:
+            self._rlm.cancel()
+
+    def write(self, event: Event) -> None:
+        self._begun = self._begun or event.type == "completion.start"
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._view is not None:
+            self._view.close()
+
+
+def _stream(watch: Watch) -> StreamJson:
+    from rlm.sinks.stream_json import StreamJson
+
+    return StreamJson(sys.stdout.buffer, watch.reader_gone)
+
+
+def _view(output: OutputOptions) -> Sink | None:
+    if output.quiet:
+        return None
+    from rlm.sinks.progress import LiveLine, StepLines
+
+    if output.verbose:
+        return StepLines(sys.stderr)
+    return LiveLine(sys.stderr) if sys.stderr.isatty() else None

@@ -1,0 +1,152 @@
+"""The frames of the wire as the host sees them: what it sends, and what it believes of what a guest sends.
+
+Whatever does not fit these types exactly is a `WireError`; nothing here acts on a frame.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from rlm.core.types import ExecError
+from rlm.repl.guest.wire import WireError, encode_value, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlm.core.types import Json
+
+_LARGE_BYTES = 1 << 20
+_MAX_NODES = 1_000_000
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_MAX_NAMES = 1_000
+_MAX_NAME_CHARS = 200
+_MAX_MESSAGE_CHARS = 20_000
+_MAX_TRACEBACK_CHARS = 40_000
+
+
+class ErrorForm(Struct, forbid_unknown_fields=True):
+    """An exception that ended a cell."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+class FinalForm(Struct, forbid_unknown_fields=True):
+    """A final answer; `value` is in the wire's value form."""
+
+    value: Any
+
+
+class Ready(Struct, tag="ready", tag_field="t", forbid_unknown_fields=True):
+    """The guest has started."""
+
+    v: int
+    report: dict[str, str]
+
+
+class Call(Struct, tag="call", tag_field="t", forbid_unknown_fields=True):
+    """Guest code called a bound function."""
+
+    id: int
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class Done(Struct, tag="done", tag_field="t", forbid_unknown_fields=True):
+    """A cell ended."""
+
+    id: int
+    error: ErrorForm | None
+    final: FinalForm | None
+    changed: list[str]
+    threads: int
+
+
+_decoder: msgspec.json.Decoder[Ready | Call | Done] = msgspec.json.Decoder(Ready | Call | Done)
+
+
+def decode(payload: bytes) -> Ready | Call | Done:
+    """The frame in a payload. Raises:
+    WireError: it is none that a guest may send.
+    """
+    try:
+        _check_nodes(payload)
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise WireError(f"not a frame of a guest: {e}") from e
+
+
+def _check_nodes(payload: bytes) -> None:
+    """Refuse JSON that would take far more memory here than it has bytes."""
+    if len(payload) <= _LARGE_BYTES:
+        return
+    bare = _JSON_STRING.sub(b"", payload)
+    if sum(bare.count(sign) for sign in (b",", b"[", b"{")) > _MAX_NODES:
+        raise WireError(f"a frame of more than {_MAX_NODES:,} values")
+
+
+def exec_error(form: ErrorForm) -> ExecError:
+    """The error for `ExecResult`, bounded whatever the guest sent."""
+    return ExecError(
+        kind=form.kind[:200],
+        message=form.message[:_MAX_MESSAGE_CHARS],
+        traceback=form.traceback[:_MAX_TRACEBACK_CHARS],
+    )
+
+
+def names(changed: list[str]) -> tuple[str, ...]:
+    """The names of changed variables, bounded whatever the guest sent."""
+    return tuple(name[:_MAX_NAME_CHARS] for name in changed[:_MAX_NAMES])
+
+
+def pack_reply(call_id: int, value: Json) -> bytes:
+    """The answer to a call; an exception inside `value` goes as a failed item.
+
+    Raises:
+        TypeError: a part of `value` has no form.
+        WireError: it is too large.
+    """
+    return pack({"t": "reply", "id": call_id, "value": encode_value(value, other=_failed_item)})
+
+
+def pack_error(call_id: int, kind: str, message: str) -> bytes:
+    """The answer to a call that failed."""
+    return pack({"t": "reply", "id": call_id, "error": _error_form(kind, message)})
+
+
+def pack_exec(cell: int, code: str, mark: str) -> bytes:
+    """The frame that runs a cell. Raises:
+    WireError: the code is too large.
+    """
+    return pack({"t": "exec", "id": cell, "code": _sendable(code), "mark": mark})
+
+
+def pack_init(functions: tuple[str, ...], settings: Mapping[str, Json]) -> bytes:
+    """The first frame."""
+    return pack({"t": "init", "v": 1, "functions": list(functions), **settings})
+
+
+def error_message(error: BaseException) -> str:
+    """What an exception says, without the quotes that KeyError adds."""
+    only = error.args[0] if len(error.args) == 1 else None
+    return only if isinstance(only, str) else str(error)
+
+
+def _error_form(kind: str, message: str) -> dict[str, str]:
+    return {"kind": kind, "message": _sendable(message[:_MAX_MESSAGE_CHARS])}
+
+
+def _failed_item(value: Any) -> Json:
+    if isinstance(value, Exception):
+        return {"$error": _error_form(type(value).__name__, error_message(value))}
+    raise TypeError(f"a {type(value).__name__} has no form on the wire")
+
+
+def _sendable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,127 @@
+"""The guest's main loop: binds the functions of the host, then runs one cell after another until it is told to end.
+
+A sandbox starts it with a transport and an output; a process that was forked from a prepared one passes what is
+prepared already.
+"""
+
+from __future__ import annotations
+
+import builtins
+import platform
+import threading
+from _thread import _count as thread_count
+from dataclasses import dataclass, field
+from time import sleep
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rlm.repl.guest import errors
+from rlm.repl.guest.interrupts import Interrupts
+from rlm.repl.guest.link import Link, Transport
+from rlm.repl.guest.namespace import FinalGiven, Namespace, NoPolicy, Outcome, Policy, form_of
+from rlm.repl.guest.wire import MAX_FRAME_BYTES, VERSION, WireError, as_text, decode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__builtins__ = vars(builtins).copy()  # type: ignore[assignment]
+
+_SHARED_FROM_BYTES = 1 << 20
+_THREAD_GRACE_S = 0.1
+
+
+class Printer(Protocol):
+    """What a cell's output goes through; see `capture.Output`."""
+
+    def begin(self) -> None: ...
+
+    def show(self, text: str) -> None: ...
+
+    def end(self, mark: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a sandbox gives its guest before the first frame."""
+
+    policy: Policy = field(default_factory=NoPolicy)
+    context: Any = None
+    context_bytes: int = 0
+    has_context: bool = False
+    report: Mapping[str, str] = field(default_factory=dict)
+
+
+def serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
+    """Answer `init`, then run cells until `exit`; the end of the stream ends the process instead."""
+    interrupts = Interrupts()
+    link = Link(transport, interrupts)
+    init = link.next_command()
+    functions = {name: _function(link, name, prepared) for name in init["functions"]}
+    bound: dict[str, Any] = {**functions, "SubcallError": errors.SubcallError}
+    bound.update({"context": prepared.context} if prepared.has_context else {})
+    namespace = Namespace(prepared.policy, bound, output.show)
+    _silence_finals()
+    report = {"python": platform.python_version(), **prepared.report}
+    link.send({"t": "ready", "v": VERSION, "report": report})
+    while (command := link.next_command())["t"] == "exec":
+        output.begin()
+        outcome = namespace.execute(command["code"], errors.filename(command["id"]), interrupts)
+        output.end(command["mark"])
+        _send_done(link, command["id"], outcome)
+
+
+def _silence_finals() -> None:
+    """A FINAL in a thread ends that thread; it is no error to print."""
+    usual = threading.excepthook
+
+    def hook(report: Any) -> None:
+        if report.exc_type is not FinalGiven:
+            usual(report)
+
+    threading.excepthook = hook
+
+
+def _send_done(link: Link, cell: int, outcome: Outcome) -> None:
+    done = {
+        "t": "done",
+        "id": cell,
+        "error": outcome.error,
+        "final": outcome.final,
+        "changed": [name for name in outcome.changed[:1000] if type(form_of(name)) is str],
+        "threads": _threads_left(outcome),
+    }
+    try:
+        link.send(done)
+    except (WireError, MemoryError):
+        note = f"[a final answer of more than {MAX_FRAME_BYTES:,} bytes: keep it in a variable, give a part of it]"
+        link.send({**done, "final": {"value": as_text(note)}})
+
+
+def _threads_left(outcome: Outcome) -> int:
+    """Threads of the cell that are still alive; after an interrupt they get a moment to notice."""
+    waited = 0.0
+    while outcome.interrupted and thread_count() and waited < _THREAD_GRACE_S:
+        sleep(0.005)
+        waited += 0.005
+    return thread_count()
+
+
+def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
+    """The function of that name in the guest: calls the host and gives what it answers."""
+
+    def form(value: Any) -> Any:
+        if value is prepared.context and prepared.context_bytes >= _SHARED_FROM_BYTES:
+            return {"$context": True}
+        return form_of(value)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            reply = link.call(name, [form(a) for a in args], {key: form(kwargs[key]) for key in kwargs})
+        except WireError as e:
+            raise ValueError(f"{name}: the arguments are too large: {e}") from None
+        if "error" in reply:
+            raise errors.raised(reply["error"])
+        return decode_value(reply["value"], special={"$error": errors.failed_item})
+
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = "__repl__"
+    return function

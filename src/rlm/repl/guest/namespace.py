@@ -1,0 +1,185 @@
+"""The persistent namespace in which cells run, and what a cell came to: its error, its final answer, its changes.
+
+State survives errors. The names bound here are bound again before each cell, so a cell that overwrites one harms
+itself only.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import linecache
+import sys
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from rlm.repl.guest import errors
+from rlm.repl.guest.shorten import short_repr
+from rlm.repl.guest.wire import as_text, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rlm.repl.guest.interrupts import Interrupts
+
+__builtins__ = vars(builtins).copy()  # type: ignore[assignment]
+
+_compile: Any = compile
+_run, _evaluate = exec, eval
+_lines = linecache.cache
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
+_HELD_BYTES = 65_536
+
+
+class Policy(Protocol):
+    """What code may be compiled, and with which globals it starts."""
+
+    def compile(self, tree: ast.Module | ast.Expression, filename: str) -> CodeType:
+        """Raises:
+        SyntaxError: the policy forbids it; the message is fit for the model.
+        """
+        ...
+
+    def namespace(self) -> dict[str, Any]: ...
+
+
+class NoPolicy:
+    """Plain Python: the policy `off`."""
+
+    def compile(self, tree: ast.Module | ast.Expression, filename: str) -> CodeType:
+        mode = "exec" if isinstance(tree, ast.Module) else "eval"
+        code: CodeType = _compile(tree, filename, mode, dont_inherit=True)
+        return code
+
+    def namespace(self) -> dict[str, Any]:
+        return {}
+
+
+class FinalGiven(BaseException):
+    """Ends a cell after FINAL; not an Exception, so that ordinary handlers let it pass."""
+
+    __module__ = "__repl__"
+
+
+class Listing(str):
+    """Text that shows as itself when it is the last expression of a cell."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a cell came to, in the forms of `done`."""
+
+    error: dict[str, str] | None
+    final: dict[str, Any] | None
+    changed: list[str]
+    interrupted: bool
+
+
+def form_of(value: Any) -> Any:
+    """The wire's form of a guest value; what has none goes as capped text."""
+    return encode_value(value, other=lambda part: as_text(short_repr(part)))
+
+
+class Namespace:
+    """Runs cells one at a time."""
+
+    def __init__(self, policy: Policy, bound: Mapping[str, Any], show: Callable[[str], None]) -> None:
+        self._policy = policy
+        self._show = show
+        self._final: dict[str, Any] | None = None
+        self._bound = {**bound, "FINAL": self._give, "FINAL_VAR": self._give_variable, "SHOW_VARS": self._list}
+        module = ModuleType("__repl__")
+        sys.modules["__repl__"] = module  # dataclasses and pickle look classes up there
+        self._names = module.__dict__
+        self._names.update(policy.namespace())
+        self._hidden = frozenset(self._names) | frozenset(self._bound)
+        self._names.setdefault("context", None)
+
+    def execute(self, code: str, filename: str, interrupts: Interrupts) -> Outcome:
+        """Run one cell; whatever it raises is in the outcome."""
+        self._names.update(self._bound)
+        self._final = None
+        before = {name: _stamp(value) for name, value in self._names.items()}
+        error = None
+        try:
+            try:
+                self._run(code, filename, interrupts)
+            finally:
+                interrupts.disarm()
+        except BaseException as e:  # noqa: BLE001 - whatever guest code raises is a result
+            error = e
+        given = isinstance(error, FinalGiven) and self._final is not None
+        return Outcome(
+            error=None if error is None or given else errors.describe(error),
+            final=self._final,
+            changed=[name for name, value in self._names.items() if self._is_new(name, value, before)],
+            interrupted=isinstance(error, KeyboardInterrupt),
+        )
+
+    def _run(self, code: str, filename: str, interrupts: Interrupts) -> None:
+        _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+        tree: ast.Module = _compile(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        shown = None
+        if tree.body and isinstance(last := tree.body[-1], ast.Expr):
+            tree.body.pop()
+            shown = self._policy.compile(ast.Expression(last.value), filename)
+        body = self._policy.compile(tree, filename)
+        interrupts.arm()
+        _run(body, self._names)
+        if shown is not None:
+            value = _evaluate(shown, self._names)
+            if value is not None:
+                self._show(short_repr(value))
+
+    def _is_new(self, name: str, value: Any, before: Mapping[str, tuple[int, Any]]) -> bool:
+        if name in self._hidden or name.startswith("__"):
+            return False
+        return name not in before or before[name][0] != id(value)
+
+    def _give(self, value: Any) -> NoReturn:
+        """End the cell with the final answer; the first one given counts."""
+        form = form_of(value)
+        if self._final is None:
+            self._final = {"value": form}
+        raise FinalGiven
+
+    def _give_variable(self, name: Any) -> NoReturn:
+        """End the cell with the value of a variable, given by its name, as the final answer."""
+        if not isinstance(name, str):
+            self._give(name)  # models write FINAL_VAR(answer) for FINAL_VAR("answer")
+        if name not in self._names:
+            raise NameError(f"FINAL_VAR: there is no variable {name!r}; SHOW_VARS() lists those there are")
+        self._give(self._names[name])
+
+    def _list(self) -> Listing:
+        """The names, types and sizes of all variables."""
+        hidden = self._hidden - {"context"}
+        rows = [_row(n, v) for n, v in self._names.items() if n not in hidden and not n.startswith("__")]
+        return Listing("\n".join(rows) or "no variables")
+
+
+def _stamp(value: Any) -> tuple[int, Any]:
+    """What to compare a variable with after a cell: its id, and the value itself where holding it is cheap.
+
+    An id alone would miss a small value that was freed and whose place was taken by the new one.
+    """
+    kind = type(value)
+    held = kind in _PLAIN and value.__sizeof__() < _HELD_BYTES
+    return id(value), value if held else None
+
+
+def _row(name: str, value: Any) -> str:
+    size = ""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        size = f"  shape {shape}"
+    elif hasattr(type(value), "__len__"):
+        unit = "chars" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
+        size = f"  {len(value):,} {unit}"
+    return f"{name}  {type(value).__name__}{size}"

@@ -1,0 +1,137 @@
+"""Shows a run while it runs, on a stream for people: one line that changes on a terminal, else a line for each step.
+
+Whatever comes from a model or a guest is made plain first.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import IO, TYPE_CHECKING
+
+from rlm.core.events import (
+    CompletionStart,
+    ExecEnd,
+    ExecStart,
+    Limit,
+    ModelEnd,
+    ModelRetry,
+    SandboxReady,
+    ToolStart,
+    TurnStart,
+    Warned,
+)
+from rlm.trajectory.folds import Summary
+from rlm.trajectory.plain import one_line
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rlm.core.events import Event
+
+REFRESH_PER_SECOND = 8
+_TEXT_CHARS = 200
+
+
+class StepLines:
+    """A line for each step of a run."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._summary = Summary()
+
+    def write(self, event: Event) -> None:
+        self._summary.add(event)
+        text = step_text(event)
+        if text:
+            seconds = event.at - self._summary.started_at
+            self._stream.write(f"{seconds:7.1f} s  {text}\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the stream to its owner."""
+
+
+class LiveLine:
+    """One line that follows a run, with its last notice above; the stream must be a terminal."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._summary = Summary()
+        self._begun_at = time.monotonic()
+        self._console = Console(file=stream, highlight=False, markup=False, soft_wrap=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._line,
+            refresh_per_second=REFRESH_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def write(self, event: Event) -> None:
+        self._summary.add(event)
+        notice = notice_text(event)
+        if notice:
+            self._console.print(notice)
+
+    def close(self) -> None:
+        """Take the line away; idempotent."""
+        self._live.stop()
+
+    def _line(self) -> Any:
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        elapsed_s = time.monotonic() - self._begun_at
+        return Spinner("dots", Text(status_text(self._summary, elapsed_s), overflow="ellipsis", no_wrap=True))
+
+
+def status_text(summary: Summary, elapsed_s: float) -> str:
+    """Turn, depth, tokens, cost, sub-calls under way and time, on one line."""
+    parts = [f"turn {summary.turns}" if summary.turns else "starting"]
+    if summary.depth:
+        parts.append(f"depth {summary.depth}")
+    parts.append(f"{summary.tokens:,} tokens")
+    if summary.cost_usd is not None:
+        parts.append(f"${summary.cost_usd:.4f}")
+    if summary.open_calls:
+        parts.append(f"{len(summary.open_calls)} sub-calls")
+    return " · ".join([*parts, f"{elapsed_s:.0f} s"])
+
+
+def notice_text(event: Event) -> str:
+    """What a user should hear of at once: warnings, limits, retries; empty for anything else."""
+    match event.body:
+        case Warned(message=message):
+            return f"warning: {one_line(message, _TEXT_CHARS)}"
+        case Limit(name=name, state=state, message=message):
+            return f"limit {one_line(name, 40)} {one_line(state, 20)}: {one_line(message, _TEXT_CHARS)}"
+        case ModelRetry() as retry:
+            return f"attempt {retry.attempt} failed, next in {retry.wait_s:.1f} s: {one_line(retry.error, _TEXT_CHARS)}"
+        case ExecEnd(state_reset=True):
+            return "the sandbox was killed and starts again: variables are lost"
+    return ""
+
+
+def step_text(event: Event) -> str:
+    """One step in words; empty for events that are no step of their own."""
+    match event.body:
+        case SandboxReady() as sandbox:
+            return f"sandbox {one_line(sandbox.environment, 40)}: {one_line(', '.join(sandbox.layers), _TEXT_CHARS)}"
+        case CompletionStart() as start:
+            return f"completion at depth {start.depth}: {one_line(start.prompt, 80)}"
+        case TurnStart(turn=turn):
+            return f"turn {turn}"
+        case ModelEnd() as call:
+            said = call.error or f"{call.usage.input_tokens:,} tokens in, {call.usage.output_tokens:,} out"
+            return f"  model: {one_line(said, _TEXT_CHARS)}"
+        case ExecStart() as cell:
+            return f"  cell {cell.cell}: {one_line(cell.code, 80)}"
+        case ExecEnd() as cell:
+            return f"  cell {one_line(cell.status, 20)} after {cell.duration_s:.2f} s, {cell.output_chars:,} characters"
+        case ToolStart(name=name):
+            return f"  tool {one_line(name, 60)}"
+    return notice_text(event)

@@ -1,0 +1,38 @@
+"""Writes each event as a line of JSON as it happens, for programs that watch a run through a pipe."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from rlm.core.events import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rlm.core.events import Event
+
+
+class StreamJson:
+    """Lines to `stream`; when its reader is gone, `on_gone` is called once and nothing more is written."""
+
+    def __init__(self, stream: IO[bytes], on_gone: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_gone = on_gone
+        self.gone = False
+
+    def write(self, event: Event) -> None:
+        self.write_line(encode(event))
+
+    def write_line(self, line: bytes) -> None:
+        """Write one line of any kind, such as the result after the last event."""
+        if self.gone:
+            return
+        try:
+            self._stream.write(line + b"\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self.gone = True
+            self._on_gone()
+
+    def close(self) -> None:
+        """Leave the stream to its owner."""

@@ -1,0 +1,174 @@
+"""Reads trajectories: line by line, while they grow, and by name in a folder of them.
+
+A log may be torn, damaged or made by someone else: what is no event is counted and passed over, nothing is
+read that isn't a regular file, and no line is read beyond a cap. What the texts in it say is for readers to make safe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from rlm.core.events import CompletionEnd, Event, decode
+from rlm.core.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LINE_BYTES = 16 << 20
+"""A longer line is no event of ours."""
+HEAD_LINES = 8
+"""run.start, the sandbox's report and completion.start are among the first."""
+TAIL_BYTES = 1 << 18
+POLL_S = 0.1
+_RUN_ID = re.compile(r"[0-9a-f]{1,32}")
+_SHOWN_MATCHES = 8
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """One run's file; iterating reads it from the start, as far as it goes now."""
+
+    path: Path
+    skipped: int = 0
+    """Lines of the last reading that were no events; a torn last line is not one of them."""
+
+    @property
+    def run_id(self) -> str:
+        return self.path.stem
+
+    def __iter__(self) -> Iterator[Event]:
+        self.skipped = 0
+        with _open(self.path) as file:
+            while (line := _next_line(file)) is not None:
+                if (event := self._event(line)) is not None:
+                    yield event
+
+    def ends(self) -> list[Event]:
+        """The events before the first turn, and the last; empty if the run hasn't ended or a look isn't enough."""
+        with _open(self.path) as file:
+            lines = (_next_line(file) or b"" for _ in range(HEAD_LINES))
+            head = [event for line in lines if (event := self._event(line)) is not None]
+            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            tail = (self._event(line) for line in file.read(TAIL_BYTES).splitlines())
+            last = next((event for event in tail if event is not None and ends_run(event)), None)
+        return [] if last is None else [*head, last]
+
+    def follow(self, wait: Callable[[float], None] = time.sleep) -> Iterator[Event]:
+        """Every event so far, then each as it is written, until the run ends or its writer is gone."""
+        self.skipped, rest, last_look = 0, b"", False
+        with _open(self.path) as file:
+            while True:
+                while (line := _next_line(file)) is not None:
+                    rest, whole = b"", rest + line
+                    if not whole.endswith(b"\n") and len(whole) <= LINE_BYTES:
+                        rest = whole
+                        break
+                    if (event := self._event(whole)) is not None:
+                        yield event
+                        if ends_run(event):
+                            return
+                if last_look:
+                    return
+                last_look = not is_written(file)
+                if not last_look:
+                    wait(POLL_S)
+
+    def is_running(self) -> bool:
+        """Whether a process still writes it."""
+        with _open(self.path) as file:
+            return is_written(file)
+
+    def _event(self, line: bytes) -> Event | None:
+        try:
+            event = decode(line)
+        except (ValueError, RecursionError):
+            self.skipped += line.endswith(b"\n") and bool(line.strip())
+            return None
+        return event
+
+
+def ends_run(event: Event) -> bool:
+    """Whether it is the end of the root completion."""
+    return event.parent is None and isinstance(event.body, CompletionEnd)
+
+
+def is_written(file: IO[bytes]) -> bool:
+    """Whether a writer holds the file: writers lock it as long as they live, and a lock dies with its process."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks: nobody can tell
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False
+
+
+def list_runs(log_dir: Path) -> list[Trajectory]:
+    """The trajectories in a folder, the latest written first; none if there is no such folder."""
+    if not log_dir.is_dir():
+        return []
+    paths = [path for path in log_dir.glob("*.jsonl") if _RUN_ID.fullmatch(path.stem) and _is_file(path)]
+    return [Trajectory(path) for path in sorted(paths, key=_written_at, reverse=True)]
+
+
+def find_run(log_dir: Path, name: str) -> Trajectory:
+    """The run that `name` means: `last`, or an id or the beginning of one.
+
+    Raises:
+        ConfigError: no run is meant, or several.
+    """
+    runs = list_runs(log_dir)
+    if not runs:
+        raise ConfigError(f"there are no runs in {log_dir}\nname another folder with --log-dir")
+    if name == "last":
+        return runs[0]
+    matches = [run for run in runs if run.run_id.startswith(name.lower())]
+    if not matches:
+        raise ConfigError(f"no run in {log_dir} begins with {name!r}\nrlm logs list shows what there is")
+    if len(matches) > 1:
+        shown = ", ".join(run.run_id[:12] for run in matches[:_SHOWN_MATCHES])
+        raise ConfigError(f"{len(matches)} runs begin with {name!r}: {shown}\ngive more of the id")
+    return matches[0]
+
+
+def _next_line(file: IO[bytes]) -> bytes | None:
+    """The next line, or the part of one at the end; None at the end. One that is too long is passed over."""
+    line = file.readline(LINE_BYTES)
+    if len(line) < LINE_BYTES or line.endswith(b"\n"):
+        return line or None
+    while (more := file.readline(LINE_BYTES)) and not more.endswith(b"\n"):
+        continue
+    return b"\0\n"  # no event, and counted as such
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ConfigError(f"{path}: not a regular file")
+    return file
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

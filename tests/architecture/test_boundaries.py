@@ -1,0 +1,60 @@
+"""Failures are caught where they are understood; the few places that catch everything are listed with their reason."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.architecture.sources import Module, functions, modules
+
+BROAD = {"Exception", "BaseException"}
+
+CATCHES_EVERYTHING = {
+    "rlm.cli.main:call": "the top of the command line: a message and an exit code for everything",
+    "rlm.core.orchestrator:Orchestrator._to_end": "the boundary of a completion: any failure is its outcome",
+    "rlm.core.recorder:Recorder._offer": "a failing sink is detached and reported",
+    "rlm.core.recorder:Recorder.close": "a failing sink must not keep the others open",
+    "rlm.repl.calls:CellCalls._answer": "a fault of the host, raised to its caller and never shown to guest code",
+    "rlm.repl.guest.errors:_message": "the message of an exception is guest code",
+    "rlm.repl.guest.errors:_traceback": "guest code may have broken what the traceback needs",
+    "rlm.repl.guest.namespace:Namespace.execute": "whatever guest code raises is a result",
+    "rlm.repl.guest.zygote:Zygote._become_guest": "a guest never returns into the loop of its zygote",
+    "rlm.repl.guest.zygote:_preload": "a package of the user's may raise anything when it is imported",
+    "rlm.repl.live:LiveGuest._pass_on": "a fault of the host, raised from `run`",
+}
+"""`module:function` -> why it may swallow any exception. Ending with `raise` needs no entry."""
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(kind is None or ast.unparse(kind).rpartition(".")[2] in BROAD for kind in caught)
+
+
+def reraises(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.body[-1], ast.Raise)
+
+
+def handlers(tree: ast.AST) -> list[ast.ExceptHandler]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+
+
+def swallowers(module: Module) -> set[str]:
+    """The innermost functions of a module with a handler that swallows everything."""
+    names = {
+        f"{module.name}:{name}"
+        for name, function in functions(module.tree)
+        if any(is_broad(handler) and not reraises(handler) for handler in handlers(function))
+    }
+    return {name for name in names if not any(other.startswith(name + ".") for other in names)}
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
+def test_no_handler_is_silent(module: Module) -> None:
+    silent = [h.lineno for h in handlers(module.tree) if isinstance(h.body[-1], ast.Pass) and len(h.body) == 1]
+    assert silent == [], "contextlib.suppress says the same with a name and a reason"
+
+
+def test_only_listed_functions_catch_everything() -> None:
+    found = set().union(*(swallowers(module) for module in modules()))
+    assert found == set(CATCHES_EVERYTHING)

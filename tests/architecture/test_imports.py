@@ -1,0 +1,90 @@
+"""Who may import which third-party package. The arrows between the project's own packages are in pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.architecture.sources import ROOT, SRC, Import, Module, imports, modules, modules_in, within
+
+AT_LOAD = {
+    "rlm": {"msgspec"},
+    "rlm.core": {"msgspec", "tomli"},
+    "rlm.backends": {"aiohttp", "msgspec"},
+    "rlm.cli": {"click", "msgspec", "rich", "typer"},
+    "rlm.files": {"pathspec"},
+    "rlm.repl.guest": set(),
+    "rlm.repl.guest.proxies": {"RestrictedPython"},
+    "rlm.repl.guest.restricted": {"RestrictedPython"},
+    "rlm.sinks": {"msgspec", "rich"},
+    "rlm.tools": {"msgspec"},
+}
+"""What a module may import when it loads; the longest name that fits it decides."""
+
+ON_DEMAND = {
+    "charset_normalizer": "only where a file is no UTF-8",
+    "jsonschema": "only where a caller gives a schema of its own",
+    "referencing": "with jsonschema",
+    "pydantic": "the user's own dependency; never needed by the package",
+    "rich": "only on a terminal",
+    "tomli": "only where a configuration file is read",
+    "tomlkit": "only where a configuration file is written",
+    "aiohttp": "only where a provider is called",
+    "numpy": "the user's own dependency",
+    "pandas": "the user's own dependency",
+}
+"""What may be imported inside functions, and why not above."""
+
+NAMED_OTHERWISE = {
+    "charset_normalizer": "charset-normalizer",
+    "click": "typer",
+    "referencing": "jsonschema",
+    "rich": "typer",
+}
+"""The requirement that brings a module whose name differs."""
+
+
+def allowed_at_load(module: str) -> set[str]:
+    return AT_LOAD[max((name for name in AT_LOAD if within(module, name)), key=len)]
+
+
+def third_party(module: Module, *, lazy: bool) -> set[str]:
+    return {each.top for each in imports(module) if each.third_party and each.lazy == lazy}
+
+
+def guest_only(each: Import) -> bool:
+    return within(each.target, "rlm.repl.guest") or (each.top != "rlm" and not each.third_party)
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
+def test_third_party_imports_are_agreed(module: Module) -> None:
+    assert third_party(module, lazy=False) <= allowed_at_load(module.name)
+    assert third_party(module, lazy=True) <= ON_DEMAND.keys() | allowed_at_load(module.name)
+
+
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in project["dependencies"]}
+    used = {top for module in modules() for lazy in (False, True) for top in third_party(module, lazy=lazy)}
+    users_own = {name for name, reason in ON_DEMAND.items() if reason.startswith("the user's own")}
+    assert {NAMED_OTHERWISE.get(top, top) for top in used - users_own} <= declared
+
+
+@pytest.mark.parametrize("module", modules_in("rlm.repl.guest"), ids=lambda module: module.name)
+def test_the_guest_carries_nothing_of_the_host(module: Module) -> None:
+    foreign = [each.target for each in imports(module) if not guest_only(each) and each.top != "RestrictedPython"]
+    assert foreign == []
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
+def test_the_package_does_not_use_its_own_facade(module: Module) -> None:
+    taken = [name for each in imports(module) if each.target == "rlm" for name in (*each.names, "")]
+    packages = {path.stem for path in (SRC / "rlm").iterdir()}
+    assert [name for name in taken if name not in packages and name] == []
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in SRC.rglob("*.py")} - {SRC}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []

@@ -1,0 +1,142 @@
+"""No cell outlives its timeout, no guest outgrows its memory, and a REPL goes on after each of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rlm.core.interfaces import Repl
+from rlm.core.types import ExecResult
+from tests.contract.repls import TIMEOUT_S, Opener, shown
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def timed_out(repl: Repl, code: str) -> ExecResult:
+    result = await repl.execute(code)
+    assert result.status == "timeout", result
+    assert result.error is not None
+    assert result.error.kind == "TimeoutError"
+    assert f"{TIMEOUT_S:g} s" in result.error.message
+    return result
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["while True: pass", "import time\ntime.sleep(60)", "import re\nre.match('(a+)+$', 'a' * 60 + 'b')", "7 ** 10**9"],
+    ids=["loop", "sleep", "regex", "power"],
+)
+async def test_a_cell_that_obeys_keeps_the_state(impatient: Opener, code: str) -> None:
+    repl = await impatient()
+    result = await timed_out(repl, "kept = 1\nprint('before')\n" + code)
+    assert (result.output, result.state_reset) == ("before\n", False)
+    assert shown(await repl.execute("kept")) == "1"
+
+
+async def test_the_traceback_of_a_timeout_says_where_it_was(impatient: Opener) -> None:
+    result = await timed_out(await impatient(), "def spin():\n    while True:\n        pass\nspin()")
+    assert result.error is not None
+    assert "spin()" in result.error.traceback
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass", "sum(range(10**12))"],
+    ids=["ignores interrupts", "in C"],
+)
+async def test_a_cell_that_does_not_obey_is_killed(impatient: Opener, code: str) -> None:
+    repl = await impatient()
+    result = await timed_out(repl, "lost = 1\nprint('before')\n" + code)
+    assert (result.output, result.state_reset) == ("before\n", True)
+    after = await repl.execute("'lost' in globals()")
+    assert (after.output, after.state_reset) == ("False\n", False)
+
+
+async def test_an_interrupt_that_is_swallowed_without_end_is_no_way_out(impatient: Opener) -> None:
+    code = "import time\nfor _ in range(1_000):\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt: pass"
+    assert (await timed_out(await impatient(), code)).state_reset
+
+
+async def test_waiting_for_a_call_costs_nothing(impatient: Opener) -> None:
+    async def slow() -> str:
+        await asyncio.sleep(3 * TIMEOUT_S)
+        return "worth it"
+
+    repl = await impatient(slow=slow)
+    assert shown(await repl.execute("slow()")) == "'worth it'"
+
+
+async def test_the_clock_goes_on_after_a_call(impatient: Opener) -> None:
+    async def quick() -> None:
+        await asyncio.sleep(TIMEOUT_S / 2)
+
+    repl = await impatient(quick=quick)
+    await timed_out(repl, "quick()\nwhile True: pass")
+
+
+async def test_a_waiting_thread_does_not_shield_a_spinning_one(impatient: Opener) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    repl = await impatient(never=never)
+    code = "import threading\ndef spin():\n    while True: pass\n"
+    code += "threading.Thread(target=spin, daemon=True).start()\nnever()"
+    result = await timed_out(repl, code)
+    assert result.error is not None
+    assert "CPU" in result.error.message
+    assert result.state_reset
+
+
+async def test_a_call_that_waits_is_answered_when_the_cell_is_stopped(impatient: Opener) -> None:
+    cancelled = asyncio.Event()
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    repl = await impatient(never=never)
+    code = "import threading\nseen = []\ndef wait():\n    try:\n        never()\n    except TimeoutError:\n"
+    code += "        seen.append('woken')\nt = threading.Thread(target=wait)\nt.start()\nwhile True: pass"
+    result = await timed_out(repl, code)
+    assert cancelled.is_set()
+    assert not result.state_reset
+    assert shown(await repl.execute("t.join()\nseen")) == "['woken']"
+
+
+async def test_a_spinning_thread_left_behind_is_ended(impatient: Opener) -> None:
+    repl = await impatient()
+    code = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start()"
+    assert (await repl.execute(code)).status == "ok"
+    await asyncio.sleep(4 * TIMEOUT_S)
+    result = await repl.execute("1 + 1")
+    assert (result.status, result.output, result.state_reset) == ("ok", "2\n", True)
+    assert not (await repl.execute("1")).state_reset
+
+
+async def test_too_much_memory_is_an_error_of_the_cell(small: Opener) -> None:
+    repl = await small()
+    result = await repl.execute("x = 1\nbig = 'x' * (10 << 30)")
+    assert result.error is not None
+    assert (result.error.kind, result.state_reset) == ("MemoryError", False)
+    assert shown(await repl.execute("x")) == "1"
+
+
+async def test_memory_eaten_bit_by_bit_ends_at_the_limit(small: Opener) -> None:
+    repl = await small()
+    result = await repl.execute("hoard = []\nwhile True:\n    hoard.append('x' * 1_000_000)")
+    assert result.status in ("error", "killed")
+    await repl.execute("hoard = None")
+    assert shown(await repl.execute("1 + 1")) == "2"
+
+
+async def test_threads_without_end_stop_at_the_limit(small: Opener) -> None:
+    repl = await small()
+    code = "import threading\ngo = threading.Event()\nstarted = 0\ntry:\n    while True:\n"
+    code += "        threading.Thread(target=go.wait, daemon=True).start()\n        started += 1\n"
+    code += "except (RuntimeError, MemoryError) as e:\n    go.set()\n    print(started < 1_000)"
+    result = await repl.execute(code)
+    assert result.output == "True\n" or result.status == "killed"
+    assert shown(await repl.execute("1 + 1")) == "2"

@@ -1,0 +1,237 @@
+"""Guest code without any policy tries to leave the local sandbox; the kernel, not Python, has to stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from rlm.core.context import Context
+from rlm.core.interfaces import Repl
+from rlm.core.types import ExecResult, ReplSpec
+from rlm.repl.local import LocalSandbox, LocalSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+REFUSED = {"PermissionError", "OSError", "FileNotFoundError", "ProcessLookupError"}
+
+
+async def no_call(*_: object) -> None:
+    raise AssertionError("nothing is bound")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox() -> AsyncIterator[LocalSandbox]:
+    running = LocalSandbox(LocalSettings(policy="off"))
+    yield running
+    await running.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def repl(sandbox: LocalSandbox) -> AsyncIterator[Repl]:
+    opened = await sandbox.open(Context.empty(), ReplSpec(call=no_call))
+    yield opened
+    await opened.aclose()
+
+
+SYSCALL = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\ndef call(*a):\n    if libc.syscall(*a) < 0:\n"
+SYSCALL += "        raise OSError(ctypes.get_errno(), 'refused')\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('/etc/passwd').read()",
+        "open('/proc/self/environ').read()",
+        "import os\nopen(f'/proc/{os.getppid()}/mem', 'rb')",
+        "import os\nopen(f'/proc/{os.getppid()}/environ', 'rb').read()",
+        "import os\nos.listdir('/')",
+        "import os\nos.listdir('/tmp')",
+        "open('/tmp/escaped', 'w')",
+        "open('/dev/shm/escaped', 'w')",
+        "import os\nos.mkdir('/tmp/escaped')",
+        "import os\nos.unlink('/etc/passwd')",
+        "import os\nos.chmod('/tmp', 0)",
+        "import os\nos.symlink('/etc', '/tmp/escaped')",
+        "import os\nos.truncate(os.__file__, 0)",
+        "import os\nos.chdir('/tmp')",
+        "import socket\nsocket.socket()",
+        "import socket\nsocket.socket(socket.AF_UNIX).connect('\\0abstract')",
+        "import socket\nsocket.create_connection(('127.0.0.1', 22), 1)",
+        "import socket\nsocket.socketpair()",
+        "import socket\nsocket.socket(40, socket.SOCK_STREAM)",
+        "import os\nos.fork()",
+        "import os\nos.execv('/bin/sh', ['sh', '-c', 'true'])",
+        "import subprocess\nsubprocess.run(['true'])",
+        "import os\nos.system('true') and open('/nonexistent')",
+        "import os, signal\nos.kill(os.getppid(), signal.SIGTERM)",
+        "import os\nos.kill(os.getppid(), 0)",
+        "import os\nos.kill(-1, 9)",
+        "import os\nos.memfd_create('m')",
+        "import os\nos.pidfd_open(os.getppid())",
+        "import os\nos.setuid(0) or os.seteuid(0)",
+        "import os\nos.setpriority(0, 0, -5)",
+        "import resource\nresource.prlimit(__import__('os').getppid(), resource.RLIMIT_CPU, (1, 1))",
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, 8, os.getppid())",  # F_SETOWN
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, 10, 9)",  # F_SETSIG
+        "import fcntl\nfcntl.ioctl(0, 0x5412, b'x')",  # TIOCSTI
+        SYSCALL + "call(272, 0x10000000)",  # unshare
+        SYSCALL + "call(101, 16, __import__('os').getppid(), 0, 0)",  # ptrace attach
+        SYSCALL + "call(310, __import__('os').getppid(), 0, 0, 0, 0, 0)",  # process_vm_readv
+        SYSCALL + "call(157, 4, 1, 0, 0, 0)",  # prctl: dumpable again
+        SYSCALL + "call(425, 8, 0)",  # io_uring_setup
+        SYSCALL + "call(321, 0, 0, 0)",  # bpf
+        SYSCALL + "call(165, 0, 0, 0, 0, 0)",  # mount
+        SYSCALL + "call(56, 0x10000011, 0, 0, 0, 0)",  # clone with a new user namespace
+        SYSCALL + "call(435, 0, 0)",  # clone3
+        SYSCALL + "call(438, 0, 0, 0)",  # pidfd_getfd
+    ],
+    ids=lambda code: code.replace(SYSCALL, "").replace("\n", "; ")[-50:],
+)
+async def test_the_way_out_is_closed(repl: Repl, code: str) -> None:
+    result = await repl.execute(code)
+    assert result.error is not None, result.output
+    assert result.error.kind in REFUSED, result.error
+    assert not result.state_reset
+
+
+async def test_a_foreign_calling_convention_kills(repl: Repl) -> None:
+    x32 = await repl.execute(SYSCALL + f"call({0x40000000 + 39})")
+    assert (x32.status, x32.state_reset) == ("killed", True)
+
+
+async def test_the_environment_is_empty(repl: Repl) -> None:
+    assert (await repl.execute("import os\ndict(os.environ)")).output == "{}\n"
+
+
+async def test_the_identity_has_no_power(repl: Repl) -> None:
+    code = "import ctypes\nh = (ctypes.c_uint32 * 2)(0x20080522, 0)\nd = (ctypes.c_uint32 * 6)()\n"
+    result = await repl.execute(code + "ctypes.CDLL(None).capget(h, d), list(d)")
+    assert result.output == "(-1, [0, 0, 0, 0, 0, 0])\n"  # even asking is refused
+
+
+async def test_only_its_own_descriptors_are_open(repl: Repl) -> None:
+    code = "import os\ndef is_open(fd):\n    try:\n        os.fstat(fd)\n    except OSError:\n        return False\n"
+    result = await repl.execute(code + "    return True\nsum(map(is_open, range(64)))")
+    assert result.output == "5\n"  # null, output twice and kept, frames
+
+
+async def test_nothing_was_written_outside(repl: Repl) -> None:
+    await repl.execute("open('/tmp/escaped', 'w')")
+    assert not Path("/tmp/escaped").exists()
+
+
+async def test_a_listening_host_is_not_reached(repl: Repl) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0rlm-test-{os.getpid()}")
+        server.listen()
+        server.setblocking(False)
+        code = f"import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0rlm-test-{os.getpid()}')"
+        assert (await repl.execute(code)).status == "error"
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+async def killed(repl: Repl, code: str) -> ExecResult:
+    result = await repl.execute(code)
+    assert (result.status, result.state_reset) == ("killed", True), result
+    assert (await repl.execute("1 + 1")).output == "2\n"
+    return result
+
+
+async def test_a_guest_that_ends_itself_is_replaced(repl: Repl) -> None:
+    result = await killed(repl, "import os\nprint('last words')\nos._exit(0)")
+    assert result.output == "last words\n"
+    assert result.error is not None
+    assert "ended by itself" in result.error.message
+
+
+async def test_a_crash_is_survived(repl: Repl) -> None:
+    await killed(repl, "import ctypes\nctypes.string_at(0)")
+
+
+async def test_closing_the_frames_ends_the_guest(repl: Repl) -> None:
+    await killed(repl, "import os\nos.closerange(3, 64)\nwhile True: pass")
+
+
+async def test_closing_the_output_ends_nothing(repl: Repl) -> None:
+    result = await repl.execute("import os, sys\nprint('a')\nsys.stdout.close()\nos.close(1)\nos.close(2)")
+    assert (result.status, result.output) == ("ok", "a\n")
+    assert (await repl.execute("print('b')")).output == "b\n"
+
+
+async def test_the_output_of_a_replaced_stream_is_not_lost_for_later_cells(repl: Repl) -> None:
+    await repl.execute("import sys, io\nsys.stdout = io.StringIO()")
+    assert (await repl.execute("print('b')")).output == "b\n"
+
+
+POISON = "import builtins, json, threading, os, sys, traceback\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for name in ('len', 'isinstance', 'type', 'id', 'dict', 'print', 'compile', 'exec', 'eval', 'repr', 'str'):\n"
+        "    setattr(builtins, name, None)",
+        "json.dumps = json.loads = json.JSONEncoder.encode = json.JSONDecoder.decode = None",
+        "threading.Lock = threading.Condition = threading.excepthook = None",
+        "os.read = os.readv = os.write = os.dup2 = None",
+        "sys.stdout = sys.stderr = None",
+        "traceback.TracebackException = None",
+        "sys.modules.clear()",
+    ],
+    ids=lambda code: code[:30],
+)
+async def test_poisoned_modules_do_not_break_the_agent(sandbox: LocalSandbox, code: str) -> None:
+    async def echo(_name: str, args: tuple[object, ...], _kwargs: object) -> object:
+        return list(args)
+
+    repl = await sandbox.open(Context.empty(), ReplSpec(call=echo, functions=("echo",)))
+    try:
+        await repl.execute(POISON + code)
+        result = await repl.execute("x = echo(1, [2], {'a': 3})\nFINAL(x)")
+        assert result.final is not None, result
+        assert result.final.value == [1, [2], {"a": 3}]
+        failed = await repl.execute("1 / 0")
+        assert failed.error is not None
+        assert failed.error.kind == "ZeroDivisionError"
+    finally:
+        await repl.aclose()
+
+
+FORGE = """
+import os, json, struct, time
+def packed(message):
+    return struct.pack('>IB', len(message), 0) + message
+for fd in range(3, 20):
+    try:
+        os.write(fd, {frame})
+    except OSError:
+        pass
+time.sleep(30)
+"""
+DONE = {"t": "done", "id": 99, "error": None, "final": None, "changed": [], "threads": 0}
+CALL = {"t": "call", "id": 1, "name": "os.system", "args": [], "kwargs": {}}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "struct.pack('>IB', 0xFFFFFFFF, 0)",
+        "struct.pack('>IB', 2, 7) + b'{}'",
+        "struct.pack('>IB', 2, 0) + b'{]'",
+        "struct.pack('>IB', 40_000, 0) + b'[' * 40_000",
+        f"packed({json.dumps(DONE).encode()})",
+        f"packed({json.dumps(CALL).encode()})",
+    ],
+    ids=["huge", "kind", "not JSON", "nested", "id", "name"],
+)
+async def test_a_forged_frame_kills_and_says_so(repl: Repl, frame: str) -> None:
+    result = await killed(repl, FORGE.replace("{frame}", frame))
+    assert result.error is not None
+    assert "REPLSecurityError" in result.error.message
