@@ -1,0 +1,5 @@
+"""`python -m rlm` is the command `rlm`."""
+
+from rlm.cli.main import main
+
+main()

@@ -1,0 +1,53 @@
+"""What the tests of the command line share: a user's place, and `rlm` run in it as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RLM = str(Path(sys.executable).with_name("rlm"))
+
+
+class User:
+    """A home, a working directory, and no settings but those given."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.cwd = root / "home", root / "project"
+        self.home.mkdir()
+        self.cwd.mkdir()
+        self.environ = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.cwd / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def script(self, *replies: str) -> str:
+        """The name of a model that gives these replies; what is in fences is run."""
+        return f"scripted/{self.write('replies.json', json.dumps(replies))}"
+
+    def rlm(self, *arguments: str, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run `rlm` to its end; without `stdin` it gets none."""
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        env = {**self.environ, **environ}
+        return subprocess.run([RLM, *arguments], cwd=self.cwd, env=env, capture_output=True, text=True, **given)
+
+    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+        """Start `rlm`, with pipes where nothing else is given."""
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **streams,
+        }
+        return subprocess.Popen([RLM, *arguments], cwd=self.cwd, env=self.environ, text=True, **pipes)
+
+
+def fenced(code: str) -> str:
+    """A reply that has this code run."""
+    return f"```repl\n{code}\n```"

@@ -1,0 +1,105 @@
+"""Whatever ends a run, the record up to then is whole: kill -9, a full disk, a spent budget, a broken sink."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+
+from rlm import RLM, Budget, Config
+from rlm.backends.scripted import ScriptedBackend, tool_call
+from rlm.core import events
+from rlm.core.types import ModelReply, TokenUsage
+
+HANGS = textwrap.dedent(
+    """
+    import sys, threading
+    from rlm import RLM, Config
+    from rlm.backends.scripted import ScriptedBackend, tool_call
+
+    def hang(request):
+        print("second call", flush=True)
+        threading.Event().wait()
+
+    script = iter([tool_call("execute_code", code="kept = 1\\nprint('printed before the kill')"), hang])
+    RLM(ScriptedBackend(lambda request: next(script)), config=Config(log_dir=sys.argv[1])).completion("x", "data")
+    """
+)
+
+FULL_DISK = textwrap.dedent(
+    """
+    import resource, sys
+    from rlm import RLM, Config
+    from rlm.backends.scripted import ScriptedBackend, tool_call
+
+    script = [tool_call("execute_code", code="print('x' * 20_000)")] * 20 + ["end"]
+    with RLM(ScriptedBackend(script), config=Config(log_dir=sys.argv[1])) as rlm:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        result = rlm.completion("x")
+    print(result.status, type(result.error).__name__, result.usage.model_calls, sep="|")
+    print(result.error)
+    """
+)
+
+
+def read(path):
+    return [events.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def started(script, log_dir):
+    return subprocess.Popen([sys.executable, "-c", script, str(log_dir)], stdout=subprocess.PIPE, text=True)
+
+
+def test_after_kill_9_the_record_holds_everything_up_to_then(tmp_path):
+    with started(HANGS, tmp_path) as process:
+        assert process.stdout.readline() == "second call\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (path,) = tmp_path.glob("*.jsonl")
+    record = read(path)
+    assert [event.seq for event in record] == list(range(len(record)))
+    assert record[-1].type == "model.start"
+    (cell,) = (event.body for event in record if event.type == "exec.end")
+    assert cell.changed == ["kept"]
+    assert "printed before the kill\n" in [event.body.text for event in record if event.type == "exec.output"]
+
+
+def test_a_full_disk_lands_the_run(tmp_path):
+    with started(FULL_DISK, tmp_path) as process:
+        verdict, advice = process.stdout.read().splitlines()
+    status, error, calls = verdict.split("|")
+    assert (status, error) == ("failed", "RecordError")
+    assert int(calls) < 10
+    assert "free some space" in advice
+    (path,) = tmp_path.glob("*.jsonl")
+    whole = path.read_bytes().splitlines()[:-1]
+    assert [events.decode(line).seq for line in whole] == list(range(len(whole)))
+
+
+def test_the_command_fails_where_the_record_cannot_be_written(tmp_path):
+    command = [sys.executable, "-m", "rlm", "run", "How many lines contain b?", "-f", "in.txt", "--model", "demo"]
+    (tmp_path / "in.txt").write_text("a\nb\nb\n" * 100)
+    limit = f"ulimit -f 8; exec {' '.join(repr(part) for part in command)}"
+    run = subprocess.run(["bash", "-c", limit], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stderr
+    assert "trajectory cannot be written" in run.stderr
+
+
+def test_a_finished_answer_is_kept_when_it_cost_more_than_was_left(tmp_path):
+    reply = ModelReply(
+        text="",
+        tool_calls=(tool_call("execute_code", code="FINAL('dear')"),),
+        usage=TokenUsage(input_tokens=90_000, output_tokens=20_000),
+    )
+    config = Config(log_dir=str(tmp_path), budget=Budget(token_budget=100_000))
+    with RLM(ScriptedBackend([reply]), config=config) as rlm:
+        result = rlm.completion("x")
+    assert (result.status, result.response) == ("completed", "dear")
+    assert result.usage.input_tokens + result.usage.output_tokens == 110_000
+
+
+def test_only_the_owner_can_read_a_record(tmp_path):
+    with RLM(ScriptedBackend(["x"]), config=Config(log_dir=str(tmp_path))) as rlm:
+        result = rlm.completion("secret question")
+    assert result.trajectory.stat().st_mode & 0o777 == 0o600
+    assert json.loads(result.trajectory.read_text().splitlines()[0])["type"] == "run.start"
