@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from rlm import repl
 from rlm.core.budget import Budget, Ledger
 from rlm.core.events import VERSION, RunStart, SandboxReady
 from rlm.core.exceptions import RecordError
+from rlm.core.memo import Memo
 from rlm.core.orchestrator import Orchestrator
 from rlm.core.recorder import Recorder, new_run_id
 from rlm.core.run import Run, Task
@@ -20,6 +22,7 @@ from rlm.core.slots import SandboxSlots
 from rlm.core.types import RLMResult
 from rlm.inputs import prepare
 from rlm.models import RunModels
+from rlm.store.replies import SqliteReplies, cache_path
 from rlm.tools.builtin import file_tools
 from rlm.tools.registry import ToolRegistry
 from rlm.tools.worker import WorkerPool
@@ -31,7 +34,7 @@ from rlm.version import __version__
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.context import Context
-    from rlm.core.interfaces import Sandbox, Sink, Tool
+    from rlm.core.interfaces import ReplyCache, Sandbox, Sink, Tool
     from rlm.core.run import Outcome
     from rlm.models import BackendPool
 
@@ -60,6 +63,7 @@ class Parts:
     workers: WorkerPool = field(default_factory=WorkerPool)
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+    replies: ReplyCache | None = None
 
     async def complete(self, request: Request) -> RLMResult:
         """Make one run, from its context to its result."""
@@ -115,6 +119,7 @@ class Parts:
                 save_artifact=Artifacts(log_dir / f"{run_id}.artifacts").save,
                 requests=asyncio.Semaphore(config.budget.max_concurrency),
                 slots=SandboxSlots(config.max_sandboxes),
+                memo=Memo(self._cache(config)) if config.memoise else None,
             )
             task = Task(
                 prompt=request.prompt,
@@ -130,6 +135,12 @@ class Parts:
         finally:
             recorder.close()
         return _result(outcome, recorder, journal.path)
+
+    def _cache(self, config: Config) -> ReplyCache | None:
+        """The replies of earlier runs, opened once."""
+        if config.cache and self.replies is None:
+            self.replies = SqliteReplies(cache_path(os.environ))
+        return self.replies if config.cache else None
 
     def _tools(self, config: Config) -> ToolRegistry:
         return ToolRegistry((*file_tools(config.allowed_paths, self.workers), *self.tools))

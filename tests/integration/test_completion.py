@@ -299,7 +299,7 @@ def test_the_token_budget_lands_from_what_was_set_aside(make):
 
 def test_sub_calls_are_billed_to_the_root(make):
     rlm = make(
-        {"main": [cell("llm_query_batched(['x'] * 20)"), "end"], "sub": lambda r: "word " * 100},
+        {"main": [cell("llm_query_batched([f'part {n}' for n in range(20)])"), "end"], "sub": lambda r: "word " * 100},
         model="main",
         sub_model="sub",
     )
@@ -307,6 +307,38 @@ def test_sub_calls_are_billed_to_the_root(make):
     spent = [body.usage for body in rlm.sink.bodies("model.end")]
     assert result.usage.output_tokens == sum(usage.output_tokens for usage in spent) > 2000
     assert result.usage.subcalls == 20
+
+
+def test_identical_sub_calls_are_paid_once(make):
+    code = "FINAL([*llm_query_batched(['same'] * 5), llm_query('same'), llm_query('other')])"
+    rlm = make({"m": [cell(code)], "s": lambda r: r.messages[-1].content.upper()}, model="m", sub_model="s")
+    result = rlm.completion("x")
+    assert result.value == ["SAME"] * 6 + ["OTHER"]
+    assert (result.usage.model_calls, result.usage.subcalls) == (3, 7)
+    recalled = [body for body in rlm.sink.bodies("model.end") if body.cached]
+    assert len(recalled) == 5
+    assert len({body.same_as for body in recalled}) == 1
+
+
+def test_without_memoising_each_sub_call_is_made(make):
+    answers = iter("abc")
+    script = {"m": [cell("FINAL(llm_query_batched(['same'] * 3))")], "s": lambda r: next(answers)}
+    assert make(script, model="m", sub_model="s", memoise=False).completion("x").value == ["a", "b", "c"]
+
+
+def test_a_failed_sub_call_is_not_remembered(make):
+    code = "a = llm_query_batched(['q'])[0]\nFINAL([isinstance(a, SubcallError), llm_query('q')])"
+    rlm = make({"m": [cell(code)], "s": [BackendConnectionError("down"), "up"]}, model="m", sub_model="s")
+    assert rlm.completion("x").value == [True, "up"]
+
+
+def test_replies_are_kept_across_runs_where_asked(make, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = make({"m": [cell("FINAL(llm_query('q'))")], "s": ["paid"]}, model="m", sub_model="s", cache=True)
+    assert first.completion("x").value == "paid"
+    again = make({"m": [cell("FINAL(llm_query('q'))")], "s": []}, model="m", sub_model="s", cache=True)
+    result = again.completion("x")
+    assert (result.value, result.usage.model_calls) == ("paid", 1)
 
 
 def test_the_tool_budget_is_never_passed(make):

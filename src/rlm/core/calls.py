@@ -40,8 +40,8 @@ class ModelCall:
     """For the record, where the conversation isn't in it already."""
 
 
-async def call_model(run: Run, ledger: Ledger, parent: Span, call: ModelCall) -> ModelReply:
-    """Make one model call under the budget, and record it.
+async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> ModelReply:
+    """Make one model call under the budget, and record it as `span`.
 
     Raises:
         LimitReached: its worst case does not fit the budget; nothing was sent.
@@ -57,7 +57,7 @@ async def call_model(run: Run, ledger: Ledger, parent: Span, call: ModelCall) ->
         )
         reservation = await ledger.reserve(estimate, landing=call.purpose == LANDING and ledger.parent is None)
         try:
-            return await _make(run, parent.child(), call, reservation)
+            return await _make(run, span, call, reservation)
         finally:
             reservation.release()
 

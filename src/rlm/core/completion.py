@@ -123,7 +123,7 @@ class Completion:
             purpose="turn",
             tools=self._specs(),
         )
-        reply = await call_model(self.run, self.task.ledger, span, call)
+        reply = await call_model(self.run, self.task.ledger, span.child(), call)
         self.conversation.add_reply(reply)
         self.best = reply.text.strip() or self.best
         return reply

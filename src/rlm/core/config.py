@@ -72,12 +72,31 @@ class DockerConfig(Section, frozen=True):
         return memory_bytes(self.memory)
 
 
-class OpenAIConfig(Section, frozen=True):
-    """`[openai]`: the OpenAI API, or any server that speaks it."""
+class ProviderConfig(Section, frozen=True):
+    """`[openai]`, `[anthropic]`: a provider's API, or any server that speaks it."""
 
     base_url: Name | None = None
-    """Default: OPENAI_BASE_URL, else OpenAI's own; needs trust in a project file."""
-    request_timeout_s: Seconds = 300.0
+    """Default: OPENAI_BASE_URL or ANTHROPIC_BASE_URL, else the provider's own; needs trust in a project file."""
+    stream: bool = True
+    """Have replies sent as they are written, so that a slow model is not taken for a dead one."""
+    request_timeout_s: Seconds = 1200.0
+    """Of one attempt, to the last byte."""
+    first_byte_timeout_s: Seconds = 300.0
+    """Until the answer begins; without `stream` that is the whole reply."""
+    idle_timeout_s: Seconds = 300.0
+    """The longest silence within an answer."""
+    max_retries: Count = 4
+    """After the first attempt, for passing faults only."""
+    prompt_cache: bool = True
+    """Mark the parts of a conversation worth caching, where the provider wants marks (Anthropic)."""
+
+
+class LiteLLMConfig(Section, frozen=True):
+    """`[litellm]`: every other provider, over the package litellm."""
+
+    base_url: Name | None = None
+    """Passed on as `api_base`; default: litellm's own for the provider. Needs trust in a project file."""
+    request_timeout_s: Seconds = 1200.0
     """Of one attempt, to the last byte."""
     max_retries: Count = 4
     """After the first attempt, for passing faults only."""
@@ -113,6 +132,10 @@ class Config(Section, frozen=True):
     """The output cap of one model call."""
     temperature: Temperature | None = None
     """None: the provider's default."""
+    memoise: bool = True
+    """Answer identical sub-calls of a run once: the same model, prompt and options."""
+    cache: bool = False
+    """Keep replies of sub-calls across runs, in the user's cache folder."""
     cell_timeout_s: Seconds = 60.0
     """Wall time of a cell without the time it waits for calls, and CPU time of its sandbox."""
     cell_output_chars: AtLeastOne = 10_000
@@ -125,7 +148,9 @@ class Config(Section, frozen=True):
     """Tools that guest code may call as functions; none given: those that only read."""
     local: LocalConfig = LocalConfig()
     docker: DockerConfig = DockerConfig()
-    openai: OpenAIConfig = OpenAIConfig()
+    openai: ProviderConfig = ProviderConfig()
+    anthropic: ProviderConfig = ProviderConfig()
+    litellm: LiteLLMConfig = LiteLLMConfig()
     prices: dict[str, PriceConfig] = {}
     """`[prices."provider/name"]`: what models cost that the backend has no price for."""
 

@@ -144,7 +144,9 @@ class ModelEnd(Body, frozen=True):
     cost_usd: float | None = None
     error: str | None = None
     cached: bool = False
-    """Answered from memory within the run; nothing was paid."""
+    """Answered from memory; nothing was paid."""
+    same_as: str | None = None
+    """With `cached`: the span of the call in this run that has the prompt and the reply."""
 
 
 class ModelRetry(Body, frozen=True):

@@ -152,6 +152,14 @@ class Journal(Protocol):
         ...
 
 
+class ReplyCache(Protocol):
+    """Replies of earlier runs, by key; shared by threads and processes. A cache that fails holds nothing."""
+
+    def get(self, key: str) -> ModelReply | None: ...
+
+    def put(self, key: str, reply: ModelReply) -> None: ...
+
+
 class Validator(Protocol):
     """Turns a JSON value into the `output_type` that was asked for."""
 

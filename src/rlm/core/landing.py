@@ -42,7 +42,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
         input_tokens=input_tokens,
         purpose=LANDING,
     )
-    reply = await call_model(completion.run, ledger, completion.task.span, call)
+    reply = await call_model(completion.run, ledger, completion.task.span.child(), call)
     step = landing_answer(reply)
     if isinstance(step, Cell):
         final = await _variable(completion, step)

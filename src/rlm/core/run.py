@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.context import Context
     from rlm.core.interfaces import Backend, Sandbox, Toolbox, Validator
+    from rlm.core.memo import Memo
     from rlm.core.recorder import Recorder, Span
     from rlm.core.slots import SandboxSlots
     from rlm.core.types import Json, ModelTraits, Price, RunUsage, Status
@@ -52,6 +53,8 @@ class Run:
     requests: asyncio.Semaphore
     """One place for each request that may be under way."""
     slots: SandboxSlots
+    memo: Memo | None = None
+    """Answers identical sub-calls; None where each is to be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

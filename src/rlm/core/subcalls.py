@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,7 +17,7 @@ from rlm.core import prompts
 from rlm.core.budget import estimate_tokens
 from rlm.core.calls import ModelCall, call_model
 from rlm.core.context import Context
-from rlm.core.events import ArtifactSaved
+from rlm.core.events import ArtifactSaved, ModelEnd, ModelStart
 from rlm.core.exceptions import (
     MaxDepthExceeded,
     OutputValidationError,
@@ -25,11 +26,14 @@ from rlm.core.exceptions import (
     ToolNotFoundError,
 )
 from rlm.core.excerpt import excerpt
+from rlm.core.memo import Answered, call_key
 from rlm.core.run import Task
 from rlm.core.toolcalls import call_tool
 from rlm.core.types import Json, Message
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from rlm.core.budget import Ledger
     from rlm.core.interfaces import Validator
     from rlm.core.recorder import Span
@@ -145,28 +149,51 @@ class SubCalls:
         raise AssertionError("unreachable")
 
     async def _call(self, query: Query, messages: tuple[Message, ...]) -> str:
-        schema = None if query.validator is None else query.validator.schema
         call = ModelCall(
             model=query.model,
             messages=messages,
             input_tokens=sum(estimate_tokens(message.content) for message in messages),
             purpose="llm_query",
-            response_schema=schema,
+            response_schema=None if query.validator is None else query.validator.schema,
             prompt=messages[-1].content,
         )
-        return (await call_model(self._run, self._task.ledger, self._here(), call)).text
+        span = self._here().child()
+        if self._run.memo is None:
+            return (await self._made(call, span)).reply.text
+        answered = await self._run.memo.answer(call_key(call, self._run.config), lambda: self._made(call, span))
+        if not answered.fresh:
+            self._note_recalled(call, span, answered)
+        return answered.reply.text
+
+    async def _made(self, call: ModelCall, span: Span) -> Answered:
+        return Answered(reply=await call_model(self._run, self._task.ledger, span, call), span=span.id)
+
+    def _note_recalled(self, call: ModelCall, span: Span, answered: Answered) -> None:
+        """Record a call that cost nothing; what another event of the run holds is not written again."""
+        known = answered.span is not None
+        start = ModelStart(
+            model=call.model.label,
+            purpose=call.purpose,
+            max_output_tokens=0,
+            input_tokens_estimate=0,
+            prompt=None if known else call.prompt,
+        )
+        self._run.recorder.record(span, start)
+        text = "" if known else answered.reply.text
+        end = ModelEnd(text=text, finish=answered.reply.finish, cost_usd=0.0, cached=True, same_as=answered.span)
+        self._run.recorder.record(span, end)
 
     async def _recurse(self, prompt: str, given: Json) -> Json:
         """One rlm_query: a child completion, or a plain call where no child can be."""
-        context = await self._child_context(given)
         try:
             ledger = self._task.ledger.child()
         except MaxDepthExceeded:
-            return await self._plain(prompt, context)
+            return await self._plain(prompt, given)
         async with self._run.slots.slot(ledger) as free:
             if not free:
-                return await self._plain(prompt, context)
-            return _answer(await self._complete(self._child(prompt, context, ledger)))
+                return await self._plain(prompt, given)
+            async with self._child_context(given) as context:
+                return _answer(await self._complete(self._child(prompt, context, ledger)))
 
     def _child(self, prompt: str, context: Context, ledger: Ledger) -> Task:
         return Task(
@@ -177,16 +204,23 @@ class SubCalls:
             span=self._here().child(),
         )
 
-    async def _child_context(self, given: Json) -> Context:
+    @asynccontextmanager
+    async def _child_context(self, given: Json) -> AsyncIterator[Context]:
         """The context of a child: the parent's where none is given, or where it is given by the parent itself."""
         if given is None:
-            return self._task.context
-        if isinstance(given, Context):  # the wire's form of the REPL's own `context`
-            return given
-        return await asyncio.to_thread(self._run.make_context, given)
+            yield self._task.context
+        elif isinstance(given, Context):  # the wire's form of the REPL's own `context`
+            yield given
+        else:
+            own = await asyncio.to_thread(self._run.make_context, given)
+            try:
+                yield own
+            finally:
+                own.close()
 
-    async def _plain(self, prompt: str, context: Context) -> Json:
-        data = excerpt(context, PLAIN_CONTEXT_CHARS)
+    async def _plain(self, prompt: str, given: Json) -> Json:
+        async with self._child_context(given) as context:
+            data = excerpt(context, PLAIN_CONTEXT_CHARS)
         text = prompts.render("plain", prompt=prompt, context=data) if data else prompt
         return await self._ask(Query(prompt=text, model=self._run.find_model(None), validator=None))
 

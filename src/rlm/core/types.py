@@ -71,12 +71,15 @@ class TokenUsage:
     output_tokens: int = 0
     cached_tokens: int = 0
     """The part of the input that the provider served from its cache."""
+    cache_write_tokens: int = 0
+    """The part of the input that the provider wrote to its cache, where it reports that; no token is in both parts."""
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         return TokenUsage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
         )
 
     @property
@@ -90,6 +93,7 @@ class ModelReply:
 
     text: str
     usage: TokenUsage
+    """Of the call: an attempt that broke off after its answer had begun, and was repeated, is in it by estimate."""
     tool_calls: tuple[ToolCall, ...] = ()
     finish: Finish = "stop"
     cost_usd: float | None = None
@@ -104,12 +108,33 @@ class Price:
     output_usd: float
     cached_usd: float | None = None
     """None: cached input costs as much as other input."""
+    cache_write_usd: float | None = None
+    """None: input that is written to the cache costs as much as other input."""
+    long: LongPrice | None = None
+    """What a call with a long prompt costs; None: as much a token as any other."""
 
     def cost_usd(self, usage: TokenUsage) -> float:
+        """What one call costs; not to be asked of several added up, for the price may depend on the prompt's length."""
+        if self.long is not None and usage.input_tokens > self.long.above_tokens:
+            return self.long.price.cost_usd(usage)
         cached_usd = self.input_usd if self.cached_usd is None else self.cached_usd
-        fresh_tokens = usage.input_tokens - usage.cached_tokens
-        total = fresh_tokens * self.input_usd + usage.cached_tokens * cached_usd + usage.output_tokens * self.output_usd
+        write_usd = self.input_usd if self.cache_write_usd is None else self.cache_write_usd
+        fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        total = (
+            fresh_tokens * self.input_usd
+            + usage.cached_tokens * cached_usd
+            + usage.cache_write_tokens * write_usd
+            + usage.output_tokens * self.output_usd
+        )
         return total / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongPrice:
+    """The price of a call, all of it, whose prompt has more than `above_tokens` tokens."""
+
+    above_tokens: int
+    price: Price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +145,7 @@ class ModelTraits:
     price: Price | None = None
     """None where unknown, never zero by default."""
     context_window_tokens: int | None = None
+    """The longest prompt that the provider takes, less the output where both share one window; None where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

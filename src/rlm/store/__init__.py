@@ -1,0 +1,1 @@
+"""What outlives a run, in SQLite: safe for many threads and processes at once."""
