@@ -13,6 +13,7 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
 from rlm.core.exceptions import (
     BackendConnectionError,
+    ContextOverflowError,
     TimeLimitReached,
     TokenBudgetExhausted,
     ToolBudgetExhausted,
@@ -383,6 +384,52 @@ def test_the_model_is_told_when_a_limit_is_near(make):
     near = [body for body in rlm.sink.bodies("limit") if body.state == "near"]
     assert [body.name for body in near] == ["max_turns"]
     assert "turn 4 of 5" in shown(rlm)
+
+
+def notes_or(answer):
+    """A model that writes notes when asked for them."""
+
+    def reply(request):
+        if "about to be shortened" in request.messages[-1].content:
+            return "n is 5; nothing else."
+        return answer(request)
+
+    return reply
+
+
+def test_a_conversation_near_the_window_is_shortened_and_stays_readable(make):
+    turns = iter(
+        [*[cell("n = 5\nprint('x' * 2000)")] * 12, cell("FINAL([n, len(history), history[1]['content'][:4]])")]
+    )
+    backend = ScriptedBackend(notes_or(lambda request: next(turns)), traits=ModelTraits(context_window_tokens=8_000))
+    rlm = make(backend, max_output_tokens=512)
+    n, length, task = rlm.completion("x").value
+    sizes = [sum(len(m.content) for m in r.messages) for r in backend.requests]
+    assert max(sizes) < 8_000 * 3
+    assert (n, task) == (5, "Task")
+    assert length > 10
+    compactions = rlm.sink.bodies("compaction")
+    assert compactions
+    assert "n is 5" in compactions[0].content
+    assert any("n is 5" in message.content for message in backend.requests[-1].messages)
+
+
+def test_an_overflow_is_shortened_and_tried_again(make):
+    def answer(request):
+        if sum(len(message.content) for message in request.messages) > 12_000:
+            return ContextOverflowError("too long")
+        return next(turns)
+
+    turns = iter([*[cell("print('x' * 2000)")] * 6, "end"])
+    rlm = make(notes_or(answer))
+    result = rlm.completion("x")
+    assert (result.status, result.response) == ("completed", "end")
+    assert rlm.sink.bodies("compaction")
+
+
+def test_an_overflow_that_nothing_can_shorten_fails_the_run(make):
+    result = make(lambda request: ContextOverflowError("too long")).completion("x")
+    assert (result.status, type(result.error)) == ("failed", ContextOverflowError)
 
 
 def test_a_failed_model_is_a_failed_run_with_the_record_intact(make):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from rlm.core import dialects
 from rlm.core.calls import ModelCall, call_model
+from rlm.core.compaction import compact, is_full
 from rlm.core.conversation import Conversation
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, shorten
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart, Limit, TurnEnd, TurnStart
-from rlm.core.exceptions import LimitReached, OutputValidationError, RLMError, TurnLimitReached
+from rlm.core.exceptions import ContextOverflowError, LimitReached, OutputValidationError, RLMError, TurnLimitReached
 from rlm.core.instructions import system_prompt, task_prompt
 from rlm.core.subcalls import SubCalls
 from rlm.core.toolcalls import call_tool
@@ -48,6 +49,7 @@ class Completion:
         self._cell_span = task.span
         self._told: set[str] = set()
         self._subcalls = SubCalls(run, task, complete, lambda: self._cell_span)
+        self._subcalls.bind("read_history", self._read_history)
         self._repl: Repl | None = None
 
     async def open(self) -> None:
@@ -116,6 +118,19 @@ class Completion:
         self.task.ledger.count_turn()
 
     async def _call_model(self, span: Span) -> ModelReply:
+        if is_full(self.run, self.task, self.conversation):
+            await self._compact(span)
+        try:
+            reply = await self._request_turn(span)
+        except ContextOverflowError:
+            if not await self._compact(span):
+                raise
+            reply = await self._request_turn(span)
+        self.conversation.add_reply(reply)
+        self.best = reply.text.strip() or self.best
+        return reply
+
+    async def _request_turn(self, span: Span) -> ModelReply:
         call = ModelCall(
             model=self.task.model,
             messages=self.conversation.messages,
@@ -123,10 +138,16 @@ class Completion:
             purpose="turn",
             tools=self._specs(),
         )
-        reply = await call_model(self.run, self.task.ledger, span.child(), call)
-        self.conversation.add_reply(reply)
-        self.best = reply.text.strip() or self.best
-        return reply
+        return await call_model(self.run, self.task.ledger, span.child(), call)
+
+    async def _compact(self, span: Span) -> bool:
+        done = await compact(self.run, self.task, self.conversation, span)
+        if done:
+            await self.execute("history = read_history()", span)
+        return done
+
+    async def _read_history(self) -> list[dict[str, str]]:
+        return self.conversation.history
 
     async def _follow(self, span: Span, steps: Sequence[Step]) -> Final | None:
         results = []

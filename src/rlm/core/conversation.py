@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """Grows only; `messages` is what the next request sends."""
+    """`messages` is what the next request sends; `history` is all there ever was, and only grows."""
 
     def __init__(self, recorder: Recorder, span: Span, tools: tuple[ToolSpec, ...]) -> None:
         self._recorder = recorder
         self._span = span
         self._messages: list[Message] = []
         self._sizes: list[int] = []
+        self._history: list[Message] = []
         self._tool_tokens = sum(
             estimate_tokens(spec.name + spec.description + json.dumps(spec.parameters)) for spec in tools
         )
@@ -33,6 +34,34 @@ class Conversation:
     @property
     def messages(self) -> tuple[Message, ...]:
         return tuple(self._messages)
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """Every message as guest code sees it."""
+        return [{"role": message.role, "content": _as_text(message).content} for message in self._history]
+
+    def texts(self, start: int, end: int) -> list[Message]:
+        """Some of `messages`, without tool calls and their ids."""
+        return [_as_text(message) for message in self._messages[start:end]]
+
+    def tail_start(self, room_tokens: int) -> int | None:
+        """Where the newest messages begin that fit the room and answer nothing before them; None: nothing to drop."""
+        start, used = len(self._messages), 0
+        for index in range(len(self._messages) - 1, 2, -1):
+            used += self._sizes[index]
+            if used > room_tokens:
+                break
+            if self._messages[index].role == "assistant":
+                start = index
+        return start if start > 3 else None
+
+    def replace_middle(self, start: int, summary: Message) -> int:
+        """Put `summary` in the place of all from the third message to before `start`; returns how many those were."""
+        dropped = start - 2
+        self._messages[2:start] = [summary]
+        self._sizes[2:start] = [estimate_tokens(summary.content)]
+        self.input_tokens = self._tool_tokens + sum(self._sizes)
+        return dropped
 
     def add(self, messages: Iterable[Message]) -> None:
         """Append and record messages of any role but `assistant`."""
@@ -63,6 +92,7 @@ class Conversation:
     def _append(self, message: Message) -> None:
         size = estimate_tokens(message.content + "".join(call.arguments for call in message.tool_calls))
         self._messages.append(message)
+        self._history.append(message)
         self._sizes.append(size)
         self.input_tokens += size
 

@@ -101,6 +101,16 @@ class MessageAdded(Body, frozen=True):
     tool_call_id: str | None = None
 
 
+class Compaction(Body, frozen=True):
+    """Notes took the place of older messages in what the model is sent; the record keeps those messages."""
+
+    TYPE: ClassVar[str] = "compaction"
+    dropped: int
+    """How many messages after the first two were replaced."""
+    content: str
+    """The message that replaced them."""
+
+
 class TurnStart(Body, frozen=True):
     """A turn begins."""
 
@@ -125,7 +135,7 @@ class ModelStart(Body, frozen=True):
 
     model: str
     purpose: str
-    """turn, landing (the last call for the best answer) or llm_query."""
+    """turn, landing (the last call for the best answer), compaction (notes) or llm_query."""
     max_output_tokens: int
     input_tokens_estimate: int
     prompt: str | None = None
@@ -258,6 +268,7 @@ AnyBody: TypeAlias = (
     | CompletionStart
     | CompletionEnd
     | MessageAdded
+    | Compaction
     | TurnStart
     | TurnEnd
     | ModelStart

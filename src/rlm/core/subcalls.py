@@ -78,6 +78,10 @@ class SubCalls:
         """Every name to bind in the guest."""
         return (*self._functions, *self._run.guest_tools)
 
+    def bind(self, name: str, function: GuestFunction) -> None:
+        """Bind one more function in the guest."""
+        self._functions[name] = function
+
     async def __call__(self, name: str, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
         """Answer one call of guest code.
 
