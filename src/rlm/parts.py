@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 LANDING_SHARE = 10
 """One part in so many of the token budget is set aside for the landing call, but at most:"""
 LANDING_TOKENS = 16_000
+LAST_SHARE = 10
+"""Sub-calls are cut short when one part in so many of the time is left, but at most:"""
+LAST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,7 @@ class Parts:
                 ledger=Ledger(config.budget, landing_tokens=_landing_tokens(config.budget)),
                 span=recorder.root,
                 timeout_s=config.budget.timeout_s,
+                answer_by=_answer_by(config.budget),
                 validator=validator,
             )
             async with run.slots.slot(task.ledger):
@@ -152,6 +156,12 @@ def _guest_tools(config: Config, tools: ToolRegistry) -> tuple[str, ...]:
     for name in config.guest_tools:
         tools.get(name)
     return config.guest_tools
+
+
+def _answer_by(budget: Budget) -> float | None:
+    if budget.timeout_s is None:
+        return None
+    return asyncio.get_running_loop().time() + budget.timeout_s - min(LAST_S, budget.timeout_s / LAST_SHARE)
 
 
 def _landing_tokens(budget: Budget) -> int:

@@ -373,6 +373,18 @@ def test_a_timeout_lands_and_kills_the_cell(make):
         result.raise_for_status()
 
 
+def test_a_batch_that_time_is_too_short_for_returns_what_it_has(make):
+    async def sub(request):
+        if request.messages[-1].content == "slow":
+            await asyncio.Event().wait()
+        return "quick"
+
+    code = "FINAL([x if isinstance(x, str) else 'nearly up' in str(x) for x in llm_query_batched(['a', 'slow', 'b'])])"
+    rlm = make({"m": [cell(code)], "s": sub}, model="m", sub_model="s", budget=Budget(timeout_s=2.0))
+    result = rlm.completion("x")
+    assert (result.status, result.value) == ("completed", ["quick", True, "quick"])
+
+
 def test_a_cell_that_never_ends_is_stopped_and_the_run_goes_on(make):
     rlm = make([cell("x = 1"), cell("while True: pass"), cell("FINAL(x)")], cell_timeout_s=0.5)
     assert rlm.completion("x").value == 1

@@ -67,6 +67,9 @@ class Task:
     ledger: Ledger
     span: Span
     timeout_s: float | None = None
+    """Of the root; a child ends with its parent."""
+    answer_by: float | None = None
+    """The loop time at which sub-calls are cut short, so that the cell that asked can still use what it has."""
     validator: Validator | None = None
 
 

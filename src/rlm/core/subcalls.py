@@ -23,6 +23,7 @@ from rlm.core.exceptions import (
     OutputValidationError,
     RLMError,
     RunFailed,
+    TimeLimitReached,
     ToolNotFoundError,
 )
 from rlm.core.excerpt import excerpt
@@ -43,6 +44,8 @@ PLAIN_CONTEXT_CHARS = 200_000
 """How much of a context goes into the prompt where a child can't have a REPL."""
 OUTPUT_ATTEMPTS = 3
 """How often a sub-call with an `output_type` may answer."""
+
+_LATE = "the time of the run is nearly up: this sub-call was cut short; answer with what there is"
 
 GuestFunction: TypeAlias = Callable[..., Awaitable[Json]]
 
@@ -131,10 +134,21 @@ class SubCalls:
     async def _batch(self, items: Sequence[Callable[[], Awaitable[Json]]]) -> list[Json]:
         """Answer all items at once, in their order; those beyond the sub-call budget are refused."""
         granted = self._task.ledger.count_subcalls(len(items))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_caught(item)) for item in items[:granted]]
-        refused = [self._task.ledger.subcalls_exhausted() for _ in items[granted:]]
-        return [*(task.result() for task in tasks), *refused]
+        answers = await self._all([asyncio.ensure_future(_caught(item)) for item in items[:granted]])
+        return [*answers, *(self._task.ledger.subcalls_exhausted() for _ in items[granted:])]
+
+    async def _all(self, tasks: Sequence[asyncio.Future[Json]]) -> list[Json]:
+        """What every task gives; those that time is too short for are cancelled, and give an error value."""
+        if not tasks:
+            return []
+        by = self._task.answer_by
+        try:
+            await asyncio.wait(tasks, timeout=None if by is None else max(0.0, by - asyncio.get_running_loop().time()))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [TimeLimitReached(_LATE) if task.cancelled() else task.result() for task in tasks]
 
     async def _ask(self, query: Query) -> Json:
         """One llm_query; with a validator, the parsed value, after at most `OUTPUT_ATTEMPTS` answers."""
@@ -206,6 +220,7 @@ class SubCalls:
             model=self._run.find_model(None),
             ledger=ledger,
             span=self._here().child(),
+            answer_by=self._task.answer_by,
         )
 
     @asynccontextmanager
