@@ -188,7 +188,8 @@ async def test_show_vars_lists_names_types_and_sizes(repl: Repl) -> None:
     assert "SHOW_VARS" not in listing
 
 
-async def test_both_streams_come_in_order(repl: Repl) -> None:
+async def test_both_streams_come_in_order(plain: Opener) -> None:
+    repl = await plain()
     code = "import sys\nfor i in range(3):\n    print(i, end=' ')\n    print('err', file=sys.stderr)"
     assert shown(await repl.execute(code)) == "0 err\n1 err\n2 err"
 
@@ -236,7 +237,8 @@ async def test_a_flood_is_cut_and_counted(opener: Opener) -> None:
         "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n[P(1).x - 1, 1, 2]",
         "class A:\n    def f(self): return [0, 1]\nclass B(A):\n    def f(self): return super().f() + [2]\nB().f()",
         "async def f():\n    return [0, 1, 2]\nimport asyncio\nasyncio.run(f())",
-        "import asyncio\nasync def f():\n    return await asyncio.gather(*[asyncio.to_thread(abs, i) for i in range(3)])\n"
+        "import asyncio\nasync def f():\n"
+        "    return await asyncio.gather(*[asyncio.to_thread(abs, i) for i in range(3)])\n"
         "asyncio.run(f())",
         "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor() as pool:\n"
         "    r = list(pool.map(abs, range(3)))\nr",

@@ -8,7 +8,7 @@ import pytest
 
 from rlm.core.interfaces import Repl
 from rlm.core.types import ExecResult
-from tests.contract.repls import TIMEOUT_S, Opener, shown
+from tests.contract.repls import TIMEOUT_S, Opener, echo, shown
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -104,6 +104,23 @@ async def test_a_call_that_waits_is_answered_when_the_cell_is_stopped(impatient:
     assert cancelled.is_set()
     assert not result.state_reset
     assert shown(await repl.execute("t.join()\nseen")) == "['woken']"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: assert len(echo('x' * 200_000)) == 200_000",
+        "while True: print(echo(1))",
+        "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n"
+        "    while True: assert list(pool.map(echo, range(8))) == list(range(8))",
+    ],
+    ids=["large", "printing", "threads"],
+)
+async def test_an_interrupt_never_tears_a_frame(impatient: Opener, code: str) -> None:
+    repl = await impatient(echo=echo)
+    for _ in range(4):
+        assert not (await timed_out(repl, code)).state_reset
+        assert shown(await repl.execute("echo([1])")) == "[1]"
 
 
 async def test_a_spinning_thread_left_behind_is_ended(impatient: Opener) -> None:

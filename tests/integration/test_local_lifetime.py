@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlm.core.context import Context
-from rlm.core.exceptions import SandboxUnavailableError
+from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.core.types import ReplSpec
 from rlm.inputs import prepare
 from rlm.repl.guest.confine import Layer
@@ -153,6 +153,25 @@ async def test_a_python_that_does_not_start_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(SandboxUnavailableError, match="/bin/false"):
         await sandbox.start()
+
+
+async def test_an_allowed_package_that_is_not_there_is_named() -> None:
+    sandbox = LocalSandbox(LocalSettings(policy="off", allowed_imports=("no_such_package",)))
+    with pytest.raises(ConfigError, match=r"allowed_imports.*no_such_package"):
+        await sandbox.start()
+
+
+async def test_many_repls_come_and_go_without_a_trace(sandbox: LocalSandbox) -> None:
+    await (await sandbox.open(prepare("text"), SPEC)).aclose()
+    before = {*Path("/proc/self/fd").iterdir()}
+    for _ in range(3):
+        context = prepare("text")
+        repls = await asyncio.gather(*(sandbox.open(context, SPEC) for _ in range(12)))
+        results = await asyncio.gather(*(repl.execute("len(context)") for repl in repls))
+        assert [result.output for result in results] == ["4\n"] * 12
+        await asyncio.gather(*(repl.aclose() for repl in repls))
+        context.close()
+    assert {*Path("/proc/self/fd").iterdir()} <= before
 
 
 async def test_the_probe_names_the_layers() -> None:

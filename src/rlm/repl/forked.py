@@ -40,6 +40,13 @@ class ForkedChannel(asyncio.Protocol):
         self._transport = transport
         self._transport.pause_reading()
 
+    def abandon(self) -> None:
+        """Kill a guest that was never attached, and close what leads to it."""
+        self.kill()
+        for descriptor in (self._pidfd, self._output):
+            os.close(descriptor)
+        self._socket.close()
+
     def attach(self, receiver: Receiver) -> None:
         assert self._transport is not None
         self._receiver = receiver
@@ -61,9 +68,11 @@ class ForkedChannel(asyncio.Protocol):
         self._signal(signal.SIGKILL)
 
     def cpu_s(self) -> float | None:
+        if self._has_exited:  # its number may be another's by now
+            return None
         try:
             return time.clock_gettime(self._clock)
-        except OSError:  # gone
+        except OSError:  # it ends just now
             return None
 
     async def wait_closed(self) -> None:

@@ -83,22 +83,26 @@ class HostedRepl:
             await self._start.release()
 
     async def _usable_guest(self) -> LiveGuest:
-        guest = self._guest
-        if guest is not None and guest.has_ended:
+        self._refuse_if_closed()
+        if self._guest is not None and self._guest.has_ended:
             self._has_lost_state = True
-            self._guest = guest = None
-        if self.is_closed:
-            raise REPLExecutionError("this REPL is closed")
-        if guest is None:
-            self._guest = guest = await self._new_guest()
-        return guest
+            await self._guest.aclose()
+            self._guest = None
+        if self._guest is None:
+            self._guest = await self._new_guest()
+        return self._guest
 
     async def _new_guest(self) -> LiveGuest:
         channel = await self._start.launch()
         guest = LiveGuest(channel, self._spec, self._limits, self._context)
         try:
             await guest.start(self._start.init)
+            self._refuse_if_closed()  # while this one started
         except BaseException:
             await guest.aclose()
             raise
         return guest
+
+    def _refuse_if_closed(self) -> None:
+        if self.is_closed:
+            raise REPLExecutionError("this REPL is closed")

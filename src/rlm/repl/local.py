@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rlm.core.exceptions import REPLError, SandboxUnavailableError
+from rlm.core.exceptions import ConfigError, REPLError, RLMError, SandboxUnavailableError
 from rlm.core.types import Traits
 from rlm.repl.forked import ForkedChannel
 from rlm.repl.guest.confine import Layer, missing
@@ -123,10 +123,12 @@ class LocalSandbox:
 
     async def aclose(self) -> None:
         """End every REPL and every zygote; idempotent."""
-        await asyncio.gather(*(repl.aclose() for repl in list(self._repls)))
-        if self._base is not None:
-            await self._base.aclose()
-            self._base = None
+        try:
+            await asyncio.gather(*(repl.aclose() for repl in list(self._repls)))
+        finally:
+            base, self._base = self._base, None
+            if base is not None:
+                await base.aclose()
 
     def _start_of(self, context: Context, share: _Share) -> Start:
         note: dict[str, Any] = {"kind": "none"} if context.kind == "none" else {"kind": context.kind, "held": True}
@@ -188,7 +190,11 @@ async def _fork_guest(zygote: Zygote) -> ForkedChannel:
         theirs.close()
         os.close(writing)
     channel = ForkedChannel(ours, reading, forked.pid, forked.pidfd)
-    await channel.connect()
+    try:
+        await channel.connect()
+    except BaseException:
+        channel.abandon()
+        raise
     return channel
 
 
@@ -205,7 +211,7 @@ async def probe() -> Report:
 
 
 async def _spawn(settings: LocalSettings, *, preload: bool = True) -> tuple[Zygote, tuple[Layer, ...]]:
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         raise SandboxUnavailableError(f"the local sandbox needs Linux; this is {platform.system()}. {_INSTEAD}")
     zygote, ready = await Zygote.spawn(
         {
@@ -217,9 +223,16 @@ async def _spawn(settings: LocalSettings, *, preload: bool = True) -> tuple[Zygo
         }
     )
     layers = tuple(Layer(**layer) for layer in ready["layers"])
-    if missing(layers) and not settings.allow_unconfined:
+    try:
+        if missing(layers) and not settings.allow_unconfined:
+            raise SandboxUnavailableError(_unconfined(layers))
+        if ready["notes"]:
+            raise ConfigError(
+                f"local.allowed_imports: {'; '.join(ready['notes'])}. Install it, or take it off the list."
+            )
+    except RLMError:
         await zygote.aclose()
-        raise SandboxUnavailableError(_unconfined(layers))
+        raise
     return zygote, layers
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _ROOT = str(Path(__file__).parents[2])
 _BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.guest.zygote import main; main({fd}, {pid})"
 _START_TIMEOUT_S = 60.0
+_KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH",)
+"""What the interpreter itself may need to start; guests get none of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,18 +91,18 @@ class Zygote:
         REPLError: the context cannot be loaded, or this zygote is gone.
         """
         assert context.fd is not None
-        parts = [[part.name, part.start, part.end] for part in context.parts]
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                message = {"t": "context", "kind": context.kind, "parts": parts}
-                forked = await self._fork(message, [context.fd, theirs.fileno()])
+                forked = await self._fork({"t": "context"}, [theirs.fileno()])
         except BaseException:
             ours.close()
             raise
         zygote = Zygote(ours, forked.pidfd)
+        # To the new zygote alone: the base, of which guests of other contexts are forked, never sees even a name.
+        parts = [[part.name, part.start, part.end] for part in context.parts]
         try:
-            await zygote._answer()
+            await zygote._request({"t": "hold", "kind": context.kind, "parts": parts}, [context.fd])
         except BaseException:
             await zygote.aclose()
             raise
@@ -175,7 +177,7 @@ def _popen(control: int, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     bootstrap = _BOOTSTRAP.format(root=_ROOT, fd=control, pid=os.getpid())
     return subprocess.Popen(  # noqa: S603 - this interpreter, with nothing from outside
         [sys.executable, "-I", "-X", "utf8", "-c", bootstrap],
-        env={},
+        env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -125,7 +125,11 @@ class Zygote:
 
     def run(self) -> None:
         """Answer requests until the host goes."""
-        actions: dict[str, Callable[[Request], None]] = {"guest": self._fork_guest, "context": self._fork_context}
+        actions: dict[str, Callable[[Request], None]] = {
+            "guest": self._fork_guest,
+            "context": self._fork_context,
+            "hold": self._hold,
+        }
         while (request := self._next_request()) is not None:
             actions[request.message["t"]](request)
 
@@ -184,7 +188,8 @@ class Zygote:
         self._fork(request, lambda parent: self._become_guest(frames, output, parent))
 
     def _fork_context(self, request: Request) -> None:
-        self._fork(request, lambda parent: self._become_context(request, parent))
+        (control,) = request.descriptors
+        self._fork(request, lambda parent: self._become_context(control, parent))
 
     def _fork(self, request: Request, child: Callable[[int], NoReturn]) -> None:
         """Fork, hand the host a pidfd of the child, and drop the descriptors that were the child's."""
@@ -219,30 +224,30 @@ class Zygote:
         finally:
             os._exit(0)
 
-    def _become_context(self, request: Request, parent: int) -> NoReturn:
+    def _become_context(self, control: int, parent: int) -> NoReturn:
         try:
             kernel.die_with_parent(parent)
-            source, control = request.descriptors
-            _close_all_but(source, control, self._plan.ruleset)
+            _close_all_but(control, self._plan.ruleset)
             self._control = Control(control)
             self._children = set()
-            self._hold(source, request.message)
             self.run()
         finally:
             os._exit(0)
 
-    def _hold(self, source: int, message: Mapping[str, Any]) -> None:
-        parts = message["parts"]
+    def _hold(self, request: Request) -> None:
+        (source,) = request.descriptors
+        parts = request.message["parts"]
         try:
-            value = context.load(source, message["kind"], parts)
+            value = context.load(source, request.message["kind"], parts)
         except (WireError, MemoryError, ValueError, OSError) as e:
-            self._control.send({"t": "failed", "message": f"{type(e).__name__}: {e}"})
-            os._exit(0)
-        os.close(source)
+            self._control.send({"t": "failed", "message": f"the context cannot be loaded: {type(e).__name__}: {e}"})
+            return
+        finally:
+            os.close(source)
         size = max((part[2] for part in parts), default=0)
         self._prepared = replace(self._prepared, context=value, context_bytes=size, has_context=True)
         _freeze()
-        self._control.send({"t": "ready"})
+        self._control.send({"t": "held"})
 
 
 def _close_all_but(*kept: int) -> None:
