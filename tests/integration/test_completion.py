@@ -197,6 +197,20 @@ def test_a_child_with_a_context_of_its_own_sees_only_that(make):
     assert make(script, model="main", sub_model="sub").completion("x", "other").value == [1, 2]
 
 
+def test_a_large_context_goes_to_children_by_itself_and_to_prompts_as_text(make):
+    code = (
+        "child = rlm_query('measure', context)\n"
+        "both = rlm_query_batched(['measure', 'measure'], [context, context])\n"
+        "FINAL([child, both, int(llm_query(context))])"
+    )
+    script = {
+        "main": [cell(code)],
+        "sub": lambda r: cell("FINAL(len(context))") if r.tools else str(len(r.messages[-1].content)),
+    }
+    rlm = make(script, model="main", sub_model="sub", budget=Budget(token_budget=None))
+    assert rlm.completion("x", "y" * 2_000_000).value == [2_000_000, [2_000_000] * 2, 2_000_000]
+
+
 def test_children_run_side_by_side(make):
     code = "FINAL(rlm_query_batched(['a', 'b', 'c'], [1, 2, 3]))"
     together = threading.Barrier(3, timeout=20)

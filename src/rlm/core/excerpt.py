@@ -8,6 +8,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rlm.core.context import Context, Part
 
+WHOLE_BYTES = 16 << 20
+"""The largest context that may be passed on as one value."""
+
+
+def whole_text(context: Context) -> str:
+    """All of a text context.
+
+    Raises:
+        ValueError: it isn't text, or has more than `WHOLE_BYTES`.
+    """
+    if context.kind != "text" or context.size_bytes > WHOLE_BYTES:
+        raise ValueError(
+            f"`context` as a whole ({context.kind}, {context.size_bytes:,} bytes) is too large here: pass parts of it"
+        )
+    return excerpt(context, context.chars + 1)
+
 
 def excerpt(context: Context, limit_chars: int) -> str:
     """The beginning of the data with a mark where it was cut; files one after the other, each under its name."""
@@ -27,4 +43,6 @@ def excerpt(context: Context, limit_chars: int) -> str:
 
 def _read(fd: int, part: Part, limit_chars: int) -> str:
     content = os.pread(fd, min(part.end - part.start, 4 * limit_chars), part.start)
-    return content.decode("utf-8", "replace")[:limit_chars]
+    return content.decode("utf-8", "surrogatepass" if len(content) == part.end - part.start else "replace")[
+        :limit_chars
+    ]

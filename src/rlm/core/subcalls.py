@@ -26,7 +26,7 @@ from rlm.core.exceptions import (
     TimeLimitReached,
     ToolNotFoundError,
 )
-from rlm.core.excerpt import excerpt
+from rlm.core.excerpt import excerpt, whole_text
 from rlm.core.memo import Answered, call_key
 from rlm.core.run import Task
 from rlm.core.toolcalls import call_tool
@@ -44,6 +44,9 @@ PLAIN_CONTEXT_CHARS = 200_000
 """How much of a context goes into the prompt where a child can't have a REPL."""
 OUTPUT_ATTEMPTS = 3
 """How often a sub-call with an `output_type` may answer."""
+
+_TAKE_CONTEXT = frozenset({"rlm_query", "rlm_query_batched"})
+"""Functions to which the wire's form of a large `context` means the context itself, not its text."""
 
 _LATE = "the time of the run is nearly up: this sub-call was cut short; answer with what there is"
 
@@ -92,6 +95,8 @@ class SubCalls:
             RLMError: refused or failed, with a message fit for the model.
             TypeError, ValueError: the arguments don't fit.
         """
+        if name not in _TAKE_CONTEXT:
+            args, kwargs = tuple(map(_value, args)), {key: _value(value) for key, value in kwargs.items()}
         if name in self._functions:
             return await _bound(name, self._functions[name], args, kwargs)
         if name in self._run.guest_tools:
@@ -257,6 +262,11 @@ async def _caught(item: Callable[[], Awaitable[Json]]) -> Json:
         return await item()
     except RLMError as error:
         return error
+
+
+def _value(argument: Json) -> Json:
+    """An argument as a value: where the wire stands in for a large `context`, its text."""
+    return whole_text(argument) if isinstance(argument, Context) else argument
 
 
 def _raise_failed(answer: Json) -> Json:

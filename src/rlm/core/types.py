@@ -145,7 +145,7 @@ class ModelTraits:
     price: Price | None = None
     """None where unknown, never zero by default."""
     context_window_tokens: int | None = None
-    """The longest prompt that the provider takes, less the output where both share one window; None where unknown."""
+    """The most tokens that a prompt may have; where prompt and output share one window, that window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
