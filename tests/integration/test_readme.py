@@ -12,14 +12,15 @@ def python_blocks():
     return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-async def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+async def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
     import asyncio
 
-    (block,) = python_blocks()
+    block = "\n".join(python_blocks())
     (tmp_path / "tickets").mkdir()
     (tmp_path / "tickets" / "1.txt").write_text("Ada complained. Ada complained again.")
-    async with openai_server(completion('["Ada"]')) as server:
+    async with openai_server(completion('["Ada"]'), completion("No.")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.chdir(tmp_path)
         await asyncio.to_thread(exec, compile(block, "README.md", "exec"), {})
+    assert len(server.requests) == 2
     assert "['Ada']" in capsys.readouterr().out
