@@ -60,6 +60,7 @@ demo: setup $(DEMO_LOG) ## answer a question about a 50 MB log, with no key and 
 	@echo "== demo: the model 'demo' is a scripted stand-in, not a language model; the loop, sandbox and record are real"
 	@echo '$$ rlm run "$(DEMO_QUESTION)" -f $(DEMO_LOG) --model demo'
 	@$(BIN)/rlm run "$(DEMO_QUESTION)" -f $(DEMO_LOG) --model demo
+	@echo "== demo: each step of that run is on record; to see them: $(BIN)/rlm logs show last"
 
 $(DEMO_LOG): examples/make_access_log.py | setup
 	@echo "== demo: generating $@"
@@ -73,7 +74,7 @@ build: setup ## wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build
 
 docs: setup ## write the generated documents anew
-	@$(BIN)/python docs/generate_events.py
+	@for generator in docs/generate_*.py; do $(BIN)/python $$generator || exit 1; done
 
 lock: ## pin the requirements anew (needs uv)
 	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --quiet \

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md and rlm.toml.example: commands and options as Typer knows them, settings as the configuration does.
+"""Writes docs/cli.md and rlm.toml.example: commands and options as Typer knows them, settings as Config does.
 
 The parts that are prose stand here; everything that could go stale is read from the code.
 """
@@ -25,7 +25,8 @@ INTRO = """\
 Written by `make docs` from the code.
 
 stdout carries the answer and nothing else; progress, warnings and errors go to stderr, live on a terminal only. Piped
-data is context. An error is a line `error: what`, then a line `hint: what next`; `rlm --debug COMMAND` adds the traceback.
+data is context. An error is a line `error: what`, then a line `hint: what next`; `rlm --debug COMMAND` adds the
+traceback.
 
 | exit code | meaning |
 |---|---|
@@ -39,21 +40,21 @@ data is context. An error is a line `error: what`, then a line `hint: what next`
 | 141 | the reader of `--output-format stream-json` went away |
 
 Ctrl-C once cancels the run: sandboxes are killed, the record is complete, the best answer so far is printed. Twice: at
-once. `--output-format json` prints one object; `stream-json` prints each event as a line (docs/events.md) and the result as
-the last, with `"type": "result"`.
+once. `--output-format json` prints one object; `stream-json` prints each event as a line (docs/events.md) and the
+result as the last, with `"type": "result"`.
 """
 
 SETTINGS = """\
 ## Settings
 
 Command line over `RLM_*` variables over the project's `rlm.toml` over the user's `$XDG_CONFIG_HOME/rlm/config.toml`
-(`~/.config/rlm/config.toml`) over the defaults; `rlm config show --origin` says where each value comes from. The project's
-file is the one in the working directory, else the nearest above it within the same git checkout.
+(`~/.config/rlm/config.toml`) over the defaults; `rlm config show --origin` says where each value comes from. The
+project's file is the one in the working directory, else the nearest above it within the same git checkout.
 
-An unknown key is an error, an unknown `RLM_*` variable a warning. `"none"` lifts a cap; in a variable, lists are separated
-by commas. Keys of providers come from the environment only. A project file may set `mcp_servers`, `hooks`, `cli`,
-`base_url`, `allowed_paths`, `allowed_imports`, `docker.runtime` and `allow_unconfined` only after `rlm trust`, which holds
-for the file's content as it is.
+An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. `"none"` lifts a cap;
+in a variable, lists are separated by commas. Keys of providers come from the environment only. A project file may set
+`mcp_servers`, `hooks`, `cli`, `base_url`, `allowed_paths`, `allowed_imports`, `docker.runtime` and `allow_unconfined`
+only after `rlm trust`, which holds for the file's content as it is.
 """
 
 
@@ -75,17 +76,21 @@ def commands(command: Any, path: str) -> Iterator[str]:
 def section(command: Any, path: str) -> str:
     arguments = [metavar(param) for param in command.params if not is_option(param)]
     usage = " ".join([path, *arguments, "[OPTIONS]"])
-    rows = [f"| {names(p)} | {cell(p.help or '')}{default(p)} |" for p in command.params if p.name != "help"]
+    rows = [
+        f"| {names(p)} | {cell(p.help or '')}{default(p)} |"
+        for p in sorted(command.params, key=is_option)
+        if p.name != "help"
+    ]
     table = "\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n" if rows else ""
     return f"### `{usage}`\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
 
 
 def is_option(param: Any) -> bool:
-    return param.param_type_name == "option"
+    return bool(param.param_type_name == "option")
 
 
 def metavar(param: Any) -> str:
-    return param.metavar or param.name.upper()
+    return str(param.metavar or param.name.upper())
 
 
 def names(param: Any) -> str:

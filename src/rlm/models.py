@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from rlm import backends
 from rlm.core.calls import note_retry
 from rlm.core.exceptions import AuthenticationError, ConfigError
@@ -35,7 +37,7 @@ class BackendPool:
         backend = self._given or self._backend(provider, config)
         traits = backend.traits(name)
         configured = config.prices.get(label)
-        price = traits.price if configured is None else Price(**{f: getattr(configured, f) for f in _PRICE_FIELDS})
+        price = traits.price if configured is None else Price(**msgspec.structs.asdict(configured))
         return Model(label=label, name=name, backend=backend, traits=traits, price=price)
 
     async def aclose(self) -> None:
@@ -49,9 +51,6 @@ class BackendPool:
             setup = backends.BackendSetup(config=config, environ=os.environ, on_retry=note_retry)
             self._made[provider] = backends.create(provider, setup)
         return self._made[provider]
-
-
-_PRICE_FIELDS = ("input_usd", "output_usd", "cached_usd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,14 @@ from rlm.parts import Parts, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Future
 
     from rlm.core.budget import Budget
     from rlm.core.interfaces import Backend, Sink, Tool
     from rlm.core.types import RLMResult
+
+
+_SLICE_S = 0.5
 
 
 class RLM:
@@ -68,10 +72,10 @@ class RLM:
         """
         pending = self._loop.submit(self._parts.complete(self._request(prompt, context, output_type, budget)))
         try:
-            return pending.result()
+            return _awaited(pending)
         except KeyboardInterrupt:
             self.cancel()
-            pending.result()
+            _awaited(pending)
             raise
 
     async def acompletion(
@@ -103,6 +107,16 @@ class RLM:
     def _request(self, prompt: str, context: Any, output_type: Any, budget: Budget | None) -> Request:
         config = _changed(self.config, budget=budget)
         return Request(prompt=prompt, context=context, output_type=output_type, config=config)
+
+
+def _awaited(pending: Future[RLMResult]) -> RLMResult:
+    """Wait in slices: a signal that the kernel gives to another thread doesn't wake a wait without end."""
+    while True:
+        try:
+            return pending.result(_SLICE_S)
+        except TimeoutError:
+            if pending.done():
+                return pending.result()
 
 
 def _label(model: str | Backend | None, base: Config) -> str | None:

@@ -19,6 +19,7 @@ class User:
         self.home, self.cwd = root / "home", root / "project"
         self.home.mkdir()
         self.cwd.mkdir()
+        self.started: list[subprocess.Popen[str]] = []
         self.environ = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
 
     def write(self, name: str, text: str) -> Path:
@@ -45,9 +46,33 @@ class User:
             "stderr": subprocess.PIPE,
             **streams,
         }
-        return subprocess.Popen([RLM, *arguments], cwd=self.cwd, env=self.environ, text=True, **pipes)
+        process = subprocess.Popen([RLM, *arguments], cwd=self.cwd, env=self.environ, text=True, **pipes)
+        self.started.append(process)
+        return process
+
+    def __enter__(self) -> User:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def fenced(code: str) -> str:
     """A reply that has this code run."""
     return f"```repl\n{code}\n```"
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read stderr until a line has `text`."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(seen))

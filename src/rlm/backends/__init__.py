@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Backend
 
 BACKENDS: Mapping[str, str] = {
+    "anthropic": "rlm.backends.anthropic:AnthropicBackend",
     "demo": "rlm.backends.demo:DemoBackend",
+    "litellm": "rlm.backends.litellm:LiteLLMBackend",
     "openai": "rlm.backends.openai:OpenAIBackend",
     "scripted": "rlm.backends.scripted:ScriptedFiles",
 }
 """Provider to `module:Class`; each class has `from_setup`."""
 
 DEFAULT_OPENAI_MODEL = "gpt-5-mini"
+DEFAULT_ANTHROPIC_MODEL = "claude-sonnet-5-5"
 
 _BARE_NAMES = ((re.compile(r"gpt-|o\d"), "openai"), (re.compile(r"claude-"), "anthropic"), (re.compile(r""), "litellm"))
 
@@ -52,19 +55,17 @@ class BackendSetup:
 def resolve(name: str) -> ModelName:
     """Tell provider and model from `provider/name`, or from a bare name by its family.
 
-    Raises:
-        ConfigError: this version has no such backend; the message lists those there are.
+    A provider without a row in the table is litellm's, with its name. Raises:
+        ConfigError: a part of the name is missing.
     """
     if name in ("demo", "scripted"):
         return ModelName(name, name)
     provider, slash, model = name.partition("/")
     if not slash:
         provider, model = next(p for pattern, p in _BARE_NAMES if pattern.match(name)), name
-    if provider not in BACKENDS:
-        raise ConfigError(f"model {name!r}: this version has no backend {provider!r}. {ways()}")
-    if not model:
-        raise ConfigError(f"model {name!r} names no model: write {provider}/<model>")
-    return ModelName(provider, model)
+    if not provider or not model:
+        raise ConfigError(f"model {name!r} names no model: write {provider or 'openai'}/<model>. {ways()}")
+    return ModelName(provider, model) if provider in BACKENDS else ModelName("litellm", name)
 
 
 def create(provider: str, setup: BackendSetup) -> Backend:
@@ -83,6 +84,8 @@ def default_model(environ: Mapping[str, str]) -> str | None:
     """The model to use where none is set: the first real provider that is there, never `demo`; None: there is none."""
     if environ.get("OPENAI_API_KEY") or environ.get("OPENAI_BASE_URL"):
         return f"openai/{DEFAULT_OPENAI_MODEL}"
+    if environ.get("ANTHROPIC_API_KEY") or environ.get("ANTHROPIC_BASE_URL"):
+        return f"anthropic/{DEFAULT_ANTHROPIC_MODEL}"
     return None
 
 
@@ -91,7 +94,10 @@ def ways() -> str:
     return (
         "Ways to get a model:\n"
         "  set OPENAI_API_KEY and use --model openai/<model>\n"
+        "  set ANTHROPIC_API_KEY and use --model anthropic/<model>\n"
         "  set OPENAI_BASE_URL to a server that speaks the OpenAI wire (vLLM, Ollama, llama.cpp, OpenRouter)"
         " and use --model openai/<model>\n"
+        "  pip install 'rlm-runtime[litellm]', set the provider's key and use --model <provider>/<model>: gemini,"
+        " mistral, bedrock and many more\n"
         "  --model demo: a scripted stand-in, no language model, for a look without key or network"
     )

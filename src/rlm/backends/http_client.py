@@ -3,8 +3,9 @@ and nowhere else. It knows HTTP and nothing of what a provider says in it."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+import asyncio
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # missing in typeshed
@@ -15,49 +16,106 @@ from rlm.backends.redact import redact
 from rlm.core.exceptions import BackendConnectionError, BadReplyError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 REPLY_CAP_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 15.0
+DRAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpReply:
-    """What a server answered, whatever the status."""
+class Endpoint:
+    """Where a provider is, and what every request to it carries."""
 
-    status: int
-    headers: Mapping[str, str]
-    """Looked up without regard to case."""
-    body: bytes
+    base_url: str
+    section: str
+    """Of the configuration, for messages: openai, anthropic."""
+    key: str | None = field(default=None, repr=False)
+    """Masked wherever it turns up."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """With the key in one of them."""
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """For the proxy variables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long one attempt may take."""
+
+    total_s: float = 1200.0
+    """To the last byte."""
+    first_byte_s: float = 300.0
+    """From the request to the first byte of the answer's body."""
+    idle_s: float = 300.0
+    """From one byte of the body to the next."""
+
+
+class HttpAnswer:
+    """What a server answers, whatever the status; its body is read while it comes, once."""
+
+    def __init__(self, host: str, response: aiohttp.ClientResponse, clock: _Clock) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        """Looked up without regard to case."""
+        self._host = host
+        self._response = response
+        self._clock = clock
+        self._size_bytes = 0
+
+    async def piece(self) -> bytes:
+        """The next piece of the body; empty at its end."""
+        piece = await self._response.content.readany()
+        self._clock.heard()
+        self._size_bytes += len(piece)
+        if self._size_bytes > REPLY_CAP_BYTES:
+            self._response.close()
+            raise BadReplyError(f"{self._host}: the reply is larger than {REPLY_CAP_BYTES // 2**20} MB")
+        return piece
+
+    async def whole(self) -> bytes:
+        """The body to its end."""
+        body = bytearray()
+        while piece := await self.piece():
+            body += piece
+        return bytes(body)
+
+    async def drain(self) -> None:
+        """Read what follows a reply that is complete, so that the connection can serve again; at most for a moment."""
+        with suppress(TimeoutError, BadReplyError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(DRAIN_S):
+                while await self.piece():
+                    pass
 
 
 class HttpClient:
     """Posts JSON below one base URL, over one session that is opened by the first call and limits no concurrency."""
 
-    def __init__(self, base_url: str, *, key: str | None, timeout_s: float, environ: Mapping[str, str]) -> None:
-        parts = check_base_url(base_url)
+    def __init__(self, endpoint: Endpoint, timeouts: Timeouts) -> None:
+        parts = check_base_url(endpoint)
         self.host = parts.netloc
-        self._base_url = base_url.rstrip("/")
-        self._key = key
-        self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
-        self._timeout_s = timeout_s
-        self._proxy = proxy_for(parts, environ)
+        self._endpoint = endpoint
+        self._base_url = endpoint.base_url.rstrip("/")
+        self._timeouts = timeouts
+        self._proxy = proxy_for(parts, endpoint.environ)
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: bytes) -> HttpReply:
-        """Send `body` and read the whole answer.
+    @asynccontextmanager
+    async def post(self, path: str, body: bytes) -> AsyncIterator[HttpAnswer]:
+        """Send `body`; within the block the answer can be read. Leaving it early closes the connection.
 
         Raises:
-            BackendConnectionError: unreachable, dropped, or not answered in time.
+            BackendConnectionError: unreachable, dropped, or too slow.
             BadReplyError: the answer is cut short, above 32 MB, or not HTTP.
         """
-        with self._translated():
-            async with self._opened().post(
-                self._base_url + path, data=body, allow_redirects=False, proxy=self._proxy
-            ) as response:
-                content = await self._read(response)
-                return HttpReply(status=response.status, headers=response.headers, body=content)
+        clock = _Clock(self._timeouts)
+        with self._translated(clock):
+            async with (
+                clock.running(),
+                self._opened().post(
+                    self._base_url + path, data=body, allow_redirects=False, proxy=self._proxy
+                ) as response,
+            ):
+                yield HttpAnswer(self.host, response, clock)
 
     async def aclose(self) -> None:
         """Close every connection; idempotent."""
@@ -70,54 +128,75 @@ class HttpClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),  # the budget bounds concurrency, over the whole tree
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-                timeout=self._timeout,
+                headers={"Content-Type": "application/json", **self._endpoint.headers},
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             )
         return self._session
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for piece in response.content.iter_any():
-            body += piece
-            if len(body) > REPLY_CAP_BYTES:
-                response.close()
-                raise BadReplyError(f"{self.host}: the reply is larger than {REPLY_CAP_BYTES // 2**20} MB")
-        return bytes(body)
-
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, clock: _Clock) -> Iterator[None]:
         try:
             yield
         except TimeoutError as error:
-            raise BackendConnectionError(
-                f"{self.host}: no complete reply within {self._timeout_s:g} s, or no connection within "
-                f"{CONNECT_TIMEOUT_S:g} s"
-            ) from error
+            raise BackendConnectionError(f"{self.host}: {clock.verdict()}") from error
         except aiohttp.ClientPayloadError as error:
             raise BadReplyError(f"{self.host}: the reply was cut short") from error
         except aiohttp.ClientResponseError:
             # Not chained: it quotes what the server sent, and holds the request's headers with the key.
             raise BadReplyError(f"{self.host}: what it answered is not HTTP; check the base URL") from None
         except (aiohttp.ClientError, OSError) as error:
-            said = redact(f"{type(error).__name__}: {error}", self._key)
+            said = redact(f"{type(error).__name__}: {error}", self._endpoint.key)
             raise BackendConnectionError(f"{self.host}: {said}") from error
 
 
-def check_base_url(base_url: str) -> SplitResult:
+class _Clock:
+    """The one deadline of an attempt: to the first byte, then to the next, and never past the end of it all."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + timeouts.total_s
+        self._timeout = asyncio.timeout_at(min(self._end, self._loop.time() + timeouts.first_byte_s))
+        self._begun = False
+
+    def running(self) -> asyncio.Timeout:
+        return self._timeout
+
+    def heard(self) -> None:
+        """Something came; a deadline that has passed already stays."""
+        self._begun = True
+        if not self._timeout.expired():
+            self._timeout.reschedule(min(self._end, self._loop.time() + self._timeouts.idle_s))
+
+    def verdict(self) -> str:
+        """Which of the limits was passed."""
+        if not self._timeout.expired():
+            return f"no connection within {CONNECT_TIMEOUT_S:g} s"
+        if self._loop.time() >= self._end:
+            return f"no complete reply within {self._timeouts.total_s:g} s (request_timeout_s)"
+        if self._begun:
+            return f"it fell silent for {self._timeouts.idle_s:g} s within its reply (idle_timeout_s)"
+        return f"no reply began within {self._timeouts.first_byte_s:g} s (first_byte_timeout_s)"
+
+
+def check_base_url(endpoint: Endpoint) -> SplitResult:
     """Take a base URL apart.
 
     Raises:
         ConfigError: it isn't an http or https URL of a host, or carries credentials or a query.
     """
+    base_url, name = endpoint.base_url, f"{endpoint.section}.base_url"
     try:
         parts = urlsplit(base_url)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise ConfigError("openai.base_url is not a URL; it should look like https://host/v1") from None
+        raise ConfigError(f"{name} is not a URL; it should look like https://host/v1") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ConfigError("openai.base_url must hold no credentials and no query; the key goes into OPENAI_API_KEY")
+        raise ConfigError(
+            f"{name} must hold no credentials and no query; the key goes into {endpoint.section.upper()}_API_KEY"
+        )
     if not whole:
-        raise ConfigError(f"openai.base_url {base_url!r} is not complete; it should look like https://host/v1")
+        raise ConfigError(f"{name} {base_url!r} is not complete; it should look like https://host/v1")
     return parts
 
 

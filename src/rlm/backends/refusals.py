@@ -1,10 +1,10 @@
-"""What an OpenAI-compatible server's refusal means, as one of the project's errors. It decides by status and code, by
-words only where servers have no code, and shows the server's own text only redacted."""
+"""What a server's refusal means, as one of the project's errors; the server is OpenAI, Anthropic, or speaks like them.
+It decides by status and code, by words only where there is no code, and shows the server's own text only redacted."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,16 +24,31 @@ from rlm.core.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from rlm.backends.http_client import HttpReply
+    from collections.abc import Mapping
 
-# Codes of OpenAI, vLLM and llama.cpp, then what they and others write where they send none.
+# Codes of OpenAI, vLLM and llama.cpp, then what they, Anthropic and others write where they send none.
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|context (?:size|length|window)"
     r"|prompt is too long|too many tokens",
     re.IGNORECASE,
 )
-_QUOTA = re.compile(r"insufficient_quota|billing_hard_limit|exceeded your current quota", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"insufficient_quota|billing_hard_limit|exceeded your current quota|credit balance is too low|usage limits",
+    re.IGNORECASE,
+)
 _PASSING = frozenset({408, 409, 425})
+_STATUSES = {
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "invalid_request_error": 400,
+}
+"""The status that an error within a stream would have had, by Anthropic's type."""
 
 
 class _Detail(Struct):
@@ -65,57 +80,74 @@ class Refusal:
         return f"{self.code} {self.message}"
 
 
-def read_refusal(reply: HttpReply) -> Refusal:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressee:
+    """Whom a refused request was for."""
+
+    host: str
+    model: str
+    key_variable: str
+    key: str | None = field(default=None, repr=False)
+
+
+def read_refusal(status: int, headers: Mapping[str, str], content: bytes) -> Refusal:
     """Read an answer that is no completion; any body will do."""
-    body = _read_body(reply.body)
+    body = _read_body(content)
     detail = body.error if isinstance(body.error, _Detail) else _Detail(message=body.error)
     return Refusal(
-        status=reply.status,
+        status=status,
         code=f"{detail.code or ''} {detail.type or ''}".strip(),
         message=str(detail.message or body.message or body.detail or ""),
-        retry_after_s=parse_retry_after(reply.headers.get("Retry-After")),
-        location=reply.headers.get("Location", ""),
+        retry_after_s=parse_retry_after(headers.get("Retry-After")),
+        location=headers.get("Location", ""),
     )
 
 
-def read_refusal_in_reply(reply: HttpReply) -> Refusal | None:
-    """The refusal that some routers send under status 200, with the true status as the error's code; None: none."""
-    body = _read_body(reply.body)
-    if not isinstance(body.error, _Detail):
+def refusal_within(content: bytes) -> Refusal | None:
+    """The refusal that comes under status 200, from some routers or within a stream; None: it is none.
+
+    The true status is the error's code or follows from its type; where neither tells, it counts as 502.
+    """
+    error = _read_body(content).error
+    if isinstance(error, str):
+        error = _Detail(message=error)
+    if error is None:
         return None
-    status = body.error.code if isinstance(body.error.code, int) else 502
-    return Refusal(status=status, code=str(body.error.type or ""), message=str(body.error.message or ""))
+    status = error.code if isinstance(error.code, int) else _STATUSES.get(str(error.type), 502)
+    return Refusal(status=status, code=f"{error.code or ''} {error.type or ''}", message=str(error.message or ""))
 
 
-def to_error(refusal: Refusal, *, host: str, model: str, key: str | None) -> BackendError:
+def to_error(refusal: Refusal, addressee: Addressee) -> BackendError:
     """The error that `refusal` means; its message says what to do, and never holds the key."""
-    kind, advice = _classify(refusal, model)
-    said = redact(refusal.message, key)
+    kind, advice = _classify(refusal, addressee)
+    said = redact(refusal.message, addressee.key)
     if refusal.status == 401:
         said = ""  # nothing but the key's echo is in it
-    message = f"{host}: {advice} ({refusal.status})" + (f": {said}" if said else "")
+    message = f"{addressee.host}: {advice} ({refusal.status})" + (f": {said}" if said else "")
     return kind(message, retry_after_s=refusal.retry_after_s, status=refusal.status)
 
 
-def _classify(refusal: Refusal, model: str) -> tuple[type[BackendError], str]:
-    status = refusal.status
+def _classify(refusal: Refusal, addressee: Addressee) -> tuple[type[BackendError], str]:
+    status, model = refusal.status, addressee.model
     if status in (401, 403):
-        return AuthenticationError, _key_advice(status, model)
-    if status == 402 or (status == 429 and _QUOTA.search(refusal.says)):
+        return AuthenticationError, _key_advice(status, addressee)
+    if status == 402 or (status in (400, 429) and _QUOTA.search(refusal.says)):
         return QuotaExhaustedError, "the account has no credit left; check its plan and billing"
     if status == 429:
         return RateLimitError, _rate_advice(refusal)
     if status == 413 or (status in (400, 422, 500) and _OVERFLOW.search(refusal.says)):
         return ContextOverflowError, f"the request does not fit the context window of {model!r}"
+    if status in (503, 529):
+        return BackendConnectionError, "the server is overloaded, or down for a while"
     if status >= 500 or status in _PASSING:
         return BackendConnectionError, "the server failed"
     return BadRequestError, _request_advice(refusal, model)
 
 
-def _key_advice(status: int, model: str) -> str:
+def _key_advice(status: int, addressee: Addressee) -> str:
     if status == 401:
-        return "the key is missing or refused; check OPENAI_API_KEY"
-    return f"the key may not use model {model!r}, or not from here"
+        return f"the key is missing or refused; check {addressee.key_variable}"
+    return f"the key may not use model {addressee.model!r}, or not from here"
 
 
 def _rate_advice(refusal: Refusal) -> str:
@@ -125,7 +157,7 @@ def _rate_advice(refusal: Refusal) -> str:
 
 def _request_advice(refusal: Refusal, model: str) -> str:
     if refusal.status == 404:
-        return f"there is no model {model!r} at this address; check its name, and the base URL (many end in /v1)"
+        return f"there is no model {model!r} at this address; check its name, and the base URL"
     if 300 <= refusal.status < 400:
         return (
             f"it redirects to {_host_of(refusal.location)}, which is not followed with a key; set the base URL itself"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.config import Loaded
+    from rlm.core.layers import Key
 
 
 def show(
@@ -28,43 +30,43 @@ def show(
     return 0
 
 
-def _as_toml(loaded: Loaded, *, origin: bool) -> Iterator[str]:
-    from rlm.cli.reference import toml_key, toml_value
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    key: Key
+    name: str
+    value: Any
+    origin: str
 
-    first = True
-    for section, values in _sections(loaded).items():
-        yield f"{'' if first else chr(10)}[{section}]\n"
-        first = False
-        for name, value, where in values:
-            source = f"  # {where}" if origin else ""
-            if value is None:
-                yield f'{toml_key(name)} = "none"{source}\n'
-            else:
-                yield f"{toml_key(name)} = {toml_value(value)}{source}\n"
+
+def _as_toml(loaded: Loaded, *, origin: bool) -> Iterator[str]:
+    from rlm.cli.reference import assignment
+
+    for number, (section, values) in enumerate(_sections(loaded).items()):
+        yield f"\n[{section}]\n" if number else f"[{section}]\n"
+        for shown in values:
+            source = f"  # {shown.origin}" if origin else ""
+            yield f"{assignment(shown.key, shown.name, shown.value)}{source}\n"
 
 
 def _as_json(loaded: Loaded, *, origin: bool) -> str:
-    shown: dict[str, Any] = {}
-    for section, values in _sections(loaded).items():
-        shown[section] = {name: {"value": value, "origin": where} if origin else value for name, value, where in values}
+    shown = {
+        section: {one.name: {"value": one.value, "origin": one.origin} if origin else one.value for one in values}
+        for section, values in _sections(loaded).items()
+    }
     return json.dumps(shown, indent=2) + "\n"
 
 
-def _sections(loaded: Loaded) -> dict[str, list[tuple[str, Any, str]]]:
-    """Every setting as name, value and origin, by section; a table's entries are its settings."""
+def _sections(loaded: Loaded) -> dict[str, list[_Shown]]:
+    """Every setting by section; a table's entries are its settings."""
     import msgspec
 
     from rlm.core.config import SCHEMA
 
     values = msgspec.to_builtins(loaded.config)
-    found: dict[str, list[tuple[str, Any, str]]] = {}
+    found: dict[str, list[_Shown]] = {}
     for key in SCHEMA:
-        if key.table:
-            entries = values[key.home].items()
-            rows = [(name, value, str(loaded.origins[f"{key.section}.{name}"])) for name, value in entries]
-        else:
-            home = values if key.home == key.name else values[key.home]
-            rows = [(key.name, home[key.name], str(loaded.origins[key.label]))]
-        if rows:
-            found.setdefault(key.section, []).extend(rows)
+        home = values if key.home == key.name and not key.table else values[key.home]
+        for name in home if key.table else (key.name,):
+            where = str(loaded.origins[f"{key.section}.{name}"])
+            found.setdefault(key.section, []).append(_Shown(key=key, name=name, value=home[name], origin=where))
     return found

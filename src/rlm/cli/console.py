@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class ReaderGone(Exception):
+    """The reader of stdout has closed it; what is written from now on goes nowhere."""
 
 
 def say(text: str) -> None:
@@ -43,21 +47,26 @@ def answer(text: str) -> None:
 
 
 def write_out(text: str) -> None:
-    """Write a piece of text to stdout at once."""
+    """Write a piece of text to stdout at once.
+
+    Raises:
+        ReaderGone: nobody reads it any more.
+    """
     if sys.stdout.isatty():
         text = _safe(text)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        drop_stdout()
+        raise ReaderGone from error
 
 
 @contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """Let a reader of stdout that has gone be no error; what is written afterwards goes nowhere."""
-    try:
+    """Go on without the reader of stdout if it has gone."""
+    with suppress(ReaderGone):
         yield
-    except BrokenPipeError:
-        drop_stdout()
 
 
 def drop_stdout() -> None:

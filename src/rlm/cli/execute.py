@@ -32,21 +32,20 @@ def execute(
     The variable `context` is what -f names, or what is piped in beside the code. What the code prints goes to stdout,
     and the value it gives to FINAL after that; the traceback of an error goes to stderr.
     """
-    import asyncio
-
-    from rlm.cli.console import warn
+    from rlm.cli.console import complain, warn
     from rlm.cli.given import read_context
-    from rlm.cli.signals import Signals
+    from rlm.cli.signals import Interrupted, Signals
 
     loaded = Overrides.of(sandbox).load()
     for warning in loaded.warnings:
         warn(warning)
     with Signals() as received:
-        source, stdin_taken = _source(script, code)
-        context = read_context(given, stdin_taken=stdin_taken)
         try:
-            result = asyncio.run(_executed(source, context, loaded.config))
-        except KeyboardInterrupt:
+            source, stdin_taken = _source(script, code)
+            context = read_context(given, stdin_taken=stdin_taken)
+            result = received.run(_executed(source, context, loaded.config))
+        except Interrupted:
+            complain("interrupted")
             return received.exit_code
     return _explain(result, loaded.config)
 

@@ -53,10 +53,8 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
             raise ConfigError("-f - reads stdin, which is closed")
         context = prepare(sys.stdin.buffer, reading)
         return context if context.size_bytes or names else Context.empty()
-    if not names:
-        return Context.empty()
     paths = [Path(name) for name in names]
-    return prepare(paths[0] if len(paths) == 1 else paths, reading)
+    return prepare(paths if len(paths) > 1 else next(iter(paths), None), reading)
 
 
 def read_schema(file: str | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rlm.cli import config, doctor, execute, init, logs, run, trust
-from rlm.cli.console import complain, drop_stdout, write_out
+from rlm.cli.console import ReaderGone, complain, write_out
 from rlm.cli.grouped import grouped
 
 USAGE = 2
@@ -46,9 +46,8 @@ config_app.command("show")(grouped(config.show))
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Say the version and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    context.obj = debug
     if version:
         from rlm.version import __version__
 
@@ -80,11 +79,10 @@ def call(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return 130
-    except BrokenPipeError:
-        drop_stdout()
+    except ReaderGone:  # as `rlm logs | head` wants it
         return 0
     except Exception as error:  # noqa: BLE001 - the top: whatever it is becomes a message and an exit code
-        return _failed(error, debug="--debug" in arguments)
+        return _failed(error, debug=arguments[:1] == ["--debug"])
 
 
 def _misused(error: Any) -> int:

@@ -70,7 +70,9 @@ class ModelOptions:
     dialect: Annotated[
         str | None, Option("--dialect", metavar="NAME", help="How the model talks: auto, tools or code.")
     ] = None
-    temperature: Annotated[str | None, Option("--temperature", metavar="T")] = None
+    temperature: Annotated[
+        str | None, Option("--temperature", metavar="T", help="Of sampling. [default: the provider's]")
+    ] = None
     max_output_tokens: Annotated[
         str | None, Option("--max-output-tokens", metavar="N", help="Output cap of one model call.")
     ] = None

@@ -58,9 +58,15 @@ def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
     elif result.status == "cancelled":
         complain(f"cancelled after {_totals(result)}")
     else:
-        complain(str(result.error or "the run failed"))
+        complain(_reason(result.error))
     say(f"record: {result.trajectory}")
     return _exit_code(result, signal_code)
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return "the run failed"
+    return str(error) if isinstance(error, RLMError) else f"{type(error).__name__}: {error}"
 
 
 def _exit_code(result: RLMResult, signal_code: int) -> int:

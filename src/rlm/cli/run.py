@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,8 +67,8 @@ def run(
             context = read_context(ask, stdin_taken=ask.prompt == "-")
             job = Job(prompt=prompt, context=context, schema=schema, config=config, output=output)
             return _answered(job, received)
-        except (signals.Interrupted, CancelledError):
-            complain("interrupted before the run began")
+        except signals.Interrupted:
+            complain("interrupted")
             return received.exit_code
 
 
@@ -104,13 +103,13 @@ def _answered(job: Job, received: Signals) -> int:
     from rlm.runtime import RLM
 
     watch = Watch(job.output)
-    received.land = watch.land
-    with watch, RLM(config=job.config, sinks=watch.sinks) as rlm:
+    with RLM(config=job.config, sinks=watch.sinks) as rlm:
         watch.attach(rlm)
-        result = rlm.completion(job.prompt, job.context, output_type=job.schema)
-    if watch.stream is None:
-        print_answer(result, as_json=job.output.output_format == "json")
-    else:
-        watch.stream.write_line(result_line(result))
-    signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
-    return explain(result, signal_code=signal_code, brief=not watch.is_shown)
+        with watch:
+            result = received.run(rlm.acompletion(job.prompt, job.context, output_type=job.schema), watch.land)
+        if watch.stream is None:
+            print_answer(result, as_json=job.output.output_format == "json")
+        else:
+            watch.stream.write_line(result_line(result))
+        signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
+        return explain(result, signal_code=signal_code, brief=not watch.is_shown)

@@ -42,7 +42,7 @@ def render(run: Trajectory, summary: Summary, state: str, *, full: bool) -> Iter
     """The run, line by line; without `full` long texts are cut with a mark."""
     yield from _head(run, summary, state)
     drawing = _Drawing(full=full)
-    waiting = [(record, 0) for record in reversed(roots(spans(run)))]
+    waiting = [(record, 0) for record in reversed(roots(spans(map(run.whole, run))))]
     while waiting:
         record, depth = waiting.pop()
         for text in drawing.opening(record):

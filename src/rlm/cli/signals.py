@@ -1,18 +1,21 @@
 """What Ctrl-C and the signals that end a process do: the first asks the work to land, the second ends it at once.
 
-Sandboxes die with the host, so the hard way out leaves none behind.
+Work runs on an event loop of the main thread, which a signal wakes whichever thread the system gave it to. Sandboxes
+die with the host, so the hard way out leaves none behind.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import FrameType
 
+T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -21,18 +24,50 @@ class Interrupted(KeyboardInterrupt):
     """A signal came while there was nothing to land."""
 
 
+def never_lands() -> bool:
+    """For work of which nothing remains: it is cancelled."""
+    return False
+
+
 class Signals:
-    """In its `with` block, signals go here; a signal that the caller ignores stays ignored."""
+    """In its `with` block, signals go here; a signal that the caller of the program ignores stays ignored."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.land: Callable[[], bool] = bool
-        """Asked at the first signal to land the work; False: there is none, and `Interrupted` is raised."""
-        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._before: dict[int, Any] = {}
 
     @property
     def exit_code(self) -> int:
         return 128 + (self.received or signal.SIGINT)
+
+    def run(self, work: Coroutine[Any, Any, T], land: Callable[[], bool] = never_lands) -> T:
+        """Run `work` to its end; at the first signal `land` asks it to end early, and says whether it will.
+
+        Raises:
+            Interrupted: it didn't, and was cancelled.
+        """
+        try:
+            return asyncio.run(self._heard(work, land))
+        except asyncio.CancelledError:
+            raise Interrupted from None
+
+    async def _heard(self, work: Coroutine[Any, Any, T], land: Callable[[], bool]) -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+        def receive(number: int) -> None:
+            if not self._is_first(number):
+                _leave(128 + number)
+            if not land():
+                task.cancel()
+
+        for number in self._before:
+            loop.add_signal_handler(number, receive, number)
+        try:
+            return await task
+        finally:
+            for number in self._before:
+                loop.remove_signal_handler(number)
+                signal.signal(number, self._receive)
 
     def __enter__(self) -> Signals:
         for number in SIGNALS:
@@ -45,11 +80,14 @@ class Signals:
             signal.signal(number, before)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None:
+        if not self._is_first(number):
             _leave(128 + number)
-        self.received = number
-        if not self.land():
-            raise Interrupted
+        raise Interrupted
+
+    def _is_first(self, number: int) -> bool:
+        first = self.received is None
+        self.received = self.received or number
+        return first
 
 
 def _leave(code: int) -> None:

@@ -45,7 +45,7 @@ class Watch:
         self._rlm = rlm
 
     def land(self) -> bool:
-        """Cancel the run so that it lands with the best there is; False if none has begun. Fit for a signal handler."""
+        """Cancel the run so that it lands with the best there is; False if none has begun."""
         if self._rlm is None or not self._begun:
             return False
         self.__exit__(None, None, None)

@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from rlm.core.exceptions import (
     CostBudgetExhausted,
-    LimitReached,
     MaxDepthExceeded,
     SubcallBudgetExhausted,
     TokenBudgetExhausted,
@@ -76,9 +75,22 @@ class CallEstimate:
     price: Price | None = None
 
     def cost_usd(self, output_tokens: int) -> float:
+        """The most that it can cost: with a prompt that is new to the provider's cache, or written to it."""
         if self.price is None:
             return 0.0
-        return self.price.cost_usd(TokenUsage(input_tokens=self.input_tokens, output_tokens=output_tokens))
+        usages = (
+            TokenUsage(input_tokens=self.input_tokens, output_tokens=output_tokens, cache_write_tokens=written)
+            for written in (0, self.input_tokens)
+        )
+        return max(self.price.cost_usd(usage) for usage in usages)
+
+    def output_tokens_for(self, usd: float) -> int:
+        """How many output tokens `usd` buys on top of the prompt; negative where it doesn't buy the prompt."""
+        prompt_usd = self.cost_usd(0)
+        if usd < prompt_usd:
+            return -1
+        million_usd = self.cost_usd(1_000_000) - prompt_usd
+        return int((usd - prompt_usd) / million_usd * 1_000_000) if million_usd else self.max_output_tokens
 
 
 class Reservation:
@@ -124,11 +136,13 @@ class Ledger:
         self._reserved_tokens = 0
         self._reserved_cost_usd = 0.0
         self._usage = TokenUsage()
-        self._cost_usd: float | None = 0.0
+        self._cost_usd = 0.0
+        self._has_unknown_cost = False
         self._model_calls = self._turns = 0
         self._counts: Counter[str] = Counter()
         self._depth_reached = self.depth
-        self._waiters: list[asyncio.Future[None]] = []
+        self._queue: asyncio.Lock = asyncio.Lock() if parent is None else parent._queue
+        self._settled: asyncio.Future[None] | None = None
 
     def child(self, budget: Budget | None = None) -> Ledger:
         """Open the ledger of a child completion, with a smaller share if `budget` is given.
@@ -139,10 +153,7 @@ class Ledger:
         cap = self._root.budget.max_depth
         if self.depth + 1 > cap:
             raise MaxDepthExceeded(f"max_depth of {cap} reached: no child below depth {self.depth}")
-        child = Ledger(budget or Budget(token_budget=None, tool_budget=None, subcall_budget=None), self)
-        for node in self.line():
-            node._depth_reached = max(node._depth_reached, child.depth)
-        return child
+        return Ledger(budget or Budget(token_budget=None, tool_budget=None, subcall_budget=None), self)
 
     async def reserve(self, estimate: CallEstimate, *, landing: bool = False) -> Reservation:
         """Hold room for one model call, waiting while calls in flight may still free some.
@@ -151,17 +162,13 @@ class Ledger:
         for the last call. Raises:
             TokenBudgetExhausted, CostBudgetExhausted: the call cannot fit any more.
         """
-        while True:
-            output_tokens = self._room(estimate, landing=landing)
-            if output_tokens >= estimate.max_output_tokens:
-                return self._grant(estimate, estimate.max_output_tokens)
-            if self._in_flight():
-                await self._wait()
-                continue
-            least = min(MIN_OUTPUT_TOKENS, estimate.max_output_tokens)
-            if output_tokens >= least:
-                return self._grant(estimate, output_tokens)
-            raise self._exhausted(estimate, least, landing=landing)
+        async with self._queue:  # first come, first served: no large call is overtaken for ever
+            while (output_tokens := self._room(estimate, landing=landing)) < estimate.max_output_tokens:
+                self._check_fits(estimate, landing=landing)
+                if not self._in_flight():
+                    break
+                await self._settlement()
+            return self._grant(estimate, output_tokens)
 
     def count_subcalls(self, wanted: int) -> int:
         """Count up to `wanted` sub-calls and return how many of them the cap allows."""
@@ -194,14 +201,17 @@ class Ledger:
         )
 
     def left_tokens(self) -> int:
-        """Tokens that neither are spent nor reserved under the smallest cap above; a large number where none is."""
-        left = (cap - node._usage.total_tokens - node._reserved_tokens for node, cap in self._caps("token_budget"))
+        """Tokens left for a landing of this completion once nothing is in flight; a large number without a cap.
+
+        What is set aside counts for the root alone.
+        """
+        left = (node._left(cap, landing=self.parent is None) for node, cap in self._caps("token_budget"))
         return min(left, default=1 << 60)
 
     @property
     def cost_usd(self) -> float | None:
         """Settled cost; None once a call of unknown price was made."""
-        return self._cost_usd
+        return None if self._has_unknown_cost else self._cost_usd
 
     def near(self) -> Iterator[tuple[str, str]]:
         """Yield (name, message) of each cap of the tree that is used to `NEAR` or more."""
@@ -214,7 +224,7 @@ class Ledger:
         }
         for name, used in spent.items():
             cap = getattr(root.budget, name)
-            if cap is not None and used is not None and used >= NEAR * cap:
+            if cap is not None and used >= NEAR * cap:
                 yield name, f"{used:g} of {cap:g} of {name} used"
 
     def subcalls_exhausted(self) -> SubcallBudgetExhausted:
@@ -242,21 +252,33 @@ class Ledger:
             node._counts[cap_name] += granted
         return granted
 
+    def _left(self, cap: int, *, landing: bool) -> int:
+        """Tokens of this node's cap that aren't spent."""
+        return cap - self._usage.total_tokens - (0 if landing else self._landing_tokens)
+
     def _room(self, estimate: CallEstimate, *, landing: bool) -> int:
         """Output tokens that fit now in every node of the line."""
-        return min(node._own_room(estimate, landing=landing) for node in self.line())
-
-    def _own_room(self, estimate: CallEstimate, *, landing: bool) -> int:
         room = estimate.max_output_tokens
-        if (cap := self.budget.token_budget) is not None:
-            aside = 0 if landing else self._landing_tokens
-            left = cap - aside - self._usage.total_tokens - self._reserved_tokens
-            room = min(room, left - estimate.input_tokens)
-        if (cap_usd := self.budget.cost_budget_usd) is not None and estimate.price is not None:
-            left_usd = cap_usd - (self._cost_usd or 0.0) - self._reserved_cost_usd - estimate.cost_usd(0)
-            per_token_usd = estimate.price.output_usd / 1_000_000
-            room = min(room, int(left_usd / per_token_usd) if per_token_usd else (room if left_usd >= 0 else -1))
+        for node, cap in self._caps("token_budget"):
+            room = min(room, node._left(cap, landing=landing) - node._reserved_tokens - estimate.input_tokens)
+        for node, cap_usd in self._caps("cost_budget_usd"):
+            room = min(room, estimate.output_tokens_for(cap_usd - node._cost_usd - node._reserved_cost_usd))
         return room
+
+    def _check_fits(self, estimate: CallEstimate, *, landing: bool) -> None:
+        """Raise what keeps the call from ever fitting, even once nothing is in flight."""
+        least = min(MIN_OUTPUT_TOKENS, estimate.max_output_tokens)
+        for node, cap in self._caps("token_budget"):
+            if node._left(cap, landing=landing) - estimate.input_tokens < least:
+                raise TokenBudgetExhausted(
+                    f"token_budget of {cap} does not fit another call of about {estimate.input_tokens} input tokens "
+                    f"({node._usage.total_tokens} used)"
+                )
+        for node, cap_usd in self._caps("cost_budget_usd"):
+            if estimate.output_tokens_for(cap_usd - node._cost_usd) < least:
+                raise CostBudgetExhausted(
+                    f"cost_budget_usd of {cap_usd} does not fit another call ({node._cost_usd:.4f} used)"
+                )
 
     def _in_flight(self) -> bool:
         """Whether a capped node of the line holds reservations that may still free room."""
@@ -272,33 +294,23 @@ class Ledger:
         for node in self.line():
             node._reserved_tokens += tokens
             node._reserved_cost_usd += cost_usd
+            node._depth_reached = max(node._depth_reached, self.depth)
         return Reservation(self, tokens, cost_usd, output_tokens)
 
     def _settle(self, tokens: int, cost_usd: float, spend: _Spend) -> None:
         for node in self.line():
             node._reserved_tokens -= tokens
-            node._reserved_cost_usd -= cost_usd
+            # Sums of floats drift; nothing reserved is nothing.
+            node._reserved_cost_usd = node._reserved_cost_usd - cost_usd if node._reserved_tokens else 0.0
             node._usage += spend.usage
             node._model_calls += spend.made
-            if node._cost_usd is not None:
-                node._cost_usd = None if spend.cost_usd is None else node._cost_usd + spend.cost_usd
-        waiters, self._root._waiters = self._root._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            node._has_unknown_cost |= spend.cost_usd is None
+            node._cost_usd += spend.cost_usd or 0.0
+        settled = self._root._settled
+        if settled is not None and not settled.done():
+            settled.set_result(None)
 
-    async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._root._waiters.append(waiter)
-        await waiter
-
-    def _exhausted(self, estimate: CallEstimate, least: int, *, landing: bool) -> LimitReached:
-        tokens_only = CallEstimate(input_tokens=estimate.input_tokens, max_output_tokens=estimate.max_output_tokens)
-        if self._room(tokens_only, landing=landing) < least:
-            cap, used = self._root.budget.token_budget, self._root._usage.total_tokens
-            return TokenBudgetExhausted(
-                f"token_budget of {cap} does not fit another call of about {estimate.input_tokens} input tokens "
-                f"({used} used)"
-            )
-        cap_usd, used_usd = self._root.budget.cost_budget_usd, self._root._cost_usd
-        return CostBudgetExhausted(f"cost_budget_usd of {cap_usd} does not fit another call ({used_usd:.4f} used)")
+    async def _settlement(self) -> None:
+        """Wait until some call of the tree is settled; only the head of the queue does."""
+        self._root._settled = asyncio.get_running_loop().create_future()
+        await self._root._settled

@@ -109,6 +109,8 @@ class PriceConfig(Section, frozen=True):
     output_usd: Usd
     cached_usd: Usd | None = None
     """Of input served from the provider's cache; none: as other input."""
+    cache_write_usd: Usd | None = None
+    """Of input written to that cache; none: as other input."""
 
 
 class Config(Section, frozen=True):

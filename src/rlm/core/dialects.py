@@ -1,19 +1,38 @@
 """How a model talks to us: native tool calls, or fenced code. Parses replies into steps, and renders results.
 
-Nothing is executed here, and no reply makes it raise: what follows no dialect becomes a `Correction`.
+Nothing is executed here, and no reply makes it raise: what follows no dialect becomes a `Correction`. Code is run only
+where the model meant it to run. The rules:
+
+1. Thoughts don't count (`fences`). Of what is said, the plainest form alone is followed, and everything else in the
+   reply is prose: native tool calls; else calls in the markup of some other protocol (`markup`), of execute_code only;
+   else ```repl fences; else, in the code dialect, Python fences; else fences with no or another tag, or a whole reply,
+   that are Python and do something. With native tools a reply may well be an answer with code in it: there such code
+   is run only if it uses a name of the REPL or a variable that is set, and the model is told.
+2. Where there is no code, `FINAL(...)`, `FINAL_VAR(name)` or `Final answer: ...` in the prose end the task (`prose`).
+   Beside code they were written too early, and are ignored; FINAL_VAR alone then follows the code.
+3. With native tools any other text is the answer, unless it only announces what comes next.
+4. Arguments may be broken JSON if what they mean is clear (`arguments`). What was cut off at the output limit is never
+   completed, and never run.
+5. A constant given to FINAL in a cell after another one of the same reply is held back: the model has not seen what the
+   first one printed. So is a text given to FINAL that is the name of a variable. The same cell several times in a row
+   runs once.
+6. Whoever says the same and gets the same, again and again, is told; `stuck` says when there is no more hope.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from rlm.core import fences
+from rlm.core import cells, fences, markup, prose
+from rlm.core.arguments import read_code, read_object, unfenced
+from rlm.core.slips import Memory
 from rlm.core.types import Json, Message, ModelReply, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rlm.core.fences import Passages
 
 EXECUTE_CODE = ToolSpec(
     name="execute_code",
@@ -74,7 +93,7 @@ class StepResult:
 
 
 class Dialect(Protocol):
-    """One way of talking; stateless."""
+    """One way of talking, for one completion: it remembers what the model said, to tell a slip from what is meant."""
 
     @property
     def name(self) -> str: ...
@@ -84,36 +103,108 @@ class Dialect(Protocol):
         """Whether tool specs go to the provider."""
         ...
 
+    @property
+    def stuck(self) -> str | None:
+        """Why nothing more is to be hoped for from the model; None while there is hope."""
+        ...
+
     def parse(self, reply: ModelReply) -> tuple[Step, ...]:
         """The steps of a reply, in order, at least one."""
         ...
 
     def render(self, results: Sequence[StepResult]) -> tuple[Message, ...]:
-        """The messages that answer the steps of one reply."""
+        """The messages that answer the steps of the reply that was parsed last."""
         ...
 
 
 NO_ANSWER = "The reply was empty."
+ONLY_THOUGHT = "The reply was nothing but a thought, and those don't count."
 CUT_OFF = "The reply was cut off at the output limit; be shorter, and do less in one step."
+ANNOUNCED = (
+    "That says what comes next, but it called no tool, so nothing was run. Call execute_code now; or, if that was the "
+    "answer, send it as FINAL(your answer) on a line of its own."
+)
+OTHER_FENCES = "Of the fences in the reply only those that begin with ```repl were run."
+RAN_TEXT = "The code in the text was run. Call execute_code to run code; if the text was the answer, give it by FINAL."
+NATIVE_ONLY = "In the text of a reply only execute_code can be called; {name!r} needs a tool call proper."
+NO_TOOLS = "There is no tool {name!r} to call: write Python in a ```repl fence, every function is there."
+
+NAME_CHARS = 80
+"""How much of a tool's name is repeated to the model that made it up."""
 
 
-class ToolsDialect:
+class _Hearing:
+    """What both dialects share: a memory, and what they make of text."""
+
+    _careful: bool
+    _refusal: str
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+
+    @property
+    def stuck(self) -> str | None:
+        return self._memory.stuck
+
+    def _judged(self, reply: ModelReply, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """The steps, with corrections for the cells that are better not run."""
+        cells_run: list[str] = []
+        judged = [self._judge(step, cells_run) for step in steps]
+        self._memory.hear(reply, astray=all(isinstance(step, Correction) for step in judged))
+        return tuple(step for step, before in zip(judged, [None, *judged], strict=False) if not _repeats(step, before))
+
+    def _judge(self, step: Step, cells_run: list[str]) -> Step:
+        if not isinstance(step, Cell):
+            return step
+        if problem := self._memory.problem(step.code, cells_run):
+            return Correction(message=problem, call_id=step.call_id)
+        cells_run.append(step.code)
+        return step
+
+    def _text_steps(self, said: Passages) -> list[Step]:
+        """What a text asks for; empty if nothing."""
+        if steps := self._calls(said) or self._cells(said):
+            return [*steps, *([Correction(message=CUT_OFF)] if said.incomplete else [])]
+        if name := prose.final_variable(said.prose):
+            return [Cell(code=f"FINAL_VAR({name!r})")]
+        if (answer := prose.final_text(cells.plain_text(said))) is None:
+            return []
+        code = self._memory.as_code(answer)
+        return [Answer(text=answer) if code is None else Cell(code=code)]
+
+    def _calls(self, said: Passages) -> list[Step]:
+        return [_parse_marked(call, self._refusal) for call in markup.calls_in(said, EXECUTE_CODE.name)]
+
+    def _cells(self, said: Passages) -> list[Step]:
+        """The fences to run as cells, then what the prose says of a variable, and what the model has to know."""
+        found = cells.chosen(said, self._memory.names if self._careful else None)
+        steps: list[Step] = [Cell(code=unfenced(fence.code)) for fence in found]
+        if not found:
+            return steps
+        if name := prose.final_variable(said.prose):
+            steps.append(Cell(code=f"FINAL_VAR({name!r})"))
+        if any(fence.language in cells.PYTHON_TAGS for fence in said.fences if fence not in found):
+            steps.append(Correction(message=OTHER_FENCES))
+        if self._careful and any(fence.language != "repl" for fence in found):
+            steps.append(Correction(message=RAN_TEXT))
+        return steps
+
+    def _notes(self, results: Sequence[StepResult]) -> Iterator[Message]:
+        """A word to a model that goes in circles."""
+        if note := self._memory.circling([result.text for result in results]):
+            yield Message(role="user", content=note)
+
+
+class ToolsDialect(_Hearing):
     """Native tool calls; a reply without any is the final answer."""
 
     name = "tools"
     native_tools = True
-    _languages = frozenset({"repl"})
+    _careful = True
+    _refusal = NATIVE_ONLY
 
     def parse(self, reply: ModelReply) -> tuple[Step, ...]:
-        if reply.tool_calls:
-            return tuple(_parse_call(call) for call in reply.tool_calls)
-        if steps := _parse_text(reply.text, self._languages):
-            return steps
-        if not reply.text.strip():
-            return (Correction(message=f"{NO_ANSWER} Call execute_code, or answer in plain text."),)
-        if reply.finish == "length":
-            return (Correction(message=CUT_OFF),)
-        return (Answer(text=reply.text.strip()),)
+        return self._judged(reply, self._steps(reply))
 
     def render(self, results: Sequence[StepResult]) -> tuple[Message, ...]:
         messages, loose = [], []
@@ -125,49 +216,74 @@ class ToolsDialect:
                 messages.append(Message(role="tool", content=result.text, tool_call_id=call_id))
         if loose:
             messages.append(Message(role="user", content="\n\n".join(loose)))
-        return tuple(messages)
+        return (*messages, *self._notes(results))
+
+    def _steps(self, reply: ModelReply) -> Sequence[Step]:
+        cut = reply.finish == "length"
+        if reply.tool_calls:
+            return [_parse_call(call, cut=cut) for call in reply.tool_calls]
+        said = fences.read(reply.text, cut=cut)
+        return self._text_steps(said) or [self._answer(reply, said)]
+
+    def _answer(self, reply: ModelReply, said: Passages) -> Answer | Correction:
+        """A text without code or FINAL."""
+        text = said.spoken.strip()
+        if reply.finish == "length":
+            return Correction(message=CUT_OFF)
+        if said.blank:
+            return Correction(message=f"{_nothing_in(said, reply)} Call execute_code, or answer in plain text.")
+        if prose.announces(text):
+            return Correction(message=ANNOUNCED)
+        return Answer(text=text)
 
 
-class CodeDialect:
+class CodeDialect(_Hearing):
     """Fenced code for models without tool calls; prose alone is no answer, FINAL is."""
 
     name = "code"
     native_tools = False
-    _languages = frozenset({"repl", "python", "py"})
+    _careful = False
+    _refusal = NO_TOOLS
     _ask = (
         "Write Python in a ```repl fence to work on the context, and end with FINAL(value) in the code, "
         "or FINAL(your answer) on a line of its own."
     )
 
     def parse(self, reply: ModelReply) -> tuple[Step, ...]:
-        if steps := _parse_text(reply.text, self._languages):
-            return steps
-        if reply.finish == "length":
-            return (Correction(message=f"{CUT_OFF} {self._ask}"),)
-        problem = "The reply had no code and no FINAL." if reply.text.strip() else NO_ANSWER
-        return (Correction(message=f"{problem} {self._ask}"),)
+        said = fences.read(reply.text, cut=reply.finish == "length")
+        return self._judged(reply, self._text_steps(said) or [self._correction(reply, said)])
 
     def render(self, results: Sequence[StepResult]) -> tuple[Message, ...]:
-        if len(results) == 1:
-            return (Message(role="user", content=results[0].text),)
-        parts = [f"[{number} of {len(results)}]\n{result.text}" for number, result in enumerate(results, 1)]
-        return (Message(role="user", content="\n\n".join(parts)),)
+        parts = [result.text for result in results]
+        if len(parts) > 1:
+            parts = [f"[{number} of {len(parts)}]\n{part}" for number, part in enumerate(parts, 1)]
+        return (Message(role="user", content="\n\n".join(parts)), *self._notes(results))
+
+    def _correction(self, reply: ModelReply, said: Passages) -> Correction:
+        if reply.finish == "length":
+            problem = CUT_OFF
+        else:
+            problem = _nothing_in(said, reply) if said.blank else "The reply had no code and no FINAL."
+        return Correction(message=f"{problem} {self._ask}")
 
 
-DIALECTS: Mapping[str, Dialect] = {"tools": ToolsDialect(), "code": CodeDialect()}
+DIALECTS: Mapping[str, Callable[[], Dialect]] = {"tools": ToolsDialect, "code": CodeDialect}
 
 
 def choose(wanted: str, *, native_tools: bool) -> Dialect:
-    """The dialect of that name; `auto` takes native tool calls where the model has them."""
+    """A dialect of that name, for one completion; `auto` takes native tool calls where the model has them."""
     if wanted == "auto":
         wanted = "tools" if native_tools else "code"
-    return DIALECTS[wanted]
+    return DIALECTS[wanted]()
 
 
 def landing_answer(reply: ModelReply) -> Answer | Cell:
     """Read the last reply of a run: FINAL, FINAL_VAR, or the text as it is."""
-    steps = _parse_text(reply.text, frozenset())
-    return steps[0] if steps else Answer(text=reply.text.strip())
+    said = fences.read(reply.text)
+    if name := prose.final_variable(said.prose):
+        return Cell(code=f"FINAL_VAR({name!r})")
+    answer = prose.final_text(cells.plain_text(said))
+    return Answer(text=said.spoken.strip() if answer is None else answer)
 
 
 def shorten(text: str, limit_chars: int) -> str:
@@ -183,30 +299,39 @@ def shorten(text: str, limit_chars: int) -> str:
     return text[:head] + mark + text[-tail:]
 
 
-def _parse_call(call: ToolCall) -> Step:
+def _nothing_in(said: Passages, reply: ModelReply) -> str:
+    return ONLY_THOUGHT if reply.text.strip() and not said.spoken.strip() else NO_ANSWER
+
+
+def _repeats(step: Step, before: Step | None) -> bool:
+    """Whether it says once more what the step before said, and no call waits for it."""
+    return isinstance(step, Correction) and step.call_id is None and step == before
+
+
+def _parse_call(call: ToolCall, *, cut: bool) -> Step:
+    """A tool call proper."""
+    if call.name.rpartition(".")[2] == EXECUTE_CODE.name:  # some models put a namespace before it
+        return _parse_code(call, cut=cut)
     try:
-        arguments = json.loads(call.arguments or "{}", strict=False)
-    except (ValueError, RecursionError) as error:
-        return Correction(message=f"The arguments of {call.name} are not valid JSON: {error}.", call_id=call.id)
-    if not isinstance(arguments, dict):
-        return Correction(message=f"The arguments of {call.name} must be a JSON object.", call_id=call.id)
-    if call.name != EXECUTE_CODE.name:
-        return UseTool(name=call.name, arguments=arguments, call_id=call.id)
-    code = arguments.get("code")
-    if not isinstance(code, str):
-        return Correction(message='execute_code needs {"code": "<Python source>"}.', call_id=call.id)
-    return Cell(code=code, call_id=call.id)
+        return UseTool(name=call.name, arguments=read_object(call.arguments), call_id=call.id)
+    except ValueError as error:
+        return _unreadable(call, error, cut=cut)
 
 
-def _parse_text(text: str, languages: frozenset[str]) -> tuple[Answer | Cell, ...]:
-    """Cells in fences, else FINAL or FINAL_VAR in the prose; empty if there is neither.
+def _parse_marked(call: ToolCall, refusal: str) -> Step:
+    """A tool call in the text, which has no id."""
+    if call.name.rpartition(".")[2] != EXECUTE_CODE.name:
+        return Correction(message=refusal.format(name=call.name[:NAME_CHARS]))
+    return _parse_code(call, cut=False)
 
-    A FINAL in prose beside code is ignored: it was written before the code ran.
-    """
-    blocks, prose = fences.split(text)
-    cells = tuple(Cell(code=block.code) for block in blocks if block.language in languages and block.code.strip())
-    if name := fences.final_variable(prose):
-        return (*cells, Cell(code=f"FINAL_VAR({name!r})"))
-    if not cells and (answer := fences.final_text(prose)) is not None:
-        return (Answer(text=answer),)
-    return cells
+
+def _parse_code(call: ToolCall, *, cut: bool) -> Cell | Correction:
+    try:
+        return Cell(code=read_code(call.arguments, strictly=cut), call_id=call.id or None)
+    except ValueError as error:
+        return _unreadable(call, error, cut=cut)
+
+
+def _unreadable(call: ToolCall, error: ValueError, *, cut: bool) -> Correction:
+    problem = CUT_OFF if cut else f"The arguments of {call.name[:NAME_CHARS]} are not valid: {error}."
+    return Correction(message=problem, call_id=call.id or None)

@@ -12,7 +12,9 @@ import re
 import stat
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
 
 from rlm.core.events import CompletionEnd, Event, decode
 from rlm.core.exceptions import ConfigError
@@ -28,6 +30,7 @@ HEAD_LINES = 8
 TAIL_BYTES = 1 << 18
 POLL_S = 0.1
 _RUN_ID = re.compile(r"[0-9a-f]{1,32}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _SHOWN_MATCHES = 8
 
 
@@ -79,6 +82,26 @@ class Trajectory:
                 last_look = not is_written(file)
                 if not last_look:
                     wait(POLL_S)
+
+    def whole(self, event: Event) -> Event:
+        """The event with its cut texts whole again, as far as their blobs are there and fit."""
+        if not event.blobs:
+            return event
+        body = msgspec.to_builtins(event.body)
+        for place, blob in event.blobs.items():
+            text = self._blob(blob.digest)
+            if text is not None:
+                _put(body, place.split("."), text)
+        return msgspec.structs.replace(event, body=msgspec.convert(body, type(event.body)))
+
+    def _blob(self, digest: str) -> str | None:
+        if not _DIGEST.fullmatch(digest):
+            return None
+        try:
+            with _open(self.path.with_suffix(".blobs") / digest) as file:
+                return file.read().decode("utf-8", "surrogatepass")
+        except (ConfigError, UnicodeDecodeError):
+            return None
 
     def is_running(self) -> bool:
         """Whether a process still writes it."""
@@ -137,6 +160,21 @@ def find_run(log_dir: Path, name: str) -> Trajectory:
         shown = ", ".join(run.run_id[:12] for run in matches[:_SHOWN_MATCHES])
         raise ConfigError(f"{len(matches)} runs begin with {name!r}: {shown}\ngive more of the id")
     return matches[0]
+
+
+def _put(body: Any, steps: list[str], text: str) -> None:
+    """Put `text` in place of the text that is there now; a place that leads to no text is left alone."""
+    *above, last = steps
+    for step in above:
+        body = _step(body, step)
+    if isinstance(_step(body, last), str):
+        body[int(last) if isinstance(body, list) else last] = text
+
+
+def _step(value: Any, step: str) -> Any:
+    if isinstance(value, list):
+        return value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+    return value.get(step) if isinstance(value, dict) else None
 
 
 def _next_line(file: IO[bytes]) -> bytes | None:

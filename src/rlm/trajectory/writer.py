@@ -7,6 +7,7 @@ device at the end of each turn, in a thread, so that a power cut loses at most t
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +38,7 @@ class TrajectoryWriter:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RecordError(f"no trajectory can be written in {log_dir}: {error.strerror}; set log_dir") from error
+        fcntl.flock(self._fd, fcntl.LOCK_EX)  # readers tell by it whether the run is still alive
         self._syncer = ThreadPoolExecutor(1, "rlm-sync")
         self._sync: Future[None] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import client_exceptions
 
-from rlm.backends.http_client import HttpClient, proxy_for
+from rlm.backends.http_client import Endpoint, HttpClient, Timeouts, _Clock, proxy_for
 from rlm.core.exceptions import BackendConnectionError, BackendError, BadReplyError
 
 FOREIGN = [
@@ -28,11 +29,24 @@ def made(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize(
     "foreign", [*FOREIGN, TimeoutError, ConnectionResetError, OSError], ids=lambda each: each.__name__
 )
-def test_every_exception_of_aiohttp_becomes_one_of_ours(foreign: type[Exception]) -> None:
-    client = HttpClient("http://host/v1", key=None, timeout_s=1.0, environ={})
-    with pytest.raises(BackendError) as caught, client._translated():
+async def test_every_exception_of_aiohttp_becomes_one_of_ours(foreign: type[Exception]) -> None:
+    client = HttpClient(Endpoint(base_url="http://host/v1", section="openai"), Timeouts())
+    with pytest.raises(BackendError) as caught, client._translated(_Clock(Timeouts())):
         raise made(foreign)
     assert type(caught.value) in (BackendConnectionError, BadReplyError)
+
+
+async def test_each_piece_moves_the_deadline_and_none_beyond_the_end() -> None:
+    clock = _Clock(Timeouts(total_s=100.0, first_byte_s=10.0, idle_s=60.0))
+    async with clock.running() as deadline:
+        start = asyncio.get_running_loop().time()
+        assert deadline.when() == pytest.approx(start + 10, abs=5)
+        clock.heard()
+        assert deadline.when() == pytest.approx(start + 60, abs=5)
+    hasty = _Clock(Timeouts(total_s=1.0, first_byte_s=10.0, idle_s=60.0))
+    async with hasty.running() as deadline:
+        hasty.heard()
+        assert deadline.when() == pytest.approx(asyncio.get_running_loop().time() + 1, abs=0.9)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rlm.backends import BackendSetup
-from rlm.backends.openai import OpenAIBackend, OpenAISettings
+from rlm.backends.http_client import Timeouts
+from rlm.backends.openai import OpenAIBackend
+from rlm.backends.provider import ProviderSettings
 from rlm.backends.retry import RetryPolicy
-from rlm.core.config import Config, OpenAIConfig
+from rlm.core.config import Config, ProviderConfig
 from rlm.core.exceptions import (
     AuthenticationError,
     BackendConnectionError,
@@ -29,22 +31,18 @@ from rlm.core.exceptions import (
     RateLimitError,
 )
 from rlm.core.types import Message, ModelRequest, TokenUsage, ToolCall
-from tests.servers.openai_server import (
+from tests.servers.faults import (
     Answer,
-    OpenAIServer,
-    completion,
-    echo_key,
+    WireServer,
     flood,
     not_http,
-    openai_server,
     raw,
-    refusal,
     reset,
     silent,
     together,
     truncated,
-    wire_call,
 )
+from tests.servers.openai_server import completion, echo, echo_key, openai_server, refusal, wire_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,12 +52,13 @@ ASK = ModelRequest(model="m", messages=(Message(role="user", content="hi"),), ma
 
 
 @asynccontextmanager
-async def backend_for(
-    server: OpenAIServer, *, retries: int = 0, timeout_s: float = 30.0
-) -> AsyncIterator[OpenAIBackend]:
+async def backend_for(server: WireServer, *, retries: int = 0, timeout_s: float = 30.0) -> AsyncIterator[OpenAIBackend]:
     policy = RetryPolicy(max_retries=retries, base_s=0.0)
     backend = OpenAIBackend(
-        OpenAISettings(base_url=server.base_url, key=KEY, timeout_s=timeout_s, retry=policy), on_retry=lambda *_: None
+        ProviderSettings(
+            base_url=server.base_url, key=KEY, timeouts=Timeouts(first_byte_s=timeout_s, idle_s=timeout_s), retry=policy
+        ),
+        on_retry=lambda *_: None,
     )
     yield backend
     await backend.aclose()
@@ -87,7 +86,7 @@ async def failure(answer: Answer, *, timeout_s: float = 30.0) -> BackendError:
         (refusal(429, "over", code="insufficient_quota"), QuotaExhaustedError, "billing"),
         (refusal(429, "slow down"), RateLimitError, "rate limit"),
         (refusal(500), BackendConnectionError, "failed"),
-        (refusal(503), BackendConnectionError, "failed"),
+        (refusal(503), BackendConnectionError, "overloaded"),
         (refusal(408), BackendConnectionError, "failed"),
         (raw(b"<html>Bad gateway", status=502), BackendConnectionError, "failed"),
         (raw(b'{"error": "model is required"}', status=400), BadRequestError, "model is required"),
@@ -198,7 +197,7 @@ async def test_tool_calls_usage_and_finish_are_read() -> None:
 
 async def test_two_hundred_requests_are_in_flight_at_one_time() -> None:
     async with openai_server() as server, backend_for(server) as backend:
-        server.default = together(200)
+        server.default = together(200, echo)
         async with asyncio.timeout(30):
             replies = await asyncio.gather(*(backend.call(ASK) for _ in range(200)))
     assert len(replies) == 200
@@ -218,7 +217,7 @@ async def test_cancellation_closes_the_connection() -> None:
 async def test_on_retry_hears_of_each_failed_attempt() -> None:
     heard: list[tuple[int | None, int]] = []
     async with openai_server(refusal(500), refusal(503)) as server:
-        settings = OpenAISettings(base_url=server.base_url, retry=RetryPolicy(base_s=0.0))
+        settings = ProviderSettings(base_url=server.base_url, retry=RetryPolicy(base_s=0.0))
         backend = OpenAIBackend(settings, on_retry=lambda error, _wait, attempt: heard.append((error.status, attempt)))
         await backend.call(ASK)
         await backend.aclose()
@@ -226,7 +225,7 @@ async def test_on_retry_hears_of_each_failed_attempt() -> None:
 
 
 def setup(environ: dict[str, str], base_url: str | None = None) -> BackendSetup:
-    return BackendSetup(config=Config(openai=OpenAIConfig(base_url=base_url)), environ=environ)
+    return BackendSetup(config=Config(openai=ProviderConfig(base_url=base_url)), environ=environ)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm.backends.openai_wire import decode_reply, encode_request
+from rlm.backends.openai_wire import OpenAIDraft, decode_reply, encode_request
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Message, ModelRequest, TokenUsage, ToolCall, ToolSpec
 
@@ -176,3 +176,89 @@ def test_any_json_is_a_reply_or_a_bad_reply(body: Any) -> None:
 def test_any_text_can_be_sent(text: str) -> None:
     body = sent(replace(ASK, messages=(Message(role="user", content=text),)))
     assert body["messages"][0]["content"] == text.encode("utf-8", "replace").decode()
+
+
+def drafted(*events: Any) -> OpenAIDraft:
+    draft = OpenAIDraft(ASK)
+    for event in events:
+        draft.add(event if isinstance(event, bytes) else json.dumps(event).encode())
+    return draft
+
+
+def delta(finish: str | None = None, **change: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": change, "finish_reason": finish}]}
+
+
+def call_delta(arguments: str, **more: Any) -> dict[str, Any]:
+    return delta(tool_calls=[{"function": {"arguments": arguments, **more.pop("function", {})}, **more}])
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (
+            call_delta("", index=0, id="a", function={"name": "f"}),
+            call_delta("{}", index=0),
+            call_delta("[]", index=1, id="b", function={"name": "g"}),
+        ),
+        (call_delta("{}", id="a", function={"name": "f"}), call_delta("[]", id="b", function={"name": "g"})),
+        (
+            call_delta("{}", index=0, id="a", function={"name": "f"}),
+            call_delta("[]", index=0, id="b", function={"name": "g"}),
+        ),
+        (
+            call_delta("{", id="a", function={"name": "f"}),
+            call_delta("}", id="a"),
+            call_delta("[]", index=1, id="b", function={"name": "g"}),
+        ),
+    ],
+)
+def test_tool_calls_are_told_apart_however_a_server_numbers_them(events: tuple[Any, ...]) -> None:
+    reply = drafted(*events, delta("tool_calls"), b"[DONE]").reply()
+    assert [(call.id, call.name, call.arguments) for call in reply.tool_calls] == [("a", "f", "{}"), ("b", "g", "[]")]
+
+
+def test_a_stream_needs_an_end_and_says_what_it_cost_until_then() -> None:
+    assert drafted(delta(content="a"), b"[DONE]").reply().finish == "unknown"
+    assert drafted(delta(content="a"), delta("stop")).reply().finish == "stop"
+    broken = drafted(delta(content="a" * 300))
+    with pytest.raises(BadReplyError, match="ended before"):
+        broken.reply()
+    spent = broken.spent()
+    assert spent is not None
+    assert spent.output_tokens >= 100
+
+
+@pytest.mark.parametrize("events", [(), (b"[DONE]",), ({"choices": []}, b"[DONE]")])
+def test_a_stream_without_a_reply_is_a_bad_reply(events: tuple[Any, ...]) -> None:
+    draft = drafted(*events)
+    with pytest.raises(BadReplyError):
+        draft.reply()
+    assert draft.spent() is None
+
+
+def test_a_tool_call_without_a_name_is_a_bad_reply() -> None:
+    with pytest.raises(BadReplyError, match="without a name"):
+        drafted(call_delta("{}", index=0, id="a"), delta("tool_calls"), b"[DONE]").reply()
+
+
+def test_other_choices_and_odd_deltas_are_passed_over() -> None:
+    other = {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": None}]}
+    odd = {"choices": [{"index": 0, "delta": None, "finish_reason": None}]}
+    assert drafted(other, odd, delta(refusal="I won't"), delta("stop")).reply().text == "I won't"
+
+
+def test_tokens_written_to_the_cache_are_read() -> None:
+    details = {"cached_tokens": 40, "cache_write_tokens": 30}
+    usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": details}
+    got = decode_reply(reply(usage=usage), ASK).usage
+    assert (got.cached_tokens, got.cache_write_tokens) == (40, 10)
+
+
+@given(st.lists(ANY_JSON))
+def test_any_events_are_a_reply_or_a_bad_reply(events: list[Any]) -> None:
+    try:
+        got = drafted(*({"choices": [{"delta": event}]} for event in events), b"[DONE]").reply()
+    except BadReplyError:
+        return
+    assert isinstance(got.text, str)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,3 +190,36 @@ def test_no_folder_and_strange_files_are_no_runs(folder: Path, tmp_path: Path) -
     (folder / "dd55.jsonl").symlink_to("missing")
     assert [run.run_id for run in list_runs(folder)] == ["aa11", "aa22", "bb33"]
     assert list_runs(tmp_path / "missing") == []
+
+
+def blobbed(path: Path, place: str, digest: str) -> Trajectory:
+    event = {"seq": 0, "at": 1.0, "run": RUN, "span": "s", "parent": None, "type": "exec.start"}
+    event |= {"body": {"cell": 1, "code": "x"}, "blobs": {place: {"digest": digest, "chars": 4}}}
+    path.write_text(json.dumps(event) + "\n")
+    return Trajectory(path)
+
+
+def test_a_cut_text_is_made_whole_from_its_blob(path: Path) -> None:
+    digest = hashlib.sha256(b"x = 1").hexdigest()
+    path.with_suffix(".blobs").mkdir()
+    (path.with_suffix(".blobs") / digest).write_bytes(b"x = 1")
+    run = blobbed(path, "code", digest)
+    [event] = map(run.whole, run)
+    assert event.body == ExecStart(cell=1, code="x = 1")
+
+
+@pytest.mark.parametrize("place", ["code", "cell", "code.0", "none", "", "cell.9.x"])
+@pytest.mark.parametrize("digest", ["../" * 5 + "etc/passwd", "0" * 64, ""])
+def test_a_blob_that_is_not_there_changes_nothing(path: Path, place: str, digest: str) -> None:
+    run = blobbed(path, place, digest)
+    [event] = map(run.whole, run)
+    assert event.body == ExecStart(cell=1, code="x")
+
+
+@pytest.mark.parametrize("place", ["cell", "code.0", "none", "", "cell.9.x"])
+def test_a_blob_for_no_text_changes_nothing(path: Path, place: str) -> None:
+    path.with_suffix(".blobs").mkdir()
+    (path.with_suffix(".blobs") / ("0" * 64)).write_bytes(b"evil")
+    run = blobbed(path, place, "0" * 64)
+    [event] = map(run.whole, run)
+    assert event.body == ExecStart(cell=1, code="x")

@@ -1,4 +1,4 @@
-"""The builtins of a cell under the policy `relaxed`: those that are safe, guarded ones, and refusals that say what to do.
+"""The builtins of a cell under `relaxed`: those that are safe, guarded ones, and refusals that say what to do.
 
 It must give no builtin that opens, evaluates or imports by text.
 """
@@ -17,14 +17,14 @@ from rlm.repl.guest import policy_names as names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PLAIN = (
+_PLAIN = names.words(
     "None True False Ellipsis NotImplemented abs aiter all anext any ascii bin bool bytearray bytes callable chr "
-    "classmethod complex dict divmod enumerate filter float format frozenset hash hex id int isinstance issubclass iter "
-    "len list map max memoryview min next object oct ord pow print property range repr reversed round set slice sorted "
-    "staticmethod str sum super tuple zip"
-).split()
+    "classmethod complex dict divmod enumerate filter float format frozenset hash hex id int isinstance issubclass "
+    "iter len list map max memoryview min next object oct ord pow print property range repr reversed round set slice "
+    "sorted staticmethod str sum super tuple zip"
+)
 
-_REFUSED = {
+REFUSED = {
     "open": "files cannot be opened here; use `context`, the file tools, or io.StringIO",
     "exec": "write the code in a cell",
     "eval": "use ast.literal_eval for literals, or write the expression in a cell",
@@ -78,14 +78,13 @@ def _is_shown(name: object) -> bool:
     return type(name) is str and names.binding_refusal(name) is None
 
 
-def make(namespace: dict[str, Any], writer: guards.Writer) -> dict[str, Any]:
-    """Fresh builtins for the REPL whose globals `namespace` will be."""
+def make(writer: guards.Writer) -> dict[str, Any]:
+    """Fresh builtins for one REPL."""
     exceptions = {n: v for n, v in vars(builtins).items() if isinstance(v, type) and issubclass(v, BaseException)}
-    return {
+    made = {
         **{name: getattr(builtins, name) for name in _PLAIN},
         **exceptions,
-        **{name: _refusal(name, advice) for name, advice in _REFUSED.items()},
-        **_scopes(namespace),
+        **{name: _refusal(name, advice) for name, advice in REFUSED.items()},
         "__build_class__": classes.build_class,
         "__debug__": True,
         "type": classes.TYPE,
@@ -94,6 +93,8 @@ def make(namespace: dict[str, Any], writer: guards.Writer) -> dict[str, Any]:
         "setattr": writer.set,
         "delattr": writer.delete,
     }
+    made.update(_scopes(made))
+    return made
 
 
 def _refusal(name: str, advice: str) -> Callable[..., NoReturn]:
@@ -104,26 +105,29 @@ def _refusal(name: str, advice: str) -> Callable[..., NoReturn]:
     return refused
 
 
-def _scopes(namespace: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """`globals`, `locals`, `vars` and `dir`, which look at the code that calls them."""
+def _scopes(of_cells: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+    """`globals`, `locals`, `vars` and `dir`, which look at the code that calls them: it must run on these builtins."""
 
-    def seen_by(depth: int) -> Any:
-        variables = sys._getframe(depth + 1).f_locals
-        if variables is namespace:
-            return Globals(namespace)
-        return {name: value for name, value in variables.items() if _is_shown(name)}
+    def seen_by_cell(*, everywhere: bool) -> Any:
+        frame = sys._getframe(2)
+        if frame.f_builtins is not of_cells:
+            raise RuntimeError("only code of a cell can ask for its variables")
+        if everywhere or frame.f_locals is frame.f_globals:
+            return Globals(frame.f_globals)
+        return {name: value for name, value in frame.f_locals.items() if _is_shown(name)}
 
     def global_names() -> Globals:
-        return Globals(namespace)
+        found: Globals = seen_by_cell(everywhere=True)
+        return found
 
     def local_names() -> Any:
-        return seen_by(1)
+        return seen_by_cell(everywhere=False)
 
     def variables_of(*target: Any) -> Any:
-        return guards.attributes(*target) if target else seen_by(1)
+        return guards.attributes(*target) if target else seen_by_cell(everywhere=False)
 
     def attribute_names(*target: Any) -> list[str]:
-        listed = builtins.dir(*target) if target else seen_by(1)
+        listed = builtins.dir(*target) if target else seen_by_cell(everywhere=False)
         return sorted(name for name in listed if not name.startswith("_"))
 
     return {"globals": global_names, "locals": local_names, "vars": variables_of, "dir": attribute_names}

@@ -10,6 +10,7 @@ import abc
 import builtins
 import contextlib
 import dataclasses
+import enum
 import functools
 import io
 import string
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
 MODULE_NAME = "__repl__"
 """`__module__` of what cells define."""
 
-MARK = "__rlm_foreign__"
-"""On each class of a cell: the private names it has from classes that no cell defined."""
-
 _FINAL = (
     BaseExceptionGroup,  # `except*` trusts what a subclass's split returns
     contextlib.redirect_stdout,  # sets the attribute of sys that a subclass names
     contextlib.redirect_stderr,
+    enum.property,  # reads the attribute that it is named
     dataclasses.Field,  # source text is generated from its name
     functools.cached_property,  # writes into __dict__ under a name of its own
     functools.partialmethod,
@@ -44,26 +43,29 @@ _FINAL = (
 class _StandInType(type):
     """The class of stand-ins: each answers isinstance, issubclass and comparison for the class it stands for."""
 
-    real: type
-
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is TYPE and len(args) == 1 and not kwargs:
             return type_of(args[0])
         raise TypeError(f"{cls.__name__}() cannot make objects here; write a class statement or a def")
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, cls.real)
+        return isinstance(instance, _REAL[cls])
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass.real if isinstance(subclass, _StandInType) else subclass, cls.real)
+        return issubclass(_REAL.get(subclass, subclass), _REAL[cls])
 
     def __repr__(cls) -> str:
-        return repr(cls.real)
+        return repr(_REAL[cls])
+
+
+_REAL: dict[type, type] = {}
+"""What each stand-in stands for; kept here, since a cell can read the attributes of the stand-in."""
 
 
 def _stand_in(real: type) -> _StandInType:
-    body = {"real": real, "__slots__": (), "__class_getitem__": classmethod(types.GenericAlias)}
-    return _StandInType(real.__name__, (), body)
+    made = _StandInType(real.__name__, (), {"__slots__": (), "__class_getitem__": classmethod(types.GenericAlias)})
+    _REAL[made] = real
+    return made
 
 
 TYPE = _stand_in(type)
@@ -89,6 +91,13 @@ def type_of(value: object) -> type:
     if kind in _STAND_INS:
         return _STAND_INS[kind]
     return TYPE if issubclass(kind, type) else kind
+
+
+def shown(value: Any) -> Any:
+    """The value, or the stand-in if it is a class that cells don't hold."""
+    if not isinstance(value, type):
+        return value
+    return _STAND_INS.get(value) or (TYPE if issubclass(value, type) and value not in _REAL else value)
 
 
 def metaclass_of(given: object) -> type:
@@ -118,11 +127,17 @@ def check_bases(bases: Iterable[Any]) -> tuple[Any, ...]:
     """
     given = tuple(bases)
     for base in given:
-        if is_marked(type(base)):  # it could resolve to something else each time
+        if is_marked(type(base)) or _says_its_bases(base):  # they could be others each time
             raise TypeError(f"an instance of {type(base).__name__} is no base class")
     for base in types.resolve_bases(given):
         _check_base(base)
     return given
+
+
+def _says_its_bases(base: object) -> bool:
+    """An object of a library into which a cell has put `__mro_entries__`; NamedTuple and TypedDict are functions."""
+    own = () if isinstance(base, (type, types.FunctionType)) else getattr(base, "__dict__", ())
+    return "__mro_entries__" in own
 
 
 def _check_base(base: object) -> None:
@@ -132,45 +147,55 @@ def _check_base(base: object) -> None:
         raise TypeError(f"{base.__name__} cannot be subclassed here; hold an instance of it instead")
 
 
+class Mark:
+    """What the body of a class in a cell ends with: instances made while the class is made are of a cell, too."""
+
+    def __get__(self, _instance: object, owner: type) -> frozenset[str]:
+        return frozenset(_foreign_names(owner))
+
+
 def mark(made: object) -> None:
     """Tell a class of a cell from those of libraries."""
     if isinstance(made, type):
-        type.__setattr__(made, MARK, frozenset(_foreign_names(made)))
+        type.__setattr__(made, names.MARK, frozenset(_foreign_names(made)))
 
 
 def is_marked(kind: type) -> bool:
     """A cell defined this class, or a class it derives from."""
-    return hasattr(kind, MARK)
+    return hasattr(kind, names.MARK)
 
 
 def is_marked_itself(kind: type) -> bool:
     """A cell defined this very class."""
-    return MARK in kind.__dict__
+    return names.MARK in kind.__dict__
 
 
 def foreign_names(kind: type) -> frozenset[str] | None:
     """The private names that a class of a cell has from libraries; None for a class that no cell defined."""
-    found: frozenset[str] | None = getattr(kind, MARK, None)
+    found: frozenset[str] | None = getattr(kind, names.MARK, None)
     return found
 
 
 def defines(kind: type, name: str) -> bool:
-    """The attribute of this name is one that a cell defined."""
-    for base in kind.__mro__:
+    """An attribute of this name, of the class or of an instance, is one that a cell defined."""
+    for base in (*kind.__mro__, *_metaclasses(kind)):
         if name in base.__dict__:
             return is_marked_itself(base)
     return is_marked(kind)
 
 
 def _foreign_names(made: type) -> set[str]:
-    own: set[str] = set()
-    foreign: set[str] = set()
-    for base in made.__mro__:
-        if base is made or is_marked_itself(base):
-            own |= base.__dict__.keys()
-        elif base is not object:
-            foreign |= _private_names(base) - own
-    return foreign - names.SHARED_PRIVATE
+    """Also those that a cell defines again, for the library's methods may put their own values there; and a class
+    shows the names of its metaclass.
+    """
+    bases = (*made.__mro__[1:], *_metaclasses(made))
+    libraries = (base for base in bases if base not in (object, type) and not is_marked_itself(base))
+    return {name for base in libraries for name in _private_names(base)} - names.SHARED_PRIVATE
+
+
+def _metaclasses(kind: type) -> tuple[type, ...]:
+    metaclass: type = type(kind)
+    return metaclass.__mro__
 
 
 @functools.cache

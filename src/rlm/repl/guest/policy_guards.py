@@ -11,6 +11,7 @@ import decimal
 import enum
 import functools
 import io
+import logging
 import threading
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _UNREACHABLE = frozenset({types.ModuleType, types.FrameType, types.CodeType, io.FileIO})
 """Objects of these types are never handed to a cell."""
 
-_MARK = classes.MARK
+_MARK = names.MARK
 
 
 class _All:
@@ -47,6 +48,7 @@ _WRITABLE = (
     decimal.Context,
     ET.Element,
     ast.AST,
+    logging.Logger,
     Exception,
 )
 """Library objects whose attributes a cell may set; others only where the user allowed their package."""
@@ -119,7 +121,7 @@ def _class_of(target: Any) -> type:
 
 
 def _walk_out(target: Any, name: str) -> str | None:
-    if name not in names.WALK_OUTS or classes.defines(_class_of(target), name):
+    if name not in names.WALK_OUTS or classes.defines(target if isinstance(target, type) else type(target), name):
         return None
     return f"attribute {name!r} is not available here{names.hint(name)}"
 
@@ -139,12 +141,20 @@ def _class_attribute(target: Any, *_default: Any) -> type:
 
 
 def _annotations(target: Any, *default: Any) -> Any:
-    return dict(getattr(target, "__annotations__", *(default or ({},))))
+    found = getattr(target, "__annotations__", *(default or ({},)))
+    return {name: classes.shown(value) for name, value in found.items()}
+
+
+def _init(target: Any, *_default: Any) -> Any:
+    """Only of classes and of objects that a cell defined: to initialise a file object again opens another file."""
+    if issubclass(type(target), (type, super)) or classes.is_marked(type(target)):
+        return target.__init__
+    raise AttributeError(f"an instance of {type(target).__name__} cannot be initialised again; make a new one")
 
 
 def _new(target: Any, *_default: Any) -> Any:
     if isinstance(target, type) and issubclass(target, type):
-        raise AttributeError("classes are made by class statements here")
+        _refuse("classes are made by class statements here")
     return target.__new__
 
 
@@ -154,8 +164,8 @@ class Attributes(dict[str, Any]):
     def _read_only(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise TypeError("this is a copy of the attributes; use setattr(obj, name, value)")
 
-    __setitem__ = __delitem__ = __ior__ = _read_only  # type: ignore[assignment]
-    update = setdefault = pop = popitem = clear = _read_only  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    update = setdefault = pop = popitem = clear = _read_only
 
 
 def attributes(target: Any, *_default: Any) -> Attributes:
@@ -167,7 +177,7 @@ def attributes(target: Any, *_default: Any) -> Attributes:
     if foreign is None and not issubclass(kind, (types.SimpleNamespace, Exception)):
         raise AttributeError(f"__dict__ of {kind.__name__} is not available here; name the attributes you need")
     found = {} if type(target) is super else dict(target.__dict__)
-    shown = {n: v for n, v in found.items() if not names.is_special(n) and n not in (foreign or ())}
+    shown = {n: v for n, v in found.items() if names.written_refusal(n) is None and n not in (foreign or ())}
     return Attributes((n, v) for n, v in shown.items() if type(v) not in _UNREACHABLE)
 
 
@@ -225,7 +235,7 @@ def _special_writer(method: str) -> Callable[..., Any]:
 
     def guarded(target: Any, *_default: Any) -> Callable[..., None]:
         inner = getattr(target, method)
-        behind = target.__self__ if type(target) is super else target
+        behind = getattr(target, "__self__", None) if type(target) is super else target
 
         def of_instance(name: str, *value: Any) -> None:
             _OWN.check(behind, name)
@@ -246,6 +256,7 @@ _FORMATTING = Formatting(read)
 _GUARDED: dict[str, Callable[..., Any]] = {
     "__class__": _class_attribute,
     "__annotations__": _annotations,
+    "__init__": _init,
     "__new__": _new,
     "__dict__": attributes,
     "__setattr__": _special_writer("__setattr__"),

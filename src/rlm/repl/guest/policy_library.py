@@ -5,12 +5,19 @@ Each does what its original does for ordinary names. None may pass on a name or 
 
 from __future__ import annotations
 
+import ast
 import collections
 import contextlib
+import copy
 import dataclasses
 import functools
-import importlib.util
+import importlib
+import inspect
 import logging
+import sys
+import typing
+from collections.abc import Mapping
+from types import FunctionType
 from typing import IO, TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -19,11 +26,17 @@ from rlm.repl.guest import policy_guards as guards
 from rlm.repl.guest import policy_names as names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from types import ModuleType
+    from collections.abc import Callable, Iterable, Iterator
 
-_LIBRARY_STATE = frozenset({"__orig_class__", "__notes__"})
-"""Special names that typing and exceptions keep in an instance's own dict."""
+_LIBRARY_STATE = frozenset(
+    names.words(
+        "__orig_class__ __notes__ __module__ __name__ __qualname__ __doc__ __wrapped__ __annotations__ __annotate__ "
+        "__type_params__"
+    )
+)
+"""Special names that typing, exceptions and functools keep in an instance's own dict."""
+
+_REDUCERS = frozenset({"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__"})
 
 _WRITER = guards.Writer(())
 
@@ -52,8 +65,18 @@ def methodcaller(name: str, /, *args: Any, **kwargs: Any) -> Callable[[Any], Any
 
 
 def update_wrapper(wrapper: Any, wrapped: Any) -> Any:
-    """`functools.update_wrapper` for the usual attributes."""
-    return functools.update_wrapper(_WRITER.public(wrapper), wrapped)
+    """`functools.update_wrapper` for the usual attributes; what it takes over from objects of a cell is text."""
+    if isinstance(wrapper, type):
+        raise TypeError("only a function or an object can be made to look like another")
+    _WRITER.public(wrapper)
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        if isinstance(value := getattr(wrapped, name, None), str):
+            setattr(wrapper, name, value)
+    if type(wrapper) is type(wrapped) is FunctionType:
+        wrapper.__annotations__ = dict(wrapped.__annotations__)
+        wrapper.__dict__.update(wrapped.__dict__)
+    wrapper.__wrapped__ = wrapped
+    return wrapper
 
 
 def wraps(wrapped: Any) -> Callable[[Any], Any]:
@@ -91,7 +114,8 @@ def namedtuple(
     fields = [str.__str__(name) for name in split]
     for name in (typename, *(field for field in fields if field.isidentifier() or not rename)):
         _require(names.field_refusal(name))
-    made = collections.namedtuple(typename, fields, rename=rename, defaults=defaults, module=classes.MODULE_NAME)  # noqa: PYI024
+    make: Callable[..., type] = vars(collections)["namedtuple"]  # a type checker wants literals
+    made = make(typename, fields, rename=rename, defaults=defaults, module=classes.MODULE_NAME)
     classes.mark(made)
     return made
 
@@ -102,7 +126,25 @@ def dataclass(kind: type | None = None, /, **options: bool) -> Any:
         return lambda decorated: dataclass(decorated, **options)
     if not (isinstance(kind, type) and classes.is_marked_itself(kind)):
         raise TypeError("only a class defined here can be made a dataclass")
+    _check_fields(kind)
     return _with_plain_match_args(dataclasses.dataclass(kind, **options))
+
+
+def _check_fields(kind: type) -> None:
+    """Source text is generated from the names of fields, those of base classes included."""
+    for name in _annotations(kind):
+        _require(names.field_refusal(str.__str__(name)))
+    for base in kind.__mro__:
+        for field in base.__dict__.get("__dataclass_fields__", {}).values():
+            _require(None if type(field) is dataclasses.Field else f"{base.__name__} has a field of its own making")
+            _require(names.field_refusal(field.name))
+
+
+def _annotations(kind: type) -> Mapping[str, Any]:
+    if sys.version_info >= (3, 14):
+        annotationlib = importlib.import_module("annotationlib")  # unknown to older Pythons
+        return annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(kind)
 
 
 def make_dataclass(
@@ -122,6 +164,8 @@ def make_dataclass(
         _require(names.binding_refusal(str.__str__(name), in_class=name != "__match_args__"))
     plain = [(str.__str__(part[0]), *(part[1:] or (Any,))) for part in parts]
     parents = classes.check_bases(bases)
+    for parent in parents:
+        _check_fields(parent)
     options.pop("module", None)
     made = dataclasses.make_dataclass(cls_name, plain, bases=parents, namespace=body, **options)
     made.__module__ = classes.MODULE_NAME
@@ -141,7 +185,20 @@ def _with_plain_match_args(kind: type) -> type:
 def get_type_hints(target: Any, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
     """`typing.get_type_hints`, but annotations that are text stay text."""
     bases = reversed(target.__mro__) if isinstance(target, type) else (target,)
-    return {name: hint for base in bases for name, hint in getattr(base, "__annotations__", {}).items()}
+    found = {name: hint for base in bases for name, hint in getattr(base, "__annotations__", {}).items()}
+    return {name: classes.shown(hint) for name, hint in found.items()}
+
+
+def get_origin(kind: Any) -> Any:
+    """`typing.get_origin`, which knows the real `type`."""
+    return classes.shown(typing.get_origin(kind))
+
+
+def iter_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """`ast.iter_fields` of real nodes: it reads whatever the node calls its fields."""
+    if type(node).__module__ not in {"ast", "_ast"}:
+        raise TypeError("iter_fields takes a node of a syntax tree")
+    return ast.iter_fields(node)
 
 
 def redirect_stdout(target: IO[str]) -> contextlib.redirect_stdout[IO[str]]:
@@ -204,32 +261,40 @@ def _file_object(given: Any) -> Any:
     raise TypeError("files cannot be opened here; pass io.StringIO(text), or use ElementTree.fromstring(text)")
 
 
-def guarded_copy_module() -> ModuleType:
-    """A second `copy` module whose copies take over no special attribute that a cell smuggled into an instance."""
-    spec = importlib.util.find_spec("copy")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    original = module._reconstruct
+def guard_copying() -> None:
+    """Keep `copy`, for the whole process, from setting what a cell smuggled into an instance's own dict.
+
+    Not a copy of the module for cells alone: `dataclasses.asdict` and C code call the original.
+    """
+    original = copy._reconstruct  # type: ignore[attr-defined]
+    if getattr(original, "guards", False):
+        return
 
     def reconstruct(copied: Any, memo: Any, make: Any, args: Any, state: Any = None, *rest: Any, **kwargs: Any) -> Any:
-        _check_state(state)
+        _check_state(copied, state)
         return original(copied, memo, make, args, state, *rest, **kwargs)
 
-    module._reconstruct = reconstruct  # type: ignore[attr-defined]
-    return module
+    reconstruct.guards = True  # type: ignore[attr-defined]
+    copy._reconstruct = reconstruct  # type: ignore[attr-defined]
 
 
-def _check_state(state: Any) -> None:
-    for part in state if type(state) is tuple else (state,):
-        if classes.is_marked(type(part)):
+def _check_state(copied: Any, state: Any) -> None:
+    own = getattr(copied, "__dict__", None)
+    if isinstance(own, dict) and not _REDUCERS.isdisjoint(own):
+        raise TypeError("an object that says how to copy it cannot be copied here; define __copy__ or __deepcopy__")
+    parts: tuple[Any, ...] = (state,)
+    if isinstance(state, tuple) and len(state) == 2 and not hasattr(type(copied), "__setstate__"):
+        parts = tuple(tuple.__iter__(state))  # the second is set attribute by attribute
+        if not all(part is None or type(part) is dict for part in parts):
             raise TypeError("this object cannot be copied here")
-        if isinstance(part, dict):
+    for part in parts:
+        if isinstance(part, Mapping) or classes.is_marked(type(part)):
             _check_keys(part)
 
 
-def _check_keys(state: Mapping[Any, Any]) -> None:
+def _check_keys(state: Any) -> None:
+    if type(state) is not dict:
+        raise TypeError("this object cannot be copied here")
     for name in state:
         if isinstance(name, str) and (type(name) is not str or _is_smuggled(name)):
             raise TypeError(f"an object with an attribute {name!r} cannot be copied here")

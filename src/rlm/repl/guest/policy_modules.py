@@ -7,12 +7,15 @@ text, and reach attributes only by names that the policy has checked. Names that
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm.repl.guest import policy_classes as classes
 from rlm.repl.guest import policy_library as library
+from rlm.repl.guest.policy_names import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +33,18 @@ class Listing:
 
 
 def _only(names: str, **instead: Any) -> Listing:
-    return Listing(names=frozenset(names.split()), instead=instead)
+    return Listing(names=frozenset(words(names)), instead=instead)
 
 
 def _public(without: str = "", **instead: Any) -> Listing:
-    return Listing(names=None, without=frozenset(without.split()), instead=instead)
+    return Listing(names=None, without=frozenset(words(without)), instead=instead)
 
 
-_COPY = library.guarded_copy_module()
-_AST_NODES = " ".join(name for name, value in vars(ast).items() if isinstance(value, type) and name[0] != "_")
+_AST_NODES = frozenset(
+    name
+    for name, value in vars(ast).items()
+    if isinstance(value, type) and issubclass(value, (ast.AST, ast.NodeVisitor)) and not name.startswith("_")
+)
 
 STRICT: Mapping[str, Listing] = {
     "base64": _only(
@@ -78,13 +84,19 @@ STRICT: Mapping[str, Listing] = {
 
 RELAXED: Mapping[str, Listing] = {
     **STRICT,
-    "abc": _only("ABC abstractmethod abstractclassmethod abstractstaticmethod abstractproperty", ABCMeta=classes.ABC_META),
+    "abc": _only(
+        "ABC abstractmethod abstractclassmethod abstractstaticmethod abstractproperty", ABCMeta=classes.ABC_META
+    ),
     "array": _only("array typecodes"),
     "ast": Listing(
-        names=frozenset(
-            f"{_AST_NODES} parse literal_eval dump unparse walk iter_fields iter_child_nodes get_docstring "
-            "get_source_segment copy_location fix_missing_locations increment_lineno".split()
-        )
+        names=_AST_NODES
+        | frozenset(
+            words(
+                "parse literal_eval dump unparse walk iter_child_nodes get_docstring get_source_segment "
+                "copy_location fix_missing_locations increment_lineno"
+            )
+        ),
+        instead={"iter_fields": library.iter_fields},
     ),
     "asyncio": _only(
         "run gather sleep wait_for wait as_completed create_task ensure_future shield timeout timeout_at to_thread "
@@ -104,9 +116,7 @@ RELAXED: Mapping[str, Listing] = {
     "contextlib": _public(
         without="chdir", redirect_stdout=library.redirect_stdout, redirect_stderr=library.redirect_stderr
     ),
-    "copy": _only("Error error", copy=_COPY.copy, deepcopy=_COPY.deepcopy, **(
-        {"replace": _COPY.replace} if hasattr(_COPY, "replace") else {}
-    )),
+    "copy": _only("copy deepcopy replace Error error"),
     "dataclasses": _only(
         "field fields asdict astuple replace is_dataclass KW_ONLY MISSING InitVar FrozenInstanceError",
         dataclass=library.dataclass, make_dataclass=library.make_dataclass,
@@ -135,7 +145,7 @@ RELAXED: Mapping[str, Listing] = {
     "numbers": _public(),
     "operator": _public(attrgetter=library.attrgetter, methodcaller=library.methodcaller),
     "os.path": Listing(
-        names=frozenset("basename dirname split splitext join normpath commonprefix commonpath isabs sep".split()),
+        names=frozenset(words("basename dirname split splitext join normpath commonprefix commonpath isabs sep")),
         module="posixpath",
     ),
     "pprint": _public(),
@@ -149,7 +159,10 @@ RELAXED: Mapping[str, Listing] = {
     "tokenize": _public(without="open"),
     "traceback": _only("format_exc print_exc format_exception format_exception_only print_exception"),
     "types": _only("SimpleNamespace MappingProxyType NoneType"),
-    "typing": _public(without="ForwardRef evaluate_forward_ref", get_type_hints=library.get_type_hints),
+    "typing": _public(
+        without="ForwardRef evaluate_forward_ref",
+        get_type_hints=library.get_type_hints, get_origin=library.get_origin,
+    ),
     "urllib": _only(""),
     "urllib.parse": _public(),
     "warnings": _only("warn filterwarnings simplefilter resetwarnings catch_warnings"),

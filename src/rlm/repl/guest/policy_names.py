@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import unicodedata
 
+
+def words(text: str) -> list[str]:
+    """The words of a table."""
+    return text.split()
+
+
 GUARDS = frozenset(
-    {
-        "_getattr_", "_load_", "_load_private_", "_write_", "_write_private_", "_import_", "_import_from_", "_metaclass_",
-        "_getitem_", "_getiter_", "_unpack_sequence_", "_iter_unpack_sequence_", "_inplacevar_", "_apply_",
-        "_print_", "_print",
-    }
-)  # fmt: skip
+    words(
+        "_getattr_ _load_ _load_private_ _write_ _write_private_ _import_ _import_from_ _metaclass_ _mark_ "
+        "_getitem_ _getiter_ _unpack_sequence_ _iter_unpack_sequence_ _inplacevar_ _apply_ _print_ _print"
+    )
+)
 """What compiled cells call; code of a cell can neither see nor replace them."""
 
+MARK = "_abc_rlm_foreign"
+"""On each class of a cell: the private names it has from classes that no cell defined. (Protocols and Enums pass over
+a descriptor of such a name.)
+"""
+
 INTROSPECTION = frozenset(
-    {
-        "tb_frame", "tb_next", "f_back", "f_builtins", "f_code", "f_generator", "f_globals", "f_locals", "f_trace",
-        "co_code", "gi_frame", "gi_code", "gi_yieldfrom", "cr_await", "cr_frame", "cr_code", "cr_origin",
-        "ag_await", "ag_frame", "ag_code",
-    }
-)  # fmt: skip
+    words(
+        "tb_frame tb_next f_back f_builtins f_code f_generator f_globals f_locals f_trace co_code gi_frame gi_code "
+        "gi_yieldfrom cr_await cr_frame cr_code cr_origin ag_await ag_frame ag_code"
+    )
+)
 """Ways from a traceback, a generator or a coroutine to frames and code objects."""
 
-WALK_OUTS = frozenset({"mro", "get_stack", "get_loop", "evaluate", "evaluate_value"})
-"""Public methods that lead to classes, frames and event loops, or evaluate text as code. A cell's own class may have
-a method of that name.
+WALK_OUTS = frozenset({"detach", "mro", "get_stack", "get_loop", "evaluate", "evaluate_value"})
+"""Public methods that lead to open files, classes, frames and event loops, or evaluate text as code. Classes of cells
+may have methods of these names.
 """
 
 CHECKED = WALK_OUTS | {"format", "format_map"}
@@ -37,37 +46,36 @@ CHECKED = WALK_OUTS | {"format", "format_map"}
 _HOLDERS = frozenset({"obj", "parser"})
 """Public attributes of the standard library that may hold a module."""
 
-_ARITHMETIC = "add sub mul truediv floordiv mod divmod pow lshift rshift and xor or matmul".split()
+_ARITHMETIC = words("add sub mul truediv floordiv mod divmod pow lshift rshift and xor or matmul")
+
+_NAMED = words(
+    "post_init repr str bytes format lt le eq ne gt ge hash bool call len length_hint getitem setitem delitem missing "
+    "iter reversed next contains neg pos abs invert complex int float index round trunc floor ceil enter exit await "
+    "aiter anext aenter aexit init_subclass class_getitem sizeof fspath copy deepcopy"
+)
 
 METHODS = frozenset(
-    f"__{name}__"
-    for name in (
-        *_ARITHMETIC, *(f"r{name}" for name in _ARITHMETIC), *(f"i{name}" for name in _ARITHMETIC if name != "divmod"),
-        "init", "post_init", "repr", "str", "bytes", "format", "lt", "le", "eq", "ne", "gt", "ge", "hash", "bool",
-        "call", "len", "length_hint", "getitem", "setitem", "delitem", "missing", "iter", "reversed", "next",
-        "contains", "neg", "pos", "abs", "invert", "complex", "int", "float", "index", "round", "trunc", "floor",
-        "ceil", "enter", "exit", "await", "aiter", "anext", "aenter", "aexit", "init_subclass", "class_getitem",
-        "sizeof", "fspath", "copy", "deepcopy",
-    )
-)  # fmt: skip
+    f"__{name}__" for name in (*_NAMED, *(f"{place}{name}" for name in _ARITHMETIC for place in ("", "r", "i")))
+)
 """Special methods that a class may define and that may be called by name."""
 
 DEFINED_ONLY = frozenset(
-    {
-        "__new__", "__getattr__", "__setattr__", "__delattr__", "__get__", "__set__", "__delete__", "__set_name__",
-        "__del__", "__dir__",
-    }
-)  # fmt: skip
+    words(
+        "__init__ __new__ __getattr__ __setattr__ __delattr__ __get__ __set__ __delete__ __set_name__ __del__ __dir__"
+    )
+)
 """Special methods that a class may define; to read them there is a guard, or no way."""
 
 CLASS_NAMES = METHODS | DEFINED_ONLY | {"__slots__", "__match_args__"}
 """Special names that may be bound in the body of a class."""
 
-READABLE = METHODS | {
-    "__name__", "__qualname__", "__doc__", "__module__", "__members__", "__version__", "__cause__", "__context__",
-    "__suppress_context__", "__notes__", "__slots__", "__match_args__", "__class__", "__dict__", "__annotations__",
-    "__setattr__", "__delattr__", "__new__", "__total__", "__required_keys__", "__optional_keys__",
-}  # fmt: skip
+READABLE = METHODS | frozenset(
+    words(
+        "__name__ __qualname__ __doc__ __module__ __members__ __version__ __cause__ __context__ __suppress_context__ "
+        "__notes__ __slots__ __match_args__ __class__ __dict__ __annotations__ __setattr__ __delattr__ __init__ "
+        "__new__ __total__ __required_keys__ __optional_keys__"
+    )
+)
 """Special attributes that may be read, some of them as a guarded copy."""
 
 SHARED_PRIVATE = frozenset(
@@ -113,21 +121,21 @@ def is_private(name: str) -> bool:
 
 def attribute_refusal(name: str) -> str | None:
     """Why an attribute of this name can't be read, whatever it is of; None where it may be."""
-    if name in INTROSPECTION or (is_special(name) and name not in READABLE):
+    if name == MARK or name in INTROSPECTION or (is_special(name) and name not in READABLE):
         return f"attribute {name!r} is not available here{hint(name)}"
     return None
 
 
 def written_refusal(name: str) -> str | None:
     """Why an attribute of this name can't be set or deleted; None where it may be."""
-    if is_special(name) or name in INTROSPECTION:
+    if name == MARK or is_special(name) or name in INTROSPECTION:
         return f"attribute {name!r} cannot be set or deleted here{hint(name)}"
     return None
 
 
 def binding_refusal(name: str, *, in_class: bool = False) -> str | None:
     """Why a variable, argument, function or class can't have this name; None where it may."""
-    if name in GUARDS or name in INTROSPECTION:
+    if name == MARK or name in GUARDS or name in INTROSPECTION:
         return f"the name {name!r} is reserved; choose another"
     if is_special(name) and not (in_class and name in CLASS_NAMES):
         return f"the name {name!r} is not available here{hint(name)}"

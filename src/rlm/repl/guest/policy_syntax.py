@@ -6,8 +6,10 @@ transformer, which refuses every kind of node that is named nowhere.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,10 @@ def call(guard: str, at: ast.AST, *arguments: ast.expr | str) -> ast.Call:
     return ast.fix_missing_locations(ast.copy_location(made, at))
 
 
+def _is_plain_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args
+
+
 class Rules(ast.NodeTransformer):
     """What both levels share: how to refuse, and imports by proxy."""
 
@@ -37,6 +43,7 @@ class Rules(ast.NodeTransformer):
         self._importer = importer
         self._scopes: list[str | None] = []
         self.refusals: list[tuple[ast.AST, str]] = []
+        self.future_flags = 0
 
     def error(self, node: ast.AST, info: str) -> None:
         """Refuse the cell because of this node."""
@@ -63,10 +70,16 @@ class Rules(ast.NodeTransformer):
         for alias in node.names:
             self.check_name(node, alias.asname or alias.name)
         if node.module == "__future__":
-            return node
+            self._note_futures(node)
+            return []
         if node.names[0].name == "*":
             return self._bind_all(node, node.module)
         return [self._bind_from(node, node.module, alias.name, alias.asname or alias.name) for alias in node.names]
+
+    def _note_futures(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            feature = getattr(__future__, alias.name, None)
+            self.future_flags |= getattr(feature, "compiler_flag", 0)
 
     def _bind_all(self, node: ast.ImportFrom, module: str) -> list[ast.stmt]:
         if self._scopes:
@@ -108,17 +121,20 @@ class Rules(ast.NodeTransformer):
         return ast.NodeTransformer.generic_visit(self, node)
 
 
+_AS_THEY_ARE = (
+    ast.Module, ast.For, ast.AsyncFor, ast.comprehension, ast.With, ast.AsyncWith, ast.Await, ast.Subscript, ast.Try,
+    ast.TryStar, ast.Match, ast.match_case, ast.MatchOr, ast.MatchSequence, ast.MatchSingleton, ast.ListComp,
+    ast.SetComp, ast.DictComp, ast.GeneratorExp, getattr(ast, "TypeAlias", ast.Module),
+)  # fmt: skip
+"""What a cell may write without more than a look at the parts."""
+
+
 class RelaxedRules(Rules):
     """The rest of what a cell may write."""
 
-    def visit_Module(self, node: ast.Module) -> Any:
-        return self._contents(node)
-
-    # What is allowed as it is: the parts are looked at.
-    visit_For = visit_AsyncFor = visit_comprehension = visit_With = visit_AsyncWith = visit_Await = visit_Module
-    visit_Subscript = visit_TryStar = visit_MatchOr = visit_MatchSequence = visit_Module
-    visit_Match = visit_match_case = visit_MatchSingleton = visit_Try = visit_Module
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Module
+    def visit(self, node: ast.AST) -> Any:
+        """Rewrite a node; of many kinds only the parts."""
+        return self._contents(node) if isinstance(node, _AS_THEY_ARE) else super().visit(node)
 
     def visit_Name(self, node: ast.Name) -> Any:
         if node.id == "__name__" and isinstance(node.ctx, ast.Load):
@@ -156,7 +172,9 @@ class RelaxedRules(Rules):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> Any:
         if isinstance(node.target, ast.Attribute) and node.target.attr in names.CHECKED:
-            self.error(node, f"write x.{node.target.attr} = x.{node.target.attr} ... instead of an augmented assignment")
+            self.error(
+                node, f"write x.{node.target.attr} = x.{node.target.attr} ... instead of an augmented assignment"
+            )
         return self._contents(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
@@ -166,7 +184,9 @@ class RelaxedRules(Rules):
             return call(self._reader(name), node, self.visit(node.value), name)
         self._refuse(node, names.written_refusal(name))
         target = self.visit(node.value)
-        node.value = call("_write_private_", node, target, name) if names.is_private(name) else call("_write_", node, target)
+        node.value = (
+            call("_write_private_", node, target, name) if names.is_private(name) else call("_write_", node, target)
+        )
         return node
 
     def visit_Call(self, node: ast.Call) -> Any:
@@ -185,12 +205,14 @@ class RelaxedRules(Rules):
         return "_load_private_" if names.is_private(name) else "_getattr_"
 
     def _is_plain(self, name: str) -> bool:
-        return not name.startswith("_") and name not in names.CHECKED or name == "_"
+        return (not name.startswith("_") and name not in names.CHECKED) or name == "_"
 
     def _is_callable_as_it_is(self, method: ast.Attribute) -> bool:
         name = self._mangled(method.attr)
         if name == "format" and isinstance(method.value, ast.Constant) and isinstance(method.value.value, str):
             return not reaches_in(method.value.value)
+        if name == "__init__":
+            return _is_plain_super(method.value)
         return (self._is_plain(name) or name in names.METHODS) and names.attribute_refusal(name) is None
 
     def _mangled(self, name: str) -> str:
@@ -232,10 +254,14 @@ class RelaxedRules(Rules):
         node.bases = self._all(node.bases)
         node.keywords = [self._class_keyword(keyword) for keyword in node.keywords]
         with self._scope(node.name):
-            node.body = self._all(node.body)
-            if getattr(node, "type_params", None):
+            node.body = [*self._all(node.body), self._mark(node)]
+            if sys.version_info >= (3, 12):
                 node.type_params = self._all(node.type_params)
         return node
+
+    def _mark(self, node: ast.ClassDef) -> ast.stmt:
+        made = ast.Assign(targets=[ast.Name(names.MARK, ast.Store())], value=ast.Name("_mark_", ast.Load()))
+        return ast.fix_missing_locations(ast.copy_location(made, node.body[-1]))
 
     def _class_keyword(self, keyword: ast.keyword) -> ast.keyword:
         value = self.visit(keyword.value)
@@ -248,9 +274,6 @@ class RelaxedRules(Rules):
         return node
 
     visit_Nonlocal = visit_Global
-
-    def visit_TypeAlias(self, node: Any) -> Any:
-        return self._contents(node)
 
     def visit_TypeVar(self, node: Any) -> Any:
         self.check_name(node, node.name)

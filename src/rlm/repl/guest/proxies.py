@@ -46,6 +46,8 @@ _DENIED = frozenset({"ctypeslib", "distutils", "f2py", "testing", "tests"})
 class ModuleProxy:
     """Shows the public names of one module; attributes are looked up once and kept."""
 
+    __module__ = "builtins"  # what messages of the guards, and `type(json)`, call it
+    __qualname__ = "module"
     __slots__ = ("__dict__", "_find", "_name", "_public")
 
     def __init__(self, name: str, find: Callable[[str], Any], public: Callable[[], Iterable[str]]) -> None:
@@ -80,6 +82,7 @@ class ModuleProxy:
         raise TypeError("a module cannot be copied")
 
 
+ModuleProxy.__name__ = "module"
 classes.conceal(ModuleProxy)
 
 
@@ -139,8 +142,8 @@ class Importer:
             return self._proxy(top)
         below: dict[str, Any] = {rest[-1]: proxy}
         for part in reversed(rest[:-1]):
-            below = {part: ModuleProxy(part, _finder(below), lambda shown=tuple(below): shown)}
-        return ModuleProxy(top, _finder(below), lambda: tuple(below))
+            below = {part: _holder(part, below)}
+        return _holder(top, below)
 
     def _is_importable(self, name: str) -> bool:
         return name in self._listed or self._is_allowed(name)
@@ -197,12 +200,19 @@ class Importer:
 
     def _proxy_of_package(self, name: str, real: types.ModuleType) -> ModuleProxy:
         def find(attribute: str) -> Any:
+            if attribute in _DENIED:  # before a lazy one is imported
+                return _MISSING
             found = getattr(real, attribute, _MISSING)
             if isinstance(found, types.ModuleType):
                 return self._submodule(name, attribute, found)
             return found if self._is_own(found) else _MISSING
 
-        return ModuleProxy(name, find, lambda: [n for n in dir(real) if not n.startswith("_")])
+        def public() -> list[str]:
+            declared = getattr(real, "__all__", None) or vars(real)
+            here = [n for n in declared if not n.startswith("_") and n in vars(real)]
+            return [n for n in here if find(n) is not _MISSING]
+
+        return ModuleProxy(name, find, public)
 
     def _submodule(self, name: str, attribute: str, found: types.ModuleType) -> Any:
         """A proxy if it belongs to the same package; an alias such as `numpy.lib.scimath` goes by its real name."""
@@ -225,5 +235,5 @@ class Importer:
         return origin in self._listed and getattr(self._proxy(origin), found.__name__, None) is found
 
 
-def _finder(shown: Mapping[str, Any]) -> Callable[[str], Any]:
-    return lambda name: shown.get(name, _MISSING)
+def _holder(name: str, shown: Mapping[str, Any]) -> ModuleProxy:
+    return ModuleProxy(name, lambda attribute: shown.get(attribute, _MISSING), lambda: shown)

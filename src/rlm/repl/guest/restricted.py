@@ -13,27 +13,37 @@ import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any, Literal
 
-from RestrictedPython import RestrictingNodeTransformer, safe_builtins
-from RestrictedPython.Guards import full_write_guard, guarded_iter_unpack_sequence, guarded_unpack_sequence
+from RestrictedPython.Guards import (
+    full_write_guard,
+    guarded_iter_unpack_sequence,
+    guarded_unpack_sequence,
+    safe_builtins,
+)
+from RestrictedPython.transformer import RestrictingNodeTransformer
 
-from rlm.repl.guest import policy_builtins, policy_classes, policy_guards, policy_modules
+from rlm.repl.guest import policy_builtins, policy_classes, policy_guards, policy_library, policy_modules
+from rlm.repl.guest import policy_names as names
 from rlm.repl.guest.policy_syntax import RelaxedRules, Rules
 from rlm.repl.guest.proxies import Importer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from types import CodeType
 
 _LEVELS = {"strict": policy_modules.STRICT, "relaxed": policy_modules.RELAXED}
 _MAX_REFUSALS = 3
 
-_WARMED = ("_strptime", "copyreg", *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp1252", "utf_16", "utf_8_sig")))
+_ENCODINGS = ("ascii", "latin_1", "cp1252", "utf_16", "utf_8_sig")
+_WARMED = ("_strptime", "copyreg", *(f"encodings.{name}" for name in _ENCODINGS))
 """What standard functions import when first called; a confined guest may be unable to."""
 
 _STRICT_BUILTINS = (
-    "all any ascii bin bytes dict enumerate filter format frozenset iter list map max min next object print reversed "
-    "set sorted sum tuple zip"
-).split()
+    *names.words(
+        "all any ascii bin bytes dict enumerate filter format frozenset iter list map max min next object print "
+        "reversed set sorted sum tuple zip type getattr hasattr setattr delattr __build_class__ __import__"
+    ),
+    *policy_builtins.REFUSED,
+)
 """Added to RestrictedPython's own: without them its default policy can hardly be used."""
 
 _STRICT_WRITABLE = frozenset({dict, list, defaultdict, Counter, OrderedDict, deque})
@@ -52,7 +62,11 @@ class _Relaxed(RelaxedRules, RestrictingNodeTransformer):
 class _Strict(Rules, RestrictingNodeTransformer):
     """RestrictedPython's default policy, but for imports by proxy and a plain `print`."""
 
-    check_name = RestrictingNodeTransformer.check_name
+    check_name = RestrictingNodeTransformer.check_name  # type: ignore[assignment]
+
+    def _bind_all(self, node: ast.ImportFrom, module: str) -> list[ast.stmt]:
+        self.error(node, f"import * is not allowed under 'strict'; name what you need from {module}")
+        return []
 
     def visit_Name(self, node: ast.Name) -> Any:
         if isinstance(node.ctx, ast.Load) and node.id == "__name__":
@@ -66,11 +80,14 @@ class Policy:
     """What cells may write (`compile`), what they start with (`namespace`), and what they may import."""
 
     def __init__(self, level: Literal["strict", "relaxed"], allowed_imports: Sequence[str] = ()) -> None:
-        """`allowed_imports` names packages whose public names cells may use whole. Raises:
+        """`allowed_imports` names packages whose public names cells may use whole.
+
+        Guards `copy` for the whole process, which is a guest's. Raises:
         ValueError: there is no such level.
         """
         if level not in _LEVELS:
             raise ValueError(f"no policy {level!r}; there are {', '.join(_LEVELS)}")
+        policy_library.guard_copying()
         self._strict = level == "strict"
         self._importer = Importer(_LEVELS[level], allowed_imports)
         self._writer = policy_guards.Writer({name.partition(".")[0] for name in allowed_imports})
@@ -85,20 +102,25 @@ class Policy:
         try:
             transformer.visit(tree)
             _raise_first(transformer.refusals, filename)
-            code: CodeType = builtins.compile(tree, filename, mode, dont_inherit=True)
+            code: CodeType = builtins.compile(tree, filename, mode, transformer.future_flags, dont_inherit=True)
         except RecursionError:
             raise SyntaxError("the code is nested too deeply; use variables for its parts") from None
         return code
 
     def namespace(self) -> dict[str, object]:
         """Fresh globals for one REPL: builtins, guards, and the name of the module."""
-        made: dict[str, object] = {"__name__": policy_classes.MODULE_NAME}
-        plain = policy_builtins.make(made, self._writer)
-        made["__builtins__"] = {**(_strict_builtins(plain) if self._strict else plain), "__import__": _import_for_library}
-        made["_import_"] = self._importer.import_module
-        made["_import_from_"] = self._importer.import_name
-        made.update(_strict_guards() if self._strict else self._relaxed_guards())
-        return made
+        made = policy_builtins.make(self._writer)
+        made["__import__"] = _import_for_library
+        if self._strict:
+            _restrict_builtins(made)
+        guards = _strict_guards() if self._strict else self._relaxed_guards()
+        return {
+            "__name__": policy_classes.MODULE_NAME,
+            "__builtins__": made,
+            "_import_": self._importer.import_module,
+            "_import_from_": self._importer.import_name,
+            **guards,
+        }
 
     def preload(self) -> None:
         """Import all that cells may import, and what that imports later: call it before a fork or confinement."""
@@ -113,6 +135,7 @@ class Policy:
             "_getattr_": policy_guards.read,
             "_write_": self._writer.public,
             "_write_private_": self._writer.private,
+            "_mark_": policy_classes.Mark(),
             "_metaclass_": policy_classes.metaclass_of,
         }
 
@@ -135,16 +158,19 @@ def _import_for_library(name: str, *_args: object, **_kwargs: object) -> None:
     importlib.import_module(name)
 
 
-def _strict_builtins(relaxed: dict[str, Any]) -> dict[str, Any]:
-    kept = ("type", "getattr", "hasattr", "setattr", "delattr", "__build_class__", *_STRICT_BUILTINS)
-    refusals = ("open", "exec", "eval", "compile", "input", "breakpoint", "help", "exit", "quit")
-    return {**safe_builtins, **{name: relaxed[name] for name in (*kept, *refusals)}, "getattr": _strict_read}
+def _restrict_builtins(made: dict[str, Any]) -> None:
+    """Leave RestrictedPython's own builtins, those without which they can hardly be used, and the refusals."""
+    relaxed = made.copy()
+    made.clear()
+    made.update(safe_builtins)
+    made.update((name, relaxed[name]) for name in _STRICT_BUILTINS)
+    made["getattr"] = _strict_read
 
 
 def _strict_guards() -> dict[str, object]:
     return {
         "__metaclass__": type,
-        "_getattr_": _strict_read,
+        "_getattr_": _strict_attribute,
         "_getitem_": operator.getitem,
         "_getiter_": iter,
         "_write_": _strict_write,
@@ -157,8 +183,13 @@ def _strict_guards() -> dict[str, object]:
 
 def _strict_read(target: Any, name: str, *default: Any) -> Any:
     if type(name) is str and name.startswith("_"):
-        raise AttributeError(f"attribute {name!r} begins with an underscore; the policy 'strict' reads public ones only")
+        raise AttributeError(f"attribute {name!r} begins with an underscore; 'strict' reads public ones only")
     return policy_guards.read(target, name, *default)
+
+
+def _strict_attribute(target: Any, name: str) -> Any:
+    """As `_strict_read`, for a name that the compiler has passed."""
+    return policy_guards.read(target, name) if name in names.CHECKED else policy_guards.load(target, name)
 
 
 def _strict_write(target: Any) -> Any:

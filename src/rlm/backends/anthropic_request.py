@@ -1,0 +1,146 @@
+"""Writes requests for the Anthropic messages wire: the system prompt apart, turns that alternate, marks where the cache
+should end. It reads no reply. Source: https://platform.claude.com/docs/en/api/messages"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from rlm.backends.anthropic_schema import to_output_schema
+from rlm.backends.json_text import encode
+from rlm.core.types import Json, Message, ModelRequest, ToolCall, ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rlm.backends.anthropic_thinking import ThinkingMemory
+
+EMPTY = "(empty)"
+"""What stands for a message without text, which the API refuses."""
+MARKED_MESSAGES = 2
+"""The last two of the user's: the one ends what the last request cached, the other what this one will."""
+
+_Mark: TypeAlias = dict[str, str]
+_MARK: _Mark = {"type": "ephemeral"}
+
+
+class _Text(Struct, tag="text"):
+    text: str
+    cache_control: _Mark | UnsetType = UNSET
+
+
+class _ToolUse(Struct, tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, Json]
+    cache_control: _Mark | UnsetType = UNSET
+
+
+class _ToolResult(Struct, tag="tool_result"):
+    tool_use_id: str
+    content: str
+    cache_control: _Mark | UnsetType = UNSET
+
+
+_Block: TypeAlias = _Text | _ToolUse | _ToolResult
+
+
+class _Turn(Struct):
+    role: str
+    content: list[_Block | dict[str, Json]]
+
+
+class _Tool(Struct):
+    name: str
+    description: str
+    input_schema: Mapping[str, Json]
+
+
+class _Request(Struct, omit_defaults=True):
+    model: str
+    messages: list[_Turn]
+    max_tokens: int
+    system: list[_Text] = []
+    tools: list[_Tool] = []
+    temperature: float | None = None
+    output_config: dict[str, Json] | None = None
+    stream: bool = False
+
+
+def encode_request(request: ModelRequest, thinking: ThinkingMemory, *, stream: bool, prompt_cache: bool) -> bytes:
+    """The body of a request. Lone surrogates, which JSON cannot carry, become question marks."""
+    system = [_Text(message.content) for message in request.messages if message.role == "system" and message.content]
+    turns = list(_turns(request, thinking))
+    if prompt_cache and system:  # without a system prompt it is a single question, and nothing comes after it
+        _mark(system, turns)
+    body = _Request(
+        model=request.model,
+        messages=turns,
+        max_tokens=request.max_output_tokens,
+        system=system,
+        tools=[_to_tool(tool) for tool in request.tools],
+        temperature=request.temperature,
+        output_config=_to_output_config(request.response_schema),
+        stream=stream,
+    )
+    return encode(body)
+
+
+def _turns(request: ModelRequest, thinking: ThinkingMemory) -> Iterator[_Turn]:
+    """The messages as turns: neighbours of one role are one turn, and the results of tools come first in theirs."""
+    turn: _Turn | None = None
+    for position, message in enumerate(request.messages):
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        if turn is not None and turn.role != role:
+            yield _complete(turn)
+            turn = None
+        turn = turn or _Turn(role, [])
+        turn.content += thinking.before(request, position)
+        turn.content += _blocks(message)
+    if turn is not None:
+        yield _complete(turn)
+
+
+def _complete(turn: _Turn) -> _Turn:
+    if turn.role == "user":
+        turn.content.sort(key=lambda block: not isinstance(block, _ToolResult))
+    return turn if turn.content else _Turn(turn.role, [_Text(EMPTY)])
+
+
+def _blocks(message: Message) -> Iterator[_Block]:
+    if message.role == "tool":
+        yield _ToolResult(message.tool_call_id or "", message.content)
+    elif message.content.strip():
+        yield _Text(message.content)
+    for call in message.tool_calls:
+        yield _ToolUse(call.id, call.name, _to_input(call))
+
+
+def _to_input(call: ToolCall) -> dict[str, Json]:
+    """The arguments as the object that the wire wants; what the model wrote wrong goes back as text, for it to see."""
+    try:
+        return msgspec.json.decode(call.arguments or "{}", type=dict[str, Json])
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return {"INVALID_JSON": call.arguments}
+
+
+def _mark(system: list[_Text], turns: list[_Turn]) -> None:
+    """Mark the end of the system prompt, which covers the tools before it, and of the user's last turns."""
+    system[-1].cache_control = _MARK
+    for turn in [turn for turn in turns if turn.role == "user"][-MARKED_MESSAGES:]:
+        last = turn.content[-1]
+        if not isinstance(last, dict):
+            last.cache_control = _MARK
+
+
+def _to_tool(tool: ToolSpec) -> _Tool:
+    return _Tool(tool.name, tool.description, tool.parameters)
+
+
+def _to_output_config(schema: Mapping[str, Json] | None) -> dict[str, Json] | None:
+    said = None if schema is None else to_output_schema(schema)
+    return None if said is None else {"format": {"type": "json_schema", "schema": said}}

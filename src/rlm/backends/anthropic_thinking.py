@@ -1,0 +1,55 @@
+"""Keeps the thinking that came with tool calls until the calls are answered: models that think between calls want it
+back, unchanged and in its place. It is opaque here, never shown, and no part of a conversation's record."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlm.core.types import Json, Message, ModelReply, ModelRequest
+
+KEPT_CHARS = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Thought:
+    model: str
+    position: int
+    """The number of messages before the one it belongs to."""
+    before: Message
+    """The last of them."""
+    blocks: tuple[dict[str, Json], ...]
+    size_chars: int
+
+
+class ThinkingMemory:
+    """Thinking by the id of the first tool call after it; the oldest goes when there is too much."""
+
+    def __init__(self, kept_chars: int = KEPT_CHARS) -> None:
+        self._kept_chars = kept_chars
+        self._thoughts: OrderedDict[str, _Thought] = OrderedDict()
+        self._size_chars = 0
+
+    def keep(self, request: ModelRequest, reply: ModelReply, blocks: tuple[dict[str, Json], ...]) -> None:
+        """Keep the thinking `blocks` of the reply to `request`."""
+        if not blocks or not reply.tool_calls:
+            return
+        size_chars = sum(len(str(value)) for block in blocks for value in block.values())
+        thought = _Thought(request.model, len(request.messages), request.messages[-1], blocks, size_chars)
+        self._thoughts[reply.tool_calls[0].id] = thought
+        self._size_chars += size_chars
+        while self._size_chars > self._kept_chars:
+            self._size_chars -= self._thoughts.popitem(last=False)[1].size_chars
+
+    def before(self, request: ModelRequest, position: int) -> tuple[dict[str, Json], ...]:
+        """The thinking that led to the message at `position`; empty where there was none, or another way to it.
+
+        Providers refuse thinking whose prefix has changed, so that of a shortened conversation stays out.
+        """
+        message = request.messages[position]
+        thought = self._thoughts.get(message.tool_calls[0].id) if message.tool_calls else None
+        if thought is None or thought.model != request.model or thought.position != position:
+            return ()
+        return thought.blocks if request.messages[position - 1] is thought.before else ()

@@ -1,0 +1,314 @@
+"""What the providers that are called directly have in common: settings and key, one attempt and its retries, streamed
+or not. What goes into a request and what a reply means is the wire's business, in a file of its own for each."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from rlm.backends.catalog import traits_of
+from rlm.backends.http_client import Endpoint, HttpAnswer, HttpClient, Timeouts
+from rlm.backends.refusals import Addressee, Refusal, read_refusal, refusal_within, to_error
+from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry
+from rlm.backends.sse import EventReader
+from rlm.core.exceptions import AuthenticationError, BackendError, BadReplyError
+from rlm.core.types import ModelReply, ModelRequest, ModelTraits, TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rlm.backends import BackendSetup
+    from rlm.core.config import ProviderConfig
+
+EVENTS_CAP = 500_000
+"""Of one streamed reply."""
+_KEY = re.compile(r"[!-~]+")
+_OPTIONAL: Mapping[str, re.Pattern[str]] = {
+    "stream": re.compile(r"stream", re.IGNORECASE),
+    "response_schema": re.compile(r"response_format|output_config|output_format|schema", re.IGNORECASE),
+    "temperature": re.compile(r"temperature", re.IGNORECASE),
+}
+"""What a request can do without, by the words in which servers refuse it."""
+
+
+class Draft(Protocol):
+    """A streamed reply while it comes in."""
+
+    @property
+    def complete(self) -> bool:
+        """The last event was there."""
+        ...
+
+    def add(self, event: bytes) -> None:
+        """Take the data of the next event. Raises:
+        BadReplyError: it is malformed, or none of this wire.
+        """
+        ...
+
+    def reply(self) -> ModelReply:
+        """What it came to. Raises:
+        BadReplyError: the stream ended before the reply did.
+        """
+        ...
+
+    def spent(self) -> TokenUsage | None:
+        """What was probably spent so far; None before the reply begins."""
+        ...
+
+
+class Wire(Protocol):
+    """How one provider writes requests and replies."""
+
+    @property
+    def name(self) -> str:
+        """The provider's, and its section's in the configuration."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """The provider's own base URL."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Below the base URL."""
+        ...
+
+    def headers(self, key: str | None) -> Mapping[str, str]: ...
+
+    def encode(self, request: ModelRequest, *, stream: bool) -> bytes:
+        """The body of a request."""
+        ...
+
+    def decode(self, body: bytes, request: ModelRequest) -> ModelReply:
+        """The reply in a body that was not streamed. Raises:
+        BadReplyError: it is malformed or of another shape.
+        """
+        ...
+
+    def draft(self, request: ModelRequest) -> Draft:
+        """Begin to read a streamed reply."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """Where and how a provider is called."""
+
+    base_url: str | None = None
+    """None: the provider's own."""
+    key: str | None = field(default=None, repr=False)
+    stream: bool = True
+    prompt_cache: bool = True
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """For the proxy variables."""
+
+
+class HttpBackend:
+    """Calls one provider, by `wire`.
+
+    Replies are streamed unless the settings or the server say otherwise; what a server refuses by name and a request
+    can do without (streaming, a response schema, a temperature) is left out from then on, for that model.
+    """
+
+    def __init__(self, wire: Wire, settings: ProviderSettings, on_retry: OnRetry = ignore_retry) -> None:
+        self._wire = wire
+        self._settings = settings
+        self._on_retry = on_retry
+        base_url = settings.base_url or wire.url
+        self._own = is_own(base_url, wire.url)
+        self._refused: set[tuple[str, str]] = set()
+        endpoint = Endpoint(
+            base_url=base_url,
+            section=wire.name,
+            key=settings.key,
+            headers=wire.headers(settings.key),
+            environ=settings.environ,
+        )
+        self._client = HttpClient(endpoint, settings.timeouts)
+
+    def traits(self, model: str) -> ModelTraits:
+        """From the bundled table for the provider itself; another server may serve anything under any name."""
+        return traits_of(self._wire.name, model) if self._own else ModelTraits()
+
+    async def call(self, request: ModelRequest) -> ModelReply:
+        lost = Lost()
+        reply = await call_with_retries(lambda: self._attempt(request, lost), self._settings.retry, self._on_retry)
+        return lost.added_to(reply)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _attempt(self, request: ModelRequest, lost: Lost) -> ModelReply:
+        outcome = await self._exchange(request, lost)
+        while isinstance(outcome, Refusal) and self._can_do_without(outcome, request):
+            outcome = await self._exchange(request, lost)
+        if isinstance(outcome, Refusal):
+            raise self._error(outcome, request)
+        return outcome
+
+    async def _exchange(self, request: ModelRequest, lost: Lost) -> ModelReply | Refusal:
+        draft = self._wire.draft(request)
+        async with self._client.post(self._wire.path, self._body(request)) as answer:
+            if answer.status != 200:
+                return read_refusal(answer.status, answer.headers, await answer.whole())
+            with lost.counting(draft), self._host_named():
+                outcome = await self._read(answer, draft, request)
+            if isinstance(outcome, Refusal):
+                lost.count(draft)
+            return outcome
+
+    async def _read(self, answer: HttpAnswer, draft: Draft, request: ModelRequest) -> ModelReply | Refusal:
+        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            return await _read_events(answer, draft)
+        body = await answer.whole()
+        try:
+            return self._wire.decode(body, request)
+        except BadReplyError:
+            if refusal := refusal_within(body):
+                return refusal
+            raise
+
+    def _body(self, request: ModelRequest) -> bytes:
+        model = request.model
+        if request.response_schema is not None and (model, "response_schema") in self._refused:
+            request = replace(request, response_schema=None)
+        if request.temperature is not None and (model, "temperature") in self._refused:
+            request = replace(request, temperature=None)
+        return self._wire.encode(request, stream=self._streams(model))
+
+    def _streams(self, model: str) -> bool:
+        return self._settings.stream and (model, "stream") not in self._refused
+
+    def _can_do_without(self, refusal: Refusal, request: ModelRequest) -> bool:
+        """Note what the server refuses by name, if the request had it and can go without."""
+        if refusal.status not in (400, 422):
+            return False
+        had = {
+            "stream": self._streams(request.model),
+            "response_schema": request.response_schema is not None,
+            "temperature": request.temperature is not None,
+        }
+        for feature, words in _OPTIONAL.items():
+            if had[feature] and (request.model, feature) not in self._refused and words.search(refusal.says):
+                self._refused.add((request.model, feature))
+                return True
+        return False
+
+    @contextmanager
+    def _host_named(self) -> Iterator[None]:
+        try:
+            yield
+        except BadReplyError as error:
+            host = self._client.host
+            message = str(error) if str(error).startswith(host) else f"{host}: {error}"
+            raise BadReplyError(message, status=200) from error
+
+    def _error(self, refusal: Refusal, request: ModelRequest) -> BackendError:
+        addressee = Addressee(
+            host=self._client.host,
+            model=request.model,
+            key_variable=key_variable(self._wire.name),
+            key=self._settings.key,
+        )
+        return to_error(refusal, addressee)
+
+
+class Lost:
+    """What attempts spent that broke off after their reply had begun: providers bill it, and nobody gets it."""
+
+    def __init__(self) -> None:
+        self._usage = TokenUsage()
+
+    @contextmanager
+    def counting(self, draft: Draft) -> Iterator[None]:
+        """Count `draft` as lost if the block fails."""
+        try:
+            yield
+        except BackendError:
+            self.count(draft)
+            raise
+
+    def count(self, draft: Draft) -> None:
+        self._usage += draft.spent() or TokenUsage()
+
+    def added_to(self, reply: ModelReply) -> ModelReply:
+        if self._usage == TokenUsage():
+            return reply
+        return replace(reply, usage=reply.usage + self._usage)
+
+
+async def _read_events(answer: HttpAnswer, draft: Draft) -> ModelReply | Refusal:
+    reader, count = EventReader(), 0
+    while not draft.complete and (piece := await answer.piece()):
+        events = reader.feed(piece)
+        count += len(events)
+        if count > EVENTS_CAP:
+            raise BadReplyError(f"the stream has more than {EVENTS_CAP:,} events")
+        for event in events:
+            if refusal := _add(draft, event):
+                return refusal
+    if draft.complete:
+        await answer.drain()
+    return draft.reply()
+
+
+def _add(draft: Draft, event: bytes) -> Refusal | None:
+    try:
+        draft.add(event)
+    except BadReplyError:
+        if refusal := refusal_within(event):
+            return refusal
+        raise
+    return None
+
+
+def settings_of(wire: Wire, config: ProviderConfig, setup: BackendSetup) -> ProviderSettings:
+    """The settings for `wire`: its section of the configuration, its variables of the environment.
+
+    Raises:
+        AuthenticationError: the provider's own API is meant and its key isn't set, or holds no key.
+    """
+    base_url = config.base_url or setup.environ.get(f"{wire.name.upper()}_BASE_URL") or None
+    return ProviderSettings(
+        base_url=base_url,
+        key=_read_key(wire.name, setup.environ, needed=base_url is None or is_own(base_url, wire.url)),
+        stream=config.stream,
+        prompt_cache=config.prompt_cache,
+        timeouts=Timeouts(
+            total_s=config.request_timeout_s,
+            first_byte_s=config.first_byte_timeout_s,
+            idle_s=config.idle_timeout_s,
+        ),
+        retry=RetryPolicy(max_retries=config.max_retries),
+        environ=setup.environ,
+    )
+
+
+def key_variable(provider: str) -> str:
+    return f"{provider.upper()}_API_KEY"
+
+
+def is_own(base_url: str, own_url: str) -> bool:
+    """Whether `base_url` is at the provider's own host."""
+    try:
+        return urlsplit(base_url).hostname == urlsplit(own_url).hostname
+    except ValueError:
+        return False
+
+
+def _read_key(provider: str, environ: Mapping[str, str], *, needed: bool) -> str | None:
+    name = key_variable(provider)
+    key = environ.get(name, "").strip()
+    if not key and needed:
+        raise AuthenticationError(
+            f"{name} is not set; set it, or set {provider.upper()}_BASE_URL to a server without keys"
+        )
+    if key and not _KEY.fullmatch(key):
+        raise AuthenticationError(f"{name} holds characters that no key has, such as spaces or line breaks")
+    return key or None

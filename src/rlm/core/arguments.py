@@ -1,0 +1,149 @@
+"""Reads the arguments of a tool call, which models often write as broken JSON. What is cut off is never completed.
+
+The rules: strict JSON is taken as it is, but for raw newlines in strings, which are allowed. Else it may stand in a
+fence or in a string, have trailing commas and unknown escapes, or be a Python literal. For `execute_code` alone, whose
+one argument is code, the quotes in the code may lack their escapes, or the arguments may be the code itself; of several
+readings the first that is Python is right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from rlm.core import codelike, fences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rlm.core.types import Json
+
+# Alternatives with different first characters, possessive, and the string may end with the text: no way to backtrack.
+_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|,(?=\s*+[}\]])', re.DOTALL)
+_BAD_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_QUOTE = re.compile(r"\\([\"\\\\])")
+_CODE_KEY = re.compile(r"""\s*\{\s*["'](?:code|source|python)["']\s*:\s*["']""")
+_CODE_END = re.compile(r"""["']\s*,?\s*\}\s*\Z""")
+_UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "/": "/"}
+_TAIL = 50
+"""How many characters at the end are searched for the end of the code."""
+
+
+def read_object(text: str) -> dict[str, Json]:
+    """The arguments of any tool.
+
+    Raises:
+        ValueError: they are no JSON object, nor close to one; the message is fit for the model.
+    """
+    value = read_value(text or "{}")
+    if isinstance(value, str):
+        value = read_value(value)
+    if isinstance(value, dict):
+        return value
+    raise ValueError("a JSON object is needed")
+
+
+def read_code(text: str, *, strictly: bool = False) -> str:
+    """The code in the arguments of `execute_code`; `strictly` is for what may be cut off: nothing is guessed.
+
+    Raises:
+        ValueError: there is none, or it was cut off; the message is fit for the model.
+    """
+    certain, guessed = [unfenced(code) for code in _codes(text)], map(unfenced, () if strictly else _guesses(text))
+    if code := next((code for code in chain(certain, guessed) if codelike.parse(code) is not None), None):
+        return code
+    if certain:
+        return certain[0]  # the cell will say what is wrong with it
+    read_object(text)  # says what is wrong with the JSON
+    raise ValueError('it needs {"code": "<Python source>"}')
+
+
+def read_value(text: str) -> Json:
+    """The JSON value that `text` is or nearly is.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        return json.loads(text, strict=False)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        for mended in _mended(text):
+            try:
+                return mended()
+            except (ValueError, RecursionError):
+                continue
+        raise error from None
+
+
+def unfenced(code: str) -> str:
+    """`code` without the fences around it; as it is, where it is Python already or has none."""
+    if ("```" not in code and "~~~" not in code) or codelike.parse(code) is not None:
+        return code
+    blocks, _ = fences.split(code)
+    return "\n".join(block.code for block in blocks if block.code.strip()) or code
+
+
+def _codes(text: str) -> list[str]:
+    """The code in arguments that can be read as JSON."""
+    try:
+        return list(_codes_of(read_value(text)))
+    except ValueError:
+        return []
+
+
+def _guesses(text: str) -> Iterator[str]:
+    """What the code may be in arguments that are no JSON: what stands where the code should, or the whole."""
+    tail = max(0, len(text) - _TAIL)
+    if (opening := _CODE_KEY.match(text)) and (closing := _CODE_END.search(text, max(opening.end(), tail))):
+        inside = text[opening.end() : closing.start()]
+        yield _ESCAPE.sub(_unescaped, inside)
+        yield _QUOTE.sub(r"\1", inside)
+        yield inside
+    elif text.lstrip()[:1] not in ("{", "[", '"', ""):
+        yield text
+
+
+def _codes_of(value: Json) -> Iterator[str]:
+    """The code in a value: the member `code`, or the only member; or a text, which may hold such JSON once more."""
+    if isinstance(value, str):
+        yield from _codes(value) if value.lstrip().startswith("{") else ()
+        yield value
+        return
+    if not isinstance(value, dict):
+        return
+    found = value.get("code", next(iter(value.values())) if len(value) == 1 else None)
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, list) and all(isinstance(line, str) for line in found):
+        yield "\n".join(found)
+
+
+def _mended(text: str) -> Iterator[Callable[[], Json]]:
+    """Ways to read what is nearly JSON, each a function that may raise ValueError."""
+    yield lambda: json.loads(_STRING_OR_COMMA.sub(_mend, text), strict=False)
+    blocks, _ = fences.split(text) if "```" in text else ([], "")
+    if blocks and text.lstrip().startswith("```"):
+        yield lambda: json.loads(_STRING_OR_COMMA.sub(_mend, blocks[0].code), strict=False)
+    if text.lstrip().startswith("{"):
+        yield lambda: codelike.literal(text.strip())
+
+
+def _mend(found: re.Match[str]) -> str:
+    """A string with valid escapes only; nothing for a comma too many."""
+    return "" if found[0] == "," else _BAD_ESCAPE.sub(_valid, found[0])
+
+
+def _valid(escape: re.Match[str]) -> str:
+    kind = escape[1]
+    if kind == "'":
+        return kind
+    return escape[0] if len(kind) > 1 or kind in '"\\/bfnrt' else "\\" + escape[0]
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return _UNESCAPED.get(escape[1], escape[0])

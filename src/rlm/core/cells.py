@@ -1,0 +1,58 @@
+"""Chooses, of the code that a reply shows, what was meant to run: a fence may as well hold an example, an output that
+the model made up, or a part of its answer. The rules stand in `dialects`; nothing is run here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlm.core import codelike
+from rlm.core.fences import Fence, Passages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Set
+
+PYTHON_TAGS = frozenset({"python", "py", "python3", "ipython", "tool_code", "execute_code"})
+OUTPUT_TAGS = frozenset(
+    {"output", "out", "stdout", "text", "txt", "plaintext", "console", "result", "json", "markdown"}
+)
+REPL_NAMES = frozenset(
+    {"context", "FINAL", "FINAL_VAR", "SHOW_VARS", "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched"}
+)
+
+
+def chosen(said: Passages, known: Set[str] | None) -> list[Fence]:
+    """The fences to run, in order; a whole reply that is code comes as one. Empty if there are none.
+
+    Where the reply may be an answer, `known` are the variables that are set: code must then use one of them or a name
+    of the REPL, or stand in ```repl. None: the reply can only be code.
+    """
+    rules: list[Callable[[Fence], bool]] = [
+        lambda fence: fence.language == "repl",
+        lambda fence: fence.language in PYTHON_TAGS and known is None,
+        lambda fence: fence.language not in OUTPUT_TAGS and _meant(fence.code, known),
+    ]
+    full = [fence for fence in said.fences if fence.code.strip()]
+    for rule in rules:
+        if found := [fence for fence in full if rule(fence)]:
+            return found
+    if not said.fences and _meant(said.prose, known) and not _is_final(said.prose):
+        return [Fence(language="", code=said.prose)]
+    return []
+
+
+def plain_text(said: Passages) -> str:
+    """Where a FINAL may stand when there is no code: the prose, and fences that hold text."""
+    return "\n".join([said.prose, *(fence.code for fence in said.fences if fence.language in {"", "text", "txt"})])
+
+
+def _meant(text: str, known: Set[str] | None) -> bool:
+    tree = codelike.parse(text)
+    if tree is None or not codelike.acts(tree):
+        return False
+    return known is None or not codelike.names_used(tree).isdisjoint(REPL_NAMES | known)
+
+
+def _is_final(text: str) -> bool:
+    """Whether there is a FINAL and nothing else: that is read as prose, where the answer needs no quotes."""
+    tree = codelike.parse(text)
+    return tree is not None and len(tree.body) == 1 and text.lstrip().startswith("FINAL")

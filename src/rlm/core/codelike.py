@@ -1,0 +1,81 @@
+"""Judges whether a text is Python that was meant to run, without running it: what it assigns, which names it uses, and
+what it gives to FINAL. Works on hostile text: nothing raises, nothing warns, and what is too large is not Python."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+MAX_CHARS = 200_000
+"""Beyond this a text is not parsed: a tree takes some hundred times the memory of its text."""
+
+_ESCAPE = re.compile(r"\\(?:N\{[^{}\n]*\}|.)", re.DOTALL)
+_HARMLESS = frozenset("\n\\'\"")
+_ESCAPES = frozenset("\n\\'\"abfnrtvxuUN01234567")
+
+
+def parse(text: str) -> ast.Module | None:
+    """The tree of `text`, None where it isn't Python. The strings in it are exact but for their escapes."""
+    if len(text) > MAX_CHARS:
+        return None
+    try:
+        return ast.parse(_ESCAPE.sub(_plain, text))  # an invalid escape would warn the user of the model's mistake
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def literal(text: str) -> object:
+    """The value of a Python literal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(text) > MAX_CHARS:
+        raise ValueError("too long for a literal")
+    try:
+        return ast.literal_eval(_ESCAPE.sub(_doubled, text))
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"no Python literal: {error}") from error
+
+
+def acts(tree: ast.Module) -> bool:
+    """Whether it does anything but name values: a list of results may well be Python, but nobody meant to run it."""
+    idle = (ast.Expr, ast.AnnAssign)
+    return any(not isinstance(line, idle) for line in tree.body) or any(isinstance(n, ast.Call) for n in ast.walk(tree))
+
+
+def names_used(tree: ast.Module) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def names_set(tree: ast.Module) -> set[str]:
+    """Every name that is bound anywhere in it."""
+    return {name for node in ast.walk(tree) if (name := _bound(node))}
+
+
+def fixed_finals(tree: ast.Module) -> list[object]:
+    """What it gives to FINAL that depends on no name: constants by their value, anything else as its syntax."""
+    return [
+        node.args[0].value if isinstance(node.args[0], ast.Constant) else node.args[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FINAL" and node.args
+        if not any(isinstance(part, ast.Name) for part in ast.walk(node.args[0]))
+    ]
+
+
+def _bound(node: ast.AST) -> str | None:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.alias(name=name, asname=other):
+            return other or name
+        case _:
+            return None
+
+
+def _plain(escape: re.Match[str]) -> str:
+    return escape[0] if escape[0][1] in _HARMLESS else "_"
+
+
+def _doubled(escape: re.Match[str]) -> str:
+    return escape[0] if escape[0][1] in _ESCAPES else "\\" + escape[0]

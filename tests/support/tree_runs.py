@@ -1,0 +1,155 @@
+"""Grows one random tree through the real runtime, over the model of `trees` and the sandbox of `programs`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from rlm import parts, tool
+from rlm.core.budget import Ledger
+from rlm.core.config import Config
+from rlm.core.run import Run
+from rlm.models import BackendPool
+from rlm.parts import Parts, Request
+from tests.support.programs import ProgramSandbox
+from tests.support.trees import Plan, TreeModel
+from tests.support.virtual_time import run_virtually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rlm.core.events import Event
+    from rlm.core.types import ModelReply, RLMResult
+
+
+@dataclass(kw_only=True)
+class Grown:
+    """A tree after its end."""
+
+    plan: Plan
+    result: RLMResult
+    events: list[Event]
+    model: TreeModel
+    sandbox: ProgramSandbox
+    ledger: Ledger
+    run: Run
+    took_s: float
+    """In virtual time."""
+    left_running: list[str] = field(default_factory=list)
+
+
+class Watcher:
+    """A sink that keeps every event, and cancels the run where the plan says so."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.events: list[Event] = []
+        self.cancel: Callable[[], None] | None = None
+        self._delays = dict(plan.cancel_at)
+
+    def write(self, event: Event) -> None:
+        self.events.append(event)
+        if self.cancel is not None and event.seq in self._delays:
+            asyncio.get_running_loop().call_later(self._delays[event.seq], self.cancel)
+
+    def close(self) -> None:
+        return
+
+
+class Replies:
+    """A cache on disk that is none."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, ModelReply] = {}
+
+    def get(self, key: str) -> ModelReply | None:
+        return self._kept.get(key)
+
+    def put(self, key: str, reply: ModelReply) -> None:
+        self._kept[key] = reply
+
+
+@tool(reads_only=True)
+async def ping(text: str) -> str:
+    """Answer after a moment, or refuse."""
+    await asyncio.sleep(0.01)
+    if text.endswith("3#"):
+        raise ValueError("not that one")
+    return f"pong {text}"
+
+
+def grow(plan: Plan, log_dir: Path) -> Grown:
+    """Grow the tree of `plan` to its end.
+
+    Raises:
+        Stuck: it never ends.
+    """
+    return run_virtually(_grow(plan, log_dir))
+
+
+async def _grow(plan: Plan, log_dir: Path) -> Grown:
+    loop = asyncio.get_running_loop()
+    model = TreeModel(plan, random.Random(plan.seed))
+    sandbox = ProgramSandbox(open_s=plan.sandbox_s, close_s=plan.sandbox_s)
+    sink = Watcher(plan)
+    whole = Parts(
+        backends=BackendPool(model), tools=(ping,), sinks=(sink,), sandboxes={"local": sandbox}, replies=Replies()
+    )
+    sink.cancel = whole.cancel
+    with _watched() as made:
+        result = await whole.complete(_request(plan, model, log_dir))
+    took_s = loop.time()
+    left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    await whole.aclose()
+    return Grown(
+        plan=plan,
+        result=result,
+        events=sink.events,
+        model=model,
+        sandbox=sandbox,
+        ledger=made.ledgers[0],
+        run=made.runs[0],
+        took_s=took_s,
+        left_running=left,
+    )
+
+
+def _request(plan: Plan, model: TreeModel, log_dir: Path) -> Request:
+    config = Config(
+        model="main",
+        sub_model="sub",
+        budget=plan.budget,
+        max_sandboxes=plan.max_sandboxes,
+        max_output_tokens=plan.max_output_tokens,
+        log_dir=str(log_dir),
+        memoise=plan.memoise,
+        cache=plan.cache,
+    )
+    return Request(prompt=f"root {model.new_mark()}", context="some data", output_type=None, config=config)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the composition root made, kept so that it can be looked at after the end."""
+
+    ledgers: list[Ledger] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def ledger(self, *args: Any, **kwargs: Any) -> Ledger:
+        self.ledgers.append(Ledger(*args, **kwargs))
+        return self.ledgers[-1]
+
+    def run(self, **kwargs: Any) -> Run:
+        self.runs.append(Run(**kwargs))
+        return self.runs[-1]
+
+
+@contextmanager
+def _watched() -> Iterator[_Made]:
+    made = _Made()
+    with patch.object(parts, "Ledger", made.ledger), patch.object(parts, "Run", made.run):
+        yield made
