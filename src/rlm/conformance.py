@@ -7,6 +7,7 @@ to a folder that the caller names.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ BUDGET = Budget(max_turns=6, token_budget=60_000, subcall_budget=10, timeout_s=1
 DIALECTS = ("tools", "code")
 _WORDS = ("amber", "birch", "cedar")
 _RECORDS = 4_000
+_SEPARATOR = re.compile(r"(?<=\d)[,.' _](?=\d{3})")
+"""Of thousands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,9 @@ class Trials:
         lines = [f"record {number}: {rng.choice(_WORDS)}" for number in range(_RECORDS)]
         expected = sum("cedar" in line for line in lines)
         trial = self._try(dialect, "How many lines of the context contain the word cedar?", "\n".join(lines))
-        if not trial.result.success or str(expected) not in trial.result.response:
+        if dialect == "tools" and not any(reply.tool_calls for reply in trial.replies):
+            return Finding(name="dialect tools", ok=False, detail=f"made no tool call: {trial.problem}")
+        if not trial.result.success or str(expected) not in _SEPARATOR.sub("", trial.result.response):
             detail = f"did not count {expected} lines: {trial.problem}"
             return Finding(name=f"dialect {dialect}", ok=False, detail=detail)
         habit = _habit(trial)
@@ -142,7 +147,7 @@ class Trials:
             result = rlm.completion(prompt, context, output_type=output_type)
         usage = result.usage
         self._total_tokens += usage.input_tokens + usage.output_tokens
-        if isinstance(result.error, BackendError) and not usage.model_calls:
+        if isinstance(result.error, BackendError) and not self._total_tokens:
             raise result.error
         return _Trial(result=result, sink=sink)
 

@@ -129,3 +129,21 @@ def test_version_and_help(user: User) -> None:
     assert user.rlm("--version").stdout.startswith("rlm 0.")
     assert user.rlm().stdout == user.rlm("--help").stdout
     assert "run" in user.rlm("--help").stdout
+
+
+def test_doctor_tries_a_model_and_saves_what_it_recommends(user: User) -> None:
+    user.write("rlm.toml", "# mine\n[rlm]\nmax_turns = 9  # kept\n")
+    done = user.rlm("doctor", "--model", "demo", "--save")
+    assert done.returncode == 0, done.stderr
+    assert "made no tool call" in done.stdout
+    saved = (user.cwd / "rlm.toml").read_text()
+    assert saved.startswith("# mine\n[rlm]\nmax_turns = 9  # kept\n")
+    assert 'dialect = "code"' in saved
+    assert 'model = "demo"' in saved
+    assert user.rlm("config", "show").returncode == 0
+
+
+def test_doctor_has_nothing_to_save_without_a_model(user: User) -> None:
+    done = user.rlm("doctor", "--save")
+    assert done.returncode == 2
+    assert "--save needs --model" in done.stderr

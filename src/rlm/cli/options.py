@@ -76,6 +76,12 @@ class ModelOptions:
     max_output_tokens: Annotated[
         str | None, Option("--max-output-tokens", metavar="N", help="Output cap of one model call.")
     ] = None
+    memoise: Annotated[
+        bool | None, Option("--memoise/--no-memoise", help="Answer identical sub-calls of the run once. [default: on]")
+    ] = None
+    cache: Annotated[
+        bool | None, Option("--cache/--no-cache", help="Keep replies of sub-calls across runs. [default: off]")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

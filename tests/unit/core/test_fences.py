@@ -30,7 +30,9 @@ def test_an_indented_fence_is_outdented():
 
 
 def test_a_deeper_mark_in_a_fence_is_no_end():
-    assert codes("```repl\ndef f():\n    '''\n        ```\n    '''\n```\n") == ["def f():\n    '''\n        ```\n    '''\n"]
+    assert codes("```repl\ndef f():\n    '''\n        ```\n    '''\n```\n") == [
+        "def f():\n    '''\n        ```\n    '''\n"
+    ]
 
 
 def test_code_marks_in_a_line_open_nothing():
@@ -90,7 +92,18 @@ def test_a_marked_call_in_a_fence_or_within_a_line_is_none():
 
 @pytest.mark.parametrize(
     "piece",
-    ["```a\n", "<think>", "</think>", "<think>\n", "</think>\n", "<tool_call>", "<function=f>\n", "\n", " ", "```\n~~~\n"],
+    [
+        "```a\n",
+        "<think>",
+        "</think>",
+        "<think>\n",
+        "</think>\n",
+        "<tool_call>",
+        "<function=f>\n",
+        "\n",
+        " ",
+        "```\n~~~\n",
+    ],
 )
 def test_hostile_texts_take_linear_time(piece):
     begin = time.process_time()
