@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rlm.core.budget import Ledger
+    from rlm.core.config import Config
     from rlm.core.exceptions import BackendError
     from rlm.core.recorder import Recorder, Span
     from rlm.core.run import Model, Run
@@ -38,6 +40,13 @@ class ModelCall:
     response_schema: Mapping[str, Json] | None = None
     prompt: str | None = None
     """For the record, where the conversation isn't in it already."""
+
+
+def call_key(call: ModelCall, config: Config) -> str:
+    """What makes two calls the same, as a digest."""
+    messages = [(message.role, message.content) for message in call.messages]
+    options = (call.model.label, messages, call.response_schema, config.temperature, config.max_output_tokens)
+    return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> ModelReply:

@@ -6,7 +6,6 @@ Failures and replies that were cut off are not kept, though callers that wait fo
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,6 @@ from rlm.core.exceptions import RLMError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rlm.core.calls import ModelCall
-    from rlm.core.config import Config
     from rlm.core.interfaces import ReplyCache
     from rlm.core.types import ModelReply
 
@@ -30,13 +27,6 @@ class Answered:
     """The span of the call that was paid; None where that was in an earlier run."""
     fresh: bool = True
     """It was paid for just now."""
-
-
-def call_key(call: ModelCall, config: Config) -> str:
-    """What makes two calls the same, as a digest."""
-    messages = [(message.role, message.content) for message in call.messages]
-    options = (call.model.label, messages, call.response_schema, config.temperature, config.max_output_tokens)
-    return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Memo:

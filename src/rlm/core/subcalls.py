@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlm.core import prompts
 from rlm.core.budget import estimate_tokens
-from rlm.core.calls import ModelCall, call_model
+from rlm.core.calls import ModelCall, call_key, call_model
 from rlm.core.context import Context
 from rlm.core.events import ArtifactSaved, ModelEnd, ModelStart
 from rlm.core.exceptions import (
@@ -27,7 +27,7 @@ from rlm.core.exceptions import (
     ToolNotFoundError,
 )
 from rlm.core.excerpt import excerpt, whole_text
-from rlm.core.memo import Answered, call_key
+from rlm.core.memo import Answered
 from rlm.core.run import Task
 from rlm.core.toolcalls import call_tool
 from rlm.core.types import Json, Message
