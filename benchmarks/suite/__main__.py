@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.suite.noise import KINDS, SHARE
@@ -45,8 +46,13 @@ def _row(
     name = "none" if not kinds else kinds[0] if len(kinds) == 1 else "all, mixed"
     turns = sum(each.result.usage.turns for each in tries) / len(tries)
     verdict = "" if shares[-1] >= limit else "  MISSED"
+    endings = Counter(each.ending for each in tries if not each.landed)
+    why = "".join(f"  {count} {ending}" for ending, count in endings.most_common())
     figures = " ".join(f"{share:>7.1%}" for share in shares)
-    print(f"{name:<20} {figures} {limit:>6.0%} {turns:>7.1f} {time.perf_counter() - begin:>8.1f}{verdict}", flush=True)
+    print(
+        f"{name:<20} {figures} {limit:>6.0%} {turns:>7.1f} {time.perf_counter() - begin:>8.1f}{verdict}{why}",
+        flush=True,
+    )
     return not verdict
 
 

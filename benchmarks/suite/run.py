@@ -31,6 +31,14 @@ class Try:
     def landed(self) -> bool:
         return self.result.success and self.task.accepts(self.result.response)
 
+    @property
+    def ending(self) -> str:
+        """How it ended, in a word or two."""
+        if self.landed:
+            return "landed"
+        error = type(self.result.error).__name__
+        return "wrong" if self.result.success else f"{self.result.status} {self.result.limit or error}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:

@@ -1,4 +1,4 @@
-"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams.
+"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams. And images of image files.
 
 Reads on the calling thread, in flat memory. What can't be used as given is a ConfigError; what is left out of a folder
 is a warning of the context, so that neither the user nor the model takes the data for complete when it isn't.
@@ -12,19 +12,22 @@ import stat
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from rlm.core.context import Context, Part, printable
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.paths import Confined
 from rlm.core.spool import Spool, Tally, preview_of, spooling, text_context, value_context
+from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
 from rlm.files.walk import Found, Walk, matches, rules_above
 from rlm.repl.guest.wire import encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+GivenImages: TypeAlias = "Iterable[Image | bytes | os.PathLike[str]]"
 
 _STREAM_BYTES = 4 << 20
 DEFAULT_READING = Reading()
@@ -271,6 +274,40 @@ def _open_found(found: Found, confined: Confined) -> int:
     if found.is_link:  # taken only where it stays in the folder
         return confined.open_read(found.path)
     return found.open()
+
+
+def read_images(given: GivenImages) -> tuple[Image, ...]:
+    """The images of a prompt, from themselves, the bytes of their files, or their paths. Blocks while reading.
+
+    Raises:
+        ConfigError: one is missing, unreadable, too large or no image, or there are too many.
+    """
+    images = tuple(map(_image, given))
+    if len(images) > IMAGES_PER_MESSAGE:
+        raise ConfigError(f"at most {IMAGES_PER_MESSAGE} images go into one prompt, not {len(images)}.")
+    return images
+
+
+def _image(value: Image | bytes | os.PathLike[str]) -> Image:
+    name = printable(str(value)) if isinstance(value, os.PathLike) else "the image"
+    try:
+        if isinstance(value, Image):
+            return value
+        if isinstance(value, bytes):
+            return Image.of(value)
+        if isinstance(value, os.PathLike):
+            return Image.of(_content(Path(value)))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    raise ConfigError(f"an image is bytes, a Path or an Image, not {type(value).__name__}.")
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file, up to a byte more than an image may have."""
+    if path.is_dir():
+        raise ConfigError(f"{printable(str(path))} is a folder: name the image files in it.")
+    with open(_open(path), "rb") as file:
+        return file.read(IMAGE_BYTES + 1)
 
 
 def _open(path: Path) -> int:

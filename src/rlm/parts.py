@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm import repl
-from rlm.core.budget import Budget, Ledger
+from rlm.core.budget import Budget, CallEstimate, Ledger
 from rlm.core.events import VERSION, RunStart, SandboxReady
 from rlm.core.exceptions import RecordError
 from rlm.core.memo import Memo
 from rlm.core.orchestrator import Orchestrator
 from rlm.core.recorder import Recorder, new_run_id
-from rlm.core.run import Run, Task
+from rlm.core.run import Model, Run, Task
 from rlm.core.slots import SandboxSlots
 from rlm.core.types import RLMResult
-from rlm.inputs import prepare
+from rlm.inputs import prepare, read_images
 from rlm.models import RunModels
 from rlm.store.replies import SqliteReplies, cache_path
 from rlm.tools.builtin import file_tools
@@ -36,11 +36,15 @@ if TYPE_CHECKING:
     from rlm.core.context import Context
     from rlm.core.interfaces import ReplyCache, Sandbox, Sink, Tool
     from rlm.core.run import Outcome
+    from rlm.core.types import Image
+    from rlm.inputs import GivenImages
     from rlm.models import BackendPool
 
 LANDING_SHARE = 10
 """One part in so many of the token budget is set aside for the landing call, but at most:"""
 LANDING_TOKENS = 16_000
+LANDING_LEAST_TOKENS = 2_000
+"""Room for the instructions, a task and a short answer, where half of the budget has it."""
 LAST_SHARE = 10
 """Sub-calls are cut short when one part in so many of the time is left, but at most:"""
 LAST_S = 3.0
@@ -54,6 +58,15 @@ class Request:
     context: Any
     output_type: Any
     config: Config
+    images: GivenImages = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the request gave, read and ready."""
+
+    context: Context
+    images: tuple[Image, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,8 +89,12 @@ class Parts:
         try:
             models = RunModels.choose(request.config, self.backends)
             sandbox = self._sandbox(request.config)
-            context, _ = await asyncio.gather(asyncio.to_thread(prepare, request.context), sandbox.start())
-            return await self._run(request, models, sandbox, context)
+            context, images, _ = await asyncio.gather(
+                asyncio.to_thread(prepare, request.context),
+                asyncio.to_thread(read_images, request.images),
+                sandbox.start(),
+            )
+            return await self._run(request, models, sandbox, Given(context=context, images=images))
         finally:
             self.running.discard(task)
 
@@ -100,7 +117,7 @@ class Parts:
             self.sandboxes[config.environment] = repl.load(config.environment).from_config(config)
         return self.sandboxes[config.environment]
 
-    async def _run(self, request: Request, models: RunModels, sandbox: Sandbox, context: Context) -> RLMResult:
+    async def _run(self, request: Request, models: RunModels, sandbox: Sandbox, given: Given) -> RLMResult:
         config, run_id, log_dir = request.config, new_run_id(), Path(request.config.log_dir)
         validator = None if request.output_type is None else validator_for(request.output_type)
         journal = TrajectoryWriter(log_dir, run_id)
@@ -126,13 +143,14 @@ class Parts:
             )
             task = Task(
                 prompt=request.prompt,
-                context=context,
+                context=given.context,
                 model=models.main,
-                ledger=Ledger(config.budget, landing_tokens=_landing_tokens(config.budget)),
+                ledger=_ledger(config.budget, models.main),
                 span=recorder.root,
                 timeout_s=config.budget.timeout_s,
                 answer_by=_answer_by(config.budget),
                 validator=validator,
+                images=given.images,
             )
             async with run.slots.slot(task.ledger):
                 outcome = await Orchestrator(run).complete(task)
@@ -164,8 +182,22 @@ def _answer_by(budget: Budget) -> float | None:
     return asyncio.get_running_loop().time() + budget.timeout_s - min(LAST_S, budget.timeout_s / LAST_SHARE)
 
 
-def _landing_tokens(budget: Budget) -> int:
-    return 0 if budget.token_budget is None else min(LANDING_TOKENS, budget.token_budget // LANDING_SHARE)
+def _ledger(budget: Budget, model: Model) -> Ledger:
+    """The ledger of the root, with what its landing may need set aside."""
+    tokens, cap_usd = budget.token_budget or 0, budget.cost_budget_usd or 0.0
+    most_usd, least_usd = (_landing_usd(model, size) for size in (LANDING_TOKENS, LANDING_LEAST_TOKENS))
+    return Ledger(
+        budget,
+        landing_tokens=min(LANDING_TOKENS, max(tokens // LANDING_SHARE, min(LANDING_LEAST_TOKENS, tokens // 2))),
+        landing_usd=min(most_usd, max(cap_usd / LANDING_SHARE, min(least_usd, cap_usd / 2))),
+    )
+
+
+def _landing_usd(model: Model, tokens: int) -> float:
+    """The most that a landing of that size costs, half of it prompt."""
+    return CallEstimate(input_tokens=tokens // 2, max_output_tokens=tokens // 2, price=model.price).cost_usd(
+        tokens // 2
+    )
 
 
 def _run_start(config: Config, models: RunModels) -> RunStart:

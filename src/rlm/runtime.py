@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rlm.core.budget import Budget
     from rlm.core.interfaces import Backend, Sink, Tool
     from rlm.core.types import RLMResult
+    from rlm.inputs import GivenImages
 
 
 _SLICE_S = 0.5
@@ -61,16 +62,19 @@ class RLM:
         *,
         output_type: Any = None,
         budget: Budget | None = None,
+        images: GivenImages = (),
     ) -> RLMResult:
         """Answer `prompt` over `context`; blocks until there is an answer, a limit or a failure.
 
         `context`: str, list, dict, a Path (file, folder or glob), a list of Paths, an open file, or None.
-        `output_type`: a pydantic model, a dataclass or another type, or a JSON schema as dict. Raises:
+        `output_type`: a pydantic model, a dataclass or another type, or a JSON schema as dict. `images`: what the
+        model sees beside the prompt, each as bytes, a Path or an `Image`; code in the REPL doesn't have them. Raises:
             ConfigError: what was asked for is not possible as asked; nothing was called.
             AuthenticationError: there is no model to call.
             RecordError: no trajectory can be written.
         """
-        pending = self._loop.submit(self._parts.complete(self._request(prompt, context, output_type, budget)))
+        request = self._request(prompt, context, output_type, budget, images)
+        pending = self._loop.submit(self._parts.complete(request))
         try:
             return _awaited(pending)
         except KeyboardInterrupt:
@@ -85,9 +89,10 @@ class RLM:
         *,
         output_type: Any = None,
         budget: Budget | None = None,
+        images: GivenImages = (),
     ) -> RLMResult:
         """`completion`, awaited on any event loop; cancelling it cancels the run."""
-        request = self._request(prompt, context, output_type, budget)
+        request = self._request(prompt, context, output_type, budget, images)
         return await asyncio.wrap_future(self._loop.submit(self._parts.complete(request)))
 
     def cancel(self) -> None:
@@ -104,9 +109,11 @@ class RLM:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _request(self, prompt: str, context: Any, output_type: Any, budget: Budget | None) -> Request:
+    def _request(
+        self, prompt: str, context: Any, output_type: Any, budget: Budget | None, images: GivenImages
+    ) -> Request:
         config = _changed(self.config, budget=budget)
-        return Request(prompt=prompt, context=context, output_type=output_type, config=config)
+        return Request(prompt=prompt, context=context, output_type=output_type, config=config, images=tuple(images))
 
 
 def _awaited(pending: Future[RLMResult]) -> RLMResult:

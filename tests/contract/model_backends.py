@@ -3,7 +3,8 @@ need to know of a wire, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from base64 import b64decode
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +27,14 @@ Maker: TypeAlias = Callable[[WireServer, int, float], "Backend"]
 """A backend for a server, with so many retries and so many seconds' patience."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An image on the wire."""
+
+    media_type: str
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """Answers of one wire."""
@@ -40,6 +49,8 @@ class Words:
     refusal: Callable[..., Answer]
     overflow: Answer
     quota: Answer
+    images: Callable[[Mapping[str, Any]], list[Sent]]
+    """Those in the last message of a request, as they arrived."""
     begun: str
     """The beginning of a stream, of a reply that says `par`."""
     more: str
@@ -108,6 +119,7 @@ def _openai_words(*, stream: bool) -> Words:
         refusal=wire.refusal,
         overflow=wire.refusal(400, "too long", code="context_length_exceeded"),
         quota=wire.refusal(429, "over", code="insufficient_quota"),
+        images=_openai_images,
         begun=wire.chunk({"role": "assistant", "content": "par"}),
         more=wire.chunk({"content": "t"}),
         end=wire.chunk({}, "stop") + wire.DONE,
@@ -129,10 +141,23 @@ def _anthropic_words(*, stream: bool) -> Words:
         refusal=wire.refusal,
         overflow=wire.refusal(400, "prompt is too long: 210000 tokens > 200000 maximum"),
         quota=wire.refusal(400, "Your credit balance is too low to access the Anthropic API"),
+        images=_anthropic_images,
         begun=wire.start() + block + wire.delta(0, text="par"),
         more=wire.delta(0, text="t"),
         end=wire.STOP,
     )
+
+
+def _openai_images(body: Mapping[str, Any]) -> list[Sent]:
+    parts = body["messages"][-1]["content"]
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    split = [url.removeprefix("data:").split(";base64,") for url in urls]
+    return [Sent(media_type, b64decode(data, validate=True)) for media_type, data in split]
+
+
+def _anthropic_images(body: Mapping[str, Any]) -> list[Sent]:
+    sources = [block["source"] for block in body["messages"][-1]["content"] if block["type"] == "image"]
+    return [Sent(source["media_type"], b64decode(source["data"], validate=True)) for source in sources]
 
 
 SUBJECTS = {

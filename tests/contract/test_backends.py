@@ -20,9 +20,10 @@ from rlm.core.exceptions import (
     QuotaExhaustedError,
     RateLimitError,
 )
-from rlm.core.types import Message, ModelRequest, ModelTraits, ToolCall, ToolSpec
-from tests.contract.model_backends import KEY, SUBJECTS, Subject, running
+from rlm.core.types import Image, Message, ModelRequest, ModelTraits, ToolCall, ToolSpec
+from tests.contract.model_backends import KEY, SUBJECTS, Sent, Subject, running
 from tests.servers.faults import Answer, endless, flood, raw, reset, silent, stream, truncated
+from tests.support.images import GIF, WEBP, jpeg, png
 
 TOOL = ToolSpec(name="execute_code", description="Run", parameters={"type": "object", "properties": {}})
 
@@ -110,6 +111,19 @@ async def test_a_schema_is_asked_for(subject: Subject) -> None:
         reply = await backend.call(ask(subject, response_schema=schema))
         assert "age" in str(server.requests[0].body)
     assert reply.text == '{"age": 3}'
+
+
+@pytest.mark.parametrize("said", ["What are these?", "a\udc80b"])
+async def test_images_arrive_whole_and_in_order_beside_the_text(subject: Subject, said: str) -> None:
+    pictures = (png(3, 2), jpeg(4, 4), GIF, WEBP)
+    message = Message(role="user", content=said, images=tuple(map(Image.of, pictures)))
+    asked = ModelRequest(model=subject.model, messages=(message,), max_output_tokens=64)
+    async with running(subject, subject.words.text("two")) as (backend, server):
+        assert (await backend.call(asked)).text == "two"
+        body = server.requests[0].body
+    kinds = ("image/png", "image/jpeg", "image/gif", "image/webp")
+    assert subject.words.images(body) == [Sent(*each) for each in zip(kinds, pictures, strict=True)]
+    assert [part["text"] for part in body["messages"][0]["content"] if "text" in part] == [said.replace("\udc80", "?")]
 
 
 async def test_lone_surrogates_are_sent_as_question_marks(subject: Subject) -> None:

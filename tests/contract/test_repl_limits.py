@@ -157,3 +157,30 @@ async def test_threads_without_end_stop_at_the_limit(small: Opener) -> None:
     result = await repl.execute(code)
     assert result.output == "True\n" or result.status == "killed"
     assert shown(await repl.execute("1 + 1")) == "2"
+
+
+async def test_many_threads_with_small_stacks_end_the_guest(plain: Opener) -> None:
+    repl = await plain()
+    code = "import threading\nthreading.stack_size(32 << 10)\ngo = threading.Event()\nwhile True:\n"
+    code += "    threading.Thread(target=go.wait, daemon=True).start()"
+    result = await repl.execute(code)
+    assert result.status == "killed"
+    assert result.error is not None
+    assert "threads" in result.error.message
+
+
+async def test_answers_that_are_not_read_do_not_pile_up_in_the_host(impatient: Opener) -> None:
+    answered = 0
+
+    async def large() -> str:
+        nonlocal answered
+        answered += 1
+        return "x" * 100_000
+
+    repl = await impatient(large=large)
+    code = "import json, os, struct\nfor number in range(1, 100_000):\n"
+    code += "    call = dict(t='call', id=number, name='large', args=[], kwargs={})\n"
+    code += "    text = json.dumps(call).ljust(4_000).encode()\n"
+    code += "    os.write(4, struct.pack('>IB', len(text), 0) + text)"
+    assert (await repl.execute(code)).status == "timeout"
+    assert answered < 256

@@ -14,7 +14,7 @@ from tests.support.tree_runs import grow
 from tests.support.trees import draw_plan
 from tests.support.virtual_time import Stuck, run_virtually
 
-TREES = int(os.environ.get("TREES", "300"))
+TREES = int(os.environ.get("TREES", "200"))
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def log_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("logs")
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(st.randoms(use_true_random=False))
 def test_every_promise_holds_for_trees_that_are_searched_for(log_dir, rng):
     check(grow(draw_plan(rng), log_dir))

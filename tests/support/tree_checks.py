@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.budget import MIN_OUTPUT_TOKENS
-from rlm.core.exceptions import LimitReached, RLMError, SubcallBudgetExhausted
+from rlm.core.exceptions import LimitReached, RLMError, SubcallBudgetExhausted, TimeLimitReached
 from rlm.core.types import TokenUsage
-from rlm.parts import LANDING_SHARE, LANDING_TOKENS
 from rlm.trajectory.reader import Trajectory
 from tests.support.trees import MARK, PRICES
 
@@ -36,7 +35,7 @@ def check(grown: Grown) -> None:
 
 def _caps(grown: Grown) -> Iterator[str]:
     """No cap is passed at any instant: each call's start is a grant, and its end a settlement."""
-    watch = _Watch(grown.plan)
+    watch = _Watch(grown.plan, grown.events[0].span, aside=grown.ledger._landing_tokens)
     for event in grown.events:
         watch.take(event)
         yield from watch.problems()
@@ -47,6 +46,9 @@ class _Watch:
     """Spend and reservations, event by event."""
 
     plan: Plan
+    root: str
+    aside: int
+    """Tokens that every call but the landing of the root must leave."""
     open: dict[str, Any] = field(default_factory=dict)
     turns: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
@@ -55,13 +57,14 @@ class _Watch:
     usd: float = 0.0
     error_usd: float = 0.0
     tools: int = 0
-    granted: Any = None
-    """The call that has just been granted."""
+    left_aside: int = 0
+    """What the call that has just been granted had to leave."""
 
     def take(self, event: Event) -> None:
-        self.granted = None
+        self.left_aside = 0
         if event.type == "model.start" and event.body.max_output_tokens:  # a recalled reply has none
-            self.open[event.span] = self.granted = event.body
+            self.open[event.span] = event.body
+            self.left_aside = 0 if event.body.purpose == "landing" and event.parent == self.root else self.aside
         elif event.type == "model.end" and event.span in self.open:
             self._settle(self.open.pop(event.span), event.body)
         elif event.type == "turn.start":
@@ -85,7 +88,7 @@ class _Watch:
         caps = self.plan.budget
         reserved = sum(call.input_tokens_estimate + call.max_output_tokens for call in self.open.values())
         reserved_usd = sum(self._worst_usd(call) for call in self.open.values())
-        held = self.tokens + reserved + self._aside()
+        held = self.tokens + reserved + self.left_aside
         if caps.token_budget is not None and held > caps.token_budget + self.error_tokens:
             yield f"{held} tokens spent, reserved and set aside of {caps.token_budget} (+{self.error_tokens})"
         held_usd = self.usd + reserved_usd
@@ -98,26 +101,24 @@ class _Watch:
         if max(self.turns.values(), default=0) > caps.max_turns:
             yield f"more than {caps.max_turns} turns"
 
-    def _aside(self) -> int:
-        """What a call that was just granted must leave for the landing of the root."""
-        if self.granted is None or self.granted.purpose == "landing":
-            return 0
-        return _set_aside(self.plan)
-
-
-def _set_aside(plan: Plan) -> int:
-    cap = plan.budget.token_budget
-    return 0 if cap is None else min(LANDING_TOKENS, cap // LANDING_SHARE)
-
 
 def _spend(grown: Grown) -> Iterator[str]:
-    """What is reported is what the model made, and what the record says."""
+    """What is reported is what the model made, and what was charged for calls that were cut off."""
     made, usage = grown.model.made, grown.result.usage
+    cut_off = [event.body for event in grown.events if _is_cut_off(event)]
+    total = sum((body.usage for body in cut_off), made.usage)
     reported = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.model_calls)
-    if reported != (made.usage.input_tokens, made.usage.output_tokens, made.usage.cached_tokens, made.replies):
-        yield f"reported {usage}, made {made}"
-    if not _same_usd(made.cost_usd, grown.result.cost_usd):
-        yield f"cost reported {grown.result.cost_usd}, made {made.cost_usd}"
+    if reported != (total.input_tokens, total.output_tokens, total.cached_tokens, made.replies + len(cut_off)):
+        yield f"reported {usage}, made {made}, cut off {len(cut_off)}"
+    costs = [made.cost_usd, *(body.cost_usd for body in cut_off)]
+    known = [cost for cost in costs if cost is not None]
+    if not _same_usd(sum(known) if len(known) == len(costs) else None, grown.result.cost_usd):
+        yield f"cost reported {grown.result.cost_usd}, made {costs}"
+
+
+def _is_cut_off(event: Event) -> bool:
+    """A call that nobody waited for, charged by its worst case."""
+    return event.type == "model.end" and event.body.error is not None and event.body.usage.total_tokens > 0
 
 
 def _same_usd(made: float | None, reported: float | None) -> bool:
@@ -148,7 +149,7 @@ def _fold(fold: Counter[str], event: Event) -> None:
         fold["input_tokens"] += usage.input_tokens
         fold["output_tokens"] += usage.output_tokens
         fold["cached_tokens"] += usage.cached_tokens
-        fold["model_calls"] += event.body.error is None and not event.body.cached
+        fold["model_calls"] += not event.body.cached and (event.body.error is None or _is_cut_off(event))
     fold["tool_calls"] += event.type == "tool.start"
     fold["turns"] += event.type == "turn.start"
 
@@ -225,7 +226,7 @@ def _answers(grown: Grown) -> Iterator[str]:
         if len(items) != len(prompts):
             yield f"{len(items)} answers to {len(prompts)} prompts"
         for item, prompt in zip(items, prompts, strict=False):
-            granted += not isinstance(item, SubcallBudgetExhausted)
+            granted += not isinstance(item, SubcallBudgetExhausted | TimeLimitReached)
             if not isinstance(item, RLMError) and MARK.findall(prompt)[0] not in str(item):
                 yield f"{prompt[:20]!r} was answered by {str(item)[:100]!r}"
         kept = [not isinstance(item, SubcallBudgetExhausted) for item in items]
@@ -253,7 +254,7 @@ def _status(grown: Grown) -> Iterator[str]:
         raised: Exception | None = None
     except Exception as caught:  # noqa: BLE001 - it is what is examined
         raised = caught
-    if (raised is None) != result.success and result.status != "cancelled":
+    if (raised is None) != result.success:
         yield f"{result.status} but raise_for_status gave {raised!r}"
     if result.status == "failed" and not isinstance(error, RLMError):
         yield f"failed by {error!r}"
@@ -285,7 +286,7 @@ def _refusals(grown: Grown) -> Iterator[str]:
         if event.type == "limit" and event.body.name == "token_budget" and event.body.state == "reached":
             found = re.search(r"about (\d+) input tokens", event.body.message)
             assert found
-            wanted = int(found[1]) + least + _set_aside(grown.plan)
+            wanted = int(found[1]) + least + grown.ledger._landing_tokens
             if spent + wanted <= (grown.plan.budget.token_budget or 0):
                 yield f"{wanted} tokens were refused with {spent} spent of {grown.plan.budget.token_budget}"
 

@@ -31,7 +31,7 @@ QUESTIONS = ("llm_query", "llm_query_batched", "rlm_query", *["rlm_query_batched
 MARK = re.compile(r"#\d+#")
 PRICES = {
     "main": Price(input_usd=3.0, output_usd=15.0, cached_usd=0.3),
-    "sub": Price(input_usd=0.1, output_usd=0.7),
+    "sub": Price(input_usd=2.0, output_usd=12.0),
 }
 
 
@@ -86,7 +86,7 @@ def draw_plan(rng: random.Random) -> Plan:
         passing_faults=rng.choice([0.0, 0.0, 0.1, 0.4]),
         final_faults=rng.choice([0.0, 0.0, 0.05]),
         latency_s=rng.choice([0.0, 0.05, 1.0]),
-        sandbox_s=0.0,
+        sandbox_s=rng.choice([0.0, 0.1]),
         window_tokens=rng.choice([None, None, 4_000, 12_000]),
         repeats=rng.choice([0.0, 0.3]),
         memoise=rng.random() < 0.7,

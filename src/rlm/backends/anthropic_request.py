@@ -3,6 +3,7 @@ should end. It reads no reply. Source: https://platform.claude.com/docs/en/api/m
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from rlm.backends.anthropic_schema import to_output_schema
 from rlm.backends.json_text import encode
-from rlm.core.types import Json, Message, ModelRequest, ToolCall, ToolSpec
+from rlm.core.types import Image, Json, Message, ModelRequest, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,11 @@ class _Text(Struct, tag="text"):
     cache_control: _Mark | UnsetType = UNSET
 
 
+class _Image(Struct, tag="image"):
+    source: dict[str, str]
+    cache_control: _Mark | UnsetType = UNSET
+
+
 class _ToolUse(Struct, tag="tool_use"):
     id: str
     name: str
@@ -44,7 +50,7 @@ class _ToolResult(Struct, tag="tool_result"):
     cache_control: _Mark | UnsetType = UNSET
 
 
-_Block: TypeAlias = _Text | _ToolUse | _ToolResult
+_Block: TypeAlias = _Text | _Image | _ToolUse | _ToolResult
 
 
 class _Turn(Struct):
@@ -112,12 +118,18 @@ def _complete(turn: _Turn) -> _Turn:
 
 
 def _blocks(message: Message) -> Iterator[_Block]:
+    """Images come before the text, where Anthropic's models read them best."""
+    yield from map(_to_image, message.images)
     if message.role == "tool":
         yield _ToolResult(message.tool_call_id or "", message.content)
     elif message.content.strip():
         yield _Text(message.content)
     for call in message.tool_calls:
         yield _ToolUse(call.id, call.name, _to_input(call))
+
+
+def _to_image(image: Image) -> _Image:
+    return _Image({"type": "base64", "media_type": image.media_type, "data": b64encode(image.data).decode("ascii")})
 
 
 def _to_input(call: ToolCall) -> dict[str, Json]:

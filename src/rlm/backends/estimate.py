@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.core.budget import estimate_tokens
+from rlm.core.budget import estimate_images, estimate_tokens
 from rlm.core.types import TokenUsage
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def estimate_usage(request: ModelRequest, text: str, calls: Iterable[ToolCall] = ()) -> TokenUsage:
     """Usage of a request answered with `text` and `calls`, high rather than low; nothing counts as cached."""
     input_tokens = sum(
-        estimate_tokens(message.content) + _calls_tokens(message.tool_calls) for message in request.messages
+        estimate_tokens(message.content) + _calls_tokens(message.tool_calls) + estimate_images(message.images)
+        for message in request.messages
     )
     return TokenUsage(input_tokens=input_tokens, output_tokens=estimate_tokens(text) + _calls_tokens(calls))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rlm.backends.estimate import estimate_usage
 from rlm.backends.json_text import without_surrogates
 from rlm.backends.litellm_prices import package_folder, traits_of
+from rlm.backends.openai_content import to_content
 from rlm.backends.provider import key_variable
 from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
@@ -169,7 +170,7 @@ def _key(model: str) -> str | None:
 
 
 def _to_message(message: Message) -> dict[str, Json]:
-    out: dict[str, Json] = {"role": message.role, "content": message.content}
+    out: dict[str, Json] = {"role": message.role, "content": to_content(message)}
     if message.tool_calls:
         out["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

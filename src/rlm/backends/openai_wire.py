@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from rlm.backends.estimate import estimate_usage
 from rlm.backends.json_text import encode
+from rlm.backends.openai_content import to_content
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Finish, Json, Message, ModelReply, ModelRequest, TokenUsage, ToolCall, ToolSpec
 
@@ -45,7 +46,7 @@ class _Call(Struct, omit_defaults=True):
 
 class _OutMessage(Struct, omit_defaults=True):
     role: str
-    content: str
+    content: str | list[dict[str, Json]]
     tool_calls: list[_Call] = []
     tool_call_id: str | None = None
 
@@ -257,7 +258,7 @@ def _to_message(message: Message) -> _OutMessage:
     calls = [
         _Call(id=call.id, type="function", function=_Function(call.name, call.arguments)) for call in message.tool_calls
     ]
-    return _OutMessage(message.role, message.content, calls, message.tool_call_id)
+    return _OutMessage(message.role, to_content(message), calls, message.tool_call_id)
 
 
 def _to_tool(tool: ToolSpec) -> dict[str, Json]:

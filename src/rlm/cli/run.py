@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument
+from typer import Argument, Option
 
 from rlm.cli.options import (
     BudgetOptions,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rlm.cli.signals import Signals
     from rlm.core.config import Config
     from rlm.core.context import Context
+    from rlm.core.types import Image
 
 FORMATS = ("text", "json", "stream-json")
 
@@ -30,6 +32,10 @@ class Ask(ContextOptions):
     """What is asked, of what."""
 
     prompt: Annotated[str, Argument(metavar="PROMPT", help="The question or task; - reads it from stdin.")]
+    image: Annotated[
+        list[str] | None,
+        Option("--image", metavar="FILE", help="An image that the model sees beside the prompt; repeatable."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,7 @@ class Job:
 
     prompt: str
     context: Context
+    images: tuple[Image, ...]
     schema: dict[str, Any] | None
     config: Config
     output: OutputOptions
@@ -59,13 +66,15 @@ def run(
     from rlm.cli import signals
     from rlm.cli.console import complain
     from rlm.cli.given import read_context, read_prompt, read_schema
+    from rlm.inputs import read_images
 
     config = _settled(Overrides.of(models, budget, sandbox, place), output)
     with signals.Signals() as received:
         try:
             schema, prompt = read_schema(output.output_schema), read_prompt(ask.prompt)
+            images = read_images(map(Path, ask.image or ()))
             context = read_context(ask, stdin_taken=ask.prompt == "-")
-            job = Job(prompt=prompt, context=context, schema=schema, config=config, output=output)
+            job = Job(prompt=prompt, context=context, images=images, schema=schema, config=config, output=output)
             return _answered(job, received)
         except signals.Interrupted:
             complain("interrupted")
@@ -106,7 +115,8 @@ def _answered(job: Job, received: Signals) -> int:
     with RLM(config=job.config, sinks=watch.sinks) as rlm:
         watch.attach(rlm)
         with watch:
-            result = received.run(rlm.acompletion(job.prompt, job.context, output_type=job.schema), watch.land)
+            asked = rlm.acompletion(job.prompt, job.context, output_type=job.schema, images=job.images)
+            result = received.run(asked, watch.land)
         if watch.stream is None:
             print_answer(result, as_json=job.output.output_format == "json")
         else:

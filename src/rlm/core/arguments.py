@@ -3,7 +3,8 @@
 The rules: strict JSON is taken as it is, but for raw newlines in strings, which are allowed. Else it may stand in a
 fence or in a string, have trailing commas and unknown escapes, or be a Python literal. For `execute_code` alone, whose
 one argument is code, the quotes in the code may lack their escapes, or the arguments may be the code itself; of several
-readings the first that is Python is right.
+readings the first that is Python is right. What may mean two things that both run is not read at all: a backslash
+before a raw newline is a continued line or a broken `\\n`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _QUOTE = re.compile(r"\\([\"\\\\])")
 _CODE_KEY = re.compile(r"""\s*\{\s*["'](?:code|source|python)["']\s*:\s*["']""")
 _CODE_END = re.compile(r"""["']\s*,?\s*\}\s*\Z""")
 _UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "/": "/"}
+_TWO_MEANINGS = "\\\n"
+_BACKSPACE, _WORD_EDGE = "\b", r"\b"
+"""No code holds a backspace: it was the edge of a word in a pattern, whose escape lacked its own."""
 _TAIL = 50
 """How many characters at the end are searched for the end of the code."""
 
@@ -101,6 +105,8 @@ def _guesses(text: str) -> Iterator[str]:
     tail = max(0, len(text) - _TAIL)
     if (opening := _CODE_KEY.match(text)) and (closing := _CODE_END.search(text, max(opening.end(), tail))):
         inside = text[opening.end() : closing.start()]
+        if _TWO_MEANINGS in inside:
+            return
         yield _ESCAPE.sub(_unescaped, inside)
         yield _QUOTE.sub(r"\1", inside)
         yield inside
@@ -118,13 +124,15 @@ def _codes_of(value: Json) -> Iterator[str]:
         return
     found = value.get("code", next(iter(value.values())) if len(value) == 1 else None)
     if isinstance(found, str):
-        yield found
+        yield found.replace(_BACKSPACE, _WORD_EDGE)
     elif isinstance(found, list) and all(isinstance(line, str) for line in found):
         yield "\n".join(found)
 
 
 def _mended(text: str) -> Iterator[Callable[[], Json]]:
     """Ways to read what is nearly JSON, each a function that may raise ValueError."""
+    if _TWO_MEANINGS in text:
+        return
     yield lambda: json.loads(_STRING_OR_COMMA.sub(_mend, text), strict=False)
     blocks, _ = fences.split(text) if "```" in text else ([], "")
     if blocks and text.lstrip().startswith("```"):

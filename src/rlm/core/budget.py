@@ -8,6 +8,7 @@ too, so no cap can be passed at any depth, in any batch. Slack: the prompt's par
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,12 +23,13 @@ from rlm.core.exceptions import (
     ToolBudgetExhausted,
 )
 from rlm.core.fields import AtLeastOne, Count, Seconds, Usd  # noqa: TC001 (msgspec reads them at run time)
+from rlm.core.image_headers import pixel_size
 from rlm.core.types import RunUsage, TokenUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from rlm.core.types import Price
+    from rlm.core.types import Image, Message, Price
 
 MIN_OUTPUT_TOKENS = 512
 """A call whose output cap would have to be smaller than this is refused."""
@@ -37,6 +39,9 @@ NEAR = 0.8
 
 _BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4
+
+IMAGE_TOKENS = 4_784
+"""The most that one image counts, by the rules below."""
 
 
 class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +69,40 @@ def estimate_tokens(text: str) -> int:
     """Tokens of `text` in a prompt, one per 3 bytes of UTF-8: high for English, near for code and CJK."""
     size_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     return size_bytes // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+
+
+def estimate_images(images: Iterable[Image]) -> int:
+    """Tokens of images in a prompt: for each the most that OpenAI or Anthropic count for its size, or for any size.
+
+    The models of before 2025 that bill images in tokens of their own (`gpt-4o-mini`) count more. Sources:
+    https://platform.claude.com/docs/en/build-with-claude/vision and
+    https://developers.openai.com/api/docs/guides/images-vision, with `detail` high.
+    """
+    return sum(_image_tokens(image.data) for image in images)
+
+
+def estimate_message(message: Message) -> int:
+    """Tokens of a message in a prompt: its text, its tool calls, its images."""
+    text = message.content + "".join(call.arguments for call in message.tool_calls)
+    return estimate_tokens(text) + estimate_images(message.images)
+
+
+def _image_tokens(data: bytes) -> int:
+    size = pixel_size(data)
+    if size is None:
+        return IMAGE_TOKENS
+
+    def squares(side: int, cap: int) -> int:
+        """How many cover the image; a larger one is scaled down until `cap` do."""
+        return min(cap, math.ceil(size.width / side) * math.ceil(size.height / side))
+
+    counts = (
+        squares(28, IMAGE_TOKENS),  # Anthropic, at high resolution
+        1.2 * squares(32, 2_500),  # OpenAI, later models
+        2.46 * squares(32, 1_536),  # OpenAI, the dearest of the small models
+        85 + 170 * squares(512, 8),  # OpenAI, by tiles
+    )
+    return math.ceil(max(counts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +166,15 @@ class _Spend:
 class Ledger:
     """The spend of one completion and of all below it; used on one event loop only."""
 
-    def __init__(self, budget: Budget, parent: Ledger | None = None, *, landing_tokens: int = 0) -> None:
+    def __init__(
+        self, budget: Budget, parent: Ledger | None = None, *, landing_tokens: int = 0, landing_usd: float = 0.0
+    ) -> None:
         self.budget = budget
         self.parent = parent
         self.depth: int = 0 if parent is None else parent.depth + 1
         self._root: Ledger = self if parent is None else parent._root
         self._landing_tokens = landing_tokens
+        self._landing_usd = landing_usd
         self._reserved_tokens = 0
         self._reserved_cost_usd = 0.0
         self._usage = TokenUsage()
@@ -200,12 +242,17 @@ class Ledger:
             depth_reached=self._depth_reached,
         )
 
-    def left_tokens(self) -> int:
+    def left_tokens(self, price: Price | None = None) -> int:
         """Tokens left for a landing of this completion once nothing is in flight; a large number without a cap.
 
-        What is set aside counts for the root alone.
+        What is set aside counts for the root alone. With a `price`, no more than the money left surely buys.
         """
-        left = (node._left(cap, landing=self.parent is None) for node, cap in self._caps("token_budget"))
+        is_root = self.parent is None
+        left = [node._left(cap, landing=is_root) for node, cap in self._caps("token_budget")]
+        if price is not None:
+            dearest_usd = CallEstimate(input_tokens=1, max_output_tokens=1, price=price).cost_usd(1)
+            money = [node._left_usd(cap, landing=is_root) for node, cap in self._caps("cost_budget_usd")]
+            left += [int(usd / dearest_usd) for usd in money if dearest_usd]
         return min(left, default=1 << 60)
 
     @property
@@ -256,13 +303,18 @@ class Ledger:
         """Tokens of this node's cap that aren't spent."""
         return cap - self._usage.total_tokens - (0 if landing else self._landing_tokens)
 
+    def _left_usd(self, cap_usd: float, *, landing: bool) -> float:
+        return cap_usd - self._cost_usd - (0.0 if landing else self._landing_usd)
+
     def _room(self, estimate: CallEstimate, *, landing: bool) -> int:
         """Output tokens that fit now in every node of the line."""
         room = estimate.max_output_tokens
         for node, cap in self._caps("token_budget"):
             room = min(room, node._left(cap, landing=landing) - node._reserved_tokens - estimate.input_tokens)
         for node, cap_usd in self._caps("cost_budget_usd"):
-            room = min(room, estimate.output_tokens_for(cap_usd - node._cost_usd - node._reserved_cost_usd))
+            room = min(
+                room, estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing) - node._reserved_cost_usd)
+            )
         return room
 
     def _check_fits(self, estimate: CallEstimate, *, landing: bool) -> None:
@@ -275,7 +327,7 @@ class Ledger:
                     f"({node._usage.total_tokens} used)"
                 )
         for node, cap_usd in self._caps("cost_budget_usd"):
-            if estimate.output_tokens_for(cap_usd - node._cost_usd) < least:
+            if estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing)) < least:
                 raise CostBudgetExhausted(
                     f"cost_budget_usd of {cap_usd} does not fit another call ({node._cost_usd:.4f} used)"
                 )

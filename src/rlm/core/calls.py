@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from rlm.core.budget import CallEstimate, Reservation
 from rlm.core.events import ModelEnd, ModelRetry, ModelStart
-from rlm.core.types import Json, Message, ModelReply, ModelRequest, ToolSpec
+from rlm.core.exceptions import BackendError
+from rlm.core.types import Image, Json, Message, ModelReply, ModelRequest, TokenUsage, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
-    from rlm.core.exceptions import BackendError
     from rlm.core.recorder import Recorder, Span
     from rlm.core.run import Model, Run
 
@@ -40,11 +40,15 @@ class ModelCall:
     response_schema: Mapping[str, Json] | None = None
     prompt: str | None = None
     """For the record, where the conversation isn't in it already."""
+    images: tuple[Image, ...] = ()
+    """Those that go with `prompt`, for the record too."""
 
 
 def call_key(call: ModelCall, config: Config) -> str:
     """What makes two calls the same, as a digest."""
-    messages = [(message.role, message.content) for message in call.messages]
+    messages = [
+        (message.role, message.content, *(image.digest for image in message.images)) for message in call.messages
+    ]
     options = (call.model.label, messages, call.response_schema, config.temperature, config.max_output_tokens)
     return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -55,9 +59,9 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
     Raises:
         LimitReached: its worst case does not fit the budget; nothing was sent.
         BackendError: it failed; nothing was charged.
+        asyncio.CancelledError: it was given up on; its worst case was charged, for the provider may bill it.
         RecordError: the record can't be written, so nothing may be paid.
     """
-    run.recorder.check()
     async with run.requests:
         estimate = CallEstimate(
             input_tokens=call.input_tokens,
@@ -66,6 +70,7 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
         )
         reservation = await ledger.reserve(estimate, landing=call.purpose == LANDING and ledger.parent is None)
         try:
+            run.recorder.check()
             return await _make(run, span, call, reservation)
         finally:
             reservation.release()
@@ -80,13 +85,21 @@ async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation)
             max_output_tokens=reservation.max_output_tokens,
             input_tokens_estimate=call.input_tokens,
             prompt=call.prompt,
+            images=run.recorder.keep(call.images),
         ),
     )
     token = _call_in_progress.set((run.recorder, span))
     try:
         reply = await call.model.backend.call(_request(run, call, reservation))
-    except BaseException as error:
+    except BackendError as error:
         run.recorder.record(span, ModelEnd(error=f"{type(error).__name__}: {error}"))
+        raise
+    except BaseException as error:  # given up on: the provider has the request, and will not say what it bills
+        worst = TokenUsage(input_tokens=call.input_tokens, output_tokens=reservation.max_output_tokens)
+        cost_usd = None if call.model.price is None else call.model.price.cost_usd(worst)
+        reservation.settle(worst, cost_usd)
+        end = ModelEnd(usage=worst, cost_usd=cost_usd, error=f"{type(error).__name__}: {error}")
+        run.recorder.record(span, end)
         raise
     finally:
         _call_in_progress.reset(token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlm.core import prompts
-from rlm.core.budget import estimate_tokens
+from rlm.core.budget import estimate_message
 from rlm.core.calls import ModelCall, call_model
 from rlm.core.dialects import shorten
 from rlm.core.events import Compaction
@@ -57,7 +57,7 @@ async def _take_notes(run: Run, task: Task, conversation: Conversation, start: i
     call = ModelCall(
         model=task.model,
         messages=messages,
-        input_tokens=sum(estimate_tokens(message.content) for message in messages),
+        input_tokens=sum(map(estimate_message, messages)),
         purpose="compaction",
     )
     try:

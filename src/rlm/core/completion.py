@@ -7,13 +7,20 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from rlm.core import dialects
+from rlm.core import dialects, fences
 from rlm.core.calls import ModelCall, call_model
 from rlm.core.compaction import compact, is_full
 from rlm.core.conversation import Conversation
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, shorten
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart, Limit, TurnEnd, TurnStart
-from rlm.core.exceptions import ContextOverflowError, LimitReached, OutputValidationError, RLMError, TurnLimitReached
+from rlm.core.exceptions import (
+    ContextOverflowError,
+    LimitReached,
+    OutputValidationError,
+    REPLExecutionError,
+    RLMError,
+    TurnLimitReached,
+)
 from rlm.core.instructions import system_prompt, task_prompt
 from rlm.core.subcalls import SubCalls
 from rlm.core.toolcalls import call_tool
@@ -53,15 +60,16 @@ class Completion:
         self._repl: Repl | None = None
 
     async def open(self) -> None:
-        """Open the REPL and write the first messages.
+        """Write the first messages and open the REPL.
 
         Raises:
             SandboxUnavailableError: the sandbox can't run here; no model was called.
         """
+        system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
+        task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
+        self.conversation.add((system, task))
         spec = ReplSpec(call=self._subcalls, functions=self._subcalls.names, on_output=self._on_output)
         self._repl = await self.run.sandbox.open(self.task.context, spec)
-        system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
-        self.conversation.add((system, Message(role="user", content=task_prompt(self.task))))
 
     async def aclose(self) -> None:
         """Kill the REPL; idempotent."""
@@ -87,7 +95,8 @@ class Completion:
 
     async def execute(self, code: str, parent: Span) -> ExecResult:
         """Run one cell under a span of its own."""
-        assert self._repl is not None
+        if self._repl is None:
+            raise REPLExecutionError("the REPL was never opened")
         self._cells += 1
         self._cell_span = span = parent.child()
         self.run.recorder.record(span, ExecStart(cell=self._cells, code=code))
@@ -127,7 +136,7 @@ class Completion:
                 raise
             reply = await self._request_turn(span)
         self.conversation.add_reply(reply)
-        self.best = reply.text.strip() or self.best
+        self.best = fences.split(reply.text)[1].strip() or self.best  # code is no answer
         return reply
 
     async def _request_turn(self, span: Span) -> ModelReply:

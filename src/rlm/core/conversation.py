@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rlm.core.budget import estimate_tokens
+from rlm.core.budget import estimate_message, estimate_tokens
 from rlm.core.events import MessageAdded
 from rlm.core.types import Message
 
@@ -67,7 +67,12 @@ class Conversation:
         """Append and record messages of any role but `assistant`."""
         for message in messages:
             self._append(message)
-            body = MessageAdded(role=message.role, content=message.content, tool_call_id=message.tool_call_id)
+            body = MessageAdded(
+                role=message.role,
+                content=message.content,
+                tool_call_id=message.tool_call_id,
+                images=self._recorder.keep(message.images),
+            )
             self._recorder.record(self._span, body)
 
     def add_reply(self, reply: ModelReply) -> None:
@@ -90,7 +95,7 @@ class Conversation:
         return (*beginning, *reversed(tail), last), used
 
     def _append(self, message: Message) -> None:
-        size = estimate_tokens(message.content + "".join(call.arguments for call in message.tool_calls))
+        size = estimate_message(message)
         self._messages.append(message)
         self._history.append(message)
         self._sizes.append(size)

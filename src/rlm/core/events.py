@@ -91,6 +91,15 @@ class CompletionEnd(Body, frozen=True):
     cost_usd: float | None = None
 
 
+class ImageNote(Struct, frozen=True, kw_only=True):
+    """An image of a prompt, without its bytes: they are the file `<run_id>.blobs/<digest>`."""
+
+    media_type: str
+    size_bytes: int
+    digest: str
+    """SHA-256 of the bytes, 64 hex digits."""
+
+
 class MessageAdded(Body, frozen=True):
     """A message joins a completion's conversation; assistant messages are in `model.end` instead."""
 
@@ -99,6 +108,8 @@ class MessageAdded(Body, frozen=True):
     role: Role
     content: str
     tool_call_id: str | None = None
+    images: list[ImageNote] = []
+    """Only with role `user`."""
 
 
 class Compaction(Body, frozen=True):
@@ -140,6 +151,8 @@ class ModelStart(Body, frozen=True):
     input_tokens_estimate: int
     prompt: str | None = None
     """Only with llm_query; a turn's conversation is in the events before."""
+    images: list[ImageNote] = []
+    """Those that go with `prompt`."""
 
 
 class ModelEnd(Body, frozen=True):

@@ -139,8 +139,8 @@ class Journal(Protocol):
         """
         ...
 
-    def store(self, text: str) -> str:
-        """Keep a large text beside the trajectory; return its SHA-256 in hex.
+    def store(self, content: bytes) -> str:
+        """Keep what is too large for a line beside the trajectory; return its SHA-256 in hex.
 
         Raises:
             OSError: it could not be written.

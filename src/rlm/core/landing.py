@@ -35,7 +35,8 @@ async def land(completion: Completion, reason: LimitReached) -> Final:
 async def _ask(completion: Completion, reason: LimitReached) -> Final:
     last = Message(role="user", content=prompts.render("landing", reason=str(reason)))
     ledger = completion.task.ledger
-    messages, input_tokens = completion.conversation.ending(last, ledger.left_tokens() - 2 * MIN_OUTPUT_TOKENS)
+    room_tokens = ledger.left_tokens(completion.task.model.price) - 2 * MIN_OUTPUT_TOKENS
+    messages, input_tokens = completion.conversation.ending(last, room_tokens)
     call = ModelCall(
         model=completion.task.model,
         messages=messages,
@@ -47,7 +48,8 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
     if isinstance(step, Cell):
         final = await _variable(completion, step)
     else:
-        final = Final(value=step.text, text=step.text)
+        text = step.text or completion.best
+        final = Final(value=text, text=text)
     return await _typed(completion, final)
 
 

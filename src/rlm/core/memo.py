@@ -58,14 +58,13 @@ class Memo:
         except RLMError as error:
             outcome = error
             raise
-        else:
-            return answered
         finally:
             if not isinstance(outcome, Answered) or outcome.reply.finish != "stop":
                 del self._known[key]
-            elif outcome.fresh:
-                await self._put(key, outcome.reply)
-            pending.set_result(outcome)
+            pending.set_result(outcome)  # before anything that may be cancelled: others wait for it
+        if answered.fresh and key in self._known:
+            await self._put(key, answered.reply)
+        return answered
 
     async def _from_cache(self, key: str) -> Answered | None:
         reply = None if self._cache is None else await asyncio.to_thread(self._cache.get, key)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.completion import Completion
 from rlm.core.events import CompletionEnd, CompletionStart, ContextNote, Limit
-from rlm.core.exceptions import LimitReached, TimeLimitReached
+from rlm.core.exceptions import LimitReached, RunFailed, TimeLimitReached
 from rlm.core.landing import land
 from rlm.core.run import Outcome, Run, Task
 from rlm.core.types import Final, Status
@@ -46,29 +46,39 @@ class Orchestrator:
         started = time.monotonic()
         completion = Completion(self._run, task, self.complete)
         self._record_start(completion)
-        ending = _Ending(status="cancelled")
+        given_up: asyncio.CancelledError | None = None
         try:
             ending = await self._to_end(completion)
-        except asyncio.CancelledError:
-            ending = _Ending(status="cancelled", final=Final(value=None, text=completion.best))
-            if task.ledger.parent is not None:
-                raise
-        finally:
-            await completion.aclose()
-            outcome = _outcome(completion, ending, time.monotonic() - started)
-            self._run.recorder.record(task.span, _completion_end(outcome))
+        except asyncio.CancelledError as cancelled:
+            given_up = cancelled
+            ending = _Ending(
+                status="cancelled",
+                final=Final(value=None, text=completion.best),
+                error=RunFailed("the run was cancelled"),
+            )
+        try:
+            await _close(completion)
+        except asyncio.CancelledError as cancelled:  # too late to change how it ended
+            given_up = cancelled
+        outcome = _outcome(completion, ending, time.monotonic() - started)
+        self._run.recorder.record(task.span, _completion_end(outcome))
+        if given_up is not None and task.ledger.parent is not None:
+            raise given_up
         return outcome
 
     async def _to_end(self, completion: Completion) -> _Ending:
         try:
-            return await self._turns(completion)
-        except LimitReached as limit:
-            self._run.recorder.record(
-                completion.task.span, Limit(name=limit.limit, state="reached", message=str(limit))
-            )
-            return _Ending(status="limit", final=await land(completion, limit), error=limit)
+            return await self._to_limit(completion)
         except Exception as error:  # noqa: BLE001 - the boundary of a completion: any failure becomes its outcome
             return _Ending(status="failed", final=Final(value=None, text=completion.best), error=error)
+
+    async def _to_limit(self, completion: Completion) -> _Ending:
+        try:
+            return await self._turns(completion)
+        except LimitReached as limit:
+            reached = Limit(name=limit.limit, state="reached", message=str(limit))
+            self._run.recorder.record(completion.task.span, reached)
+            return _Ending(status="limit", final=await land(completion, limit), error=limit)
 
     async def _turns(self, completion: Completion) -> _Ending:
         timeout_s = completion.task.timeout_s
@@ -95,6 +105,16 @@ class Orchestrator:
             context=ContextNote(kind=task.context.kind) if shared else task.context.note(),
         )
         self._run.recorder.record(task.span, body)
+
+
+async def _close(completion: Completion) -> None:
+    """Close the REPL to the end, even if cancelled meanwhile; cancelled once more, don't wait for it."""
+    closing = asyncio.ensure_future(completion.aclose())
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await closing
+        raise
 
 
 def _outcome(completion: Completion, ending: _Ending, duration_s: float) -> Outcome:

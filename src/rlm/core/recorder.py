@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core.events import Blob, Body, Event, Warned, encode
+from rlm.core.events import Blob, Body, Event, ImageNote, Warned, encode
 from rlm.core.exceptions import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rlm.core.interfaces import Journal, Masker, Sink
+    from rlm.core.types import Image
 
 LINE_BYTES = 65_536
 """A longer line has its long texts moved to blobs."""
@@ -71,6 +72,10 @@ class Recorder:
         for sink in tuple(self._sinks):
             self._offer(sink, event)
 
+    def keep(self, images: Iterable[Image]) -> list[ImageNote]:
+        """Put the bytes of images on disk, and return what an event says of them."""
+        return [self._keep(image) for image in images]
+
     def check(self) -> None:
         """Raise what has kept the journal from being written.
 
@@ -97,9 +102,20 @@ class Recorder:
             event = self._capped(event, self._journal)
             self._journal.write(event)
         except OSError as error:
-            self._failure = _record_error(error)
-            self._journal = None
+            self._fail(error)
         return event
+
+    def _keep(self, image: Image) -> ImageNote:
+        if self._journal is not None:
+            try:
+                self._journal.store(image.data)
+            except OSError as error:
+                self._fail(error)
+        return ImageNote(media_type=image.media_type, size_bytes=len(image.data), digest=image.digest)
+
+    def _fail(self, error: OSError) -> None:
+        self._failure = _record_error(error)
+        self._journal = None
 
     def _capped(self, event: Event, journal: Journal) -> Event:
         try:
@@ -115,7 +131,7 @@ class Recorder:
         def cut(text: str) -> str:
             if len(text) <= HEAD_CHARS:
                 return text
-            blobs[".".join(path)] = Blob(digest=journal.store(text), chars=len(text))
+            blobs[".".join(path)] = Blob(digest=journal.store(text.encode("utf-8", "surrogatepass")), chars=len(text))
             return text[:HEAD_CHARS]
 
         body = _map_texts(event.body, cut, path)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlm.core.memo import Memo
     from rlm.core.recorder import Recorder, Span
     from rlm.core.slots import SandboxSlots
-    from rlm.core.types import Json, ModelTraits, Price, RunUsage, Status
+    from rlm.core.types import Image, Json, ModelTraits, Price, RunUsage, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,7 @@ class Task:
     answer_by: float | None = None
     """The loop time at which sub-calls are cut short, so that the cell that asked can still use what it has."""
     validator: Validator | None = None
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlm.core import prompts
-from rlm.core.budget import estimate_tokens
+from rlm.core.budget import estimate_message
 from rlm.core.calls import ModelCall, call_key, call_model
 from rlm.core.context import Context
 from rlm.core.events import ArtifactSaved, ModelEnd, ModelStart
@@ -30,7 +30,7 @@ from rlm.core.excerpt import excerpt, whole_text
 from rlm.core.memo import Answered
 from rlm.core.run import Task
 from rlm.core.toolcalls import call_tool
-from rlm.core.types import Json, Message
+from rlm.core.types import Image, Json, Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +57,7 @@ GuestFunction: TypeAlias = Callable[..., Awaitable[Json]]
 class Query:
     """One llm_query, checked."""
 
-    prompt: str
+    message: Message
     model: Model
     validator: Validator | None
 
@@ -104,16 +104,20 @@ class SubCalls:
             return await call_tool(self._run, self._task.ledger, self._here(), name, arguments, caller="guest")
         raise ToolNotFoundError(f"guest code may not call {name!r}")
 
-    async def _llm_query(self, prompt: str, *, model: str | None = None, output_type: Json = None) -> Json:
-        (answer,) = await self._llm_query_batched([prompt], model=model, output_type=output_type)
+    async def _llm_query(
+        self, prompt: str, *, model: str | None = None, output_type: Json = None, images: Json = None
+    ) -> Json:
+        given = None if images is None else [images]
+        (answer,) = await self._llm_query_batched([prompt], model=model, output_type=output_type, images=given)
         return _raise_failed(answer)
 
     async def _llm_query_batched(
-        self, prompts: Sequence[str], *, model: str | None = None, output_type: Json = None
+        self, prompts: Sequence[str], *, model: str | None = None, output_type: Json = None, images: Json = None
     ) -> list[Json]:
         found = self._run.find_model(_text_or_none(model, "model"))
         validator = None if output_type is None else self._run.validator_for(output_type)
-        queries = [Query(prompt=text, model=found, validator=validator) for text in _texts(prompts, "prompts")]
+        messages = _messages(_texts(prompts, "prompts"), images, validator)
+        queries = [Query(message=message, model=found, validator=validator) for message in messages]
         return await self._batch([lambda query=query: self._ask(query) for query in queries])  # type: ignore[misc]
 
     async def _rlm_query(self, prompt: str, context: Json = None) -> Json:
@@ -138,6 +142,8 @@ class SubCalls:
 
     async def _batch(self, items: Sequence[Callable[[], Awaitable[Json]]]) -> list[Json]:
         """Answer all items at once, in their order; those beyond the sub-call budget are refused."""
+        if self._left_s() == 0.0:
+            return [TimeLimitReached(_LATE) for _ in items]
         granted = self._task.ledger.count_subcalls(len(items))
         answers = await self._all([asyncio.ensure_future(_caught(item)) for item in items[:granted]])
         return [*answers, *(self._task.ledger.subcalls_exhausted() for _ in items[granted:])]
@@ -146,20 +152,23 @@ class SubCalls:
         """What every task gives; those that time is too short for are cancelled, and give an error value."""
         if not tasks:
             return []
-        by = self._task.answer_by
         try:
-            await asyncio.wait(tasks, timeout=None if by is None else max(0.0, by - asyncio.get_running_loop().time()))
+            await asyncio.wait(tasks, timeout=self._left_s())
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return [TimeLimitReached(_LATE) if task.cancelled() else task.result() for task in tasks]
 
+    def _left_s(self) -> float | None:
+        by = self._task.answer_by
+        return None if by is None else max(0.0, by - asyncio.get_running_loop().time())
+
     async def _ask(self, query: Query) -> Json:
         """One llm_query; with a validator, the parsed value, after at most `OUTPUT_ATTEMPTS` answers."""
         if query.validator is None:
-            return (await self._call(query, (Message(role="user", content=query.prompt),))).strip()
-        messages = [Message(role="user", content=_with_schema(query.prompt, query.validator))]
+            return (await self._call(query, (query.message,))).strip()
+        messages = [query.message]
         for attempt in range(1, OUTPUT_ATTEMPTS + 1):
             text = await self._call(query, tuple(messages))
             try:
@@ -175,10 +184,11 @@ class SubCalls:
         call = ModelCall(
             model=query.model,
             messages=messages,
-            input_tokens=sum(estimate_tokens(message.content) for message in messages),
+            input_tokens=sum(map(estimate_message, messages)),
             purpose="llm_query",
             response_schema=None if query.validator is None else query.validator.schema,
             prompt=messages[-1].content,
+            images=messages[-1].images,
         )
         span = self._here().child()
         if self._run.memo is None:
@@ -200,6 +210,7 @@ class SubCalls:
             max_output_tokens=0,
             input_tokens_estimate=0,
             prompt=None if known else call.prompt,
+            images=[] if known else self._run.recorder.keep(call.images),
         )
         self._run.recorder.record(span, start)
         text = "" if known else answered.reply.text
@@ -246,7 +257,8 @@ class SubCalls:
         async with self._child_context(given) as context:
             data = excerpt(context, PLAIN_CONTEXT_CHARS)
         text = prompts.render("plain", prompt=prompt, context=data) if data else prompt
-        return await self._ask(Query(prompt=text, model=self._run.find_model(None), validator=None))
+        message = Message(role="user", content=text)
+        return await self._ask(Query(message=message, model=self._run.find_model(None), validator=None))
 
 
 async def _bound(name: str, function: GuestFunction, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
@@ -260,7 +272,7 @@ async def _bound(name: str, function: GuestFunction, args: tuple[Json, ...], kwa
 async def _caught(item: Callable[[], Awaitable[Json]]) -> Json:
     try:
         return await item()
-    except RLMError as error:
+    except (RLMError, ValueError, TypeError, LookupError, OSError) as error:  # what the wire raises in guests
         return error
 
 
@@ -270,7 +282,7 @@ def _value(argument: Json) -> Json:
 
 
 def _raise_failed(answer: Json) -> Json:
-    if isinstance(answer, RLMError):
+    if isinstance(answer, Exception):
         raise answer
     return answer
 
@@ -281,11 +293,29 @@ def _answer(outcome: Outcome) -> Json:
         return outcome.response if outcome.value is None else outcome.value
     if outcome.status == "limit" and outcome.response:
         return f"{outcome.response}\n[This child reached {outcome.limit}; its answer may be incomplete.]"
-    raise outcome.error or RunFailed(f"the child ended as {outcome.status} without an answer")
+    if isinstance(outcome.error, RLMError):
+        raise outcome.error
+    raise RunFailed(f"the child ended as {outcome.status} without an answer: {outcome.error!r}") from outcome.error
 
 
-def _with_schema(prompt: str, validator: Validator) -> str:
-    return prompt + "\n\n" + prompts.render("output", schema=json.dumps(validator.schema))
+def _messages(texts: Sequence[str], images: Json, validator: Validator | None) -> list[Message]:
+    """The message of each query; `images` has a list of bytes, or None, for each."""
+    given = [None] * len(texts) if images is None else images
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"images must be a list with one list of bytes per prompt, not {type(given).__name__}")
+    if len(given) != len(texts):
+        raise ValueError(f"{len(texts)} prompts but {len(given)} lists of images")
+    tail = "" if validator is None else "\n\n" + prompts.render("output", schema=json.dumps(validator.schema))
+    pairs = zip(texts, given, strict=True)
+    return [Message(role="user", content=text + tail, images=_images(each)) for text, each in pairs]
+
+
+def _images(value: Json) -> tuple[Image, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(item, bytes) for item in value):
+        raise TypeError("the images of a prompt must be a list of bytes, each the content of an image file")
+    return tuple(map(Image.of, value))
 
 
 def _by_position(schema: Mapping[str, Json], args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> dict[str, Json]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rlm.core.image_headers import MediaType, media_type_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +18,41 @@ Json: TypeAlias = Any
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Finish: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
 Status: TypeAlias = Literal["completed", "limit", "failed", "cancelled"]
+
+
+IMAGE_BYTES = 5_000_000
+"""The largest image."""
+IMAGES_PER_MESSAGE = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image in a prompt, as the bytes of its file."""
+
+    media_type: MediaType
+    data: bytes = field(repr=False)
+    digest: str = field(init=False, compare=False)
+    """SHA-256 of the bytes, 64 hex digits."""
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: it has more than `IMAGE_BYTES`.
+        """
+        if len(self.data) > IMAGE_BYTES:
+            raise ValueError(f"an image may have at most {IMAGE_BYTES:,} bytes: scale this one down")
+        object.__setattr__(self, "digest", hashlib.sha256(self.data).hexdigest())
+
+    @classmethod
+    def of(cls, data: bytes) -> Image:
+        """The image in a file of that content.
+
+        Raises:
+            ValueError: it is no PNG, JPEG, GIF or WebP, or has more than `IMAGE_BYTES`.
+        """
+        media_type = media_type_of(data)
+        if media_type is None:
+            raise ValueError(f"not a PNG, JPEG, GIF or WebP image: it begins with {data[:8]!r}")
+        return cls(media_type=media_type, data=data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +75,17 @@ class Message:
     """Only with role `assistant`."""
     tool_call_id: str | None = None
     """Only with role `tool`: the call that this answers."""
+    images: tuple[Image, ...] = ()
+    """Only with role `user`, at most `IMAGES_PER_MESSAGE`."""
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: images where there can be none, or too many.
+        """
+        if self.images and self.role != "user":
+            raise ValueError(f"a message with role {self.role} has no images")
+        if len(self.images) > IMAGES_PER_MESSAGE:
+            raise ValueError(f"at most {IMAGES_PER_MESSAGE} images go into one prompt, not {len(self.images)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

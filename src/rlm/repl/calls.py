@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rlm.core.context import Context
     from rlm.core.types import ReplSpec
 
+MAX_WAITING_BYTES = 512 << 20
+"""What the arguments of the calls that wait may take, in all."""
+
+_TOO_MUCH = f"the arguments of the calls that wait take more than {MAX_WAITING_BYTES:,} bytes; wait for some of them"
 _RAISED_IN_GUEST = (RLMError, ValueError, TypeError, LookupError, OSError)
 
 
@@ -35,6 +39,7 @@ class CellCalls:
         self._send = send
         self._on_fault = on_fault
         self._waiting: dict[int, asyncio.Task[None]] = {}
+        self._weights: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waited_s = 0.0
         self._since: float | None = None
@@ -45,8 +50,8 @@ class CellCalls:
         """How long at least one call has been outstanding, in all."""
         return self._waited_s + (0.0 if self._since is None else monotonic() - self._since)
 
-    def accept(self, call: frames.Call) -> None:
-        """Answer a call, later. Raises:
+    def accept(self, call: frames.Call, weight: int) -> None:
+        """Answer a call, whose arguments take `weight` bytes, later. Raises:
         WireError: it breaks the rules.
         """
         if call.name not in self._spec.functions:
@@ -56,10 +61,14 @@ class CellCalls:
         if self._refusal is not None:
             self._send(frames.pack_error(call.id, "TimeoutError", self._refusal))
             return
+        if self._weights and sum(self._weights.values()) + weight > MAX_WAITING_BYTES:
+            self._send(frames.pack_error(call.id, "MemoryError", _TOO_MUCH))
+            return
         args, kwargs = self._decode(call)
         self._since = self._since or monotonic()
         task = asyncio.get_running_loop().create_task(self._answer(call, args, kwargs))
         self._waiting[call.id] = task
+        self._weights[call.id] = weight
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -96,6 +105,7 @@ class CellCalls:
 
     def _forget(self, call_id: int) -> None:
         self._waiting.pop(call_id, None)
+        self._weights.pop(call_id, None)
         if not self._waiting and self._since is not None:
             self._waited_s += monotonic() - self._since
             self._since = None

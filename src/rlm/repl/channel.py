@@ -53,6 +53,10 @@ class Channel(Protocol):
         """CPU seconds that the guest has used, as the host sees it; None where it can't see."""
         ...
 
+    def threads(self) -> int | None:
+        """How many threads the guest has, as the host sees it; None where it can't see."""
+        ...
+
     async def wait_closed(self) -> None:
         """Wait until the guest is gone."""
         ...

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 18
 _MAX_READS = 64
 _CPU_CLOCK = 2
+_UNREAD_BYTES = 1 << 20
+"""Of answers that a guest has yet to read, before the host reads no more of it."""
 
 
 class ForkedChannel(asyncio.Protocol):
@@ -25,6 +28,7 @@ class ForkedChannel(asyncio.Protocol):
         self._socket = frames
         self._output = output
         self._pidfd = pidfd
+        self._tasks = Path(f"/proc/{pid}/task")
         self._clock = (~pid << 3) | _CPU_CLOCK  # clock_getcpuclockid(3)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -39,6 +43,7 @@ class ForkedChannel(asyncio.Protocol):
         transport, _ = await self._loop.create_unix_connection(lambda: self, sock=self._socket)
         self._transport = transport
         self._transport.pause_reading()
+        self._transport.set_write_buffer_limits(high=_UNREAD_BYTES)
 
     def abandon(self) -> None:
         """Kill a guest that was never attached, and close what leads to it."""
@@ -75,12 +80,29 @@ class ForkedChannel(asyncio.Protocol):
         except OSError:  # it ends just now
             return None
 
+    def threads(self) -> int | None:
+        if self._has_exited:
+            return None
+        try:
+            return self._tasks.stat().st_nlink - 2
+        except OSError:  # it ends just now, or /proc hides it
+            return None
+
     async def wait_closed(self) -> None:
         await asyncio.shield(self._gone)
 
     def data_received(self, data: bytes) -> None:
         assert self._receiver is not None
         self._receiver.frames_received(data)
+
+    def pause_writing(self) -> None:
+        """A guest that reads no answers makes no more calls either: else they would pile up here without end."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        assert self._transport is not None
+        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
         self._has_disconnected = True

@@ -31,7 +31,9 @@ _START_TIMEOUT_S = 60.0
 _MARK_DEADLINE_S = 1.0
 _GRACE_S = 1.0
 _PIECE_EVERY_S = 0.1
-_WATCH_EVERY_S = 1.0
+_WATCH_EVERY_S = 0.2
+_MAX_THREADS = 1_024
+"""No limit of the kernel counts the threads of one process; many could take all process ids of the machine."""
 _BROKE_RULES = "it broke the rules of the wire (REPLSecurityError)"
 _GONE = "the sandbox ended by itself: out of memory, os._exit or a crash"
 
@@ -83,6 +85,7 @@ class LiveGuest:
         self._cell: _Cell | None = None
         self._cells = 0
         self._last_call = 0
+        self._frames_s = 0.0
         self._idle_cpu_s = 0.0
         self._end_reason: str | None = None
         self.has_ended = False
@@ -119,7 +122,7 @@ class LiveGuest:
             self._cell = None
             cell.calls.settle("the cell has ended")
             await cell.calls.finish()
-            self._idle_cpu_s = self._channel.cpu_s() or 0.0
+            self._idle_cpu_s = self._cpu_s()
         if cell.fault is not None:
             raise cell.fault
         return self._result(cell)
@@ -138,12 +141,14 @@ class LiveGuest:
     # What the channel calls.
 
     def frames_received(self, received: bytes) -> None:
+        began_at = monotonic()
         try:
             for payload in self._parser.feed(received):
                 if not self.has_ended:
-                    self._accept(frames.decode(payload))
+                    self._accept(frames.decode(payload), payload)
         except WireError as e:
             self.kill(f"{_BROKE_RULES}: {e}")
+        self._frames_s += monotonic() - began_at
         if not self._parser.has_begun:
             self._frame_since = None
         elif self._frame_since is None:
@@ -167,9 +172,9 @@ class LiveGuest:
 
     # Frames.
 
-    def _accept(self, frame: frames.Ready | frames.Call | frames.Done) -> None:
+    def _accept(self, frame: frames.Ready | frames.Call | frames.Done, payload: bytes) -> None:
         if isinstance(frame, frames.Call):
-            self._accept_call(frame)
+            self._accept_call(frame, frames.weight(payload))
         elif isinstance(frame, frames.Done):
             self._accept_done(frame)
         elif self._ready.done() or frame.v != VERSION:
@@ -177,13 +182,13 @@ class LiveGuest:
         else:
             self._ready.set_result(frame)
 
-    def _accept_call(self, call: frames.Call) -> None:
+    def _accept_call(self, call: frames.Call, weight: int) -> None:
         if self._cell is None or self._cell.done is not None:
             raise WireError("a call while no cell runs")
         if call.id <= self._last_call:
             raise WireError(f"the call id {call.id} was used before")
         self._last_call = call.id
-        self._cell.calls.accept(call)
+        self._cell.calls.accept(call, weight)
 
     def _accept_done(self, done: frames.Done) -> None:
         cell = self._cell
@@ -208,7 +213,7 @@ class LiveGuest:
             calls=CellCalls(self._spec, self._context, send=self._channel.send, on_fault=self._fail),
             ended=self._loop.create_future(),
             began_at=monotonic(),
-            cpu_at_start_s=self._channel.cpu_s() or 0.0,
+            cpu_at_start_s=self._cpu_s(),
         )
         self._output.begin(mark)
         self._channel.send(frame)
@@ -258,6 +263,10 @@ class LiveGuest:
 
     # Time.
 
+    def _cpu_s(self) -> float:
+        """CPU time of the guest, and what its frames took of the host's: a flood of them must not be free."""
+        return (self._channel.cpu_s() or 0.0) + self._frames_s
+
     def _watch(self) -> None:
         """Look at the clocks; goes on between cells, for threads may go on too."""
         if self.has_ended:
@@ -265,19 +274,20 @@ class LiveGuest:
         cell = self._cell
         if self._frame_since is not None and monotonic() - self._frame_since > self._limits.frame_deadline_s:
             self.kill(f"{_BROKE_RULES}: a frame stayed incomplete for {self._limits.frame_deadline_s:g} s")
+        elif (self._channel.threads() or 0) > _MAX_THREADS:
+            self.kill(f"it had more than {_MAX_THREADS:,} threads")
         elif cell is not None and not cell.ended.done() and cell.timed_out is None:
             self._watch_cell(cell)
-        elif cell is None and (self._channel.cpu_s() or 0.0) - self._idle_cpu_s > self._limits.cell_timeout_s:
+        elif cell is None and self._cpu_s() - self._idle_cpu_s > self._limits.cell_timeout_s:
             self.kill("threads that a cell left behind used too much CPU time")
         delay_s = min(_WATCH_EVERY_S, self._limits.cell_timeout_s / 10)
         self._watching = self._loop.call_later(delay_s, self._watch)
 
     def _watch_cell(self, cell: _Cell) -> None:
         limit_s = self._limits.cell_timeout_s
-        cpu_s = self._channel.cpu_s()
         if monotonic() - cell.began_at - cell.calls.waited_s > limit_s:
             self._time_out(cell, f"the cell ran longer than {limit_s:g} s and was stopped")
-        elif cpu_s is not None and cpu_s - cell.cpu_at_start_s > limit_s:
+        elif self._cpu_s() - cell.cpu_at_start_s > limit_s:
             self._time_out(cell, f"the cell used more than {limit_s:g} s of CPU time and was stopped")
 
     def _time_out(self, cell: _Cell, message: str) -> None:

@@ -47,8 +47,7 @@ class TrajectoryWriter:
         if event.type in SYNC_AT:
             self._start_sync()
 
-    def store(self, text: str) -> str:
-        content = text.encode("utf-8", "surrogatepass")
+    def store(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         target = self._blobs / digest
         if not target.exists():

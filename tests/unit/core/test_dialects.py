@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlm.core.dialects import Answer, Cell, Correction, StepResult, UseTool, choose, landing_answer, shorten
 from rlm.core.types import ModelReply, TokenUsage, ToolCall
@@ -302,6 +304,16 @@ def test_code_that_was_not_escaped_at_all_is_read_as_it_stands():
     assert ran(tools("", tool("execute_code", '{"code": "' + source + '"}'))) == [source]
 
 
+def test_what_may_mean_two_things_that_both_run_is_not_read():
+    assert ran(tools("", tool("execute_code", '{"code": "x = 1\\\n"}'))) == []
+    assert ran(tools("", tool("execute_code", '{"code": "print("a\\\nb")"}'))) == []
+
+
+def test_a_backspace_in_code_was_the_edge_of_a_word():
+    steps = tools("", tool("execute_code", r'{"code": "re.findall(r\'\bno\b\', s)"}'))
+    assert ran(steps) == [r"re.findall(r'\bno\b', s)"]
+
+
 @pytest.mark.parametrize("cut", ['{"code": "print(1', '{"code": "x = 1', "print(", '{"code"'])
 def test_what_was_cut_off_is_never_completed(cut):
     assert ran(tools("", tool("execute_code", cut))) == []
@@ -453,3 +465,46 @@ def test_who_never_says_anything_to_follow_is_stuck():
 def test_no_mistake_of_a_model_warns_the_user():
     assert ran(code("```\nre.findall('\\d', context)\n```")) == ["re.findall('\\d', context)"]
     assert code('FINAL("C:\\dir")') == (Answer(text="C:\\dir"),)
+
+
+PIECES = [
+    *(
+        "```repl\n",
+        "```\n",
+        "~~~",
+        "x = 1\n",
+        "FINAL(",
+        "FINAL_VAR(x",
+        ")",
+        "Final answer:",
+        "let me ",
+        "\n",
+        "\\",
+        '"',
+        "'",
+    ),
+    *(
+        "<think>\n",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<function=f>",
+        "<parameter=a>",
+        "{",
+        "}",
+        ",",
+        "[",
+        '"code": ',
+    ),
+    *('"name": "execute_code"', '"arguments": ', "\x00", "\ud800", "（", "**"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join), st.sampled_from(["code", "tools"]), st.booleans(), st.booleans())
+def test_every_reply_has_steps_and_none_raises(text, name, called, cut):
+    calls = [tool("execute_code", text), tool("file_read", text, "c2")] if called else []
+    model, finish = dialect(name), "length" if cut else "stop"
+    for _ in range(2):
+        steps = model.parse(reply(text, *calls, finish=finish))
+        assert steps
+        assert model.render([StepResult(step=step, text="") for step in steps])

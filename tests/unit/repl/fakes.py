@@ -20,6 +20,7 @@ class FakeChannel:
         self.was_interrupted = False
         self.was_killed = False
         self.cpu = 0.0
+        self.thread_count = 1
         self._parser = FrameParser()
         self._receiver: Receiver | None = None
 
@@ -48,6 +49,9 @@ class FakeChannel:
 
     def cpu_s(self) -> float:
         return self.cpu
+
+    def threads(self) -> int:
+        return self.thread_count
 
     async def wait_closed(self) -> None:
         return

@@ -164,6 +164,43 @@ async def test_too_many_calls_at_one_time_kill() -> None:
     assert "256" in result.error.message
 
 
+async def test_what_the_arguments_of_waiting_calls_take_is_bounded() -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    guest, channel = await started(ReplSpec(call=never, functions=("echo",)))
+    task, cell = await running(guest, channel)
+    for number in range(1, 8):
+        channel.say(**{**CALL, "id": number, "args": ["\N{PILE OF POO}" + "x" * (24 << 20)]})
+    reply = await channel.sent.get()
+    assert (reply["id"], reply["error"]["kind"]) == (6, "MemoryError")
+    channel.end(cell)
+    assert (await task).status == "ok"
+
+
+async def test_what_its_frames_cost_the_host_counts_as_cpu_time() -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    guest, channel = await started(ReplSpec(call=never, functions=("echo",)), cell_timeout_s=0.3)
+    task, _cell = await running(guest, channel)
+    channel.say(**CALL)
+    for number in range(2, 20):  # wall time does not count while one of them waits
+        channel.say(**{**CALL, "id": number, "args": ["x" * (32 << 20)]})
+    result = await asyncio.wait_for(task, 30)
+    assert result.error is not None
+    assert "CPU" in result.error.message
+
+
+async def test_too_many_threads_kill() -> None:
+    guest, channel = await started(SPEC)
+    task, _cell = await running(guest, channel)
+    channel.thread_count = 2_000
+    result = await task
+    assert result.error is not None
+    assert "threads" in result.error.message
+
+
 async def test_a_timeout_answers_calls_interrupts_and_then_kills() -> None:
     async def spin(*_: Any) -> None:
         channel.cpu = 1.0  # another thread works while this call waits

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from rlm.backends.demo.asks import read_task
 from rlm.backends.demo.formats import recognise
-from rlm.backends.demo.plan import LOOK, NOTICE, Step, plan, render_failure, render_step, step_mark
+from rlm.backends.demo.plan import (
+    BLIND,
+    LOOK,
+    NOTICE,
+    Step,
+    plan,
+    render_answer,
+    render_failure,
+    render_step,
+    step_mark,
+)
 from rlm.backends.demo.reading import answer_prompt, is_part
 from rlm.backends.estimate import estimate_usage
 from rlm.core.exceptions import BadRequestError
@@ -47,6 +57,10 @@ class DemoBackend:
 
 def _reply_text(messages: Sequence[Message]) -> str:
     last = messages[-1].content
+    if any(message.images for message in messages):
+        told = f"{BLIND}\n\n{NOTICE}"
+        is_turn = messages[0].role == "system" and not last.startswith(_LANDING)
+        return render_answer(told) if is_turn else told
     if messages[0].role != "system":
         return answer_prompt(last) if is_part(last) else f"{NOTICE}\n{answer_prompt(last)}"
     if last.startswith(_LANDING):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NOTICE = "[demo] This is a scripted stand-in, not a language model: code computed what it says, nothing was understood."
 
+BLIND = "The demo cannot see images. Take a language model that can: --model openai/<model>."
+
 HELP = """The demo knows four shapes of question:
 - How many lines contain "X"? (or match /a regular expression/)
 - Which values of a field occur most? (access logs: status, path, client, method, agent, half hour; the columns of a \
@@ -51,11 +53,16 @@ def render_step(step: Step, number: int, *, last: bool) -> str:
     return _template(step.template).substitute(literals, finish=finish)
 
 
+def render_answer(told: str) -> str:
+    """The reply that ends the completion with these words."""
+    return f"```repl\nFINAL({told!r})\n```"
+
+
 def render_failure(result: str) -> str:
     """The reply after a cell that didn't come to its end: an answer that says so."""
     lines = [line for line in result.strip().splitlines() if line.strip()] or ["it printed nothing"]
     told = f"The demo's code did not come to its end, so there is no answer. Last output: {lines[-1][:300]}\n\n{NOTICE}"
-    return f"```repl\nFINAL({told!r})\n```"
+    return render_answer(told)
 
 
 def step_mark(number: int) -> str:

@@ -24,6 +24,8 @@ REQUIRED = ("landlock", "seccomp")
 
 _NOBODY = 65534
 _MAX_FILES = 64
+_MAX_TASKS = 4096
+"""Threads of all guests of a user namespace; the host watches the number of each guest."""
 _NAMESPACES = kernel.NEW_USER | kernel.NEW_NET | kernel.NEW_IPC
 
 
@@ -112,6 +114,8 @@ def _attempt(name: str, action: Callable[[Plan], str], plan: Plan) -> Layer:
 
 def _limit_resources(plan: Plan) -> str:
     total, data = _current_bytes()
+    if plan.namespaces.active:  # else it would count all that runs under this user
+        resource.setrlimit(resource.RLIMIT_NPROC, (_MAX_TASKS, _MAX_TASKS))
     for limit, value in (
         (resource.RLIMIT_AS, total + plan.memory_bytes),
         (resource.RLIMIT_DATA, data + plan.memory_bytes),

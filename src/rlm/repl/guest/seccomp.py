@@ -27,7 +27,9 @@ _EPERM, _ENOSYS = 1, 38
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x40000000
 
-_CLONE_THREAD = 0x00010000
+_CLONE_THREAD = (0x00000100, 0x00000200, 0x00000400, 0x00000800, 0x00010000)
+"""VM, FS, FILES, SIGHAND, THREAD, as `pthread_create` passes them: without FILES, a thread has descriptors of its own,
+and no limit counts them all."""
 _CLONE_NEW_ANY = 0x7E020000
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
@@ -153,13 +155,10 @@ def _architecture_check(table: Table) -> list[Instruction]:
 
 
 def _clone_rule() -> list[Instruction]:
-    return [
-        _load_argument(0),
-        (_JUMP_ANY_BIT, 2, 0, _CLONE_NEW_ANY),
-        (_JUMP_ANY_BIT, 0, 1, _CLONE_THREAD),
-        _give(_ALLOW),
-        _give(_FAIL | _EPERM),
-    ]
+    block = [_load_argument(0), (_JUMP_ANY_BIT, len(_CLONE_THREAD) + 1, 0, _CLONE_NEW_ANY)]
+    for left, flag in zip(range(len(_CLONE_THREAD), 0, -1), _CLONE_THREAD, strict=True):
+        block.append((_JUMP_ANY_BIT, 0, left, flag))
+    return [*block, _give(_ALLOW), _give(_FAIL | _EPERM)]
 
 
 def _argument_rule(index: int, values: tuple[int, ...]) -> list[Instruction]:

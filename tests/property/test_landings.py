@@ -1,0 +1,187 @@
+"""What a run leaves when it is cut short at an awkward moment: spend charged, answers kept, the record whole."""
+
+import asyncio
+import json
+
+import pytest
+
+from rlm.backends.scripted import ScriptedBackend, tool_call
+from rlm.core.budget import Budget
+from rlm.core.config import Config
+from rlm.core.exceptions import BadRequestError, RunFailed
+from rlm.core.types import ModelReply, ModelTraits, Price, TokenUsage
+from rlm.models import BackendPool
+from rlm.parts import Parts, Request
+from rlm.sinks.memory import MemorySink
+from rlm.trajectory.writer import TrajectoryWriter
+from tests.support.programs import ProgramSandbox
+from tests.support.virtual_time import run_virtually
+
+
+def cell(*steps):
+    return tool_call("execute_code", code=json.dumps(steps))
+
+
+def is_turn(request):
+    return request.messages[0].role == "system"
+
+
+def is_landing(request):
+    return request.messages[-1].content.startswith("The run ends here")
+
+
+def run(model, log_dir, *, sandbox=None, context=None, price=None, cancel_after_s=None, **config):
+    async def complete():
+        backend = ScriptedBackend(model, traits=ModelTraits(price=price))
+        sandboxes = {"local": sandbox or ProgramSandbox()}
+        parts = Parts(backends=BackendPool(backend), tools=(), sinks=(sink,), sandboxes=sandboxes)
+        if cancel_after_s is not None:
+            asyncio.get_running_loop().call_later(cancel_after_s, parts.cancel)
+        settings = Config(model="main", sub_model="sub", log_dir=str(log_dir), memoise=False, **config)
+        return await parts.complete(Request(prompt="x", context=context, output_type=None, config=settings))
+
+    sink = MemorySink()
+    return run_virtually(complete()), sink
+
+
+def test_an_answer_outlives_a_cancellation_that_comes_while_the_repl_closes(tmp_path):
+    sandbox = ProgramSandbox(close_s=1.0)
+    result, sink = run(lambda r: cell(["final", "kept"]), tmp_path, sandbox=sandbox, cancel_after_s=0.5)
+    assert (result.status, result.response, sandbox.alive) == ("completed", "kept", 0)
+    assert len(sink.bodies("completion.end")) == 1
+
+
+def test_a_child_that_is_cut_off_while_its_repl_closes_is_ended_in_the_record(tmp_path):
+    def model(request):
+        is_main = request.model == "main" and not is_landing(request)
+        return cell(["call", "rlm_query", ["y"], {}], ["final", 1]) if is_main else "done"
+
+    _, sink = run(model, tmp_path, sandbox=ProgramSandbox(close_s=20.0), budget=Budget(timeout_s=10))
+    assert len(sink.bodies("completion.end")) == len(sink.bodies("completion.start")) == 2
+
+
+def test_a_cancelled_run_raises_for_its_status(tmp_path):
+    result, _ = run(lambda r: cell(["sleep", 9]), tmp_path, cancel_after_s=1)
+    assert result.status == "cancelled"
+    with pytest.raises(RunFailed, match="cancelled"):
+        result.raise_for_status()
+
+
+def test_a_landing_without_a_repl_still_knows_the_task(tmp_path):
+    seen = []
+    result, _ = run(
+        lambda r: seen.append(r.messages) or "FINAL_VAR(x)",
+        tmp_path,
+        sandbox=ProgramSandbox(open_s=5.0),
+        budget=Budget(timeout_s=1),
+    )
+    assert (result.status, result.limit) == ("limit", "timeout_s")
+    assert "Task: x" in seen[0][1].content
+
+
+def test_a_landing_that_breaks_is_an_outcome(tmp_path):
+    def model(request):
+        if is_landing(request):
+            raise ValueError("a foreign backend")
+        return ModelReply(text="so far", tool_calls=(cell(),), usage=TokenUsage())
+
+    result, sink = run(model, tmp_path, budget=Budget(max_turns=1))
+    assert (result.status, result.response) == ("failed", "so far")
+    assert sink.bodies("completion.end")[0].status == "failed"
+
+
+@pytest.mark.parametrize(("said", "best"), [("", ""), ("Half of it is 3.\n", "Half of it is 3.")])
+@pytest.mark.parametrize("landing", ["", BadRequestError("no")])
+def test_where_no_last_answer_is_had_the_last_words_are_but_code_is_no_answer(tmp_path, said, best, landing):
+    def model(request):
+        return landing if is_landing(request) else f"{said}```repl\n[]\n```"
+
+    result, _ = run(model, tmp_path, dialect="code", budget=Budget(max_turns=1))
+    assert result.response == best
+
+
+@pytest.mark.parametrize("cap_usd", [0.05, 0.2, 1.0])
+def test_a_cost_limit_lands(tmp_path, cap_usd):
+    def model(request):
+        usage = TokenUsage(input_tokens=500, output_tokens=request.max_output_tokens)
+        return "Partial." if is_landing(request) else ModelReply(text="", tool_calls=(cell(),), usage=usage)
+
+    price = Price(input_usd=3, output_usd=15)
+    result, _ = run(model, tmp_path, price=price, budget=Budget(cost_budget_usd=cap_usd))
+    assert (result.limit, result.response) == ("cost_budget_usd", "Partial.")
+    assert result.cost_usd <= cap_usd
+
+
+@pytest.mark.parametrize("cap", [2_000, 4_000, 8_000, 12_000, 20_000])
+def test_a_small_token_limit_lands(tmp_path, cap):
+    def model(request):
+        usage = TokenUsage(input_tokens=900, output_tokens=request.max_output_tokens)
+        return "Partial." if is_landing(request) else ModelReply(text="", tool_calls=(cell(),), usage=usage)
+
+    result, _ = run(model, tmp_path, budget=Budget(token_budget=cap))
+    assert (result.limit, result.response) == ("token_budget", "Partial.")
+
+
+def test_calls_that_nobody_waits_for_are_charged(tmp_path):
+    billed = []
+
+    async def model(request):
+        if is_turn(request):
+            turn = sum(message.role == "assistant" for message in request.messages)
+            ask = ["spawn", "rlm_query_batched", [[f"{turn}-{i}" for i in range(5)]], {}]
+            return cell(ask, ["sleep", 0.1]) if turn < 8 else "done"
+        billed.append(len(request.messages[0].content) // 4)
+        await asyncio.sleep(1.0)
+        return "late"
+
+    budget = Budget(token_budget=300_000, max_depth=0)
+    result, _ = run(model, tmp_path, context="x" * 150_000, budget=budget)
+    assert result.usage.input_tokens >= sum(billed) > 0
+    assert sum(billed) <= 300_000
+
+
+def test_a_batch_that_comes_too_late_sends_nothing(tmp_path):
+    asked = []
+
+    async def model(request):
+        if is_turn(request):
+            return cell(["sleep", 9.5], ["call", "llm_query_batched", [["a", "b"]], {}], ["final", "in time"])
+        asked.append(request)
+        await asyncio.sleep(0.2)
+        return "late"
+
+    result, _ = run(model, tmp_path, budget=Budget(timeout_s=10))
+    assert (result.response, asked) == ("in time", [])
+
+
+def test_nothing_is_paid_once_the_record_is_broken(tmp_path, monkeypatch):
+    def full(self, event):
+        raise OSError(28, "No space left on device")
+
+    async def model(request):
+        if is_turn(request):
+            return cell(["call", "llm_query_batched", [[str(i) for i in range(10)]], {}])
+        asked.append(request)
+        monkeypatch.setattr(TrajectoryWriter, "write", full)
+        await asyncio.sleep(0.2)
+        return "y"
+
+    asked = []
+    result, _ = run(model, tmp_path, budget=Budget(max_concurrency=1))
+    assert (result.status, len(asked)) == ("failed", 1)
+
+
+@pytest.mark.parametrize("name", ["llm_query_batched", "rlm_query_batched"])
+def test_a_foreign_error_costs_a_batch_one_item(tmp_path, name):
+    def model(request):
+        if request.model == "main":
+            return cell(["call", name, [["a", "b", "c"]], {}], ["final", 1])
+        if any(message.content == "b" or "Task: b" in message.content for message in request.messages):
+            raise ValueError("a foreign backend")
+        return "fine"
+
+    sandbox = ProgramSandbox()
+    run(model, tmp_path, sandbox=sandbox)
+    first, second, third = sandbox.calls[0].answer
+    assert (first, third) == ("fine", "fine")
+    assert isinstance(second, Exception)
