@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core import fences
 from rlm.core.budget import Budget
+from rlm.core.dialects import fences
 from rlm.core.events import ModelEnd, ModelStart
 from rlm.core.exceptions import BackendError
 from rlm.runtime import RLM

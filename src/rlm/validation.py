@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.context import clip
+from rlm.core.dialects.fences import split
 from rlm.core.exceptions import ConfigError, OutputValidationError, ToolError
-from rlm.core.fences import split
 from rlm.tools.worker import call_once
 from rlm.typed import from_json, pydantic_problems, schema_of
 

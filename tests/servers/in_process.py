@@ -9,7 +9,7 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rlm.core.fences import split
+from rlm.core.dialects.fences import split
 from rlm.core.types import Message, ModelRequest
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ import pytest
 
 from rlm.core.context import Context
 from rlm.core.exceptions import ConfigError
+from rlm.core.types import IMAGE_BYTES, Image
 from rlm.files.texts import Notes, TextFile
-from rlm.inputs import Reading, prepare
+from rlm.inputs import Reading, prepare, read_images
+from tests.support.images import GIF, png
 
 
 def texts(context: Context) -> dict[str, str]:
@@ -301,3 +303,31 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path):
         path.write_text("after that, more")
         opened.check_unchanged(notes)
     assert notes.warnings() == ("changed while it was read: x",)
+
+
+def test_images_come_from_bytes_paths_and_themselves(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png())
+    given = [Image.of(GIF), path, png(2, 2)]
+    assert [image.data for image in read_images(given)] == [GIF, png(), png(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"text", "not a PNG"), (png() + bytes(IMAGE_BYTES), "at most 5,000,000 bytes")]
+)
+def test_a_file_that_is_no_image_is_named(tmp_path, content, said):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"a\.png: .*{said}"):
+        read_images([path])
+
+
+def test_what_cannot_be_an_image_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_images([tmp_path / "missing.png"])
+    with pytest.raises(ConfigError, match="is a folder"):
+        read_images([tmp_path])
+    with pytest.raises(ConfigError, match="bytes, a Path or an Image, not str"):
+        read_images(["a.png"])
+    with pytest.raises(ConfigError, match="at most 20 images"):
+        read_images([png()] * 21)

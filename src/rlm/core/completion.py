@@ -7,11 +7,11 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from rlm.core import dialects, fences
+from rlm.core import dialects
 from rlm.core.calls import ModelCall, call_model
 from rlm.core.compaction import compact, is_full
 from rlm.core.conversation import Conversation
-from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, shorten
+from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart, Limit, TurnEnd, TurnStart
 from rlm.core.exceptions import (
     ContextOverflowError,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rlm.backends.anthropic_thinking import ThinkingMemory
 from rlm.backends.anthropic_wire import AnthropicWire
 from rlm.core.exceptions import BadReplyError
-from rlm.core.types import Message, ModelReply, ModelRequest, TokenUsage, ToolCall, ToolSpec
+from rlm.core.types import Image, Message, ModelReply, ModelRequest, TokenUsage, ToolCall, ToolSpec
 from tests.servers.anthropic_server import problem_of
+from tests.support.images import png
 
 WIRE = AnthropicWire()
 SYSTEM = Message(role="system", content="Work.")
@@ -97,6 +98,17 @@ def test_marks_end_the_system_prompt_and_the_last_two_of_the_users_turns() -> No
     marked = [number for number, turn in enumerate(body["messages"]) if "cache_control" in turn["content"][-1]]
     assert marked == [6, 8]
     assert "cache_control" in body["system"][0]
+
+
+@pytest.mark.parametrize("said", ["hi", " "])
+def test_images_come_before_the_text_and_may_end_what_is_cached(said: str) -> None:
+    message = Message(role="user", content=said, images=(Image.of(png()),) * 2)
+    body = sent(replace(ASK, messages=(SYSTEM, message)))
+    blocks = body["messages"][0]["content"]
+    assert [block["type"] for block in blocks] == (["image", "image"] if said == " " else ["image", "image", "text"])
+    assert blocks[0]["source"].keys() == {"type", "media_type", "data"}
+    assert blocks[-1]["cache_control"] == MARK
+    assert problem_of(body) is None
 
 
 def test_a_single_question_and_a_user_who_wants_none_get_no_marks() -> None:

@@ -14,8 +14,9 @@ from rlm.backends.demo import DemoBackend
 from rlm.backends.demo.plan import NOTICE
 from rlm.core import prompts
 from rlm.core.exceptions import BadRequestError
-from rlm.core.types import Message, ModelRequest
+from rlm.core.types import Image, Message, ModelRequest
 from tests.servers.in_process import InProcessLoop
+from tests.support.images import png
 
 POEM = "The owl sat still.\nThe fox ran 500 miles.\nOwls see at night; a Fox sees less.\n\nNothing here"
 CSV = "name,city,plan\n" + "".join(
@@ -201,6 +202,15 @@ def test_the_landing_gets_plain_text() -> None:
     told = ask(*(Message(role=role, content="x") for role in ("system", "user")), Message(role="user", content=last))
     assert NOTICE in told
     assert "```" not in told
+
+
+@pytest.mark.parametrize("role", ["system", "user"])
+def test_it_says_that_it_cannot_see_images(role: str) -> None:
+    image = Image.of(png())
+    told = ask(Message(role=role, content="x"), Message(role="user", content="What is this?", images=(image,)))
+    assert "cannot see images" in told
+    assert NOTICE in told
+    assert ("FINAL(" in told) == (role == "system")
 
 
 def test_a_typed_answer_is_refused_in_words() -> None:

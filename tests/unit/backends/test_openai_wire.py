@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from rlm.backends.openai_wire import OpenAIDraft, decode_reply, encode_request
 from rlm.core.exceptions import BadReplyError
-from rlm.core.types import Message, ModelRequest, TokenUsage, ToolCall, ToolSpec
+from rlm.core.types import Image, Message, ModelRequest, TokenUsage, ToolCall, ToolSpec
+from tests.support.images import png
 
 ASK = ModelRequest(
     model="llama-3", messages=(Message(role="user", content="hi"),), max_output_tokens=100, temperature=0.2
@@ -37,6 +38,14 @@ def test_a_plain_request_has_no_more_than_it_needs() -> None:
         "max_tokens": 100,
         "temperature": 0.2,
     }
+
+
+def test_images_follow_the_text_as_data_urls_of_bounded_detail() -> None:
+    message = Message(role="user", content="hi", images=(Image.of(png()),))
+    text, image = sent(replace(ASK, messages=(message,)))["messages"][0]["content"]
+    assert text == {"type": "text", "text": "hi"}
+    assert image["image_url"].pop("url").startswith("data:image/png;base64,iVBORw0KGgo")
+    assert image == {"type": "image_url", "image_url": {"detail": "high"}}
 
 
 @pytest.mark.parametrize("model", ["o3", "o4-mini", "gpt-5", "gpt-5-mini", "openai/gpt-5"])

@@ -4,9 +4,10 @@ import pytest
 
 from rlm.core.conversation import Conversation
 from rlm.core.recorder import Recorder
-from rlm.core.types import Message, ModelReply, TokenUsage, ToolCall
+from rlm.core.types import Image, Message, ModelReply, TokenUsage, ToolCall
 from rlm.sinks.memory import MemorySink
 from rlm.trajectory.writer import TrajectoryWriter
+from tests.support.images import jpeg
 
 
 @pytest.fixture
@@ -44,6 +45,16 @@ def test_the_estimate_grows_with_every_message_and_call(conversation):
     sizes.append(conversation.input_tokens)
     assert sizes[1] - sizes[0] >= 100
     assert sizes[2] - sizes[1] >= 100
+
+
+def test_images_count_are_noted_and_stay_to_the_end(conversation, sink):
+    image = Image.of(jpeg(8000, 8000))
+    conversation.add([Message(role="system", content="s"), Message(role="user", content="task", images=(image,))])
+    assert conversation.input_tokens > 4_784
+    assert [note.digest for note in sink.bodies("message")[1].images] == [image.digest]
+    messages, tokens = conversation.ending(user("now answer"), 0)
+    assert messages[1].images == (image,)
+    assert tokens > 4_784
 
 
 def test_an_ending_keeps_the_beginning_and_the_newest(conversation):

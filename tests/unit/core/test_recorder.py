@@ -7,8 +7,11 @@ import pytest
 from rlm.core.events import ExecOutput, MessageAdded, Warned, decode
 from rlm.core.exceptions import RecordError
 from rlm.core.recorder import HEAD_CHARS, Recorder, new_run_id
+from rlm.core.types import Image
 from rlm.sinks.memory import MemorySink
+from rlm.trajectory.reader import Trajectory
 from rlm.trajectory.writer import TrajectoryWriter
+from tests.support.images import png
 
 
 @pytest.fixture
@@ -85,6 +88,29 @@ def test_a_failing_sink_is_detached_and_reported(journal):
     assert messages[0] == "first"
     assert "Broken failed" in messages[1]
     assert messages[2] == "second"
+
+
+def test_an_event_notes_an_image_and_its_bytes_are_a_blob(journal):
+    recorder = Recorder("r" * 32, journal)
+    image = Image.of(png(20, 20))
+    body = MessageAdded(role="user", content="x" * 70_000, images=recorder.keep([image, image]))
+    recorder.record(recorder.root, body)
+    recorder.close()
+    [event] = lines(journal)
+    note = event.body.images[0]
+    assert (note.media_type, note.size_bytes, note.digest) == ("image/png", len(image.data), image.digest)
+    assert (journal.path.with_suffix(".blobs") / note.digest).read_bytes() == image.data
+    assert Trajectory(journal.path).whole(event).body == body
+
+
+def test_an_image_that_cannot_be_written_is_kept_for_check(journal, monkeypatch):
+    recorder = Recorder("r" * 32, journal)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(journal, "store", lambda content: (_ for _ in ()).throw(full))
+    assert len(recorder.keep([Image.of(png())] * 2)) == 2
+    with pytest.raises(RecordError, match="No space left"):
+        recorder.check()
+    recorder.close()
 
 
 def test_a_full_disk_is_kept_for_check_and_does_not_raise_in_passing(journal, monkeypatch):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rlm.core.fences import Fence, MarkedCall, marked_call, read, split
+from rlm.core.dialects.fences import Fence, MarkedCall, marked_call, read, split
 
 
 def codes(text):

@@ -11,11 +11,11 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from rlm.core.fences import MarkedCall, marked_call
+from rlm.core.dialects.fences import MarkedCall, marked_call
 from rlm.core.types import ToolCall
 
 if TYPE_CHECKING:
-    from rlm.core.fences import Passages
+    from rlm.core.dialects.fences import Passages
 
 _PARAMETER = re.compile(r"""<parameter(?:=| name=)["']?(\w+)["']?>""")
 _NAME = re.compile(r""""name"\s*:\s*"([\w.-]+)\"""")

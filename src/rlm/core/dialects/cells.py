@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.core import codelike
-from rlm.core.fences import Fence, Passages
+from rlm.core.dialects import codelike
+from rlm.core.dialects.fences import Fence, Passages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.core import codelike
+from rlm.core.dialects import codelike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import re
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from rlm.core import codelike, fences
+from rlm.core.dialects import codelike, fences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,15 +24,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from rlm.core import cells, fences, markup, prose
-from rlm.core.arguments import read_code, read_object, unfenced
-from rlm.core.slips import Memory
+from rlm.core.dialects import cells, fences, markup, prose
+from rlm.core.dialects.arguments import read_code, read_object, unfenced
+from rlm.core.dialects.slips import Memory
 from rlm.core.types import Json, Message, ModelReply, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from rlm.core.fences import Passages
+    from rlm.core.dialects.fences import Passages
 
 EXECUTE_CODE = ToolSpec(
     name="execute_code",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rlm.core import codelike
+from rlm.core.dialects import codelike
 
 _LEAD = r"^[ \t>*_#`-]*"
 _FINAL = re.compile(_LEAD + r"FINAL[(（]", re.MULTILINE)
