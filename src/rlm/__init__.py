@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from rlm.core.budget import Budget
     from rlm.core.config import Config
     from rlm.core.exceptions import RLMError
-    from rlm.core.types import RLMResult
+    from rlm.core.types import Image, RLMResult
     from rlm.runtime import RLM
     from rlm.tools.decorator import tool
     from rlm.version import __version__
 
-__all__ = ["RLM", "Budget", "Config", "RLMError", "RLMResult", "__version__", "tool"]
+__all__ = ["RLM", "Budget", "Config", "Image", "RLMError", "RLMResult", "__version__", "tool"]
 
 _HOMES = {
     "RLM": "rlm.runtime",
     "Budget": "rlm.core.budget",
     "Config": "rlm.core.config",
+    "Image": "rlm.core.types",
     "RLMError": "rlm.core.exceptions",
     "RLMResult": "rlm.core.types",
     "__version__": "rlm.version",

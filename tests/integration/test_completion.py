@@ -297,6 +297,22 @@ def test_max_turns_lands_with_the_best_answer(make):
     assert "The run ends here: max_turns of 2" in shown(rlm)
 
 
+def test_a_model_that_goes_in_circles_lands_early(make):
+    def circling(request):
+        return "I saw 3." if "The run ends here" in request.messages[-1].content else cell("print(3)")
+
+    result = make(circling, budget=Budget(max_turns=100)).completion("x")
+    assert (result.status, result.limit, result.response) == ("limit", "no_progress", "I saw 3.")
+    assert result.usage.turns < 20
+
+
+def test_an_answer_before_a_look_at_the_data_is_asked_for_again(make):
+    rlm = make(["I guess 4.", cell("FINAL(len(context))")])
+    assert rlm.completion("How long?", "abc").value == 3
+    assert "Nothing was run yet" in shown(rlm)
+    assert make(["It is Paris.", "It is Paris."]).completion("Capital of France?", "abc").response == "It is Paris."
+
+
 def test_the_token_budget_lands_from_what_was_set_aside(make):
     def greedy(request):
         if "The run ends here" in request.messages[-1].content:
@@ -425,7 +441,10 @@ def notes_or(answer):
 
 def test_a_conversation_near_the_window_is_shortened_and_stays_readable(make):
     turns = iter(
-        [*[cell("n = 5\nprint('x' * 2000)")] * 12, cell("FINAL([n, len(history), history[1]['content'][:4]])")]
+        [
+            *[cell(f"n = 5\nprint('x' * {2000 + n})") for n in range(12)],
+            cell("FINAL([n, len(history), history[1]['content'][:4]])"),
+        ]
     )
     backend = ScriptedBackend(notes_or(lambda request: next(turns)), traits=ModelTraits(context_window_tokens=8_000))
     rlm = make(backend, max_output_tokens=512)
@@ -495,7 +514,7 @@ def test_the_record_is_whole_and_in_order(make):
 
 
 def test_the_record_grows_linearly(make):
-    rlm = make([cell("print('x' * 500)")] * 60 + ["end"], budget=Budget(max_turns=100))
+    rlm = make([cell(f"print('x' * 500, {n})") for n in range(10, 70)] + ["end"], budget=Budget(max_turns=100))
     record = read(rlm.completion("x"))
     sizes = {}
     turn = 0

@@ -11,15 +11,16 @@ import pytest
 
 from rlm import RLM, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
+from rlm.core.events import ModelStart
 from rlm.core.exceptions import ConfigError
 from rlm.core.types import Image, ModelRequest
 from rlm.sinks.memory import MemorySink
+from rlm.trajectory.reader import Trajectory
 from tests.integration.cli import User, fenced
 from tests.servers.openai_server import completion, openai_server
 from tests.support.images import png
 
 PICTURES = [png(2, 2, grey=shade) for shade in (10, 20, 30)]
-CONFIG = {"model": "main", "sub_model": "sub"}
 
 
 def seen(request: ModelRequest) -> str:
@@ -33,14 +34,13 @@ def run(tmp_path: Path) -> Iterator[Callable[..., RLM]]:
     """Makes an RLM whose model runs one cell, and whose sub-model says what it sees."""
     made = []
 
-    def build(code: str, sub: Callable[[ModelRequest], str] = seen) -> RLM:
-        backend = ScriptedBackend({"main": [tool_call("execute_code", code=code)], "sub": sub})
-        rlm = RLM(backend, config=Config(log_dir=str(tmp_path / "logs"), **CONFIG), sinks=[MemorySink()])
-        made.append((rlm, backend))
-        return rlm
+    def build(code: str) -> RLM:
+        backend = ScriptedBackend({"main": [tool_call("execute_code", code=code)], "sub": seen})
+        made.append(RLM(backend, config=Config(log_dir=str(tmp_path / "logs"), model="main", sub_model="sub")))
+        return made[-1]
 
     yield build
-    for rlm, _ in made:
+    for rlm in made:
         rlm.close()
 
 
@@ -99,29 +99,27 @@ def test_images_of_the_task_are_in_every_request_and_once_in_the_record(tmp_path
     assert b64encode(PICTURES[0])[:24] not in result.trajectory.read_bytes()
 
 
-def test_sub_calls_note_their_images(run: Callable[..., RLM], tmp_path: Path) -> None:
-    rlm = run("FINAL(llm_query('q', images=[context[0]]))")
-    result = rlm.completion("x", PICTURES)
-    text = result.trajectory.read_text()
-    assert text.count(Image.of(PICTURES[0]).digest) == 1
-    assert result.value == "q: 0"
+def test_sub_calls_note_their_images_once(run: Callable[..., RLM]) -> None:
+    result = run("FINAL(llm_query_batched(['q'] * 3, images=[[context[0]]] * 3))").completion("x", PICTURES)
+    starts = [event.body for event in Trajectory(result.trajectory) if isinstance(event.body, ModelStart)]
+    noted = [[note.digest for note in body.images] for body in starts if body.purpose == "llm_query"]
+    assert noted == [[Image.of(PICTURES[0]).digest], [], []]
 
 
 def test_an_image_is_reserved_for_before_it_is_sent(tmp_path: Path) -> None:
-    backend = ScriptedBackend(["done"])
-    with RLM(backend, config=Config(log_dir=str(tmp_path))) as rlm:
-        plain = rlm.completion("x").usage.input_tokens
-        assert backend.requests[0].messages[1].images == ()
-    backend = ScriptedBackend(["done"])
-    with RLM(backend, config=Config(log_dir=str(tmp_path))) as rlm:
-        assert rlm.completion("x", images=[PICTURES[0]]).usage.input_tokens == plain + 255
+    sink = MemorySink()
+    with RLM(ScriptedBackend(["done"] * 2), config=Config(log_dir=str(tmp_path)), sinks=[sink]) as rlm:
+        rlm.completion("x")
+        rlm.completion("x", images=[PICTURES[0]])
+    plain, shown = [body.input_tokens_estimate for body in sink.bodies("model.start")]
+    assert shown == plain + 255
 
 
 async def test_a_missing_image_ends_before_anything_is_called(tmp_path: Path) -> None:
     backend = ScriptedBackend(["done"])
-    with RLM(backend, config=Config(log_dir=str(tmp_path))) as rlm:
-        with pytest.raises(ConfigError, match="missing.png does not exist"):
-            await rlm.acompletion("x", images=[tmp_path / "missing.png"])
+    rlm = RLM(backend, config=Config(log_dir=str(tmp_path)))
+    with rlm, pytest.raises(ConfigError, match="missing.png does not exist"):
+        await rlm.acompletion("x", images=[tmp_path / "missing.png"])
     assert backend.requests == []
 
 

@@ -18,9 +18,9 @@ async def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
     block = "\n".join(python_blocks())
     (tmp_path / "tickets").mkdir()
     (tmp_path / "tickets" / "1.txt").write_text("Ada complained. Ada complained again.")
-    async with openai_server(completion('["Ada"]'), completion("No.")) as server:
+    async with openai_server(*[completion('["Ada"]')] * 2, completion("No.")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.chdir(tmp_path)
         await asyncio.to_thread(exec, compile(block, "README.md", "exec"), {})
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
     assert "['Ada']" in capsys.readouterr().out

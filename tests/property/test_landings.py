@@ -1,6 +1,7 @@
 """What a run leaves when it is cut short at an awkward moment: spend charged, answers kept, the record whole."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -102,9 +103,12 @@ def test_where_no_last_answer_is_had_the_last_words_are_but_code_is_no_answer(tm
 
 @pytest.mark.parametrize("cap_usd", [0.05, 0.2, 1.0])
 def test_a_cost_limit_lands(tmp_path, cap_usd):
+    turns = itertools.count()
+
     def model(request):
         usage = TokenUsage(input_tokens=500, output_tokens=request.max_output_tokens)
-        return "Partial." if is_landing(request) else ModelReply(text="", tool_calls=(cell(),), usage=usage)
+        said = f"turn {next(turns)}"
+        return "Partial." if is_landing(request) else ModelReply(text=said, tool_calls=(cell(),), usage=usage)
 
     price = Price(input_usd=3, output_usd=15)
     result, _ = run(model, tmp_path, price=price, budget=Budget(cost_budget_usd=cap_usd))

@@ -16,6 +16,7 @@ from rlm.core.events import ExecEnd, ExecOutput, ExecStart, Limit, TurnEnd, Turn
 from rlm.core.exceptions import (
     ContextOverflowError,
     LimitReached,
+    NoProgress,
     OutputValidationError,
     REPLExecutionError,
     RLMError,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 NEAR_END = 0.8
 """The share of the turns or of the time from which on the model is told."""
+
+
+UNLOOKED = "Nothing was run yet. Call execute_code to look at the data; if that was the answer, send it again."
 
 
 class Completion:
@@ -121,6 +125,8 @@ class Completion:
 
     def _begin_turn(self) -> None:
         cap = self.run.config.budget.max_turns
+        if reason := self.dialect.stuck:
+            raise NoProgress(reason)
         if self.turns >= cap:
             raise TurnLimitReached(f"max_turns of {cap} turns reached")
         self.turns += 1
@@ -179,10 +185,20 @@ class Completion:
                 return self._shown(result) if result.final is None else await self._final_or_feedback(result.final)
             case UseTool(name=name, arguments=arguments):
                 return await self._use_tool(name, arguments, span)
+            case Answer() if self._unlooked():
+                return UNLOOKED
             case Answer(text=text):
                 return await self._final_or_feedback(Final(value=text, text=text))
             case Correction(message=message):
                 return message
+
+    def _unlooked(self) -> bool:
+        """Whether this is a first answer before any of the data was looked at; said once."""
+        unlooked = not self._cells and self.task.context.kind != "none" and self.dialect.native_tools
+        if not unlooked or "unlooked" in self._told:
+            return False
+        self._told.add("unlooked")
+        return True
 
     async def _use_tool(self, name: str, arguments: Mapping[str, Json], span: Span) -> str:
         try:

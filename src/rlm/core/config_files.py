@@ -35,12 +35,23 @@ class ConfigFile:
 def find_project_file(cwd: Path) -> Path | None:
     """The nearest `rlm.toml`: in `cwd`, else in a parent, as far as the root of the git checkout that `cwd` is in.
 
-    Outside a checkout only `cwd` counts, so that nobody can plant a file in a shared parent such as /tmp.
+    Outside a checkout only `cwd` counts, so that nobody can plant a file in a shared parent such as /tmp; nor does a
+    checkout count that is somebody else's.
     """
     folders = [cwd, *cwd.parents]
     root = next((index for index, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+    if root and not _is_own(folders[root] / ".git", cwd):
+        root = 0
     candidates = (folder / PROJECT_FILE for folder in folders[: root + 1])
     return next((path for path in candidates if os.path.lexists(path)), None)
+
+
+def _is_own(path: Path, cwd: Path) -> bool:
+    """Whether `path` is this user's, or its owner's who owns `cwd`: in a container, folders of the host are another's."""
+    try:
+        return path.lstat().st_uid in (os.geteuid(), cwd.stat().st_uid)
+    except OSError:
+        return False
 
 
 def user_folder(environ: Mapping[str, str], variable: str, fallback: str) -> Path | None:

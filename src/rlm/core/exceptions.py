@@ -12,7 +12,8 @@
     │   ├── CostBudgetExhausted
     │   ├── ToolBudgetExhausted
     │   ├── SubcallBudgetExhausted
-    │   └── TimeLimitReached
+    │   ├── TimeLimitReached
+    │   └── NoProgress              the model goes in circles
     ├── BackendError                a model provider                  exit 4
     │   ├── BackendConnectionError  unreachable, dropped, timed out
     │   ├── AuthenticationError     key missing or refused
@@ -50,6 +51,7 @@ __all__ = [
     "CostBudgetExhausted",
     "LimitReached",
     "MaxDepthExceeded",
+    "NoProgress",
     "OutputValidationError",
     "QuotaExhaustedError",
     "REPLError",
@@ -134,6 +136,12 @@ class TimeLimitReached(LimitReached):
     """The completion's `timeout_s` passed."""
 
     limit = "timeout_s"
+
+
+class NoProgress(LimitReached):
+    """The model says the same again and again, or nothing that can be followed: more turns would only cost."""
+
+    limit = "no_progress"
 
 
 class BackendError(RLMError):

@@ -1,9 +1,9 @@
 """What a project file may set only once its user has said `rlm trust`, and the record of what was trusted.
 
-A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and caps, but neither run a command nor
-send a key or a file elsewhere. Trust is in the content: the file's SHA-256 under its absolute path, kept in the user's
-state folder, so that a changed file asks again. `GUARDED` goes by name wherever a key stands, known to this version or
-not.
+A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and caps, but neither run a command,
+nor send a key or a file elsewhere, nor write outside of its folder. Trust is in the content: the file's SHA-256 under
+its absolute path, kept in the user's state folder, so that a changed file asks again. `GUARDED` goes by name wherever a
+key stands, known to this version or not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iter
     """Everything in `table` that needs trust."""
     for key, value in table.items():
         path = (*above, key)
-        if key in GUARDED or path[-2:] in GUARDED_IN:
+        if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value):
             yield GuardedKey(name=".".join(path), value=value)
         elif isinstance(value, dict):
             yield from guarded_keys(value, path)
@@ -119,6 +119,16 @@ class TrustRecord:
 
     def _entry(self, path: Path) -> Path:
         return self.folder / f"{hashlib.sha256(os.fsencode(_absolute(path))).hexdigest()}.json"
+
+
+def _reaches_out(key: str, value: Json) -> bool:
+    """Whether a value names a server or a folder elsewhere; some providers of litellm take a URL as a model's name."""
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in texts)
+
+
+def _leads_out(path: str) -> bool:
+    return path.startswith(("/", "~")) or os.path.normpath(path).startswith(os.pardir)
 
 
 def _absolute(path: Path) -> str:

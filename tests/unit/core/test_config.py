@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -204,6 +206,14 @@ def test_a_checkout_below_doesnt_take_the_file_of_one_above(place: Place) -> Non
     inner = place.project / "vendored"
     (inner / ".git").mkdir(parents=True)
     assert Config.load(inner, place.environ).config.model is None
+
+
+def test_a_checkout_that_somebody_else_planted_above_is_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write('[rlm]\nmodel = "planted"')
+    (place.project / ".git").mkdir()
+    (place.project / "mine").mkdir()
+    monkeypatch.setattr(Path, "lstat", lambda _path: SimpleNamespace(st_uid=os.geteuid() + 1))
+    assert Config.load(place.project / "mine", place.environ).config.model is None
 
 
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.symlink_to("missing"), lambda p: p.symlink_to(p)])

@@ -25,6 +25,12 @@ GUARDED = [
     "[cli.claude]\ncommand = 'evil'",
     "[[mcp_servers]]\ncommand = 'evil'",
     "openai.base_url = 'http://evil.example'",
+    "[rlm]\nmodel = 'oobabooga/http://evil.example'",
+    "[rlm]\nsub_model = 'huggingface/https://evil.example'",
+    "[rlm]\nallowed_models = ['gpt-5', 'oobabooga/http://evil.example']",
+    "[rlm]\nlog_dir = '/tmp/elsewhere'",
+    "[rlm]\nlog_dir = '~/.config'",
+    "[rlm]\nlog_dir = 'logs/../../elsewhere'",
 ]
 
 
@@ -48,7 +54,9 @@ def test_an_untrusted_file_may_not_ask_for_power(project: Path, environ: dict[st
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("text", ["[rlm]\nmodel = 'x'", "[docker]\nimage = 'x'", "[local]\npolicy = 'off'"])
+@pytest.mark.parametrize(
+    "text", ["[rlm]\nmodel = 'x'", "[docker]\nimage = 'x'", "[local]\npolicy = 'off'", "[rlm]\nlog_dir = 'a/../b'"]
+)
 def test_other_keys_need_no_trust(project: Path, environ: dict[str, str], text: str) -> None:
     (project / "rlm.toml").write_text(text)
     assert Config.load(project, environ).files == (project / "rlm.toml",)
