@@ -40,10 +40,10 @@ def scripted(answer: Answer) -> ScriptedBackend:
 
 @contextmanager
 def running(model: ScriptedBackend, caps: Budget) -> Iterator[RLM]:
-    """An RLM over a `scripted` model that has answered once, so that its loop, sandbox and modules are warm."""
+    """An RLM over a `scripted` model that has answered once, so that all is warm; each sub-call is made, none recalled."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        RLM(model, config=Config(log_dir=folder, budget=caps)) as rlm,
+        RLM(model, config=Config(log_dir=folder, budget=caps, memoise=False)) as rlm,
     ):
         checked(rlm.completion("warm up"))
         model.requests.clear()
