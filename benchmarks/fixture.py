@@ -40,7 +40,7 @@ def scripted(answer: Answer) -> ScriptedBackend:
 
 @contextmanager
 def running(model: ScriptedBackend, caps: Budget) -> Iterator[RLM]:
-    """An RLM over a `scripted` model that has answered once, so that all is warm; each sub-call is made, none recalled."""
+    """An RLM over a `scripted` model that has answered once, so that all is warm; no sub-call is recalled."""
     with (
         tempfile.TemporaryDirectory() as folder,
         RLM(model, config=Config(log_dir=folder, budget=caps, memoise=False)) as rlm,
