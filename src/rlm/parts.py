@@ -12,7 +12,8 @@ import msgspec
 
 from rlm import repl
 from rlm.core.budget import Budget, CallEstimate, Ledger
-from rlm.core.events import VERSION, RunStart, SandboxReady
+from rlm.core.dialects import choose
+from rlm.core.events import VERSION, RunStart, SandboxReady, Warned
 from rlm.core.exceptions import RecordError
 from rlm.core.memo import Memo
 from rlm.core.orchestrator import Orchestrator
@@ -32,9 +33,12 @@ from rlm.validation import validator_for
 from rlm.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rlm.core.config import Config
     from rlm.core.context import Context
-    from rlm.core.interfaces import ReplyCache, Sandbox, Sink, Tool
+    from rlm.core.events import Body
+    from rlm.core.interfaces import ReplyCache, Sandbox, Sink, Tool, Validator
     from rlm.core.run import Outcome
     from rlm.core.types import Image
     from rlm.inputs import GivenImages
@@ -120,20 +124,21 @@ class Parts:
     async def _run(self, request: Request, models: RunModels, sandbox: Sandbox, given: Given) -> RLMResult:
         config, run_id, log_dir = request.config, new_run_id(), Path(request.config.log_dir)
         validator = None if request.output_type is None else validator_for(request.output_type)
+        tools = ToolRegistry((*file_tools(config.allowed_paths, self.workers), *self.tools))
+        guest_tools = _guest_tools(config, tools)
         journal = TrajectoryWriter(log_dir, run_id)
         recorder = Recorder(run_id, journal, self.sinks)
         try:
-            recorder.record(recorder.root, _run_start(config, models))
-            layers = list(sandbox.traits.layers)
-            recorder.record(recorder.root, SandboxReady(environment=config.environment, layers=layers))
-            tools = self._tools(config)
+            warnings = (*given.context.warnings, *_unreachable(config, models, tools, guest_tools))
+            for body in _opening(config, models, sandbox, warnings):
+                recorder.record(recorder.root, body)
             run = Run(
                 config=config,
                 recorder=recorder,
                 find_model=models.find,
                 sandbox=sandbox,
                 tools=tools,
-                guest_tools=_guest_tools(config, tools),
+                guest_tools=guest_tools,
                 validator_for=validator_for,
                 make_context=prepare,
                 save_artifact=Artifacts(log_dir / f"{run_id}.artifacts").save,
@@ -141,19 +146,7 @@ class Parts:
                 slots=SandboxSlots(config.max_sandboxes),
                 memo=Memo(self._cache(config)) if config.memoise else None,
             )
-            task = Task(
-                prompt=request.prompt,
-                context=given.context,
-                model=models.main,
-                ledger=_ledger(config.budget, models.main),
-                span=recorder.root,
-                timeout_s=config.budget.timeout_s,
-                answer_by=_answer_by(config.budget),
-                validator=validator,
-                images=given.images,
-            )
-            async with run.slots.slot(task.ledger):
-                outcome = await Orchestrator(run).complete(task)
+            outcome = await _completed(run, _task(request, models, given, recorder, validator))
         finally:
             recorder.close()
         return _result(outcome, recorder, journal.path)
@@ -164,8 +157,45 @@ class Parts:
             self.replies = SqliteReplies(cache_path(os.environ))
         return self.replies if config.cache else None
 
-    def _tools(self, config: Config) -> ToolRegistry:
-        return ToolRegistry((*file_tools(config.allowed_paths, self.workers), *self.tools))
+
+async def _completed(run: Run, task: Task) -> Outcome:
+    async with run.slots.slot(task.ledger):
+        return await Orchestrator(run).complete(task)
+
+
+def _task(request: Request, models: RunModels, given: Given, recorder: Recorder, validator: Validator | None) -> Task:
+    """The root's task."""
+    budget = request.config.budget
+    return Task(
+        prompt=request.prompt,
+        context=given.context,
+        model=models.main,
+        ledger=_ledger(budget, models.main),
+        span=recorder.root,
+        timeout_s=budget.timeout_s,
+        answer_by=_answer_by(budget),
+        validator=validator,
+        images=given.images,
+    )
+
+
+def _opening(config: Config, models: RunModels, sandbox: Sandbox, warnings: Iterable[str]) -> Iterator[Body]:
+    """The first events of a run."""
+    yield _run_start(config, models)
+    yield SandboxReady(environment=config.environment, layers=list(sandbox.traits.layers))
+    for warning in warnings:
+        yield Warned(message=warning)
+
+
+def _unreachable(config: Config, models: RunModels, tools: ToolRegistry, guest_tools: tuple[str, ...]) -> Iterator[str]:
+    """What to say of tools that nobody can call: in fenced code only functions of the REPL are there."""
+    native_tools = models.main.traits.native_tools
+    names = [tool.spec.name for tool in tools if tool.spec.name not in guest_tools]
+    if names and not choose(config.dialect, native_tools=native_tools).native_tools:
+        yield (
+            f"{models.main.label} writes fenced code and can't call {', '.join(names)}: "
+            "name them in guest_tools, or mark those that change nothing with @tool(reads_only=True)"
+        )
 
 
 def _guest_tools(config: Config, tools: ToolRegistry) -> tuple[str, ...]:

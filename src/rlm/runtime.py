@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.config import Config
+from rlm.core.exceptions import ConfigError
 from rlm.loop import LoopThread
 from rlm.models import BackendPool
 from rlm.parts import Parts, Request
@@ -52,7 +53,7 @@ class RLM:
         base = Config.load().config if config is None else config
         self.config = _changed(base, model=_label(model, base), environment=environment, budget=budget)
         self._loop = LoopThread()
-        self._parts = Parts(backends=BackendPool(given), tools=tuple(tools), sinks=tuple(sinks))
+        self._parts = Parts(backends=BackendPool(given), tools=_checked_tools(tools), sinks=tuple(sinks))
         self._finalizer = weakref.finalize(self, _close, self._loop, self._parts)
 
     def completion(
@@ -103,6 +104,12 @@ class RLM:
         """End sandboxes, connections and the event loop; idempotent."""
         self._finalizer()
 
+    async def __aenter__(self) -> RLM:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await asyncio.to_thread(self.close)
+
     def __enter__(self) -> RLM:
         return self
 
@@ -112,6 +119,10 @@ class RLM:
     def _request(
         self, prompt: str, context: Any, output_type: Any, budget: Budget | None, images: GivenImages
     ) -> Request:
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise ConfigError("the prompt is empty: say what is to be done")
+        if not self._finalizer.alive:
+            raise ConfigError("this RLM is closed: make another")
         config = _changed(self.config, budget=budget)
         return Request(prompt=prompt, context=context, output_type=output_type, config=config, images=tuple(images))
 
@@ -132,10 +143,25 @@ def _label(model: str | Backend | None, base: Config) -> str | None:
     return base.model or type(model).__name__.removesuffix("Backend").lower()
 
 
+def _checked_tools(tools: Iterable[Tool]) -> tuple[Tool, ...]:
+    found = tuple(tools)
+    for each in found:
+        if not hasattr(each, "spec"):
+            raise ConfigError(f"{each!r} is no tool: decorate the function with @tool (from rlm import tool)")
+    return found
+
+
 def _changed(config: Config, **changes: Any) -> Config:
-    """`config` with every change that isn't None."""
+    """`config` with every change that isn't None, held to the ranges of its fields.
+
+    Raises:
+        ConfigError: a value has the wrong type or is out of range; says which.
+    """
     given = {name: value for name, value in changes.items() if value is not None}
-    return msgspec.structs.replace(config, **given) if given else config
+    try:
+        return msgspec.convert(msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ConfigError(f"a setting is wrong: {error}") from error
 
 
 def _close(loop: LoopThread, parts: Parts) -> None:

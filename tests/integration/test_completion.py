@@ -13,6 +13,7 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
 from rlm.core.exceptions import (
     BackendConnectionError,
+    ConfigError,
     ContextOverflowError,
     TimeLimitReached,
     TokenBudgetExhausted,
@@ -522,6 +523,67 @@ def test_the_record_grows_linearly(make):
         turn = event.body.turn if event.type == "turn.start" else turn
         sizes[turn] = sizes.get(turn, 0) + len(events.encode(event))
     assert sum(sizes[t] for t in range(51, 61)) <= 1.1 * sum(sizes[t] for t in range(1, 11))
+
+
+def test_an_empty_text_is_a_str(make):
+    assert make([cell("FINAL(repr(context))")]).completion("x", "").value == "''"
+
+
+def test_a_run_does_not_read_its_own_records(make, tmp_path):
+    (tmp_path / "data.txt").write_text("x")
+    (tmp_path / "more.txt").write_text("y")
+    rlm = make(lambda request: cell("FINAL(sorted(context))"))
+    assert [rlm.completion("x", tmp_path).value for _ in range(2)] == [["data.txt", "more.txt"]] * 2
+
+
+def test_what_was_left_out_of_a_context_is_on_record(make, tmp_path):
+    (tmp_path / "data.txt").write_text("x")
+    (tmp_path / "picture.bin").write_bytes(bytes(range(256)))
+    rlm = make([cell("FINAL(1)")])
+    rlm.completion("x", tmp_path)
+    assert any("picture.bin" in body.message for body in rlm.sink.bodies("warning"))
+
+
+@pytest.mark.parametrize("prompt", ["", "  ", None])
+def test_an_empty_prompt_is_refused(make, prompt):
+    with pytest.raises(ConfigError, match="prompt is empty"):
+        make([]).completion(prompt)
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(max_concurrency=0), Budget(timeout_s=-1.0), Budget(token_budget="x"), Budget(max_turns=0)]
+)
+def test_a_budget_out_of_range_is_refused(make, budget):
+    with pytest.raises(ConfigError, match="a setting is wrong"):
+        make([]).completion("x", budget=budget)
+
+
+def test_a_closed_rlm_says_so(make):
+    rlm = make(["x"])
+    rlm.close()
+    with pytest.raises(ConfigError, match="closed"):
+        rlm.completion("x")
+
+
+def test_a_plain_function_is_no_tool():
+    with pytest.raises(ConfigError, match="@tool"):
+        RLM(ScriptedBackend([]), config=Config(), tools=[len])
+
+
+def test_a_tool_that_nobody_can_call_is_named(make):
+    @tool
+    def order(item: str) -> str:
+        """Order it."""
+        return item
+
+    rlm = make(["FINAL(1)"], traits=NO_TOOLS, tools=[order])
+    rlm.completion("x")
+    assert any("can't call order" in body.message for body in rlm.sink.bodies("warning"))
+
+
+async def test_an_rlm_is_an_async_context_manager(tmp_path):
+    async with RLM(ScriptedBackend(["yes"]), config=Config(log_dir=str(tmp_path))) as rlm:
+        assert (await rlm.acompletion("x")).response == "yes"
 
 
 def test_cancel_ends_a_run_with_a_result(make):

@@ -121,6 +121,20 @@ async def test_only_its_own_descriptors_are_open(repl: Repl) -> None:
     assert result.output == "5\n"  # null, output twice and kept, frames
 
 
+async def test_nothing_that_is_open_is_shared_with_other_guests(sandbox: LocalSandbox, repl: Repl) -> None:
+    other = await sandbox.open(Context.empty(), ReplSpec(call=no_call))
+    try:
+        await other.execute("import fcntl, os\nfcntl.fcntl(0, fcntl.F_SETFL, os.O_APPEND)")
+        assert (await repl.execute("import fcntl, os\nfcntl.fcntl(0, fcntl.F_GETFL) & os.O_APPEND")).output == "0\n"
+    finally:
+        await other.aclose()
+
+
+async def test_the_number_of_threads_is_bounded_by_the_kernel_too(repl: Repl) -> None:
+    result = await repl.execute("import resource\nresource.getrlimit(resource.RLIMIT_NPROC)[0]")
+    assert repl.report["namespaces"].startswith("missing") or result.output == "4096\n"  # type: ignore[attr-defined]
+
+
 async def test_nothing_was_written_outside(repl: Repl) -> None:
     await repl.execute("open('/tmp/escaped', 'w')")
     assert not Path("/tmp/escaped").exists()

@@ -38,9 +38,9 @@ def folder(tmp_path):
     return top
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_nothing_is_no_context(value):
-    assert prepare(value).kind == "none"
+def test_nothing_is_no_context_and_an_empty_text_is_one():
+    assert prepare(None).kind == "none"
+    assert prepare("").kind == "text"
 
 
 def test_a_context_stays_itself():

@@ -43,6 +43,8 @@ def execute(
         try:
             source, stdin_taken = _source(script, code)
             context = read_context(given, stdin_taken=stdin_taken)
+            for warning in context.warnings:
+                warn(f"context: {warning}")
             result = received.run(_executed(source, context, loaded.config))
         except Interrupted:
             complain("interrupted")

@@ -53,6 +53,8 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
             raise ConfigError("-f - reads stdin, which is closed")
         context = prepare(sys.stdin.buffer, reading)
         return context if context.size_bytes or names else Context.empty()
+    if "" in names:
+        raise ConfigError("-f was given an empty name\nan unset variable, perhaps; -f . takes the whole folder")
     paths = [Path(name) for name in names]
     return prepare(paths if len(paths) > 1 else next(iter(paths), None), reading)
 

@@ -47,7 +47,7 @@ def find_project_file(cwd: Path) -> Path | None:
 
 
 def _is_own(path: Path, cwd: Path) -> bool:
-    """Whether `path` is this user's, or its owner's who owns `cwd`: in a container, folders of the host are another's."""
+    """Whether `path` is this user's, or the owner's of `cwd`: in a container, folders of the host are another's."""
     try:
         return path.lstat().st_uid in (os.geteuid(), cwd.stat().st_uid)
     except OSError:

@@ -141,9 +141,7 @@ def spooling() -> Iterator[Spool]:
 
 
 def text_context(text: str) -> Context:
-    """The context of a str; an empty one is no context."""
-    if not text:
-        return Context.empty()
+    """The context of a str."""
     with spooling() as spool:
         spool.write_text(text)
     return _single("text", spool)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from rlm.core.config_files import ConfigFile
     from rlm.core.types import Json
 
-GUARDED = frozenset({"mcp_servers", "hooks", "cli", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"})
+GUARDED = frozenset(
+    {"mcp_servers", "hooks", "cli", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined", "prices"}
+)
 """Keys and sections that need trust wherever they stand."""
 GUARDED_IN = frozenset({("docker", "runtime")})
 """Keys that need it in one section."""
@@ -122,7 +124,9 @@ class TrustRecord:
 
 
 def _reaches_out(key: str, value: Json) -> bool:
-    """Whether a value names a server or a folder elsewhere; some providers of litellm take a URL as a model's name."""
+    """Whether a value names a server or a folder elsewhere, or takes a wall away; litellm takes URLs as model names."""
+    if key == "policy" and value == "off":
+        return True
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
     return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in texts)
 

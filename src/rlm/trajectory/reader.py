@@ -7,6 +7,7 @@ read that isn't a regular file, and no line is read beyond a cap. What the texts
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import stat
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from rlm.core.events import Blob
+
 LINE_BYTES = 16 << 20
 """A longer line is no event of ours."""
+BLOB_BYTES = 256 << 20
+"""A larger blob is none of ours."""
 HEAD_LINES = 8
 """run.start, the sandbox's report and completion.start are among the first."""
 TAIL_BYTES = 1 << 18
@@ -89,17 +94,20 @@ class Trajectory:
             return event
         body = msgspec.to_builtins(event.body)
         for place, blob in event.blobs.items():
-            text = self._blob(blob.digest)
+            text = self._blob(blob)
             if text is not None:
                 _put(body, place.split("."), text)
         return msgspec.structs.replace(event, body=msgspec.convert(body, type(event.body)))
 
-    def _blob(self, digest: str) -> str | None:
-        if not _DIGEST.fullmatch(digest):
+    def _blob(self, blob: Blob) -> str | None:
+        """Its text; None for a file that isn't what its name says, which may be a link to any other."""
+        if not _DIGEST.fullmatch(blob.digest):
             return None
         try:
-            with _open(self.path.with_suffix(".blobs") / digest) as file:
-                return file.read().decode("utf-8", "surrogatepass")
+            with _open(self.path.with_suffix(".blobs") / blob.digest) as file:
+                content = file.read(BLOB_BYTES + 1)
+            whole = len(content) <= BLOB_BYTES and hashlib.sha256(content).hexdigest() == blob.digest
+            return content.decode("utf-8", "surrogatepass") if whole else None
         except (ConfigError, UnicodeDecodeError):
             return None
 

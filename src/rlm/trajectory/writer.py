@@ -34,7 +34,7 @@ class TrajectoryWriter:
         self.path = log_dir / f"{run_id}.jsonl"
         self._blobs = log_dir / f"{run_id}.blobs"
         try:
-            log_dir.mkdir(parents=True, exist_ok=True)
+            _make_folder(log_dir)
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RecordError(f"no trajectory can be written in {log_dir}: {error.strerror}; set log_dir") from error
@@ -78,6 +78,13 @@ class TrajectoryWriter:
                 return
             self._sync.result()
         self._sync = self._syncer.submit(_datasync, self._fd)
+
+
+def _make_folder(log_dir: Path) -> None:
+    """Create the folder with a mark that keeps it out of repositories and out of contexts, as records are no data."""
+    if not log_dir.exists():
+        log_dir.mkdir(parents=True, exist_ok=True)
+        (log_dir / ".gitignore").write_text("*\n", encoding="ascii")
 
 
 def _datasync(fd: int) -> None:

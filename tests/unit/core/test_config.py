@@ -125,9 +125,14 @@ def test_a_variable_is_read_as_text(place: Place, variable: str, text: str, labe
 
 
 def test_prices_come_from_a_file_or_a_variable(place: Place) -> None:
-    place.write('[prices."a/b"]\ninput_usd = 1\noutput_usd = 2')
+    place.write_user('[prices."a/b"]\ninput_usd = 1\noutput_usd = 2')
     prices = place.load({"RLM_PRICES": '{ "c/d" = { input_usd = 3, output_usd = 4 } }'}).config.prices
     assert {name: price.output_usd for name, price in prices.items()} == {"a/b": 2.0, "c/d": 4.0}
+
+
+def test_a_price_that_lacks_a_part_is_refused(place: Place) -> None:
+    place.write_user("[prices.'a/b']\ninput_usd = 1")
+    assert "expected a table of input_usd, output_usd, cached_usd (optional)" in place.complaint()
 
 
 def test_none_in_a_file_is_no_cap(place: Place) -> None:
@@ -141,7 +146,7 @@ def test_none_in_a_file_is_no_cap(place: Place) -> None:
     [
         ("[rlm]\ntoken_buget = 1", "unknown key token_buget in [rlm]\ndid you mean token_budget?"),
         ("[rml]\nmodel = 'x'", "unknown section [rml]\ndid you mean rlm?"),
-        ("[rlm]\npolicy = 'off'", "unknown key policy in [rlm]\nit belongs in [local]"),
+        ("[rlm]\npolicy = 'strict'", "unknown key policy in [rlm]\nit belongs in [local]"),
         ("model = 'x'", "model stands outside any section\nput it below [rlm]"),
         ("docker = 'x'", "docker is a section"),
         ("[rlm]\nzzz = 1", "unknown key zzz in [rlm]"),
@@ -156,7 +161,6 @@ def test_none_in_a_file_is_no_cap(place: Place) -> None:
         ("[rlm]\nmodel = 5", "expected text or none, got 5"),
         ("[docker]\nmemory = 'lots'", "expected a size such as 512m or 1GiB, got 'lots'"),
         ("[local]\nallow_unconfined_x = 1", "did you mean allow_unconfined?"),
-        ("[prices.'a/b']\ninput_usd = 1", "expected a table of input_usd, output_usd, cached_usd (optional)"),
         ("[rlm]\nmodel = 'x'\nmodel = 'y'", "rlm.toml:3:"),
         ("[rlm]\nmodel = ", "rlm.toml:2:9: Invalid value"),
         ("x = " + "[" * 9999, "nested too deeply"),

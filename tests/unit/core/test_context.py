@@ -29,7 +29,7 @@ def test_no_data_is_no_context():
     empty = Context.empty()
     assert (empty.kind, empty.fd, empty.parts) == ("none", None, ())
     assert "None" in empty.describe()
-    assert text_context("").kind == "none"
+    assert (text_context("").kind, text_context("").size_bytes) == ("text", 0)
 
 
 def test_text_is_measured_and_hashed():

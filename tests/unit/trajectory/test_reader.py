@@ -218,8 +218,18 @@ def test_a_blob_that_is_not_there_changes_nothing(path: Path, place: str, digest
 
 @pytest.mark.parametrize("place", ["cell", "code.0", "none", "", "cell.9.x"])
 def test_a_blob_for_no_text_changes_nothing(path: Path, place: str) -> None:
+    digest = hashlib.sha256(b"evil").hexdigest()
     path.with_suffix(".blobs").mkdir()
-    (path.with_suffix(".blobs") / ("0" * 64)).write_bytes(b"evil")
-    run = blobbed(path, place, "0" * 64)
+    (path.with_suffix(".blobs") / digest).write_bytes(b"evil")
+    run = blobbed(path, place, digest)
+    [event] = map(run.whole, run)
+    assert event.body == ExecStart(cell=1, code="x")
+
+
+def test_a_link_in_place_of_a_blob_shows_no_other_file(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("private")
+    path.with_suffix(".blobs").mkdir()
+    (path.with_suffix(".blobs") / ("0" * 64)).symlink_to(tmp_path / "key")
+    run = blobbed(path, "code", "0" * 64)
     [event] = map(run.whole, run)
     assert event.body == ExecStart(cell=1, code="x")

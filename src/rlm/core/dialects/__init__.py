@@ -283,6 +283,8 @@ def landing_answer(reply: ModelReply) -> Answer | Cell:
     if name := prose.final_variable(said.prose):
         return Cell(code=f"FINAL_VAR({name!r})")
     answer = prose.final_text(cells.plain_text(said))
+    if answer is None and said.fences and not said.prose.strip():  # a last answer in code that will not run
+        answer = prose.final_text(said.fences[-1].code)
     return Answer(text=said.spoken.strip() if answer is None else answer)
 
 

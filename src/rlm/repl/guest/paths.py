@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PACKAGE_DIRS = frozenset({"site-packages", "dist-packages"})
+_MODULE_SUFFIXES = (".py", ".so", ".dist-info", ".egg-info")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,11 @@ def readable(*, packages: bool) -> Readable:
     trees = [path for folder in stdlib for path in _without_packages(folder)]
     trees += _shared_libraries()
     trees += zoneinfo.TZPATH
+    loose = [folder for folder in others if packages and _PACKAGE_DIRS.isdisjoint(Path(folder).parts)]
     if packages:
-        trees += others
-    return Readable(trees=tuple(trees), listings=tuple(stdlib))
+        trees += [folder for folder in others if folder not in loose]
+        trees += [path for folder in loose for path in _importable(folder)]
+    return Readable(trees=tuple(trees), listings=(*stdlib, *loose))
 
 
 def import_path(*, packages: bool) -> list[str]:
@@ -56,6 +59,15 @@ def _import_dirs() -> tuple[list[str], list[str]]:
 
 def _without_packages(folder: str) -> list[str]:
     return [entry.path for entry in os.scandir(folder) if entry.name not in _PACKAGE_DIRS]
+
+
+def _importable(folder: str) -> list[str]:
+    """The packages and modules of a folder that may hold anything: a checkout that is installed to be edited."""
+    return [
+        entry.path
+        for entry in os.scandir(folder)
+        if entry.name.endswith(_MODULE_SUFFIXES) or (Path(entry.path) / "__init__.py").is_file()
+    ]
 
 
 def _shared_libraries() -> list[str]:

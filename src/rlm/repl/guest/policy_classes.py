@@ -94,7 +94,9 @@ def type_of(value: object) -> type:
 
 
 def shown(value: Any) -> Any:
-    """The value, or the stand-in if it is a class that cells don't hold."""
+    """The value, or the stand-in if it is a class that cells don't hold, or is called as one is (`type[Any]`)."""
+    if type(value) is types.GenericAlias:
+        return TYPE if isinstance(value.__origin__, type) and issubclass(value.__origin__, type) else value
     if not isinstance(value, type):
         return value
     return _STAND_INS.get(value) or (TYPE if issubclass(value, type) and value not in _REAL else value)

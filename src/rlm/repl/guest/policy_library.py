@@ -194,6 +194,15 @@ def get_origin(kind: Any) -> Any:
     return classes.shown(typing.get_origin(kind))
 
 
+def get_args(kind: Any) -> tuple[Any, ...]:
+    """`typing.get_args`; annotations of the library hold the real `type`."""
+    return tuple(_shown_within(part) for part in typing.get_args(kind))
+
+
+def _shown_within(part: Any) -> Any:
+    return [_shown_within(item) for item in part] if isinstance(part, list) else classes.shown(part)
+
+
 def iter_fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
     """`ast.iter_fields` of real nodes: it reads whatever the node calls its fields."""
     if type(node).__module__ not in {"ast", "_ast"}:

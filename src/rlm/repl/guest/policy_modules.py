@@ -161,7 +161,7 @@ RELAXED: Mapping[str, Listing] = {
     "types": _only("SimpleNamespace MappingProxyType NoneType"),
     "typing": _public(
         without="ForwardRef evaluate_forward_ref",
-        get_type_hints=library.get_type_hints, get_origin=library.get_origin,
+        get_type_hints=library.get_type_hints, get_origin=library.get_origin, get_args=library.get_args,
     ),
     "urllib": _only(""),
     "urllib.parse": _public(),

@@ -209,6 +209,7 @@ class Zygote:
 
     def _become_guest(self, frames: int, output: int, parent: int) -> NoReturn:
         try:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # its own: the flags of a shared one could tell other guests
             os.dup2(output, 1)
             os.dup2(output, 2)
             _close_all_but(frames, output, self._plan.ruleset)
