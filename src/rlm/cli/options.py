@@ -39,7 +39,7 @@ class SandboxOptions:
     """Where code runs."""
 
     environment: Annotated[
-        str | None, Option("--environment", "--env", metavar="NAME", help="The sandbox: local, docker or wasm.")
+        str | None, Option("--environment", "--env", metavar="NAME", help="The sandbox; this version has local.")
     ] = None
     policy: Annotated[
         str | None, Option("--policy", metavar="NAME", help="Policy for cells: strict, relaxed or off. [local]")

@@ -23,7 +23,8 @@ _WIDTH = 100
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _EXAMPLE_HEAD = """\
-# Settings of rlm for this folder and those below it. Every key stands here with its default; remove the # to set one.
+# Settings of rlm for this folder and, within a git checkout, those below it. Every key stands here with its default;
+# remove the # to set one.
 # Command line over RLM_* variables over this file over the user's ~/.config/rlm/config.toml over the defaults.
 # "none" lifts a cap that may be lifted. Keys and passwords don't belong here: set them in the environment.
 """

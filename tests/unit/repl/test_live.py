@@ -172,7 +172,7 @@ async def test_what_the_arguments_of_waiting_calls_take_is_bounded() -> None:
     task, cell = await running(guest, channel)
     for number in range(1, 8):
         channel.say(**{**CALL, "id": number, "args": ["\N{PILE OF POO}" + "x" * (24 << 20)]})
-    reply = await channel.sent.get()
+    reply = await asyncio.wait_for(channel.sent.get(), 30)
     assert (reply["id"], reply["error"]["kind"]) == (6, "MemoryError")
     channel.end(cell)
     assert (await task).status == "ok"
