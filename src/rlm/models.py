@@ -38,7 +38,8 @@ class BackendPool:
         traits = backend.traits(name)
         configured = config.prices.get(label)
         price = traits.price if configured is None else Price(**msgspec.structs.asdict(configured))
-        return Model(label=label, name=name, backend=backend, traits=traits, price=price)
+        origin = _origin(provider, config)
+        return Model(label=label, name=name, backend=backend, traits=traits, price=price, origin=origin)
 
     async def aclose(self) -> None:
         """Close every backend that was made here; the user's own stays open."""
@@ -51,6 +52,11 @@ class BackendPool:
             setup = backends.BackendSetup(config=config, environ=os.environ, on_retry=note_retry)
             self._made[provider] = backends.create(provider, setup)
         return self._made[provider]
+
+
+def _origin(provider: str, config: Config) -> str:
+    section = getattr(config, provider, None)
+    return getattr(section, "base_url", None) or os.environ.get(f"{provider.upper()}_BASE_URL", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

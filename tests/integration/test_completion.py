@@ -174,6 +174,13 @@ def test_an_llm_query_can_be_typed(make):
     assert rlm.completion("x").value == [1, 2]
 
 
+def test_a_schema_that_guest_code_makes_up_is_bounded(make):
+    code = "llm_query('x', output_type={'enum': [{'a': n} for n in range(6000)]})"
+    rlm = make({"main": [cell(code), "end"], "sub": []}, model="main", sub_model="sub")
+    rlm.completion("x")
+    assert "more than 1000 values" in shown(rlm)
+
+
 def test_only_allowed_models_may_be_asked_for(make):
     code = "print(llm_query('a', model='sub'))\nllm_query('b', model='other')"
     rlm = make({"main": [cell(code), "end"], "sub": ["fine"]}, model="main", sub_model="sub")

@@ -49,7 +49,14 @@ def call_key(call: ModelCall, config: Config) -> str:
     messages = [
         (message.role, message.content, *(image.digest for image in message.images)) for message in call.messages
     ]
-    options = (call.model.label, messages, call.response_schema, config.temperature, config.max_output_tokens)
+    options = (
+        call.model.label,
+        call.model.origin,
+        messages,
+        call.response_schema,
+        config.temperature,
+        config.max_output_tokens,
+    )
     return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -30,6 +30,8 @@ class Model:
     backend: Backend
     traits: ModelTraits
     price: Price | None
+    origin: str = ""
+    """The address its backend was told to use: the same name elsewhere is another model."""
     """The configured price, else the backend's; None where unknown."""
 
 

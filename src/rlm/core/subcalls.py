@@ -45,6 +45,9 @@ PLAIN_CONTEXT_CHARS = 200_000
 OUTPUT_ATTEMPTS = 3
 """How often a sub-call with an `output_type` may answer."""
 
+MAX_SCHEMA_VALUES = 1_000
+"""Checking a schema may take time that grows with the square of its size."""
+
 _TAKE_CONTEXT = frozenset({"rlm_query", "rlm_query_batched"})
 """Functions to which the wire's form of a large `context` means the context itself, not its text."""
 
@@ -115,10 +118,16 @@ class SubCalls:
         self, prompts: Sequence[str], *, model: str | None = None, output_type: Json = None, images: Json = None
     ) -> list[Json]:
         found = self._run.find_model(_text_or_none(model, "model"))
-        validator = None if output_type is None else self._run.validator_for(output_type)
+        validator = None if output_type is None else await self._validator(output_type)
         messages = _messages(_texts(prompts, "prompts"), images, validator)
         queries = [Query(message=message, model=found, validator=validator) for message in messages]
         return await self._batch([lambda query=query: self._ask(query) for query in queries])  # type: ignore[misc]
+
+    async def _validator(self, schema: Json) -> Validator | None:
+        """The validator of a schema that guest code made up: bounded, and read off the event loop."""
+        if _values(schema, MAX_SCHEMA_VALUES) > MAX_SCHEMA_VALUES:
+            raise ValueError(f"output_type has more than {MAX_SCHEMA_VALUES} values; give a smaller schema")
+        return await asyncio.to_thread(self._run.validator_for, schema)
 
     async def _rlm_query(self, prompt: str, context: Json = None) -> Json:
         (answer,) = await self._rlm_query_batched([prompt], [context])
@@ -274,6 +283,16 @@ async def _caught(item: Callable[[], Awaitable[Json]]) -> Json:
         return await item()
     except (RLMError, ValueError, TypeError, LookupError, OSError) as error:  # what the wire raises in guests
         return error
+
+
+def _values(value: Json, most: int) -> int:
+    """How many values there are in `value`, counted no further than just above `most`."""
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        item = waiting.pop()
+        count += 1
+        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return count
 
 
 def _value(argument: Json) -> Json:

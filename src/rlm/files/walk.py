@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -26,6 +27,8 @@ _IGNORE_BYTES = 1 << 20
 _ALWAYS_SKIPPED = ".git"
 _DEEPEST = 100
 _MOST_STARS = 3
+_MOST_LINES = 2_000
+"""Of one ignore file; each is tried on every path."""
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
@@ -186,7 +189,7 @@ def _read_rules(path: Path) -> GitIgnoreSpec | None:
 
 def _spec(content: bytes) -> GitIgnoreSpec:
     lines = content.decode("utf-8", "replace").splitlines()
-    return GitIgnoreSpec.from_lines(line for line in lines if _is_tame(line))
+    return GitIgnoreSpec.from_lines(line for line in lines[:_MOST_LINES] if _is_tame(line))
 
 
 def _is_tame(line: str) -> bool:
@@ -194,8 +197,10 @@ def _is_tame(line: str) -> bool:
     if any(segment.count("*") > _MOST_STARS for segment in line.split("/")):
         return False
     try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error, Warning):
         return False
     return True
 
