@@ -331,3 +331,10 @@ def test_what_cannot_be_an_image_is_refused(tmp_path):
         read_images(["a.png"])
     with pytest.raises(ConfigError, match="at most 20 images"):
         read_images([png()] * 21)
+
+
+def test_a_hostile_ignore_file_is_no_failure(tmp_path):
+    (tmp_path / ".gitignore").write_text("[z-a]\n[[]\n*.log\n" + "x\n" * 5000)
+    (tmp_path / "a.txt").write_text("A")
+    (tmp_path / "b.log").write_text("B")
+    assert [part.name for part in prepare(tmp_path).parts] == ["a.txt"]

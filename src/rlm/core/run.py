@@ -30,9 +30,9 @@ class Model:
     backend: Backend
     traits: ModelTraits
     price: Price | None
+    """The configured price, else the backend's; None where unknown."""
     origin: str = ""
     """The address its backend was told to use: the same name elsewhere is another model."""
-    """The configured price, else the backend's; None where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
