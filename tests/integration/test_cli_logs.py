@@ -89,6 +89,7 @@ def test_a_run_is_running_until_it_is_killed(user: User) -> None:
     [crashed] = json.loads(user.rlm("logs", "list", "--json").stdout)
     assert (running["status"], crashed["status"]) == ("running", "crashed")
     assert "cell 1 (didn't end)" in user.rlm("logs", "show").stdout
+    assert user.rlm("logs", "tail").stdout.endswith("cut off: the run has no end\n")
 
 
 def test_a_live_run_is_followed_to_its_end(user: User) -> None:
@@ -100,12 +101,14 @@ def test_a_live_run_is_followed_to_its_end(user: User) -> None:
     assert "turn 1" in followed.stdout
     assert "cell 2" in followed.stdout
     assert followed.stdout.count("cell ok") == 2
+    assert followed.stdout.endswith("run completed: 1\n")
 
 
 def test_tail_shows_the_last_steps(two: User) -> None:
     lines = two.rlm("logs", "tail", "last", "-n", "2").stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "cell ok" in lines[1]
+    assert lines[2].endswith("run completed: 3")
 
 
 def test_torn_and_foreign_lines_are_passed_over(two: User) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from typer import Argument, Option
 
@@ -12,8 +13,8 @@ from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rlm.trajectory.folds import Summary
-    from rlm.trajectory.reader import Trajectory
+    from rlm.core.events import Event
+    from rlm.trajectory.index_rows import RunQuery, RunRow
 
 RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help="An id, the beginning of one, or last.")]
 
@@ -21,28 +22,53 @@ _COLUMNS = "{:<8}  {:<16}  {:<9}  {:<24}  {:>5}  {:>11}  {:>9}  {:>8}  {}"
 _HEADS = ("id", "when", "status", "model", "turns", "tokens", "cost", "time", "prompt")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs."""
+
+    status: Annotated[
+        list[str] | None,
+        Option("--status", metavar="NAME", help="running, crashed, completed, limit, failed or cancelled; repeatable."),
+    ] = None
+    model: Annotated[str, Option("--model", "-m", metavar="TEXT", help="A part of the model's name.")] = ""
+    text: Annotated[str, Option("--text", metavar="TEXT", help="A part of the prompt, the answer or the error.")] = ""
+    since: Annotated[
+        str | None, Option("--since", metavar="WHEN", help="Started at or after: 2026-11-21, 2026-11-21T09:30, 3h, 2d.")
+    ] = None
+    until: Annotated[str | None, Option("--until", metavar="WHEN", help="Started before.")] = None
+    min_cost: Annotated[float | None, Option("--min-cost", metavar="USD", help="Cost at least this.")] = None
+    max_cost: Annotated[float | None, Option("--max-cost", metavar="USD", help="Cost at most this.")] = None
+    min_tokens: Annotated[int | None, Option("--min-tokens", metavar="N", help="Used at least this many.")] = None
+    min_time: Annotated[float | None, Option("--min-time", metavar="S", help="Took at least this many seconds.")] = None
+    order: Annotated[
+        str, Option("--order", metavar="NAME", help="started, duration, tokens, cost, turns, calls or errors.")
+    ] = "started"
+
+
 def list_logs(
+    filters: RunFilter = RunFilter(),
     log_dir: LogDir = None,
     count: Annotated[int, Option("--count", "-n", metavar="N", help="How many; 0 is all.")] = 20,
     as_json: Annotated[bool, Option("--json", help="One JSON array.")] = False,
 ) -> int:
-    """List the runs, the newest first."""
+    """List the runs, the newest first, or in the order asked for, the greatest first."""
     from rlm.cli.console import say, write_out
-    from rlm.trajectory.reader import list_runs
+    from rlm.trajectory.index import Index
 
-    folder = _folder(log_dir)
-    runs = list_runs(folder)
-    rows = [_row(run) for run in (runs[:count] if count > 0 else runs)]
+    where = folder(log_dir)
+    with Index.open(where) as index:
+        index.refresh()
+        page = index.runs(_query(filters, max(count, 0)))
     if as_json:
-        write_out(json.dumps([facts(summary, state) for summary, state in rows], indent=2) + "\n")
+        write_out(json.dumps([facts(row) for row in page.rows], indent=2) + "\n")
         return 0
-    if not rows:
-        say(f"there are no runs in {folder}")
+    if not page.rows:
+        say(f"there are no runs in {where}" if filters == RunFilter() else f"no run in {where} fits")
         return 0
-    lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(summary, state)) for summary, state in rows)]
+    lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(row)) for row in page.rows)]
     write_out("".join(line.rstrip() + "\n" for line in lines))
-    if len(runs) > len(rows):
-        say(f"{len(runs) - len(rows)} older runs: -n 0 lists all")
+    if page.total > len(page.rows):
+        say(f"{page.total - len(page.rows)} more runs: -n 0 lists all")
     return 0
 
 
@@ -56,14 +82,13 @@ def show(
     from rlm.cli.console import say, write_out
     from rlm.cli.run_json import as_document
     from rlm.cli.run_tree import render
-    from rlm.trajectory.reader import find_run
+    from rlm.trajectory.folds import summarize
 
-    found = find_run(_folder(log_dir), run)
-    summary, state = _row(found)
+    row, found = find(run, log_dir)
     if as_json:
-        write_out(as_document(found, facts(summary, state)))
+        write_out(as_document(found, facts(row)))
     else:
-        for text in render(found, summary, state, full=full):
+        for text in render(found, summarize(found), row, full=full):
             write_out(text + "\n")
     if found.skipped:
         say(f"warning: {found.skipped} lines of {found.path} are no events and were passed over")
@@ -76,26 +101,41 @@ def tail(
     follow: Annotated[bool, Option("--follow", "-f", help="Go on as the run does, until it ends.")] = False,
     count: Annotated[int, Option("--count", "-n", metavar="N", help="The last N steps.")] = 20,
 ) -> int:
-    """Show the last steps of a run, and with -f the next ones as they happen."""
+    """Show the last steps of a run and how it stands, and with -f the next steps as they happen."""
     from collections import deque
 
     from rlm.cli.console import write_out
     from rlm.sinks.progress import step_text
     from rlm.trajectory.reader import find_run
 
-    found = find_run(_folder(log_dir), run)
+    found = find_run(folder(log_dir), run)
     started_at: float | None = None
+    last: Event | None = None
     held: deque[str] = deque(maxlen=max(count, 0))
     for event in found.follow() if follow else found:
-        started_at = event.at if started_at is None else started_at
+        started_at, last = event.at if started_at is None else started_at, event
         if text := step_text(event):
             line = f"{event.at - started_at:7.1f} s  {text}\n"
             held.append(line) if not follow else write_out(line)
-    write_out("".join(held))
+    write_out("".join(held) + _standing(last, started_at or 0.0, running=found.is_running()))
     return 0
 
 
-def _folder(log_dir: str | None) -> Path:
+def _standing(last: Event | None, started_at: float, *, running: bool) -> str:
+    """The last line: how the run ended, or that it didn't."""
+    from rlm.core.events import CompletionEnd
+    from rlm.trajectory.plain import one_line
+    from rlm.trajectory.reader import ends_run
+
+    at = 0.0 if last is None else last.at - started_at
+    if last is not None and ends_run(last) and isinstance(last.body, CompletionEnd):
+        said = one_line(last.body.error or last.body.limit or last.body.response, 120)
+        return f"{at:7.1f} s  run {last.body.status}" + (f": {said}\n" if said else "\n")
+    return f"{at:7.1f} s  still running\n" if running else f"{at:7.1f} s  cut off: the run has no end\n"
+
+
+def folder(log_dir: str | None) -> Path:
+    """The folder of the records."""
     from pathlib import Path
 
     from rlm.core.config import Config
@@ -103,41 +143,82 @@ def _folder(log_dir: str | None) -> Path:
     return Path(Config.load().config.log_dir if log_dir is None else log_dir)
 
 
-def _row(run: Trajectory) -> tuple[Summary, str]:
-    from rlm.trajectory.folds import summarize
+def find(name: str, log_dir: str | None) -> tuple[RunRow, Any]:
+    """The run that is meant: its row in the index, and its record."""
+    from rlm.trajectory.index import Index
 
-    summary = summarize(run)
-    summary.run_id = run.run_id
-    return summary, summary.state(running=run.is_running())
+    with Index.open(folder(log_dir)) as index:
+        index.refresh()
+        row = index.run(name)
+        return row, index.trajectory(row.id)
 
 
-def facts(summary: Summary, state: str) -> dict[str, object]:
-    """A run's summary as JSON."""
+def facts(row: RunRow) -> dict[str, object]:
+    """A run as JSON."""
     return {
-        "run_id": summary.run_id,
-        "started_at": summary.started_at,
-        "status": state,
-        "model": summary.model,
-        "turns": summary.turns,
-        "tokens": summary.tokens,
-        "cost_usd": summary.cost_usd,
-        "duration_s": round(summary.duration_s, 3),
-        "prompt": summary.prompt,
+        "run_id": row.id,
+        "started_at": row.started_at,
+        "status": row.status,
+        "model": row.model,
+        "environment": row.environment,
+        "turns": row.turns,
+        "cells": row.cells,
+        "model_calls": row.model_calls,
+        "subcalls": row.subcalls,
+        "tool_calls": row.tool_calls,
+        "depth": row.depth,
+        "tokens": row.tokens,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "cost_usd": row.cost_usd,
+        "duration_s": round(row.duration_s, 3),
+        "errors": row.errors,
+        "prompt": row.prompt,
+        "limit": row.limit or None,
+        "error": row.error or None,
+        "resumed_from": row.resumed_from,
+        "events": row.events,
+        "skipped_lines": row.skipped,
+        "size_bytes": row.size_bytes,
     }
 
 
-def _cells(summary: Summary, state: str) -> tuple[str, ...]:
+def _query(filters: RunFilter, limit: int) -> RunQuery:
+    from rlm.cli.moments import moment
+    from rlm.core.exceptions import ConfigError
+    from rlm.trajectory.index_rows import ORDERS, STATES, RunQuery
+
+    for name, known in ((filters.order, ORDERS), *((status, STATES) for status in filters.status or ())):
+        if name not in known:
+            raise ConfigError(f"{name!r} is none of {', '.join(known)}")
+    return RunQuery(
+        status=tuple(filters.status or ()),
+        model=filters.model,
+        text=filters.text,
+        since=moment(filters.since),
+        until=moment(filters.until),
+        min_cost_usd=filters.min_cost,
+        max_cost_usd=filters.max_cost,
+        min_tokens=filters.min_tokens,
+        min_duration_s=filters.min_time,
+        order=filters.order,  # type: ignore[arg-type]
+        limit=limit,
+    )
+
+
+def _cells(row: RunRow) -> tuple[str, ...]:
     from rlm.cli.run_tree import dollars, when
     from rlm.trajectory.plain import one_line
 
+    resumed = f"(resumes {one_line(row.resumed_from, 8)}) " if row.resumed_from else ""
     return (
-        summary.run_id[:8],
-        when(summary.started_at),
-        one_line(state, 9),
-        one_line(summary.model, 24),
-        str(summary.turns),
-        f"{summary.tokens:,}",
-        dollars(summary.cost_usd),
-        f"{summary.duration_s:.1f} s",
-        one_line(summary.prompt, 60),
+        row.id[:8],
+        when(row.started_at),
+        one_line(row.status, 9),
+        one_line(row.model, 24),
+        str(row.turns),
+        f"{row.tokens:,}",
+        dollars(row.cost_usd),
+        f"{row.duration_s:.1f} s",
+        resumed + one_line(row.prompt, 60),
     )

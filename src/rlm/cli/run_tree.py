@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.core.events import (
     ArtifactSaved,
+    Compaction,
     CompletionEnd,
     CompletionStart,
     ExecEnd,
     ExecOutput,
     ExecStart,
+    MessageAdded,
     ModelEnd,
     ModelStart,
     ToolEnd,
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.events import Event
+    from rlm.core.notes import ImageNote
     from rlm.trajectory.folds import SpanRecord, Summary
+    from rlm.trajectory.index_rows import RunRow
     from rlm.trajectory.reader import Trajectory
 
 _LINES, _CHARS = 24, 4_000
@@ -38,9 +42,9 @@ _DEEPEST = 20
 """Deeper spans are indented no further."""
 
 
-def render(run: Trajectory, summary: Summary, state: str, *, full: bool) -> Iterator[str]:
+def render(run: Trajectory, summary: Summary, row: RunRow, *, full: bool) -> Iterator[str]:
     """The run, line by line; without `full` long texts are cut with a mark."""
-    yield from _head(run, summary, state)
+    yield from _head(row)
     drawing = _Drawing(full=full)
     waiting = [(record, 0) for record in reversed(roots(spans(map(run.whole, run))))]
     while waiting:
@@ -65,10 +69,12 @@ def dollars(cost_usd: float | None) -> str:
     return "" if cost_usd is None else f"${cost_usd:.4f}"
 
 
-def _head(run: Trajectory, summary: Summary, state: str) -> Iterator[str]:
-    totals = [f"{summary.turns} turns", f"{summary.tokens:,} tokens", dollars(summary.cost_usd)]
-    parts = [state, when(summary.started_at), summary.model, *totals, f"{summary.duration_s:.1f} s"]
-    yield f"run {plain(run.run_id)}"
+def _head(row: RunRow) -> Iterator[str]:
+    totals = [f"{row.turns} turns", f"{row.tokens:,} tokens", dollars(row.cost_usd)]
+    parts = [row.status, when(row.started_at), row.model, *totals, f"{row.duration_s:.1f} s"]
+    yield f"run {plain(row.id)}"
+    if row.resumed_from:
+        yield f"resumes {one_line(row.resumed_from, 40)}"
     yield " · ".join(one_line(part, 80) for part in parts if part)
     yield ""
 
@@ -100,7 +106,7 @@ class _Drawing:
                 yield from self._tool(tool, end)
             case _:
                 yield f"{one_line(record.kind, 40)} without a beginning"
-        yield from (notice for event in record.events if (notice := _notice(event)))
+        yield from (notice for event in record.events if (notice := self._notice(event)))
 
     def answer(self, summary: Summary) -> Iterator[str]:
         """How it came out."""
@@ -115,14 +121,14 @@ class _Drawing:
 
     def _model(self, call: ModelStart, end: Any) -> Iterator[str]:
         name = one_line(call.model, 60)
-        if not isinstance(end, ModelEnd):
-            yield f"{name}: no reply"
-            return
-        cost = f", {dollars(end.cost_usd)}" if end.cost_usd is not None else ""
-        memory = ", from memory" if end.cached else ""
-        yield f"{name}: {end.usage.input_tokens:,} tokens in, {end.usage.output_tokens:,} out{cost}{memory}"
+        yield f"{name}: {_price(end)}" if isinstance(end, ModelEnd) else f"{name}: no reply"
         if call.prompt:
             yield f"  asked: {self._cut(call.prompt)}"
+        yield from (f"  {_image(note)}" for note in call.images)
+        if isinstance(end, ModelEnd):
+            yield from self._reply(end)
+
+    def _reply(self, end: ModelEnd) -> Iterator[str]:
         if end.error:
             yield f"  failed: {self._cut(end.error)}"
         said = end.text if self.full else _FENCE.sub("[code]", end.text)
@@ -147,6 +153,17 @@ class _Drawing:
             said = f"failed: {end.error}" if end.error else str(end.result)
             yield f"  {self._cut(said)}"
 
+    def _notice(self, event: Event) -> str:
+        """What happened in a span beside its start and end; empty where that is shown elsewhere."""
+        match event.body:
+            case ArtifactSaved() as saved:
+                return f"saved {one_line(saved.name, 200)}, {saved.size_bytes:,} bytes"
+            case Compaction() as notes:
+                return f"compacted: notes took the place of {notes.dropped} messages\n  {self._cut(notes.content)}"
+            case MessageAdded(images=images) if images:
+                return "\n".join(map(_image, images))
+        return notice_text(event)
+
     def _cut(self, text: str) -> str:
         if self.full:
             return plain(text).rstrip()
@@ -155,10 +172,14 @@ class _Drawing:
         return plain(short) + (f"\n[{left:,} more characters: --full]" if left > 0 else "")
 
 
-def _notice(event: Event) -> str:
-    if isinstance(event.body, ArtifactSaved):
-        return f"saved {one_line(event.body.name, 200)}, {event.body.size_bytes:,} bytes"
-    return notice_text(event)
+def _price(end: ModelEnd) -> str:
+    cost = f", {dollars(end.cost_usd)}" if end.cost_usd is not None else ""
+    memory = ", from memory" if end.cached else ""
+    return f"{end.usage.input_tokens:,} tokens in, {end.usage.output_tokens:,} out{cost}{memory}"
+
+
+def _image(note: ImageNote) -> str:
+    return f"image: {one_line(note.media_type, 40)}, {note.size_bytes:,} bytes, {one_line(note.digest, 12)}"
 
 
 def _marked(text: str, mark: str) -> str:

@@ -39,6 +39,7 @@ NEAR = 0.8
 
 _BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4
+_NO_CAP = 1 << 60
 
 IMAGE_TOKENS = 4_784
 """The most that one image counts, by the rules below."""
@@ -129,7 +130,9 @@ class CallEstimate:
         if usd < prompt_usd:
             return -1
         million_usd = self.cost_usd(1_000_000) - prompt_usd
-        return int((usd - prompt_usd) / million_usd * 1_000_000) if million_usd else self.max_output_tokens
+        if not million_usd:
+            return self.max_output_tokens
+        return int(min((usd - prompt_usd) / million_usd * 1_000_000, self.max_output_tokens))
 
 
 class Reservation:
@@ -229,6 +232,20 @@ class Ledger:
         for node in self.line():
             node._turns += 1
 
+    def restore(self, usage: RunUsage, cost_usd: float | None) -> None:
+        """Count what an earlier run spent on the same work; never refused."""
+        for node in self.line():
+            node._usage += TokenUsage(
+                input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cached_tokens=usage.cached_tokens
+            )
+            node._model_calls += usage.model_calls
+            node._turns += usage.turns
+            node._counts["subcall_budget"] += usage.subcalls
+            node._counts["tool_budget"] += usage.tool_calls
+            node._depth_reached = max(node._depth_reached, usage.depth_reached)
+            node._has_unknown_cost |= cost_usd is None
+            node._cost_usd += cost_usd or 0.0
+
     def usage(self) -> RunUsage:
         """What this completion and all below it used so far."""
         return RunUsage(
@@ -252,8 +269,8 @@ class Ledger:
         if price is not None:
             dearest_usd = CallEstimate(input_tokens=1, max_output_tokens=1, price=price).cost_usd(1)
             money = [node._left_usd(cap, landing=is_root) for node, cap in self._caps("cost_budget_usd")]
-            left += [int(usd / dearest_usd) for usd in money if dearest_usd]
-        return min(left, default=1 << 60)
+            left += [int(min(usd / dearest_usd, _NO_CAP)) for usd in money if dearest_usd]
+        return min(left, default=_NO_CAP)
 
     @property
     def cost_usd(self) -> float | None:

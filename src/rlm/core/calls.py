@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from rlm.core.budget import CallEstimate, Reservation
 from rlm.core.events import ModelEnd, ModelRetry, ModelStart
 from rlm.core.exceptions import BackendError
+from rlm.core.memo import Answered
+from rlm.core.recall import cut_off, reply_of
+from rlm.core.recorded import revived, was_given_up
 from rlm.core.types import Image, Json, Message, ModelReply, ModelRequest, TokenUsage, ToolSpec
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
+    from rlm.core.recall import Place
+    from rlm.core.recorded import Recorded
     from rlm.core.recorder import Recorder, Span
     from rlm.core.run import Model, Run
 
@@ -42,6 +47,10 @@ class ModelCall:
     """For the record, where the conversation isn't in it already."""
     images: tuple[Image, ...] = ()
     """Those that go with `prompt`, for the record too."""
+    key: str | None = None
+    """By which a resumed run finds it; the purpose where there is but one of it in a turn."""
+    digest: str | None = None
+    """Of a sub-call that identical ones are answered like."""
 
 
 def call_key(call: ModelCall, config: Config) -> str:
@@ -58,6 +67,55 @@ def call_key(call: ModelCall, config: Config) -> str:
         config.max_output_tokens,
     )
     return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def ask_model(run: Run, ledger: Ledger, place: Place, call: ModelCall) -> ModelReply:
+    """The reply to a call as the record has it, else as `call_model` gives it.
+
+    Raises:
+        LimitReached, BackendError, RecordError: as `call_model`, now or in the record.
+        Halt: it is not what was asked here in the record.
+    """
+    if (served := await serve_model(run, ledger, place, call)) is not None:
+        return served.reply
+    place.go_live(call.prompt or call.purpose)
+    return await call_model(run, ledger, place.span.child(), call)
+
+
+async def serve_model(run: Run, ledger: Ledger, place: Place, call: ModelCall) -> Answered | None:
+    """The reply that the record has to this call, recorded again; None where it has none.
+
+    Raises:
+        BackendError: the call failed in the record.
+    """
+    while (recorded := place.next(call.key or call.purpose, "model")) is not None:
+        if (reply := await _recorded_reply(run, ledger, place, call, recorded)) is not None:
+            return Answered(reply=reply, span=recorded.id)
+    return None
+
+
+async def _recorded_reply(
+    run: Run, ledger: Ledger, place: Place, call: ModelCall, recorded: Recorded
+) -> ModelReply | None:
+    """None: it never came, and the call is to be made again."""
+    if recorded.end is None:
+        run.recall.warn(f"a call of {call.model.label} was under way when the run was cut off: it is made again")
+        run.recall.charge(recorded, ledger, call.model.price)
+        return None
+    end: ModelEnd = run.recall.read(recorded.end)
+    if end.error is not None and not was_given_up(end) and place.led_to_nothing(recorded):
+        return None  # it failed, nothing was billed, and the run failed by it: try again
+    run.recorder.keep(call.images)
+    run.recall.copy(recorded, ledger)
+    if was_given_up(end):
+        if place.is_sealed:
+            await cut_off()
+        return None
+    if end.error is not None:
+        raise revived(end.error)
+    if end.same_as is not None:
+        return run.recall.reply_to(end.same_as)
+    return reply_of(end)
 
 
 async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> ModelReply:
@@ -93,6 +151,8 @@ async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation)
             input_tokens_estimate=call.input_tokens,
             prompt=call.prompt,
             images=run.recorder.keep(call.images),
+            key=call.key or call.purpose,
+            digest=call.digest,
         ),
     )
     token = _call_in_progress.set((run.recorder, span))

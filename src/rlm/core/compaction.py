@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core import prompts
 from rlm.core.budget import estimate_message
-from rlm.core.calls import ModelCall, call_model
+from rlm.core.calls import ModelCall, ask_model
 from rlm.core.dialects import shorten
 from rlm.core.events import Compaction
 from rlm.core.exceptions import BackendError
@@ -17,7 +17,7 @@ from rlm.core.types import Message
 
 if TYPE_CHECKING:
     from rlm.core.conversation import Conversation
-    from rlm.core.recorder import Span
+    from rlm.core.recall import Place
     from rlm.core.run import Run, Task
 
 FULL = 0.8
@@ -36,7 +36,7 @@ def is_full(run: Run, task: Task, conversation: Conversation) -> bool:
     return conversation.input_tokens + min(run.config.max_output_tokens, window // 4) > FULL * window
 
 
-async def compact(run: Run, task: Task, conversation: Conversation, span: Span) -> bool:
+async def compact(run: Run, task: Task, conversation: Conversation, place: Place) -> bool:
     """Replace the middle of the conversation by notes; False where there is nothing left to replace.
 
     Raises:
@@ -45,14 +45,14 @@ async def compact(run: Run, task: Task, conversation: Conversation, span: Span) 
     start = conversation.tail_start(conversation.input_tokens // KEPT)
     if start is None:
         return False
-    notes = await _take_notes(run, task, conversation, start, span)
+    notes = await _take_notes(run, task, conversation, start, place)
     summary = Message(role="user", content=prompts.render("compacted", notes=notes))
     dropped = conversation.replace_middle(start, summary)
     run.recorder.record(task.span, Compaction(dropped=dropped, content=summary.content))
     return True
 
 
-async def _take_notes(run: Run, task: Task, conversation: Conversation, start: int, span: Span) -> str:
+async def _take_notes(run: Run, task: Task, conversation: Conversation, start: int, place: Place) -> str:
     messages = _request(conversation, start)
     call = ModelCall(
         model=task.model,
@@ -61,7 +61,7 @@ async def _take_notes(run: Run, task: Task, conversation: Conversation, start: i
         purpose="compaction",
     )
     try:
-        return (await call_model(run, task.ledger, span.child(), call)).text.strip() or _NOTES_LOST
+        return (await ask_model(run, task.ledger, place, call)).text.strip() or _NOTES_LOST
     except BackendError:
         return _NOTES_LOST
 

@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 from rlm.core import dialects
-from rlm.core.calls import ModelCall, call_model
+from rlm.core.calls import ModelCall, ask_model
+from rlm.core.cells import CellRecord
 from rlm.core.compaction import compact, is_full
 from rlm.core.conversation import Conversation
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
-from rlm.core.events import ExecEnd, ExecOutput, ExecStart, Limit, TurnEnd, TurnStart
+from rlm.core.events import Limit, TurnEnd, TurnStart
 from rlm.core.exceptions import (
     ContextOverflowError,
     LimitReached,
@@ -23,6 +24,7 @@ from rlm.core.exceptions import (
     TurnLimitReached,
 )
 from rlm.core.instructions import system_prompt, task_prompt
+from rlm.core.past import Past
 from rlm.core.subcalls import SubCalls
 from rlm.core.toolcalls import call_tool
 from rlm.core.types import ExecResult, Final, Message, ReplSpec
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from rlm.core.dialects import Step
     from rlm.core.interfaces import Repl
-    from rlm.core.recorder import Span
+    from rlm.core.recall import Place
     from rlm.core.run import Complete, Run, Task
     from rlm.core.types import Json, ModelReply, ToolSpec
 
@@ -57,11 +59,15 @@ class Completion:
         self.turns = 0
         self._started = time.monotonic()
         self._cells = 0
-        self._cell_span = task.span
+        self.past = Past(run.recall, task.recorded, task.ledger, task.span)
+        """What the record of an earlier run has of this completion."""
+        self._cell = self.past.place
         self._told: set[str] = set()
-        self._subcalls = SubCalls(run, task, complete, lambda: self._cell_span)
+        self._subcalls = SubCalls(run, task, complete, lambda: self._cell)
         self._subcalls.bind("read_history", self._read_history)
         self._repl: Repl | None = None
+        self._record: CellRecord | None = None
+        """Of the cell in progress."""
 
     async def open(self) -> None:
         """Write the first messages and open the REPL.
@@ -71,8 +77,9 @@ class Completion:
         """
         system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
         task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
-        self.conversation.add((system, task))
-        spec = ReplSpec(call=self._subcalls, functions=self._subcalls.names, on_output=self._on_output)
+        self.conversation.add(self.past.opening((system, task)))
+        calls = self._subcalls
+        spec = ReplSpec(call=calls, functions=calls.names, on_output=self._on_output, seed=self.past.seed)
         self._repl = await self.run.sandbox.open(self.task.context, spec)
 
     async def aclose(self) -> None:
@@ -89,27 +96,30 @@ class Completion:
             RLMError: the model or the sandbox failed.
         """
         self._begin_turn()
-        span = self.task.span.child()
-        self.run.recorder.record(span, TurnStart(turn=self.turns))
+        place = self.past.turn(self.turns)
+        self.conversation.add(self.past.addition())
+        self.run.recorder.record(place.span, TurnStart(turn=self.turns))
         try:
-            reply = await self._call_model(span)
-            return await self._follow(span, self.dialect.parse(reply))
+            reply = await self._call_model(place)
+            return await self._follow(place, self.dialect.parse(reply))
         finally:
-            self.run.recorder.record(span, TurnEnd(turn=self.turns))
+            self.run.recorder.record(place.span, TurnEnd(turn=self.turns))
 
-    async def execute(self, code: str, parent: Span) -> ExecResult:
+    async def execute(self, code: str, parent: Place) -> ExecResult:
         """Run one cell under a span of its own."""
         if self._repl is None:
             raise REPLExecutionError("the REPL was never opened")
         self._cells += 1
-        self._cell_span = span = parent.child()
-        self.run.recorder.record(span, ExecStart(cell=self._cells, code=code))
+        self._cell = place = self.past.cell(parent, self._cells, code)
+        if (served := self.past.served(place, self._cells)) is not None:
+            return served
+        self._record = record = CellRecord(self.run, place.span, self._cells, code)
+        result = None
         try:
             result = await self._repl.execute(code)
-        except BaseException:
-            self.run.recorder.record(span, ExecEnd(status="killed", output_chars=0, duration_s=0.0))
-            raise
-        self.run.recorder.record(span, _exec_end(result))
+        finally:
+            record.end(result)
+        self.past.compare(place, self._cells, result)
         return result
 
     async def accept(self, final: Final) -> Final:
@@ -132,20 +142,22 @@ class Completion:
         self.turns += 1
         self.task.ledger.count_turn()
 
-    async def _call_model(self, span: Span) -> ModelReply:
-        if is_full(self.run, self.task, self.conversation):
-            await self._compact(span)
+    async def _call_model(self, place: Place) -> ModelReply:
+        asked_first = place.first_purpose()
+        full = is_full(self.run, self.task, self.conversation) if asked_first is None else asked_first == "compaction"
+        if full:
+            await self._compact(place)
         try:
-            reply = await self._request_turn(span)
+            reply = await self._request_turn(place)
         except ContextOverflowError:
-            if not await self._compact(span):
+            if not await self._compact(place):
                 raise
-            reply = await self._request_turn(span)
+            reply = await self._request_turn(place)
         self.conversation.add_reply(reply)
         self.best = fences.split(reply.text)[1].strip() or self.best  # code is no answer
         return reply
 
-    async def _request_turn(self, span: Span) -> ModelReply:
+    async def _request_turn(self, place: Place) -> ModelReply:
         call = ModelCall(
             model=self.task.model,
             messages=self.conversation.messages,
@@ -153,38 +165,43 @@ class Completion:
             purpose="turn",
             tools=self._specs(),
         )
-        return await call_model(self.run, self.task.ledger, span.child(), call)
+        return await ask_model(self.run, self.task.ledger, place, call)
 
-    async def _compact(self, span: Span) -> bool:
-        done = await compact(self.run, self.task, self.conversation, span)
+    async def _compact(self, place: Place) -> bool:
+        done = await compact(self.run, self.task, self.conversation, place)
         if done:
-            await self.execute("history = read_history()", span)
+            await self.execute("history = read_history()", place)
         return done
 
     async def _read_history(self) -> list[dict[str, str]]:
         return self.conversation.history
 
-    async def _follow(self, span: Span, steps: Sequence[Step]) -> Final | None:
+    async def _follow(self, place: Place, steps: Sequence[Step]) -> Final | None:
         results = []
         for step in steps:
-            done = await self._do(step, span)
+            done = await self._do(step, place)
             if isinstance(done, Final):
                 return done
             results.append(StepResult(step=step, text=done))
         messages = self.dialect.render(results)
-        self.conversation.add(messages)
+        for limit in self.past.told(place, len(messages)):
+            self._told.add(limit.name)
+            self.run.recorder.record(self.task.span, limit, served=True)
+        self.conversation.add(self.past.messages(place, messages))
+        if self.past.is_over(place):
+            return None
         if notices := list(self._notices()):
             self.conversation.add((Message(role="user", content="\n".join(notices)),))
         return None
 
-    async def _do(self, step: Step, span: Span) -> Final | str:
+    async def _do(self, step: Step, place: Place) -> Final | str:
         """Follow one step: the final answer, or what the model is shown."""
         match step:
             case Cell(code=code):
-                result = await self.execute(code, span)
+                result = await self.execute(code, place)
                 return self._shown(result) if result.final is None else await self._final_or_feedback(result.final)
             case UseTool(name=name, arguments=arguments):
-                return await self._use_tool(name, arguments, span)
+                return await self._use_tool(name, arguments, place)
             case Answer() if self._unlooked():
                 return UNLOOKED
             case Answer(text=text):
@@ -200,27 +217,27 @@ class Completion:
         self._told.add("unlooked")
         return True
 
-    async def _use_tool(self, name: str, arguments: Mapping[str, Json], span: Span) -> str:
+    async def _use_tool(self, name: str, arguments: Mapping[str, Json], place: Place) -> str:
         try:
-            result = await call_tool(self.run, self.task.ledger, span, name, arguments, caller="model")
+            result = await call_tool(self.run, self.task.ledger, place, name, arguments, caller="model")
         except LimitReached:
             raise
         except RLMError as error:
-            return f"Error: {error}"
+            return self._masked(f"Error: {error}")
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
-        return shorten(text, self.run.config.cell_output_chars)
+        return shorten(self._masked(text), self.run.config.cell_output_chars)
 
     async def _final_or_feedback(self, final: Final) -> Final | str:
         try:
             return await self.accept(final)
         except OutputValidationError as error:
-            return f"The final value was not accepted: {error}\nCorrect it and call FINAL again."
+            return self._masked(f"The final value was not accepted: {error}\nCorrect it and call FINAL again.")
 
     def _shown(self, result: ExecResult) -> str:
         """What the model sees of a cell."""
-        parts = [shorten(result.output, self.run.config.cell_output_chars).rstrip("\n")]
-        if result.error is not None:
-            parts.append(shorten(result.error.traceback or result.error.message, self.run.config.cell_output_chars))
+        texts = [result.output, "" if result.error is None else result.error.traceback or result.error.message]
+        # Masked before they are cut: half a secret is not recognised.
+        parts = [shorten(self._masked(text), self.run.config.cell_output_chars).rstrip("\n") for text in texts]
         if result.state_reset:
             parts.append("The REPL was restarted: every variable is gone but `context`.")
         return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
@@ -245,16 +262,9 @@ class Completion:
         return (EXECUTE_CODE, *self.tools) if self.dialect.native_tools else ()
 
     def _on_output(self, text: str) -> None:
-        self.run.recorder.record(self._cell_span, ExecOutput(text=text))
+        if self._record is not None:
+            self._record.output(text)
 
-
-def _exec_end(result: ExecResult) -> ExecEnd:
-    return ExecEnd(
-        status=result.status,
-        output_chars=result.output_chars,
-        duration_s=result.duration_s,
-        error=result.error,
-        final=result.final,
-        changed=list(result.changed),
-        state_reset=result.state_reset,
-    )
+    def _masked(self, text: str) -> str:
+        """`text` as the model may see it."""
+        return text if self.run.masker is None else self.run.masker.mask(text)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from rlm.core.budget import Budget
 from rlm.core.config_files import find_project_file, read_config_file, user_config_path
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Policy: TypeAlias = Literal["strict", "relaxed", "off"]
 Dialect: TypeAlias = Literal["auto", "tools", "code"]
+Mask: TypeAlias = Literal["secrets", "pii", "off"]
+HelperRight: TypeAlias = Literal["read", "write", "git", "push"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +67,40 @@ class DockerConfig(Section, frozen=True):
     cpus: Share = 1.0
     """Processors of one container."""
     memory: MemorySize = "1g"
-    """Memory of one container, such as 512m or 1GiB."""
+    """Memory of one REPL above its context, such as 512m or 1GiB."""
+    tmp: MemorySize = "64m"
+    """Room in /tmp, the only place where code can write; it is memory too."""
+    pids: AtLeastOne = 128
+    """Processes and threads of one container."""
+    runtime: Name | None = None
+    """The engine's runtime, such as runsc; none: its default. Needs trust."""
+    warm: Count = 1
+    """Containers kept started ahead of need; each takes about 40 MB."""
+    ttl_s: Seconds = 43_200.0
+    """The longest that a container lives, whatever becomes of its host."""
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_bytes(self.memory)
+
+    @property
+    def tmp_bytes(self) -> int:
+        return memory_bytes(self.tmp)
+
+
+class WasmConfig(Section, frozen=True):
+    """`[wasm]`: Python compiled to WebAssembly (Pyodide), in Deno."""
+
+    pyodide_dir: PathText | None = None
+    """A folder with the files of the npm package pyodide, for closed networks; none: fetched once. Needs trust."""
+    packages: tuple[Name, ...] = ()
+    """Packages that cells may import: wheels, or names of which `wheels` has one; with all that they need."""
+    wheels: PathText | None = None
+    """A folder with wheels, pure or for Pyodide's platform."""
+    memory: MemorySize = "1g"
+    """Memory of one REPL above its context, such as 512m; with the context at most 4 GiB."""
+    warm: Count = 1
+    """Sandboxes kept started ahead of need; each takes about 200 MB."""
 
     @property
     def memory_bytes(self) -> int:
@@ -102,6 +137,78 @@ class LiteLLMConfig(Section, frozen=True):
     """After the first attempt, for passing faults only."""
 
 
+class McpConfig(Section, frozen=True):
+    """`[mcp]`: the server for Claude Code and other hosts, `rlm mcp-serve`."""
+
+    max_sessions: AtLeastOne = 8
+    """REPLs that one client may have at one time."""
+    session_ttl_s: Seconds = 3600.0
+    """A session that nobody used for so long is closed."""
+    answer_timeout_s: Seconds = 3600.0
+    """How long a cell waits for the host model to answer its queries; then they raise TimeoutError."""
+    max_cell_timeout_s: Seconds = 600.0
+    """The most that a call of execute_python may ask for as its timeout."""
+
+
+class ClaudeCliConfig(Section, frozen=True):
+    """`[claude_cli]`: the installed `claude`, with its own login."""
+
+    command: Name = "claude"
+    """The program, by name or path; needs trust in a project file."""
+    processes: AtLeastOne = 4
+    """Processes at one time, each with one call; one takes about 190 MB."""
+    environment: tuple[Name, ...] = ()
+    """Variables that it gets besides its own, such as ANTHROPIC_API_KEY; needs trust in a project file."""
+    request_timeout_s: Seconds = 1200.0
+    """Of one attempt, to its end."""
+    idle_timeout_s: Seconds = 300.0
+    """The longest silence within an attempt."""
+    max_retries: Count = 4
+    """After the first attempt, for passing faults only."""
+
+
+class CommandConfig(Section, frozen=True):
+    """`[cli.NAME]`: a command that takes a prompt on stdin and answers on stdout, as model `cli/NAME`. Needs trust."""
+
+    command: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """The program and its arguments; no shell."""
+    environment: tuple[Name, ...] = ()
+    """Variables that it gets besides PATH, HOME and the locale."""
+    request_timeout_s: Seconds = 600.0
+    """Until it has answered and ended."""
+    output: MemorySize = "4m"
+    """The most that it may answer."""
+
+
+class McpServerConfig(Section, frozen=True):
+    """`[mcp_servers.NAME]`: an MCP server whose tools the model may call, as `NAME__tool`. Needs trust."""
+
+    command: tuple[Name, ...] = ()
+    """The program and its arguments, for a server that is started here; no shell."""
+    env: dict[str, str] = {}
+    """Variables of its environment, besides PATH, HOME and the like."""
+    env_from: tuple[Name, ...] = ()
+    """Variables that it gets as they are here: keys belong there, not in a file."""
+    url: Name | None = None
+    """The address of a server that runs elsewhere; https, but on this machine."""
+    headers_from: dict[str, str] = {}
+    """Headers of requests to it, each with the name of the variable that holds its value."""
+    login: bool = False
+    """Send the token that `rlm mcp login NAME` has fetched."""
+    token_file: Name = "~/.snipara/tokens.json"  # noqa: S105 - a path
+    """Where that token is kept; no one else may be able to read it."""
+    client_id: Name = "rlm-runtime"
+    """By which the login service knows this program."""
+    tools: tuple[Name, ...] | None = None
+    """Those that may be called, by the server's own names; none given: all."""
+    start_timeout_s: Seconds = 20.0
+    """Until it has said which tools it has."""
+    timeout_s: Seconds = 60.0
+    """Of one call."""
+    output_chars: AtLeastOne = 100_000
+    """The most of a result that is kept."""
+
+
 class PriceConfig(Section, frozen=True):
     """`[prices."provider/name"]`: US dollars per million tokens."""
 
@@ -122,8 +229,8 @@ class Config(Section, frozen=True):
     """The model of `llm_query` and of children; none: the same model."""
     allowed_models: tuple[Name, ...] = ()
     """What guest code may ask for by `model=`, besides the model and the sub-model."""
-    environment: Literal["local", "docker", "wasm"] = "local"
-    """The sandbox."""
+    environment: Literal["auto", "local", "docker", "wasm"] = "auto"
+    """The sandbox; auto: the first of local, wasm and docker that works here, named when it is chosen."""
     dialect: Dialect = "auto"
     """How the model talks: native tool calls, fenced code, or what the model is known to do."""
     budget: Budget = Budget()
@@ -146,13 +253,30 @@ class Config(Section, frozen=True):
     """Where trajectories go; relative to the project file that sets it, else to the working directory."""
     allowed_paths: tuple[PathText, ...] = ()
     """Folders and files that the file tools may read; none: those tools are not offered. Needs trust."""
+    helper_rights: tuple[HelperRight, ...] = ("read",)
+    """What the helpers `fs`, `code`, `transform` and `git` may do in allowed_paths. Needs trust."""
+    mask: Mask = "secrets"
+    """What is masked in what models see of results, in the record and in answers; pii: personal data too."""
     guest_tools: tuple[Name, ...] | None = None
     """Tools that guest code may call as functions; none given: those that only read."""
+    session: Name | None = None
+    """The session whose variables the REPL begins with and leaves behind, made at first use. Needs trust."""
+    skills: tuple[Name, ...] = ()
+    """Saved skills that runs are offered, each `NAME` or `NAME@VERSION`."""
+    store_path: PathText | None = None
+    """The file of sessions and skills; none: the user's own. Needs trust."""
     local: LocalConfig = LocalConfig()
     docker: DockerConfig = DockerConfig()
+    wasm: WasmConfig = WasmConfig()
     openai: ProviderConfig = ProviderConfig()
     anthropic: ProviderConfig = ProviderConfig()
     litellm: LiteLLMConfig = LiteLLMConfig()
+    claude_cli: ClaudeCliConfig = ClaudeCliConfig()
+    cli: dict[str, CommandConfig] = {}
+    """`[cli.NAME]`: commands that are models. Needs trust."""
+    mcp: McpConfig = McpConfig()
+    mcp_servers: dict[str, McpServerConfig] = {}
+    """`[mcp_servers.NAME]`: servers whose tools join the run. Needs trust."""
     prices: dict[str, PriceConfig] = {}
     """`[prices."provider/name"]`: what models cost that the backend has no price for."""
 

@@ -12,7 +12,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from rlm.core.events import ContextNote
+from rlm.core.notes import ContextNote
 
 Kind: TypeAlias = Literal["none", "text", "files", "value"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from rlm.core.notes import ContextNote, ImageNote  # noqa: TC001 (msgspec reads them at run time)
 from rlm.core.types import ExecError, Final, Finish, Json, Role, RunUsage, Status, TokenUsage, ToolCall
 
 if TYPE_CHECKING:
@@ -41,29 +42,28 @@ class RunStart(Body, frozen=True):
     model: str
     sub_model: str
     environment: str
+    """The sandbox; where the configuration says `auto`, the one that was chosen."""
     budget: dict[str, Json]
     """Every cap by its name; null is no cap."""
     config: dict[str, Json] = {}
     """Other settings that shape the run; never a secret."""
     resumed_from: str | None = None
+    """The run whose record this one serves from."""
+    forked_from: str | None = None
+    forked_at: int = 0
+    """The last turn taken from `forked_from`."""
+    salt: str | None = None
+    """Of the keys of this run's events; None where texts are masked: it is in `<run_id>.exact` then."""
 
 
-class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a completion was given to work on, without the data."""
+class Keyed(Body, frozen=True):
+    """The base of what a resumed run serves from the record."""
 
-    kind: str
-    """none, text, files or value."""
-    size_bytes: int = 0
-    chars: int = 0
-    parts: int = 0
-    """The number of files or items."""
-    digest: str | None = None
-    """SHA-256 over the data, as `sha256:<hex>`; None where it is shared with the parent completion."""
-    sources: list[str] = []
-    """Paths it was read from, at most 100."""
+    key: str | None = None
+    """What was asked and how often before in this turn or cell, as a salted digest: the same when asked once more."""
 
 
-class CompletionStart(Body, frozen=True):
+class CompletionStart(Keyed, frozen=True, kw_only=True):
     """A completion begins; the root's span has no parent, a child's parent is the exec span that asked."""
 
     TYPE: ClassVar[str] = "completion.start"
@@ -73,6 +73,8 @@ class CompletionStart(Body, frozen=True):
     model: str
     dialect: str
     context: ContextNote
+    output_schema: Json = None
+    """What the answer must fit; only of the root."""
 
 
 class CompletionEnd(Body, frozen=True):
@@ -89,15 +91,6 @@ class CompletionEnd(Body, frozen=True):
     error: str | None = None
     """Class and message of what failed."""
     cost_usd: float | None = None
-
-
-class ImageNote(Struct, frozen=True, kw_only=True):
-    """An image of a prompt, without its bytes: they are the file `<run_id>.blobs/<digest>`."""
-
-    media_type: str
-    size_bytes: int
-    digest: str
-    """SHA-256 of the bytes, 64 hex digits."""
 
 
 class MessageAdded(Body, frozen=True):
@@ -139,7 +132,7 @@ class TurnEnd(Body, frozen=True):
     turn: int
 
 
-class ModelStart(Body, frozen=True):
+class ModelStart(Keyed, frozen=True, kw_only=True):
     """A request goes to a backend; it holds a reservation of tokens."""
 
     TYPE: ClassVar[str] = "model.start"
@@ -153,6 +146,8 @@ class ModelStart(Body, frozen=True):
     """Only with llm_query; a turn's conversation is in the events before."""
     images: list[ImageNote] = []
     """Those that go with `prompt`."""
+    digest: str | None = None
+    """Of the whole request, salted: equal calls are answered once."""
 
 
 class ModelEnd(Body, frozen=True):
@@ -218,7 +213,7 @@ class ExecEnd(Body, frozen=True):
     state_reset: bool = False
 
 
-class ToolStart(Body, frozen=True):
+class ToolStart(Keyed, frozen=True, kw_only=True):
     """A host tool is called."""
 
     TYPE: ClassVar[str] = "tool.start"
@@ -238,7 +233,7 @@ class ToolEnd(Body, frozen=True):
     error: str | None = None
 
 
-class ArtifactSaved(Body, frozen=True):
+class ArtifactSaved(Keyed, frozen=True, kw_only=True):
     """Guest code saved a file beside the trajectory."""
 
     TYPE: ClassVar[str] = "artifact"
@@ -246,6 +241,8 @@ class ArtifactSaved(Body, frozen=True):
     name: str
     """Relative to `<run_id>.artifacts/`."""
     size_bytes: int
+    digest: str = ""
+    """SHA-256 of its bytes, 64 hex digits; empty in older records."""
 
 
 class SandboxReady(Body, frozen=True):
@@ -255,16 +252,34 @@ class SandboxReady(Body, frozen=True):
     environment: str
     layers: list[str] = []
     """The layers of confinement in force."""
+    chosen: bool = False
+    """The configuration says `auto`: this is the first that works here."""
+    passed_over: dict[str, str] = {}
+    """With `chosen`: those that were tried before, and why they don't work here."""
 
 
-class Limit(Body, frozen=True):
-    """A cap is near or reached."""
+class SessionCarried(Body, frozen=True):
+    """The variables of a session came into the run's REPL, or were kept of it."""
+
+    TYPE: ClassVar[str] = "session"
+    name: str
+    phase: str
+    """loaded or saved."""
+    revision: int
+    variables: list[str] = []
+    lost: dict[str, str] = {}
+    """Variables that could not be carried, and why."""
+    masked: list[str] = []
+
+
+class Limit(Keyed, frozen=True, kw_only=True):
+    """A cap is near or reached; with a `key`, a sub-call or tool call got no answer."""
 
     TYPE: ClassVar[str] = "limit"
 
     name: str
     state: str
-    """near, reached or refused (a call that would not have fitted)."""
+    """near, reached, refused (a call that would not have fitted) or cut (its cell ended before it was answered)."""
     message: str
 
 
@@ -274,6 +289,15 @@ class Warned(Body, frozen=True):
     TYPE: ClassVar[str] = "warning"
 
     message: str
+
+
+class RecordLeft(Body, frozen=True):
+    """A resumed or forked run goes on live from here: the record it serves from has no more of this completion."""
+
+    TYPE: ClassVar[str] = "record.left"
+    turn: int
+    diverged: str | None = None
+    """Where and how it did something else than its record says; None: the record ends here."""
 
 
 AnyBody: TypeAlias = (
@@ -294,8 +318,10 @@ AnyBody: TypeAlias = (
     | ToolEnd
     | ArtifactSaved
     | SandboxReady
+    | SessionCarried
     | Limit
     | Warned
+    | RecordLeft
 )
 
 BODIES: Mapping[str, type[Body]] = {body.TYPE: body for body in AnyBody.__args__}
@@ -328,17 +354,15 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An instance of `BODIES[type]`; a dict where the type is unknown."""
     blobs: dict[str, Blob] = {}
     """Texts cut to their beginning in `body`, by dotted path in it."""
+    served: bool = False
+    """Repeated from the record of an earlier run: nothing was called or paid in this one."""
+    chain: str = ""
+    """The digest over this line and the chain value of the line before. Only lines in files have it, for `rlm verify`;
+    an event that is read back doesn't."""
 
 
-class _Line(Struct):
-    seq: int
-    at: float
-    run: str
-    span: str
-    parent: str | None
-    type: str
+class _Line(Event, frozen=True, kw_only=True):
     body: msgspec.Raw
-    blobs: dict[str, Blob] = {}
 
 
 _encoder = msgspec.json.Encoder()
@@ -371,4 +395,5 @@ def decode(line: bytes) -> Event:
         type=head.type,
         body=body,
         blobs=head.blobs,
+        served=head.served,
     )

@@ -30,6 +30,10 @@
     │   └── ToolNotFoundError
     ├── OutputValidationError       the value does not fit output_type exit 1
     ├── RecordError                 the trajectory cannot be written  exit 1
+    ├── StoreError                  sessions or skills can't be kept  exit 1
+    ├── ResumeError                 the record can't be followed on   exit 1
+    │   ├── Diverged                the run does something else now
+    │   └── UnfinishedCall          a tool call may have had effects
     └── RunFailed                   a run ended without an answer     exit 1
 
 An error in code that the model wrote is none of these: it is data, `ExecResult.error`.
@@ -49,6 +53,7 @@ __all__ = [
     "ConfigError",
     "ContextOverflowError",
     "CostBudgetExhausted",
+    "Diverged",
     "LimitReached",
     "MaxDepthExceeded",
     "NoProgress",
@@ -60,8 +65,10 @@ __all__ = [
     "RLMError",
     "RateLimitError",
     "RecordError",
+    "ResumeError",
     "RunFailed",
     "SandboxUnavailableError",
+    "StoreError",
     "SubcallBudgetExhausted",
     "TimeLimitReached",
     "TokenBudgetExhausted",
@@ -69,6 +76,7 @@ __all__ = [
     "ToolError",
     "ToolNotFoundError",
     "TurnLimitReached",
+    "UnfinishedCall",
     "UntrustedConfigError",
 ]
 
@@ -224,6 +232,22 @@ class OutputValidationError(RLMError):
 
 class RecordError(RLMError):
     """The trajectory cannot be written (disk full, folder gone): the run lands."""
+
+
+class StoreError(RLMError):
+    """The store of sessions and skills can't be read or written; what was in it before is unharmed."""
+
+
+class ResumeError(RLMError):
+    """A resumed run can't go on from its record; the record itself is unharmed."""
+
+
+class Diverged(ResumeError):
+    """A resumed run does something else than its record says; `on_divergence="continue"` goes on from there."""
+
+
+class UnfinishedCall(ResumeError):
+    """A tool that may change things was called and never answered; `redo_unfinished` calls it again."""
 
 
 class RunFailed(RLMError):

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from rlm.core.dialects import Dialect
     from rlm.core.run import Run, Task
+    from rlm.core.types import Traits
+
+MAX_KEPT_SHOWN = 40
+"""How many variables of a session the model is told by name."""
 
 _KINDS = {
     "none": "None, for there is no data with this task.",
@@ -27,9 +31,9 @@ def system_prompt(run: Run, task: Task, dialect: Dialect) -> str:
         "system",
         context_kind=_KINDS[task.context.kind],
         recursion=prompts.render("recursion") if task.ledger.depth < run.config.budget.max_depth else "",
-        guest_tools="\n".join(_guest_tools(run)),
+        guest_tools="\n".join((*_guest_tools(run), *_helpers(run), *_kept(run, task))),
         cell_timeout_s=f"{run.config.cell_timeout_s:g}",
-        policy=_policy(run),
+        sandbox="\n".join(_lacks(run.sandbox.traits)),
         dialect=prompts.render(f"dialect_{dialect.name}"),
         limits=_limits(run),
     )
@@ -50,13 +54,34 @@ def _guest_tools(run: Run) -> Iterator[str]:
         yield f"- `{name}({parameters})`: {spec.description}"
 
 
-def _policy(run: Run) -> str:
-    if not run.sandbox.traits.policy:
-        return ""
-    return (
-        "- Ordinary Python and its data modules (re, json, csv, collections, itertools, statistics, datetime, ...) "
-        "work; os, sys, open, exec, eval and names with double underscores do not."
-    )
+def _helpers(run: Run) -> Iterator[str]:
+    """The operations that are allowed, an object a line."""
+    calls: dict[str, list[str]] = {}
+    for tool in run.helpers.allowed() if run.helpers is not None else ():
+        name, parameters = tool.spec.name, ", ".join(tool.spec.parameters.get("properties", {}))
+        calls.setdefault(name.partition(".")[0], []).append(f"`{name}({parameters})`")
+    if calls:
+        rights = ", ".join(run.config.helper_rights)
+        yield prompts.render("helpers", rights=rights, calls="\n".join(f"  - {', '.join(c)}" for c in calls.values()))
+
+
+def _kept(run: Run, task: Task) -> Iterator[str]:
+    """What the root finds of an earlier run of its session."""
+    if run.kept_names and task.ledger.depth == 0:
+        some, more = run.kept_names[:MAX_KEPT_SHOWN], len(run.kept_names) - MAX_KEPT_SHOWN
+        rest = f" and {more} more (SHOW_VARS() lists all)" if more > 0 else ""
+        yield f"- From before there are: {', '.join(f'`{name}`' for name in some)}{rest}."
+
+
+def _lacks(traits: Traits) -> Iterator[str]:
+    """What ordinary Python has and this sandbox has not."""
+    if traits.policy:
+        yield (
+            "- Ordinary Python and its data modules (re, json, csv, collections, itertools, statistics, datetime, ...) "
+            "work; os, sys, open, exec, eval and names with double underscores do not."
+        )
+    if not traits.threads:
+        yield "- Python can't start threads here; the batched functions ask side by side all the same."
 
 
 def _limits(run: Run) -> str:

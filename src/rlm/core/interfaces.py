@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from rlm.core.context import Context
-    from rlm.core.events import Event
+    from rlm.core.events import Body, Event
     from rlm.core.types import (
         ExecResult,
         Json,
@@ -44,13 +44,22 @@ class Backend(Protocol):
 class Repl(Protocol):
     """One persistent namespace in one sandbox."""
 
-    async def execute(self, code: str) -> ExecResult:
+    async def execute(self, code: str, timeout_s: float | None = None) -> ExecResult:
         """Run one cell and return what became of it; cells run one at a time.
+
+        `timeout_s` takes the place of the sandbox's own limit for this cell.
 
         An exception in the cell, a timeout and a killed sandbox are results, not exceptions. After a kill
         the REPL starts again, empty but for `context`, and the result says `state_reset`.
         Cancellation kills the sandbox. Raises:
             REPLError: the sandbox failed and could not be started again.
+        """
+        ...
+
+    def interrupt(self, why: str) -> None:
+        """Stop the cell that is running, if one is, and keep the variables; `why` is the error in its result.
+
+        A cell that does not obey within the grace is killed, and its state with it.
         """
         ...
 
@@ -120,6 +129,14 @@ class Toolbox(Protocol):
     def __iter__(self) -> Iterator[Tool]: ...
 
 
+class Helpers(Toolbox, Protocol):
+    """The operations that guest code is offered over a workspace, each a tool with a dotted name such as `fs.glob`."""
+
+    def allowed(self) -> Iterator[Tool]:
+        """Those that the granted rights suffice for; the others refuse, and say so."""
+        ...
+
+
 class Sink(Protocol):
     """Consumes events, in order, on the event loop; must not block for long."""
 
@@ -152,6 +169,18 @@ class Journal(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Keeps what the trajectory doesn't: exact texts where it has masked ones, until the run completes."""
+
+    def keep(self, seq: int, body: Body) -> None:
+        """Put the exact body of an event on disk before returning.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        ...
+
+
 class ReplyCache(Protocol):
     """Replies of earlier runs, by key; shared by threads and processes. A cache that fails holds nothing."""
 
@@ -175,7 +204,27 @@ class Validator(Protocol):
         ...
 
 
+class MaskedText(Protocol):
+    """One text being masked as it arrives."""
+
+    def feed(self, chunk: str) -> str:
+        """Take the next piece and return what is ready, which may be nothing."""
+        ...
+
+    def close(self) -> str:
+        """The rest."""
+        ...
+
+
 class Masker(Protocol):
-    """Replaces secrets in text; idempotent."""
+    """Replaces secrets; idempotent. Guest code and the data it works on are never masked."""
 
     def mask(self, text: str) -> str: ...
+
+    def mask_value(self, value: Any) -> Any:
+        """A masked copy of nested data, of the same shape: a key may say that its value is a secret."""
+        ...
+
+    def stream(self) -> MaskedText:
+        """A new text, to be masked as `mask` would mask the whole of it."""
+        ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core import prompts
 from rlm.core.budget import MIN_OUTPUT_TOKENS
-from rlm.core.calls import LANDING, ModelCall, call_model
+from rlm.core.calls import LANDING, ModelCall, ask_model
 from rlm.core.dialects import Cell, landing_answer
 from rlm.core.events import Warned
 from rlm.core.exceptions import OutputValidationError, RLMError
@@ -43,7 +43,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
         input_tokens=input_tokens,
         purpose=LANDING,
     )
-    reply = await call_model(completion.run, ledger, completion.task.span.child(), call)
+    reply = await ask_model(completion.run, ledger, completion.past.place, call)
     step = landing_answer(reply)
     if isinstance(step, Cell):
         final = await _variable(completion, step)
@@ -55,7 +55,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
 
 async def _variable(completion: Completion, step: Cell) -> Final:
     """The value of FINAL_VAR, while the REPL still lives."""
-    result = await completion.execute(step.code, completion.task.span)
+    result = await completion.execute(step.code, completion.past.place)
     return result.final or Final(value=None, text=completion.best)
 
 

@@ -23,6 +23,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 Source: TypeAlias = Literal["default", "user", "project", "environment", "command line"]
 
 ENV_PREFIX = "RLM_"
+SECRETS = frozenset({"RLM_RECEIPT_KEY", "RLM_MCP_TOKEN"})
+"""Variables that are no settings: read where they are used, and never kept."""
 _SECRET = re.compile(r"api[-_]?key|secret|passw|credential|(access|auth|bearer)[-_]?token|^(token|key)$", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\d{1,3}(_\d{3})+")
 _SHOWN_CHARS = 60
@@ -151,7 +153,7 @@ class Layers(Generic[S]):
         """
         known = {key.variable: key for key in self.schema}
         for variable, text in environ.items():
-            if not variable.startswith(ENV_PREFIX) or not text.strip():
+            if not variable.startswith(ENV_PREFIX) or not text.strip() or variable in SECRETS:
                 continue
             if variable not in known:
                 self.warnings.append(f"{variable} is no setting of rlm and is ignored{_meant(variable, known)}")
@@ -276,6 +278,8 @@ def _is_path(kind: Any) -> bool:
 
 
 def _map_text(value: Any, change: Any) -> Any:
+    if value is None:
+        return None
     return tuple(change(text) for text in value) if isinstance(value, tuple) else change(value)
 
 

@@ -32,8 +32,12 @@ class Answered:
 class Memo:
     """The replies of one run, and of earlier ones if there is a `cache`; used on one event loop only."""
 
-    def __init__(self, cache: ReplyCache | None = None) -> None:
+    def __init__(
+        self, cache: ReplyCache | None = None, recorded: Callable[[str], Answered | None] | None = None
+    ) -> None:
+        """`recorded` finds what the record that a run resumes has of a call."""
         self._cache = cache
+        self._recorded = recorded
         self._known: dict[str, asyncio.Future[Answered | RLMError | None]] = {}
 
     async def answer(self, key: str, make: Callable[[], Awaitable[Answered]]) -> Answered:
@@ -54,7 +58,7 @@ class Memo:
         pending = self._known[key] = asyncio.get_running_loop().create_future()
         outcome: Answered | RLMError | None = None  # None tells those who wait to try for themselves
         try:
-            outcome = answered = await self._from_cache(key) or await make()
+            outcome = answered = self._from_record(key) or await self._from_cache(key) or await make()
         except RLMError as error:
             outcome = error
             raise
@@ -65,6 +69,15 @@ class Memo:
         if answered.fresh and key in self._known:
             await self._put(key, answered.reply)
         return answered
+
+    def learn(self, key: str, answered: Answered) -> None:
+        """Keep a reply that was served from the record."""
+        if key not in self._known and answered.reply.finish == "stop":
+            known = self._known[key] = asyncio.get_running_loop().create_future()
+            known.set_result(answered)
+
+    def _from_record(self, key: str) -> Answered | None:
+        return None if self._recorded is None else self._recorded(key)
 
     async def _from_cache(self, key: str) -> Answered | None:
         reply = None if self._cache is None else await asyncio.to_thread(self._cache.get, key)

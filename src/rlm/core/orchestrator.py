@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.completion import Completion
-from rlm.core.events import CompletionEnd, CompletionStart, ContextNote, Limit
+from rlm.core.events import CompletionEnd, CompletionStart, Limit
 from rlm.core.exceptions import LimitReached, RunFailed, TimeLimitReached
 from rlm.core.landing import land
+from rlm.core.notes import ContextNote
+from rlm.core.recall import Halt
 from rlm.core.run import Outcome, Run, Task
 from rlm.core.types import Final, Status
 
@@ -70,7 +72,8 @@ class Orchestrator:
         try:
             return await self._to_limit(completion)
         except Exception as error:  # noqa: BLE001 - the boundary of a completion: any failure becomes its outcome
-            return _Ending(status="failed", final=Final(value=None, text=completion.best), error=error)
+            cause = error.error if isinstance(error, Halt) else error
+            return _Ending(status="failed", final=Final(value=None, text=completion.best), error=cause)
 
     async def _to_limit(self, completion: Completion) -> _Ending:
         try:
@@ -103,6 +106,8 @@ class Orchestrator:
             model=task.model.label,
             dialect=completion.dialect.name,
             context=ContextNote(kind=task.context.kind) if shared else task.context.note(),
+            output_schema=dict(task.validator.schema) if task.validator is not None else None,
+            key=task.key,
         )
         self._run.recorder.record(task.span, body)
 

@@ -66,6 +66,35 @@ class Confined:
                 return place
         raise ToolError(f"{shown(path)} does not exist in {self.names()}.{_suggestion(places[0])}")
 
+    def locate_new(self, path: str) -> Place:
+        """Find where `path` leads or, where nothing is there, would lead: in a folder that exists.
+
+        Raises:
+            ToolError: it leads out of the roots, or its folder does not exist.
+        """
+        _check_text(path)
+        try:
+            return self.locate(path)
+        except ToolError:
+            above, _, name = path.rpartition("/")
+            if name in ("", os.curdir, os.pardir):
+                raise
+        folder = self.locate(above or ("/" if path.startswith("/") else os.curdir))
+        if not folder.path.is_dir():
+            raise ToolError(f"{shown(above)} is no folder.")
+        place = Place(root=folder.root, parts=(*folder.parts, name))
+        if os.path.islink(place.path):  # noqa: PTH114 - one that leads out, or nowhere
+            raise ToolError(f"{shown(path)} is a symlink that leads nowhere, or out of {self.names()}.")
+        return place
+
+    def descend(self, place: Place) -> int:
+        """Open the folder that `place` is in, component by component, and return its descriptor.
+
+        Raises:
+            OSError: a component is gone, or became a symlink.
+        """
+        return _descend(place.root, place.parts[:-1])
+
     def open_read(self, path: str) -> int:
         """Open a regular file and return its descriptor, which the caller closes.
 

@@ -13,19 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core.events import Blob, Body, Event, ImageNote, Warned, encode
+from rlm.core.events import Blob, Body, Event, Warned, encode
 from rlm.core.exceptions import RecordError
+from rlm.core.notes import ImageNote
+from rlm.core.texts import change_texts, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from rlm.core.interfaces import Journal, Masker, Sink
+    from rlm.core.interfaces import Journal, Keeper, Masker, Sink
     from rlm.core.types import Image
 
 LINE_BYTES = 65_536
 """A longer line has its long texts moved to blobs."""
 HEAD_CHARS = 2_000
 """What of such a text stays in the line."""
+
+EXACT = frozenset({"completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"})
+"""What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,34 @@ def new_run_id() -> str:
 class Recorder:
     """The event stream of one run; used on one event loop only."""
 
-    def __init__(self, run_id: str, journal: Journal, sinks: Iterable[Sink] = (), masker: Masker | None = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        journal: Journal,
+        sinks: Iterable[Sink] = (),
+        masker: Masker | None = None,
+        *,
+        keeper: Keeper | None = None,
+    ) -> None:
         self.run_id = run_id
         self.root = Span(os.urandom(8).hex(), None)
+        self.is_masking = masker is not None
+        self._keeper = keeper
         self._journal: Journal | None = journal
         self._sinks = list(sinks)
         self._masker = masker
         self._seq = 0
         self._failure: RecordError | None = None
 
-    def record(self, span: Span, body: Body) -> None:
-        """Stamp `body` as the next event of `span`, and put it on disk and into every sink."""
+    def record(self, span: Span, body: Body, *, served: bool = False) -> None:
+        """Stamp `body` as the next event of `span`, and put it on disk and into every sink.
+
+        `served` marks what is repeated from the record of an earlier run.
+        """
+        masking = self._masker
+        masked = body if masking is None else change_texts(body, masking.mask, masking.mask_value)
+        if self._keeper is not None and body.TYPE in EXACT and (masked is not body or not is_plain(body)):
+            self._keep_exact(self._keeper, body)
         event = Event(
             seq=self._seq,
             at=time.time(),
@@ -65,12 +87,25 @@ class Recorder:
             span=span.id,
             parent=span.parent,
             type=body.TYPE,
-            body=body if self._masker is None else _map_texts(body, self._masker.mask),
+            body=masked,
+            served=served,
         )
         self._seq += 1
         event = self._write(event)
         for sink in tuple(self._sinks):
             self._offer(sink, event)
+
+    def mask(self, text: str) -> str:
+        """`text` as it is recorded."""
+        return text if self._masker is None else self._masker.mask(text)
+
+    def store(self, content: bytes) -> None:
+        """Put bytes on disk beside the trajectory."""
+        if self._journal is not None:
+            try:
+                self._journal.store(content)
+            except OSError as error:
+                self._fail(error)
 
     def keep(self, images: Iterable[Image]) -> list[ImageNote]:
         """Put the bytes of images on disk, and return what an event says of them."""
@@ -105,12 +140,15 @@ class Recorder:
             self._fail(error)
         return event
 
+    def _keep_exact(self, keeper: Keeper, body: Body) -> None:
+        """Before the event itself: a kill between the two leaves an exact text of nothing, which does no harm."""
+        try:
+            keeper.keep(self._seq, body)
+        except OSError as error:
+            self._fail(error)
+
     def _keep(self, image: Image) -> ImageNote:
-        if self._journal is not None:
-            try:
-                self._journal.store(image.data)
-            except OSError as error:
-                self._fail(error)
+        self.store(image.data)
         return ImageNote(media_type=image.media_type, size_bytes=len(image.data), digest=image.digest)
 
     def _fail(self, error: OSError) -> None:
@@ -121,7 +159,7 @@ class Recorder:
         try:
             size_bytes = len(encode(event))
         except (UnicodeEncodeError, TypeError):  # lone surrogates and odd keys come from guests and models
-            event = msgspec.structs.replace(event, body=_map_texts(event.body, _escape_surrogates))
+            event = msgspec.structs.replace(event, body=_map_texts(event.body, escape_surrogates))
             size_bytes = len(encode(event))
         if size_bytes <= LINE_BYTES:
             return event
@@ -151,7 +189,8 @@ def _record_error(error: Exception) -> RecordError:
     return failure
 
 
-def _escape_surrogates(text: str) -> str:
+def escape_surrogates(text: str) -> str:
+    """`text` as JSON can carry it."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -165,7 +204,7 @@ def _walk(value: Any, change: Callable[[str], str], path: list[str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {_escape_surrogates(str(key)): _step(str(key), item, change, path) for key, item in value.items()}
+        return {escape_surrogates(str(key)): _step(str(key), item, change, path) for key, item in value.items()}
     if isinstance(value, list):
         return [_step(str(index), item, change, path) for index, item in enumerate(value)]
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
     from rlm.core.context import Context
-    from rlm.core.interfaces import Backend, Sandbox, Toolbox, Validator
+    from rlm.core.interfaces import Backend, Helpers, Masker, Sandbox, Toolbox, Validator
     from rlm.core.memo import Memo
+    from rlm.core.recall import Recall
+    from rlm.core.recorded import Recorded
     from rlm.core.recorder import Recorder, Span
     from rlm.core.slots import SandboxSlots
     from rlm.core.types import Image, Json, ModelTraits, Price, RunUsage, Status
@@ -41,6 +43,8 @@ class Run:
 
     config: Config
     recorder: Recorder
+    recall: Recall
+    """What is served from the record of an earlier run."""
     find_model: Callable[[str | None], Model]
     """The model of that name if it is allowed (None: the sub-model); raises ConfigError."""
     sandbox: Sandbox
@@ -50,11 +54,17 @@ class Run:
     validator_for: Callable[[Any], Validator | None]
     make_context: Callable[[Json], Context]
     """Prepares a value that guest code gave to a child; blocks while it spools."""
+    helpers: Helpers | None
+    """What guest code may call as `fs.glob` and the like; None without a workspace."""
     save_artifact: Callable[[str, bytes], str]
     """Keeps a file beside the trajectory and returns its name there; raises ToolError."""
     requests: asyncio.Semaphore
     """One place for each request that may be under way."""
     slots: SandboxSlots
+    masker: Masker | None = None
+    """Of what models see of cells and tools; None where nothing is masked."""
+    kept_names: tuple[str, ...] = ()
+    """Variables that the root's REPL has from its session."""
     memo: Memo | None = None
     """Answers identical sub-calls; None where each is to be made."""
 
@@ -74,6 +84,10 @@ class Task:
     """The loop time at which sub-calls are cut short, so that the cell that asked can still use what it has."""
     validator: Validator | None = None
     images: tuple[Image, ...] = ()
+    key: str | None = None
+    """Of a child, in the cell that asked."""
+    recorded: Recorded | None = None
+    """What the record of an earlier run has of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +102,12 @@ class Outcome:
     limit: str | None = None
     cost_usd: float | None = None
     error: Exception | None = field(default=None, compare=False)
+
+    def masked(self, masker: Masker | None) -> Outcome:
+        """As it leaves the runtime; a value of the user's own type is left as it is."""
+        if masker is None:
+            return self
+        return replace(self, response=masker.mask(self.response), value=masker.mask_value(self.value))
 
 
 Complete: TypeAlias = Callable[[Task], Awaitable[Outcome]]

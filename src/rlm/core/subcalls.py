@@ -7,38 +7,44 @@ the wire makes an error value of it.
 from __future__ import annotations
 
 import asyncio
-import json
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
-from rlm.core import prompts
+from rlm.core import asked, prompts
+from rlm.core.batches import Batches, Item
 from rlm.core.budget import estimate_message
-from rlm.core.calls import ModelCall, call_key, call_model
+from rlm.core.calls import ModelCall, ask_model, call_key, call_model, serve_model
 from rlm.core.context import Context
 from rlm.core.events import ArtifactSaved, ModelEnd, ModelStart
 from rlm.core.exceptions import (
     MaxDepthExceeded,
     OutputValidationError,
+    ResumeError,
     RLMError,
     RunFailed,
-    TimeLimitReached,
     ToolNotFoundError,
 )
-from rlm.core.excerpt import excerpt, whole_text
+from rlm.core.excerpt import excerpt
 from rlm.core.memo import Answered
+from rlm.core.recall import Halt, cut_off
 from rlm.core.run import Task
-from rlm.core.toolcalls import call_tool
-from rlm.core.types import Image, Json, Message
+from rlm.core.toolcalls import call_tool, find_tool
+from rlm.core.types import Json, Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from rlm.core.budget import Ledger
     from rlm.core.interfaces import Validator
+    from rlm.core.memo import Memo
+    from rlm.core.recall import Place
+    from rlm.core.recorded import Recorded
     from rlm.core.recorder import Span
     from rlm.core.run import Complete, Model, Outcome, Run
+    from rlm.core.types import ModelReply
 
 PLAIN_CONTEXT_CHARS = 200_000
 """How much of a context goes into the prompt where a child can't have a REPL."""
@@ -50,8 +56,6 @@ MAX_SCHEMA_VALUES = 1_000
 
 _TAKE_CONTEXT = frozenset({"rlm_query", "rlm_query_batched"})
 """Functions to which the wire's form of a large `context` means the context itself, not its text."""
-
-_LATE = "the time of the run is nearly up: this sub-call was cut short; answer with what there is"
 
 GuestFunction: TypeAlias = Callable[..., Awaitable[Json]]
 
@@ -68,12 +72,13 @@ class Query:
 class SubCalls:
     """The functions bound into the REPL of one completion."""
 
-    def __init__(self, run: Run, task: Task, complete: Complete, here: Callable[[], Span]) -> None:
-        """`here` gives the span of the cell that is running."""
+    def __init__(self, run: Run, task: Task, complete: Complete, here: Callable[[], Place]) -> None:
+        """`here` gives the cell that is running."""
         self._run = run
         self._task = task
         self._complete = complete
         self._here = here
+        self._batches = Batches(run, task)
         self._functions: dict[str, GuestFunction] = {
             "llm_query": self._llm_query,
             "llm_query_batched": self._llm_query_batched,
@@ -85,7 +90,8 @@ class SubCalls:
     @property
     def names(self) -> tuple[str, ...]:
         """Every name to bind in the guest."""
-        return (*self._functions, *self._run.guest_tools)
+        helpers = (each.spec.name for each in self._run.helpers or ())
+        return (*self._functions, *self._run.guest_tools, *helpers)
 
     def bind(self, name: str, function: GuestFunction) -> None:
         """Bind one more function in the guest."""
@@ -99,11 +105,11 @@ class SubCalls:
             TypeError, ValueError: the arguments don't fit.
         """
         if name not in _TAKE_CONTEXT:
-            args, kwargs = tuple(map(_value, args)), {key: _value(value) for key, value in kwargs.items()}
+            args, kwargs = tuple(map(asked.value, args)), {key: asked.value(value) for key, value in kwargs.items()}
         if name in self._functions:
             return await _bound(name, self._functions[name], args, kwargs)
-        if name in self._run.guest_tools:
-            arguments = _by_position(self._run.tools.get(name).spec.parameters, args, kwargs)
+        if name in self._run.guest_tools or "." in name:
+            arguments = asked.by_position(find_tool(self._run, name).spec.parameters, args, kwargs)
             return await call_tool(self._run, self._task.ledger, self._here(), name, arguments, caller="guest")
         raise ToolNotFoundError(f"guest code may not call {name!r}")
 
@@ -117,15 +123,20 @@ class SubCalls:
     async def _llm_query_batched(
         self, prompts: Sequence[str], *, model: str | None = None, output_type: Json = None, images: Json = None
     ) -> list[Json]:
-        found = self._run.find_model(_text_or_none(model, "model"))
+        found = self._run.find_model(asked.text_or_none(model, "model"))
         validator = None if output_type is None else await self._validator(output_type)
-        messages = _messages(_texts(prompts, "prompts"), images, validator)
+        messages = asked.messages(asked.texts(prompts, "prompts"), images, validator)
         queries = [Query(message=message, model=found, validator=validator) for message in messages]
-        return await self._batch([lambda query=query: self._ask(query) for query in queries])  # type: ignore[misc]
+        return await self._batches.answer([self._item_of(query) for query in queries])
+
+    def _item_of(self, query: Query) -> Item:
+        images = [image.digest for image in query.message.images]
+        key = self._here().key("llm_query", query.model.label, query.message.content, images)
+        return Item(key=key, place=self._here(), answer=lambda item: self._ask(query, item))
 
     async def _validator(self, schema: Json) -> Validator | None:
         """The validator of a schema that guest code made up: bounded, and read off the event loop."""
-        if _values(schema, MAX_SCHEMA_VALUES) > MAX_SCHEMA_VALUES:
+        if asked.values(schema, MAX_SCHEMA_VALUES) > MAX_SCHEMA_VALUES:
             raise ValueError(f"output_type has more than {MAX_SCHEMA_VALUES} values; give a smaller schema")
         return await asyncio.to_thread(self._run.validator_for, schema)
 
@@ -134,52 +145,37 @@ class SubCalls:
         return _raise_failed(answer)
 
     async def _rlm_query_batched(self, prompts: Sequence[str], contexts: Sequence[Json] | None = None) -> list[Json]:
-        texts = _texts(prompts, "prompts")
+        texts = asked.texts(prompts, "prompts")
         given = [None] * len(texts) if contexts is None else list(contexts)
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
-        pairs = zip(texts, given, strict=True)
-        return await self._batch([lambda pair=pair: self._recurse(*pair) for pair in pairs])  # type: ignore[misc]
+        return await self._batches.answer([self._child_of(*pair) for pair in zip(texts, given, strict=True)])
+
+    def _child_of(self, prompt: str, given: Json) -> Item:
+        data = given.digest if isinstance(given, Context) else given
+        key = self._here().key("rlm_query", prompt, data)
+        return Item(key=key, place=self._here(), answer=lambda item: self._recurse(prompt, given, item))
 
     async def _save_artifact(self, name: str, data: str | bytes) -> Json:
         if not isinstance(data, str | bytes):
             raise TypeError(f"data must be str or bytes, not {type(data).__name__}")
         content = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
-        saved = self._run.save_artifact(_text(name, "name"), content)
-        self._run.recorder.record(self._here(), ArtifactSaved(name=saved, size_bytes=len(content)))
-        return saved
+        place = self._here()
+        key = place.key("artifact", asked.text(name, "name"), content)
+        known = place.artifact(key)
+        saved = self._run.save_artifact(known or name, content)
+        digest = hashlib.sha256(content).hexdigest()
+        note = ArtifactSaved(name=known or saved, size_bytes=len(content), digest=digest, key=key)
+        self._run.recorder.record(place.span, note)
+        return known or saved
 
-    async def _batch(self, items: Sequence[Callable[[], Awaitable[Json]]]) -> list[Json]:
-        """Answer all items at once, in their order; those beyond the sub-call budget are refused."""
-        if self._left_s() == 0.0:
-            return [TimeLimitReached(_LATE) for _ in items]
-        granted = self._task.ledger.count_subcalls(len(items))
-        answers = await self._all([asyncio.ensure_future(_caught(item)) for item in items[:granted]])
-        return [*answers, *(self._task.ledger.subcalls_exhausted() for _ in items[granted:])]
-
-    async def _all(self, tasks: Sequence[asyncio.Future[Json]]) -> list[Json]:
-        """What every task gives; those that time is too short for are cancelled, and give an error value."""
-        if not tasks:
-            return []
-        try:
-            await asyncio.wait(tasks, timeout=self._left_s())
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return [TimeLimitReached(_LATE) if task.cancelled() else task.result() for task in tasks]
-
-    def _left_s(self) -> float | None:
-        by = self._task.answer_by
-        return None if by is None else max(0.0, by - asyncio.get_running_loop().time())
-
-    async def _ask(self, query: Query) -> Json:
+    async def _ask(self, query: Query, item: Item) -> Json:
         """One llm_query; with a validator, the parsed value, after at most `OUTPUT_ATTEMPTS` answers."""
         if query.validator is None:
-            return (await self._call(query, (query.message,))).strip()
+            return (await self._call(query, (query.message,), item)).strip()
         messages = [query.message]
         for attempt in range(1, OUTPUT_ATTEMPTS + 1):
-            text = await self._call(query, tuple(messages))
+            text = await self._call(query, tuple(messages), item)
             try:
                 return await asyncio.to_thread(query.validator.validate, text)
             except OutputValidationError as error:
@@ -189,7 +185,7 @@ class SubCalls:
                 messages += [Message(role="assistant", content=text), feedback]
         raise AssertionError("unreachable")
 
-    async def _call(self, query: Query, messages: tuple[Message, ...]) -> str:
+    async def _call(self, query: Query, messages: tuple[Message, ...], item: Item) -> str:
         call = ModelCall(
             model=query.model,
             messages=messages,
@@ -198,17 +194,29 @@ class SubCalls:
             response_schema=None if query.validator is None else query.validator.schema,
             prompt=messages[-1].content,
             images=messages[-1].images,
+            key=item.key,
         )
-        span = self._here().child()
         if self._run.memo is None:
-            return (await self._made(call, span)).reply.text
-        answered = await self._run.memo.answer(call_key(call, self._run.config), lambda: self._made(call, span))
+            return (await ask_model(self._run, self._task.ledger, item.place, call)).text
+        return (await self._memoised(call, item.place, self._run.memo)).text
+
+    async def _memoised(self, call: ModelCall, place: Place, memo: Memo) -> ModelReply:
+        known_as = call_key(call, self._run.config)
+        call = replace(call, digest=self._run.recall.digest(known_as))
+        ledger = self._task.ledger
+        if (served := await serve_model(self._run, ledger, place, call)) is not None:
+            memo.learn(known_as, served)
+            return served.reply
+        span = place.span.child()
+
+        async def make() -> Answered:
+            place.go_live(call.prompt or "")
+            return Answered(reply=await call_model(self._run, ledger, span, call), span=span.id)
+
+        answered = await memo.answer(known_as, make)
         if not answered.fresh:
             self._note_recalled(call, span, answered)
-        return answered.reply.text
-
-    async def _made(self, call: ModelCall, span: Span) -> Answered:
-        return Answered(reply=await call_model(self._run, self._task.ledger, span, call), span=span.id)
+        return answered.reply
 
     def _note_recalled(self, call: ModelCall, span: Span, answered: Answered) -> None:
         """Record a call that cost nothing; what another event of the run holds is not written again."""
@@ -220,32 +228,58 @@ class SubCalls:
             input_tokens_estimate=0,
             prompt=None if known else call.prompt,
             images=[] if known else self._run.recorder.keep(call.images),
+            key=call.key,
+            digest=call.digest,
         )
         self._run.recorder.record(span, start)
         text = "" if known else answered.reply.text
         end = ModelEnd(text=text, finish=answered.reply.finish, cost_usd=0.0, cached=True, same_as=answered.span)
         self._run.recorder.record(span, end)
 
-    async def _recurse(self, prompt: str, given: Json) -> Json:
+    async def _recurse(self, prompt: str, given: Json, item: Item) -> Json:
         """One rlm_query: a child completion, or a plain call where no child can be."""
+        recorded = item.place.next(item.key, "completion")
+        if recorded is not None and self._is_served_whole(recorded, item.place):
+            return await self._recorded_child(recorded)
+        if recorded is None and item.place.has(item.key):
+            return await self._plain(prompt, given, item)
         try:
             ledger = self._task.ledger.child()
         except MaxDepthExceeded:
-            return await self._plain(prompt, given)
+            return await self._plain(prompt, given, item)
         async with self._run.slots.slot(ledger) as free:
             if not free:
-                return await self._plain(prompt, given)
+                return await self._plain(prompt, given, item)
+            if recorded is None:
+                item.place.go_live(prompt)
             async with self._child_context(given) as context:
-                return _answer(await self._complete(self._child(prompt, context, ledger)))
+                return _answer(await self._complete(self._child(prompt, context, ledger, item, recorded)))
 
-    def _child(self, prompt: str, context: Context, ledger: Ledger) -> Task:
+    def _is_served_whole(self, recorded: Recorded, place: Place) -> bool:
+        """Whether a child came to its end; a replay runs it again all the same."""
+        if self._run.recall.is_replay or recorded.end is None:
+            return False
+        return recorded.has_ended or place.is_sealed
+
+    async def _recorded_child(self, recorded: Recorded) -> Json:
+        """The answer of a child that came to its end in the record; its cells need not run again."""
+        self._run.recall.copy(recorded, self._task.ledger)
+        outcome = self._run.recall.outcome_of(recorded)
+        if outcome.status == "cancelled":
+            await cut_off()
+        return _answer(outcome)
+
+    def _child(self, prompt: str, context: Context, ledger: Ledger, item: Item, recorded: Recorded | None) -> Task:
+        place = item.place
         return Task(
             prompt=prompt,
             context=context,
             model=self._run.find_model(None),
             ledger=ledger,
-            span=self._here().child(),
+            span=place.span.child() if recorded is None else place.span_of(recorded),
             answer_by=self._task.answer_by,
+            key=item.key,
+            recorded=recorded,
         )
 
     @asynccontextmanager
@@ -262,12 +296,12 @@ class SubCalls:
             finally:
                 own.close()
 
-    async def _plain(self, prompt: str, given: Json) -> Json:
+    async def _plain(self, prompt: str, given: Json, item: Item) -> Json:
         async with self._child_context(given) as context:
             data = excerpt(context, PLAIN_CONTEXT_CHARS)
         text = prompts.render("plain", prompt=prompt, context=data) if data else prompt
         message = Message(role="user", content=text)
-        return await self._ask(Query(message=message, model=self._run.find_model(None), validator=None))
+        return await self._ask(Query(message=message, model=self._run.find_model(None), validator=None), item)
 
 
 async def _bound(name: str, function: GuestFunction, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
@@ -276,28 +310,6 @@ async def _bound(name: str, function: GuestFunction, args: tuple[Json, ...], kwa
     except TypeError as error:
         raise TypeError(f"{name}(){str(error).partition('()')[2]}") from None
     return await pending
-
-
-async def _caught(item: Callable[[], Awaitable[Json]]) -> Json:
-    try:
-        return await item()
-    except (RLMError, ValueError, TypeError, LookupError, OSError) as error:  # what the wire raises in guests
-        return error
-
-
-def _values(value: Json, most: int) -> int:
-    """How many values there are in `value`, counted no further than just above `most`."""
-    count, waiting = 0, [value]
-    while waiting and count <= most:
-        item = waiting.pop()
-        count += 1
-        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-    return count
-
-
-def _value(argument: Json) -> Json:
-    """An argument as a value: where the wire stands in for a large `context`, its text."""
-    return whole_text(argument) if isinstance(argument, Context) else argument
 
 
 def _raise_failed(answer: Json) -> Json:
@@ -312,49 +324,8 @@ def _answer(outcome: Outcome) -> Json:
         return outcome.response if outcome.value is None else outcome.value
     if outcome.status == "limit" and outcome.response:
         return f"{outcome.response}\n[This child reached {outcome.limit}; its answer may be incomplete.]"
+    if isinstance(outcome.error, ResumeError):
+        raise Halt(outcome.error)
     if isinstance(outcome.error, RLMError):
         raise outcome.error
     raise RunFailed(f"the child ended as {outcome.status} without an answer: {outcome.error!r}") from outcome.error
-
-
-def _messages(texts: Sequence[str], images: Json, validator: Validator | None) -> list[Message]:
-    """The message of each query; `images` has a list of bytes, or None, for each."""
-    given = [None] * len(texts) if images is None else images
-    if not isinstance(given, list | tuple):
-        raise TypeError(f"images must be a list with one list of bytes per prompt, not {type(given).__name__}")
-    if len(given) != len(texts):
-        raise ValueError(f"{len(texts)} prompts but {len(given)} lists of images")
-    tail = "" if validator is None else "\n\n" + prompts.render("output", schema=json.dumps(validator.schema))
-    pairs = zip(texts, given, strict=True)
-    return [Message(role="user", content=text + tail, images=_images(each)) for text, each in pairs]
-
-
-def _images(value: Json) -> tuple[Image, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list | tuple) or not all(isinstance(item, bytes) for item in value):
-        raise TypeError("the images of a prompt must be a list of bytes, each the content of an image file")
-    return tuple(map(Image.of, value))
-
-
-def _by_position(schema: Mapping[str, Json], args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> dict[str, Json]:
-    names = list(schema.get("properties", {}))
-    if len(args) > len(names):
-        raise TypeError(f"at most {len(names)} positional arguments ({', '.join(names)}), got {len(args)}")
-    return {**dict(zip(names, args, strict=False)), **kwargs}
-
-
-def _texts(value: Any, name: str) -> list[str]:
-    if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise TypeError(f"{name} must be a list of str, not {type(value).__name__}")
-    return [_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    return value
-
-
-def _text_or_none(value: Any, name: str) -> str | None:
-    return None if value is None else _text(value, name)

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 GUARDED = frozenset(
     {"mcp_servers", "hooks", "cli", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined", "prices"}
+    | {"helper_rights", "session", "store_path"}
 )
 """Keys and sections that need trust wherever they stand."""
-GUARDED_IN = frozenset({("docker", "runtime")})
+GUARDED_IN = frozenset(
+    {("docker", "runtime"), ("wasm", "pyodide_dir"), ("claude_cli", "command"), ("claude_cli", "environment")}
+)
 """Keys that need it in one section."""
 
 

@@ -198,6 +198,15 @@ class ModelTraits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which sandbox the environment `auto` took."""
+
+    environment: str
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    """Those that were tried before it, and why they don't work here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
     """What a sandbox can offer; what it can't is answered to guest code by a documented error."""
 
@@ -208,6 +217,8 @@ class Traits:
     """The RestrictedPython policy applies."""
     layers: tuple[str, ...] = ()
     """The layers of confinement in force, for the record; known once the sandbox has started."""
+    choice: Choice | None = None
+    """None where the sandbox was named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +282,8 @@ class ReplSpec:
     """Names bound in the guest; each calls back through `call`."""
     on_output: Callable[[str], None] = _ignore
     """Gets what a cell prints, as it prints, at most the kept cap per cell."""
+    seed: int | None = None
+    """Of `random` in the guest, so that cells which are run again draw the same; None: left to chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

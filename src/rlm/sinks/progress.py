@@ -24,6 +24,7 @@ from rlm.trajectory.folds import Summary
 from rlm.trajectory.plain import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from rlm.core.events import Event
@@ -103,8 +104,10 @@ def status_text(summary: Summary, elapsed_s: float) -> str:
 
 
 def notice_text(event: Event) -> str:
-    """What a user should hear of at once: warnings, limits, retries; empty for anything else."""
+    """What a user should hear of at once: warnings, limits, retries, choices; empty for anything else."""
     match event.body:
+        case SandboxReady(chosen=True, environment=name, passed_over=passed_over):
+            return one_line(choice_text(name, passed_over), _TEXT_CHARS)
         case Warned(message=message):
             return f"warning: {one_line(message, _TEXT_CHARS)}"
         case Limit(name=name, state=state, message=message):
@@ -114,6 +117,12 @@ def notice_text(event: Event) -> str:
         case ExecEnd(state_reset=True):
             return "the sandbox was killed and starts again: variables are lost"
     return ""
+
+
+def choice_text(environment: str, passed_over: Mapping[str, str]) -> str:
+    """Which sandbox was chosen, and why none before it."""
+    reasons = "".join(f"; not {name}: {why}" for name, why in passed_over.items())
+    return f"no sandbox is set: using {environment} (--environment names another){reasons}"
 
 
 def step_text(event: Event) -> str:

@@ -43,7 +43,7 @@ class Artifacts:
         return saved
 
     def _check(self, name: str, size_bytes: int) -> None:
-        if not _NAME.fullmatch(name) or name.endswith((".", " ")):
+        if not is_artifact_name(name):
             raise ToolError(
                 "an artifact's name is a plain file name of letters, digits, '_', '-', '.', at most 100 long"
             )
@@ -64,3 +64,8 @@ class Artifacts:
                 file.write(content)
             return candidate
         raise ToolError(f"there are too many artifacts named {name!r}")
+
+
+def is_artifact_name(name: str) -> bool:
+    """Whether it is a plain file name that an artifact may have."""
+    return _NAME.fullmatch(name) is not None and not name.endswith((".", " "))

@@ -59,7 +59,7 @@ class Summary:
             case ModelStart() as call if call.purpose == "llm_query":
                 self.open_calls.add(event.span)
             case ModelEnd() as call:
-                self._settle(event.span, call)
+                self._settle(event.span, call, paid=not (call.cached or event.served))
             case CompletionEnd() as end:
                 self.open_calls.discard(event.span)
                 if ends_run(event):
@@ -80,9 +80,9 @@ class Summary:
     def duration_s(self) -> float:
         return self.ended.duration_s if self.ended is not None else max(0.0, self.last_at - self.started_at)
 
-    def _settle(self, span: str, call: ModelEnd) -> None:
+    def _settle(self, span: str, call: ModelEnd, *, paid: bool) -> None:
         self.open_calls.discard(span)
-        if call.cached:
+        if not paid:
             return
         self.tokens += call.usage.total_tokens
         self.spent_usd += call.cost_usd or 0.0

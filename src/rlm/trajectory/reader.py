@@ -6,6 +6,7 @@ read that isn't a regular file, and no line is read beyond a cap. What the texts
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -36,7 +37,8 @@ TAIL_BYTES = 1 << 18
 POLL_S = 0.1
 _RUN_ID = re.compile(r"[0-9a-f]{1,32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_SHOWN_MATCHES = 8
+SHOWN_MATCHES = 8
+"""How many of the runs that a name fits are named."""
 
 
 @dataclass(slots=True)
@@ -53,14 +55,14 @@ class Trajectory:
 
     def __iter__(self) -> Iterator[Event]:
         self.skipped = 0
-        with _open(self.path) as file:
+        with open_record(self.path) as file:
             while (line := _next_line(file)) is not None:
                 if (event := self._event(line)) is not None:
                     yield event
 
     def ends(self) -> list[Event]:
         """The events before the first turn, and the last; empty if the run hasn't ended or a look isn't enough."""
-        with _open(self.path) as file:
+        with open_record(self.path) as file:
             lines = (_next_line(file) or b"" for _ in range(HEAD_LINES))
             head = [event for line in lines if (event := self._event(line)) is not None]
             file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - TAIL_BYTES))
@@ -71,7 +73,7 @@ class Trajectory:
     def follow(self, wait: Callable[[float], None] = time.sleep) -> Iterator[Event]:
         """Every event so far, then each as it is written, until the run ends or its writer is gone."""
         self.skipped, rest, last_look = 0, b"", False
-        with _open(self.path) as file:
+        with open_record(self.path) as file:
             while True:
                 while (line := _next_line(file)) is not None:
                     rest, whole = b"", rest + line
@@ -101,10 +103,10 @@ class Trajectory:
 
     def _blob(self, blob: Blob) -> str | None:
         """Its text; None for a file that isn't what its name says, which may be a link to any other."""
-        if not _DIGEST.fullmatch(blob.digest):
+        if not is_digest(blob.digest):
             return None
         try:
-            with _open(self.path.with_suffix(".blobs") / blob.digest) as file:
+            with open_record(self.path.with_suffix(".blobs") / blob.digest) as file:
                 content = file.read(BLOB_BYTES + 1)
             whole = len(content) <= BLOB_BYTES and hashlib.sha256(content).hexdigest() == blob.digest
             return content.decode("utf-8", "surrogatepass") if whole else None
@@ -113,7 +115,7 @@ class Trajectory:
 
     def is_running(self) -> bool:
         """Whether a process still writes it."""
-        with _open(self.path) as file:
+        with open_record(self.path) as file:
             return is_written(file)
 
     def _event(self, line: bytes) -> Event | None:
@@ -142,12 +144,42 @@ def is_written(file: IO[bytes]) -> bool:
     return False
 
 
+def is_run_id(name: str) -> bool:
+    """Whether a record may have that name; no path does."""
+    return _RUN_ID.fullmatch(name) is not None
+
+
+def is_digest(name: str) -> bool:
+    """Whether a blob may have that name."""
+    return _DIGEST.fullmatch(name) is not None
+
+
 def list_runs(log_dir: Path) -> list[Trajectory]:
-    """The trajectories in a folder, the latest written first; none if there is no such folder."""
-    if not log_dir.is_dir():
-        return []
-    paths = [path for path in log_dir.glob("*.jsonl") if _RUN_ID.fullmatch(path.stem) and _is_file(path)]
-    return [Trajectory(path) for path in sorted(paths, key=_written_at, reverse=True)]
+    """The trajectories in a folder, the latest written first; none if there is no such folder.
+
+    Raises:
+        ConfigError: the folder can't be read.
+    """
+    files = list_files(log_dir)
+    latest_first = sorted(files, key=lambda run_id: files[run_id].st_mtime_ns, reverse=True)
+    return [Trajectory(log_dir / f"{run_id}.jsonl") for run_id in latest_first]
+
+
+def list_files(log_dir: Path) -> dict[str, os.stat_result]:
+    """The records in a folder by run id, with what the file system says of them; none if there is no such folder.
+
+    Raises:
+        ConfigError: the folder can't be read.
+    """
+    try:
+        with os.scandir(log_dir) as entries:
+            named = [(entry.name[:-6], entry) for entry in entries if entry.name.endswith(".jsonl")]
+            about = {run_id: entry.stat(follow_symlinks=False) for run_id, entry in named if is_run_id(run_id)}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{log_dir}: {error.strerror}\nname another folder with --log-dir") from error
+    return {run_id: facts for run_id, facts in about.items() if stat.S_ISREG(facts.st_mode)}
 
 
 def find_run(log_dir: Path, name: str) -> Trajectory:
@@ -165,7 +197,7 @@ def find_run(log_dir: Path, name: str) -> Trajectory:
     if not matches:
         raise ConfigError(f"no run in {log_dir} begins with {name!r}\nrlm logs list shows what there is")
     if len(matches) > 1:
-        shown = ", ".join(run.run_id[:12] for run in matches[:_SHOWN_MATCHES])
+        shown = ", ".join(run.run_id[:12] for run in matches[:SHOWN_MATCHES])
         raise ConfigError(f"{len(matches)} runs begin with {name!r}: {shown}\ngive more of the id")
     return matches[0]
 
@@ -195,26 +227,19 @@ def _next_line(file: IO[bytes]) -> bytes | None:
     return b"\0\n"  # no event, and counted as such
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_record(path: Path) -> IO[bytes]:
+    """Open a file of a record; a link is none, for it may lead anywhere.
+
+    Raises:
+        ConfigError: it can't be read, or isn't a regular file.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
+        file = open(os.open(path, flags), "rb")  # noqa: PTH123, SIM115
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+        said = "a link, not a regular file" if error.errno == errno.ELOOP else error.strerror
+        raise ConfigError(f"{path}: {said}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ConfigError(f"{path}: not a regular file")
     return file
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
-
-
-def _written_at(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

@@ -1,7 +1,8 @@
 """The journal of a run: appends each event to `<log_dir>/<run_id>.jsonl` before anything else sees it.
 
 A line is on disk, as far as the process is concerned, when `write` returns (a kill loses nothing); it is synced to the
-device at the end of each turn, in a thread, so that a power cut loses at most the turn in progress.
+device at the end of each turn, in a thread, so that a power cut loses at most the turn in progress. Each line carries
+its place in a hash chain, and a receipt beside the file says whether the run was closed in order: see `chain`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.events import Event, encode
 from rlm.core.exceptions import RecordError
+from rlm.trajectory.chain import Chain, receipt_path, write_receipt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,17 +27,20 @@ SYNC_AT = frozenset({"turn.end", "completion.end"})
 class TrajectoryWriter:
     """The file of one run, readable by its owner only."""
 
-    def __init__(self, log_dir: Path, run_id: str) -> None:
-        """Create the file, and `log_dir` if need be.
+    def __init__(self, log_dir: Path, run_id: str, receipt_key: bytes | None = None) -> None:
+        """Create the file, and `log_dir` if need be; with a key the chain can't be made anew without it.
 
         Raises:
             RecordError: it can't be created.
         """
         self.path = log_dir / f"{run_id}.jsonl"
         self._blobs = log_dir / f"{run_id}.blobs"
+        self._chain = Chain(run_id, receipt_key)
+        self._broken = False
         try:
             _make_folder(log_dir)
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            write_receipt(receipt_path(self.path), self._chain.receipt("open"))
         except OSError as error:
             raise RecordError(f"no trajectory can be written in {log_dir}: {error.strerror}; set log_dir") from error
         fcntl.flock(self._fd, fcntl.LOCK_EX)  # readers tell by it whether the run is still alive
@@ -43,7 +48,11 @@ class TrajectoryWriter:
         self._sync: Future[None] | None = None
 
     def write(self, event: Event) -> None:
-        _write_all(self._fd, encode(event) + b"\n")
+        try:
+            _write_all(self._fd, self._chain.add(encode(event)))
+        except OSError:
+            self._broken = True  # a part of the line may be there: nothing vouches for the record's end
+            raise
         if event.type in SYNC_AT:
             self._start_sync()
 
@@ -68,6 +77,8 @@ class TrajectoryWriter:
         self._syncer.shutdown(wait=True)
         try:
             _datasync(fd)
+            if not self._broken:
+                write_receipt(receipt_path(self.path), self._chain.receipt("closed", os.fstat(fd).st_size))
         finally:
             os.close(fd)
 

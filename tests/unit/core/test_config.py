@@ -156,7 +156,7 @@ def test_none_in_a_file_is_no_cap(place: Place) -> None:
         ("[rlm]\ntimeout_s = -1", "expected a number above 0 or none, got -1"),
         ("[rlm]\ntimeout_s = inf", "expected a number above 0 or none, got inf"),
         ("[rlm]\ntimeout_s = nan", "expected a number above 0 or none, got nan"),
-        ("[rlm]\nenvironment = 'dcoker'", "expected one of docker, local, wasm, got 'dcoker'"),
+        ("[rlm]\nenvironment = 'dcoker'", "expected one of auto, docker, local, wasm, got 'dcoker'"),
         ("[rlm]\nallowed_models = 'x'", "expected a list of texts, got 'x'"),
         ("[rlm]\nmodel = 5", "expected text or none, got 5"),
         ("[docker]\nmemory = 'lots'", "expected a size such as 512m or 1GiB, got 'lots'"),

@@ -46,6 +46,9 @@ def test_secrets_are_masked_before_anything_is_written(journal):
         def mask(self, text):
             return text.replace("hunter2", "[REDACTED]")
 
+        def mask_value(self, value):
+            return value
+
     recorder = Recorder("r" * 32, journal, masker=Masker())
     recorder.record(recorder.root, MessageAdded(role="user", content="it is hunter2"))
     recorder.close()

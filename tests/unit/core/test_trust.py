@@ -33,6 +33,8 @@ GUARDED = [
     "[rlm]\nlog_dir = '/tmp/elsewhere'",
     "[rlm]\nlog_dir = '~/.config'",
     "[rlm]\nlog_dir = 'logs/../../elsewhere'",
+    "[claude_cli]\ncommand = 'x'",
+    "[claude_cli]\nenvironment = ['X']",
 ]
 
 

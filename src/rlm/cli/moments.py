@@ -1,0 +1,28 @@
+"""Reads the moments that people name: a date, a date with a time, or how long ago."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+
+from rlm.core.exceptions import ConfigError
+
+_AGO = re.compile(r"(\d{1,6})\s*(min|m|h|d|w)")
+_SECONDS = {"m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def moment(text: str | None) -> float | None:
+    """Seconds since the epoch, in local time where no zone is named; None for None.
+
+    Raises:
+        ConfigError: it is no moment.
+    """
+    if text is None:
+        return None
+    if ago := _AGO.fullmatch(text.strip()):
+        return time.time() - int(ago[1]) * _SECONDS[ago[2]]
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise ConfigError(f"{text!r} is no moment\nwrite 2026-11-21, 2026-11-21T09:30, 45min, 3h, 2d or 1w") from error

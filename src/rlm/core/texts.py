@@ -1,0 +1,94 @@
+"""Changes the texts in a value of any of the kinds that events carry, and copies no more of it than has changed.
+
+Names that the runtime gives itself (ids, keys, digests) are no texts: what depends on them would be lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+
+_MAX_INT = 1 << 63
+NAMES = frozenset({"id", "tool_call_id", "key", "digest", "same_as", "salt", "resumed_from", "forked_from"})
+
+
+Change: TypeAlias = "Callable[[str], str]"
+ChangeMapping: TypeAlias = "Callable[[dict[Any, Any]], dict[Any, Any]]"
+
+
+def change_texts(value: T, change: Change, mapping: ChangeMapping | None = None) -> T:
+    """`value` with every text in it changed; itself where none is.
+
+    `mapping` changes a dict and all in it at once, for a change that depends on the keys.
+    """
+    changed: T = _change(value, change, mapping)
+    return changed
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON brings it back as it was: no bytes, no NaN, no large numbers, no keys but texts."""
+    if value is None or isinstance(value, str | bool):
+        return True
+    if isinstance(value, int):
+        return -_MAX_INT <= value < _MAX_INT
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, msgspec.Struct):
+        return all(is_plain(getattr(value, name)) for name in value.__struct_fields__)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return all(is_plain(getattr(value, f.name)) for f in dataclasses.fields(value))
+    return False
+
+
+def _change(value: Any, change: Change, mapping: ChangeMapping | None) -> Any:
+    if isinstance(value, str):
+        return _same(value, change(value))
+    if isinstance(value, dict):
+        return _mapping(value, change) if mapping is None else _same(value, mapping(value))
+    if isinstance(value, list | tuple):
+        items = [_change(item, change, mapping) for item in value]
+        same = all(item is before for item, before in zip(items, value, strict=True))
+        return value if same else type(value)(items)
+    if isinstance(value, msgspec.Struct):
+        changes = _fields(value, value.__struct_fields__, change, mapping)
+        return msgspec.structs.replace(value, **changes) if changes else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changes = _fields(value, tuple(f.name for f in dataclasses.fields(value)), change, mapping)
+        return dataclasses.replace(value, **changes) if changes else value
+    return value
+
+
+def _same(before: Any, after: Any) -> Any:
+    return before if after == before else after
+
+
+def _mapping(value: dict[Any, Any], change: Change) -> Any:
+    pairs = [(_change(key, change, None), _change(item, change, None)) for key, item in value.items()]
+    before = value.items()
+    same = all(pair[0] is old[0] and pair[1] is old[1] for pair, old in zip(pairs, before, strict=True))
+    return value if same else dict(pairs)
+
+
+def _fields(value: Any, names: Iterable[str], change: Change, mapping: ChangeMapping | None) -> dict[str, Any]:
+    """The fields that change."""
+    changes = {}
+    for name in names:
+        if name in NAMES:
+            continue
+        before = getattr(value, name)
+        after = _change(before, change, mapping)
+        if after is not before:
+            changes[name] = after
+    return changes

@@ -1,0 +1,159 @@
+"""What a run keeps beside its trajectory for as long as it may have to be resumed: `<run_id>.exact`, the texts as they
+were before masking, and `<run_id>.context`, the data where no file has it. Readable by the owner only; removed when the
+run completes.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.exceptions import ConfigError, RecordError
+from rlm.trajectory.reader import open_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rlm.core.context import Context
+    from rlm.core.events import Body
+    from rlm.core.types import Json
+
+CONTEXT_BYTES = 64 << 20
+"""A larger context that is no file isn't kept: it has to be given again."""
+SALT_LINE_BYTES = 64
+"""A file that is no larger has the salt alone."""
+_BLOCK_BYTES = 4 << 20
+
+
+class ExactFile:
+    """The exact bodies of some events of one run; the file appears with the first."""
+
+    def __init__(self, path: Path, encode: Callable[[Any], Json]) -> None:
+        """`encode` gives the JSON form of any value that guests and tools can give."""
+        self.path = path
+        self._encode = encode
+        self._fd = -1
+
+    def keep_salt(self, salt: bytes) -> None:
+        """Keep the salt of the run's keys, which would give masked texts away to who tries them out.
+
+        Raises:
+            RecordError: it can't be written.
+        """
+        try:
+            self._append({"salt": salt.hex()})
+        except OSError as error:
+            raise RecordError(f"{self.path} can't be written: {error.strerror}; set log_dir") from error
+
+    def keep(self, seq: int, body: Body) -> None:
+        plain = msgspec.to_builtins(body, builtin_types=(bytes,), enc_hook=repr)
+        self._append({"seq": seq, "body": self._encode(plain)})
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        view = memoryview(msgspec.json.encode(entry) + b"\n")
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+class _Entry(msgspec.Struct):
+    seq: int = -1
+    body: Any = None
+    salt: str | None = None
+
+
+class ExactTexts:
+    """What an `ExactFile` has kept; nothing if there is none."""
+
+    def __init__(self, path: Path, decode: Callable[[Json], Any]) -> None:
+        self._bodies: dict[int, Any] = {}
+        self._decode = decode
+        self.salt: bytes | None = None
+        for line in _lines(path):
+            try:
+                entry = msgspec.json.decode(line, type=_Entry)
+                self.salt = self.salt if entry.salt is None else bytes.fromhex(entry.salt)
+            except (msgspec.DecodeError, ValueError):  # torn by a kill: its event was never written
+                continue
+            if entry.seq >= 0:
+                self._bodies[entry.seq] = entry.body
+
+    def body(self, seq: int, kind: type[Body]) -> Body | None:
+        """The exact body of the event of that number, if it was kept."""
+        if seq not in self._bodies:
+            return None
+        return msgspec.convert(self._decode(self._bodies[seq]), kind)
+
+
+def exact_path(trajectory: Path) -> Path:
+    return trajectory.with_suffix(".exact")
+
+
+def context_path(trajectory: Path) -> Path:
+    return trajectory.with_suffix(".context")
+
+
+def keep_context(context: Context, path: Path) -> Thread:
+    """Copy a context that came from no file, if it isn't too large, in the thread that is returned.
+
+    Where there is no room for it, it is not kept: a resumed run asks for it.
+    """
+    is_file = bool(context.sources) and all(Path(source).exists() for source in context.sources)
+    wanted = not is_file and len(context.parts) == 1 and context.size_bytes <= CONTEXT_BYTES
+    keeping = Thread(target=_keep if wanted else _keep_nothing, args=(context, path), name="rlm-keep", daemon=True)
+    keeping.start()
+    return keeping
+
+
+def _keep_nothing(_context: Context, _path: Path) -> None:
+    return None
+
+
+def _keep(context: Context, path: Path) -> None:
+    assert context.fd is not None
+    part = path.with_suffix(".context.part")
+    at, end = context.parts[0].start, context.parts[0].end
+    with suppress(OSError):
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            while at < end and (block := os.pread(context.fd, min(_BLOCK_BYTES, end - at), at)):
+                file.write(block)
+                at += len(block)
+        part.replace(path)
+
+
+def kept_context(path: Path) -> bytes | None:
+    """The bytes of a context that was kept."""
+    try:
+        with open_record(path) as file:
+            return file.read(CONTEXT_BYTES + 1)
+    except ConfigError:
+        return None
+
+
+def forget(trajectory: Path) -> None:
+    """Remove what was kept for resuming a run; where nothing was masked its salt stays, so that it can be forked."""
+    for path in (context_path(trajectory), trajectory.with_suffix(".context.part")):
+        path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        if exact_path(trajectory).stat().st_size > SALT_LINE_BYTES:
+            exact_path(trajectory).unlink()
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        with open_record(path) as file:
+            return file.read().splitlines()
+    except ConfigError:
+        return []

@@ -1,0 +1,301 @@
+"""Reads the record of a run into what a resumed one is served from.
+
+A run that resumed another follows that one's record as far as its own doesn't go yet; `_merged` lays them over each
+other, for spans keep their ids. Records are hostile like every file: what they say chooses no command, no address and
+no folder, and the tree is built from what fits together alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.events import (
+    VERSION,
+    Compaction,
+    CompletionEnd,
+    CompletionStart,
+    Limit,
+    MessageAdded,
+    RecordLeft,
+    RunStart,
+    TurnStart,
+    Warned,
+)
+from rlm.core.exceptions import ConfigError
+from rlm.core.recall import Rules
+from rlm.core.recorded import Record, Recorded, Source
+from rlm.core.types import IMAGE_BYTES
+from rlm.trajectory.exact import ExactTexts, exact_path
+from rlm.trajectory.reader import Trajectory, ends_run, find_run, open_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from rlm.core.events import Event
+    from rlm.core.types import Json
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_KINDS = frozenset({"completion", "turn", "model", "exec", "tool"})
+_OF_TURNS = (MessageAdded, Limit, Compaction, Warned)
+MAX_CHAIN = 1_000
+"""More runs never resumed each other by hand."""
+MAX_LEVELS = 200
+"""Spans are never nested deeper: each level of children has three."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """What a run that resumes another is made with."""
+
+    record: Record
+    salt: bytes
+    rules: Rules = field(default_factory=Rules)
+    forked_at: int | None = None
+    """The last turn taken from the record; None where it is followed to its end."""
+    trajectories: tuple[Path, ...] = ()
+    """The files of the runs that this one completes; what was kept for resuming them goes with its success."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord:
+    """One file, read."""
+
+    run: Trajectory
+    start: RunStart
+    root: Recorded
+    exact: ExactTexts
+
+    @property
+    def earlier(self) -> str | None:
+        """The run whose record this one served from."""
+        return self.start.resumed_from or self.start.forked_from
+
+    @property
+    def is_past_earlier(self) -> bool:
+        """Whether it went on beyond the earlier record, so that nothing is needed of that any more."""
+        left = [event.body.turn for event in self.root.bodies(RecordLeft)]
+        turns = [turn.start.body.turn for turn in self.root.of("turn") if turn.start is not None]
+        return bool(left) and max(turns, default=0) > max(left)
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """A run and those it resumed, the latest first."""
+
+    records: list[RunRecord]
+
+    @property
+    def latest(self) -> RunRecord:
+        return self.records[0]
+
+    @property
+    def salt(self) -> bytes | None:
+        """Of the keys; None where texts are masked and it is gone."""
+        salt = self.latest.start.salt
+        return self.latest.exact.salt if salt is None else bytes.fromhex(salt)
+
+    @property
+    def task(self) -> CompletionStart:
+        """What the run was asked; the earliest file has it for certain."""
+        for record in self.records:
+            if record.root.start is not None:
+                body: CompletionStart = _Files(self.records).read(record.root.start)
+                return body
+        raise ConfigError(f"{self.latest.run.path} breaks off before the run had begun: run it anew")
+
+    @property
+    def source(self) -> Source:
+        return _Files(self.records)
+
+    def record(self, budget: Mapping[str, Json], *, until: int | None = None) -> Record:
+        """What to serve from under these caps; `until` is the last turn to take, for a fork."""
+        root = self.records[-1].root
+        _drop_limits(self.records[-1], budget)
+        for later in reversed(self.records[:-1]):
+            _drop_limits(later, budget)
+            if later.start.forked_from is not None:
+                root = _until(root, later.start.forked_at)
+            root = _merged(root, later.root)
+        if until is not None:
+            root = _until(root, until)
+        return Record(run_id=self.latest.run.run_id, root=root, source=_Files(self.records), masked=self.salt is None)
+
+
+class _Files:
+    """Reads events of several files."""
+
+    def __init__(self, records: Iterable[RunRecord]) -> None:
+        self._records = {record.run.run_id: record for record in records}
+
+    def read(self, event: Event) -> Any:
+        record = self._records[event.run]
+        exact = record.exact.body(event.seq, type(event.body))
+        return record.run.whole(event).body if exact is None else exact
+
+    def image(self, digest: str) -> bytes | None:
+        if not _DIGEST.fullmatch(digest):
+            return None
+        paths = (record.run.path.with_suffix(".blobs") / digest for record in self._records.values())
+        return next((content for path in paths if (content := _content(path, digest)) is not None), None)
+
+
+def read_line(log_dir: Path, name: str, decode: Callable[[Json], Any]) -> Line:
+    """The run that `name` means, and those that it resumed; `decode` undoes the encoding of the exact texts.
+
+    Raises:
+        ConfigError: there is no such run, it is still being written, or its record can't be served from.
+    """
+    records: list[RunRecord] = []
+    seen: set[str] = set()
+    wanted: str | None = name
+    while wanted is not None:
+        run = find_run(log_dir, wanted) if not records else _earlier(log_dir, wanted, records[-1])
+        if run.run_id in seen or len(seen) > MAX_CHAIN:
+            raise ConfigError(f"{run.path}: its runs resume each other in a circle, so this is no record of ours")
+        seen.add(run.run_id)
+        if run.is_running():
+            raise ConfigError(
+                f"{run.path} is still being written: its run is alive\nrlm logs tail {run.run_id} -f follows it"
+            )
+        records.append(_read(run, decode))
+        wanted = None if records[-1].is_past_earlier else records[-1].earlier
+    return Line(records=records)
+
+
+def _earlier(log_dir: Path, run_id: str, later: RunRecord) -> Trajectory:
+    run = Trajectory(log_dir / f"{run_id}.jsonl")
+    if not set(run_id) <= set("0123456789abcdef") or not run.path.exists():
+        raise ConfigError(
+            f"run {later.run.run_id} resumed run {run_id[:32]} and broke off before it had all of its record, which is "
+            f"gone from {log_dir}\nput that record back"
+        )
+    return run
+
+
+def _read(run: Trajectory, decode: Callable[[Json], Any]) -> RunRecord:
+    events = [event for event in run if event.run == run.run_id]
+    start = events[0].body if events else None
+    if not isinstance(start, RunStart):
+        raise ConfigError(f"{run.path} does not begin as a run does: it can't be resumed")
+    if start.version > VERSION:
+        raise ConfigError(
+            f"{run.path} is of version {start.version} of the format, and this is rlm for version {VERSION}: upgrade"
+        )
+    return RunRecord(run=run, start=start, root=_tree(events), exact=ExactTexts(exact_path(run.path), decode))
+
+
+def _content(path: Path, digest: str) -> bytes | None:
+    try:
+        with open_record(path) as file:
+            content = file.read(IMAGE_BYTES + 1)
+    except ConfigError:
+        return None
+    return content if hashlib.sha256(content).hexdigest() == digest else None
+
+
+def _tree(events: list[Event]) -> Recorded:
+    """The spans of one run; what doesn't fit into the tree is left out."""
+    root = Recorded(id=events[0].span, parent=None, kind="completion")
+    known = {root.id: root}
+    turns: dict[str, Recorded] = {}
+    for event in events:
+        kind, _, phase = event.type.partition(".")
+        span = known.get(event.span)
+        if phase == "start" and kind in _KINDS and isinstance(event.body, msgspec.Struct):
+            span = _begun(event, kind, known, span)
+            if span is not None and isinstance(event.body, TurnStart) and event.parent is not None:
+                turns[event.parent] = span
+        elif span is None or not isinstance(event.body, msgspec.Struct):
+            continue
+        elif phase == "end":
+            span.end = span.end or (event if kind == span.kind else None)
+        elif kind != "run":
+            turn = turns.get(event.span) if isinstance(event.body, _OF_TURNS) else None
+            (turn or span).events.append(event)
+    return root
+
+
+def _begun(event: Event, kind: str, known: dict[str, Recorded], span: Recorded | None) -> Recorded | None:
+    if span is not None:
+        if span.start is None and span.kind == kind:
+            span.start = event
+        return span
+    above = known.get(event.parent or "")
+    if above is None or above.level >= MAX_LEVELS:
+        return None
+    span = known[event.span] = Recorded(id=event.span, parent=above.id, kind=kind, start=event, level=above.level + 1)
+    above.children.append(span)
+    return span
+
+
+def _merged(before: Recorded, after: Recorded) -> Recorded:
+    """One span in two records; that of the run that resumed the other goes first where it has something."""
+    left = [event.body for event in after.events if isinstance(event.body, RecordLeft) and event.body.diverged]
+    children = {child.id: child for child in before.children if not _is_beyond(child, left)}
+    for child in after.children:
+        known = children.get(child.id)
+        children[child.id] = child if known is None or _is_same_turn(child, left) else _merged(known, child)
+    whole = after if _has_end(after) or len(after.events) >= len(before.events) else before
+    is_root = after.parent is None
+    end = after.end if _has_end(after) or is_root else before.end or after.end
+    return Recorded(
+        id=after.id,
+        parent=after.parent,
+        kind=after.kind,
+        start=after.start or before.start,
+        end=end,
+        events=whole.events,
+        children=list(children.values()),
+    )
+
+
+def _has_end(span: Recorded) -> bool:
+    return span.end is not None and (span.has_ended or span.kind in ("model", "turn"))
+
+
+def _is_beyond(child: Recorded, left: list[RecordLeft]) -> bool:
+    """Whether it belongs to turns that the later run does not follow."""
+    return bool(left) and child.kind == "turn" and child.start is not None and child.start.body.turn > left[0].turn
+
+
+def _is_same_turn(child: Recorded, left: list[RecordLeft]) -> bool:
+    return bool(left) and child.kind == "turn" and child.start is not None and child.start.body.turn == left[0].turn
+
+
+def _drop_limits(record: RunRecord, budget: Mapping[str, Json]) -> None:
+    """Forget the limits that ended completions where their caps are higher now, and those of time: it begins anew."""
+    had = record.start.budget
+    for span in record.root.spans():
+        if span.kind in ("completion", "turn"):
+            span.events = [event for event in span.events if not _is_lifted(event, had, budget)]
+
+
+def _is_lifted(event: Event, had: Mapping[str, Json], budget: Mapping[str, Json]) -> bool:
+    limit = event.body
+    if not isinstance(limit, Limit) or limit.state != "reached":
+        return False
+    return limit.name == "timeout_s" or limit.name not in had or is_raised(limit.name, had, budget)
+
+
+def is_raised(name: str, had: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
+    """Whether a cap is higher now than it was."""
+    before, after = had.get(name), now.get(name)
+    return before is not None and (after is None or after > before)
+
+
+def _until(root: Recorded, turn: int) -> Recorded:
+    """The record up to the end of a turn."""
+    turns = [each for each in root.of("turn") if each.start is not None and each.start.body.turn <= turn]
+    return Recorded(id=root.id, parent=None, kind="completion", start=root.start, events=root.events, children=[*turns])
+
+
+def ended(record: RunRecord) -> CompletionEnd | None:
+    """How the run ended; None if it was cut off."""
+    end = record.root.end
+    return end.body if end is not None and ends_run(end) else None

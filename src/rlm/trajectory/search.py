@@ -1,0 +1,197 @@
+"""Finds a text in records by reading them: no copy of their texts is kept for it.
+
+The text is taken literally, so nothing that is looked for takes more than one pass. Lines are searched as they stand,
+in JSON's escapes, and only those that may have it are decoded; what is too long for a line is searched in its blob.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.events import decode
+from rlm.core.exceptions import ConfigError
+from rlm.trajectory.index_rows import Hit
+from rlm.trajectory.reader import LINE_BYTES, is_digest, open_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from rlm.core.events import Event
+    from rlm.trajectory.index import Index
+    from rlm.trajectory.reader import Trajectory
+
+BLOCK_BYTES = 4 << 20
+TEXT_CHARS = 1_000
+"""A longer text is not looked for."""
+EXCERPT_CHARS = 200
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
+
+
+class Needle:
+    """A text to look for; in any case if it has no capitals."""
+
+    def __init__(self, text: str) -> None:
+        """Raises:
+        ConfigError: it is empty or too long.
+        """
+        if not text or len(text) > TEXT_CHARS:
+            raise ConfigError(f"a text to look for has 1 to {TEXT_CHARS:,} characters, not {len(text):,}")
+        self.any_case = text == text.lower()
+        self.text = text
+        self._raw = _pattern(text, _as_utf8, any_case=self.any_case)
+        self._escaped = _pattern(text, _as_json, any_case=self.any_case)
+
+    def in_text(self, text: str) -> int:
+        """Where it begins in a text; -1 if it isn't there."""
+        return (text.lower() if self.any_case else text).find(self.text)
+
+    def in_blob(self, file: IO[bytes]) -> bool:
+        """Whether a file of plain text has it."""
+        overlap, before = 4 * len(self.text), b""
+        while block := file.read(BLOCK_BYTES):
+            if next(self._raw(before + block), None) is not None:
+                return True
+            before = block[-overlap:]
+        return False
+
+    def in_lines(self, block: bytes) -> Iterator[int]:
+        """Where it may begin in lines of JSON."""
+        return self._escaped(block)
+
+
+def search_runs(index: Index, text: str, run_ids: Sequence[str], limit: int) -> list[Hit]:
+    """At most `limit` places where `text` is, run by run as given, in the order of events.
+
+    Raises:
+        ConfigError: nothing to look for.
+    """
+    needle, hits = Needle(text), []
+    for run_id in run_ids:
+        try:
+            for hit in _search_run(index, needle, index.trajectory(run_id)):
+                hits.append(hit)
+                if len(hits) >= limit:
+                    return hits
+        except ConfigError:  # this record can't be read; the others can
+            continue
+    return hits
+
+
+def _search_run(index: Index, needle: Needle, record: Trajectory) -> Iterator[Hit]:
+    digests = set(_blobs_with(needle, record.path.with_suffix(".blobs")))
+    with open_record(record.path) as file:
+        for offset, line in _lines_with(needle, digests, file):
+            try:
+                event = record.whole(decode(line))
+            except (ValueError, RecursionError):
+                continue
+            seq = -1
+            for place, text in texts(event.body):
+                if (found := needle.in_text(text)) >= 0:
+                    seq = seq if seq >= 0 else index.seq_at(record.run_id, offset)
+                    yield _hit(record.run_id, event, (seq, place), text, (found, len(needle.text)))
+
+
+def _hit(run_id: str, event: Event, where: tuple[int, str], text: str, found: tuple[int, int]) -> Hit:
+    seq, place = where
+    start = max(0, found[0] - EXCERPT_CHARS // 3)
+    return Hit(
+        run_id=run_id,
+        seq=event.seq if seq < 0 else seq,
+        at=event.at,
+        span=event.span,
+        type=event.type,
+        field=place,
+        excerpt=text[start : start + EXCERPT_CHARS],
+        start=found[0] - start,
+        length=min(found[1], EXCERPT_CHARS - (found[0] - start)),
+    )
+
+
+def texts(body: Any) -> Iterator[tuple[str, str]]:
+    """Every text in a body with its dotted place, in order."""
+    waiting: list[tuple[str, Any]] = [("", msgspec.to_builtins(body))]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, str):
+            yield place, value
+        elif isinstance(value, dict | list):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            inner = [(f"{place}.{key}" if place else str(key), item) for key, item in items]
+            waiting.extend(reversed(inner))
+
+
+def _blobs_with(needle: Needle, folder: Path) -> Iterator[str]:
+    """The digests of the blobs that have it."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for name in sorted(entry.name for entry in folder.iterdir()):
+        if is_digest(name):
+            try:
+                with open_record(folder / name) as file:
+                    if needle.in_blob(file):
+                        yield name
+            except ConfigError:  # a link, or not readable: no blob of ours
+                continue
+
+
+def _lines_with(needle: Needle, digests: set[str], file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Offset and content of the lines that may have it, or name a blob that has it."""
+    for offset, block in _blocks(file):
+        places = list(needle.in_lines(block))
+        if digests:
+            places += [m.start() for m in _DIGEST.finditer(block) if m[1].decode() in digests]
+        last = -1
+        for place in sorted(places):
+            if place < last:
+                continue
+            start = block.rfind(b"\n", 0, place) + 1
+            last = block.find(b"\n", place) + 1 or len(block)
+            yield offset + start, block[start:last]
+
+
+def _blocks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The file in blocks of whole lines, each with its offset; lines that are too long are passed over."""
+    offset, rest = 0, b""
+    while block := file.read(BLOCK_BYTES):
+        whole = rest + block
+        end = whole.rfind(b"\n") + 1
+        if end:
+            yield offset, whole[:end]
+            offset, rest = offset + end, whole[end:]
+        else:
+            rest = whole if len(whole) <= LINE_BYTES else b"\0"
+            offset += len(whole) - len(rest) if rest == b"\0" else 0
+    if rest:
+        yield offset, rest
+
+
+def _pattern(text: str, encode: Callable[[str], bytes], *, any_case: bool) -> Callable[[bytes], Iterator[int]]:
+    """A function that yields where the encoded text begins in a block."""
+    encoded = encode(text)
+    if not any_case:
+        return lambda block: _find_all(block, encoded)
+    if text.isascii():
+        return lambda block: _find_all(block.lower(), encoded.lower())
+    either = (b"|".join({re.escape(encode(case)) for case in (char, char.upper())}) for char in text)
+    pattern = re.compile(b"".join(b"(?:" + both + b")" for both in either))
+    return lambda block: (found.start() for found in pattern.finditer(block))
+
+
+def _find_all(block: bytes, encoded: bytes) -> Iterator[int]:
+    place = block.find(encoded)
+    while place >= 0:
+        yield place
+        place = block.find(encoded, place + len(encoded))
+
+
+def _as_utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _as_json(text: str) -> bytes:
+    return msgspec.json.encode(text.encode("utf-8", "backslashreplace").decode())[1:-1]
