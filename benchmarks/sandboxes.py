@@ -64,8 +64,8 @@ async def child_ms(sandbox: Sandbox, context: Context) -> float:
     return elapsed_s * 1e3
 
 
-async def cell_and_call_ms() -> tuple[float, float]:
-    async with opened(None) as (_sandbox, _context, root):
+async def cell_and_call_ms(environment: str = "local") -> tuple[float, float]:
+    async with opened(None, environment) as (_sandbox, _context, root):
         await run(root, "pass")
         cell_ms = median([await timed_ms(root, "pass") for _ in range(CELLS)])
         call_ms = await timed_ms(root, f"for _ in range({CALLS}):\n    ask()") / CALLS
@@ -85,9 +85,9 @@ async def run(root: Repl, code: str) -> ExecResult:
 
 
 @asynccontextmanager
-async def opened(source: Path | None) -> AsyncIterator[tuple[Sandbox, Context, Repl]]:
+async def opened(source: Path | None, environment: str = "local") -> AsyncIterator[tuple[Sandbox, Context, Repl]]:
     """A started sandbox, the context, and a REPL with it."""
-    sandbox = repl.load("local").from_config(Config())
+    sandbox = repl.load(environment).from_config(Config())
     context = prepare(source)
     try:
         yield sandbox, context, await sandbox.open(context, SPEC)

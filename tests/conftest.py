@@ -1,10 +1,18 @@
-"""What every test shares: properties have no deadline, for a loaded machine is no defect, and CI repeats itself."""
+"""What every test shares: properties have no deadline, for a loaded machine is no defect, and CI repeats itself; the
+gate of `tests/support/required.py` holds each test that needs what isn't there."""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.support.leftovers import pytest_sessionfinish  # noqa: F401 - what is left at the end
+from tests.support.required import (  # noqa: F401 - the hooks of the gate
+    pytest_configure,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
 
 settings.register_profile(
     "project",

@@ -40,9 +40,22 @@ def test_the_wheel_holds_the_types_mark_the_prompts_and_the_licence(dist: Path) 
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_the_wheel_holds_what_the_sandbox_wasm_reads(dist: Path) -> None:
+    scripts = {f"rlm/repl/guest/deno/{path.name}" for path in (SRC / "rlm/repl/guest/deno").glob("*.mjs")}
+    assert {*scripts, "rlm/repl/pyodide.lock"} - names_in(dist) == set()
+    assert "rlm/repl/guest/deno/worker.mjs" in scripts
+
+
 def test_the_wheel_holds_every_module_and_nothing_else(dist: Path) -> None:
     modules = {name for name in names_in(dist) if name.endswith(".py")}
-    assert modules == {str(path.relative_to(SRC)) for path in SRC.rglob("*.py")}
+    package = {str(path.relative_to(SRC)) for path in SRC.rglob("*.py")}
+    pages = {f"rlm/_visualizer/{path.relative_to(ROOT / 'visualizer')}" for path in (ROOT / "visualizer").rglob("*.py")}
+    assert modules == package | pages
+
+
+def test_the_wheel_holds_what_the_pages_are_made_of(dist: Path) -> None:
+    assets = {f"rlm/_visualizer/rlm_visualizer/assets/{name}" for name in ("markup.js", "page.css", "icon.svg")}
+    assert {*assets, "rlm/_visualizer/.streamlit/config.toml"} - names_in(dist) == set()
 
 
 def test_the_sdist_holds_what_the_tests_need(dist: Path) -> None:
@@ -60,3 +73,5 @@ def test_the_wheel_works_in_a_fresh_environment(dist: Path, tmp_path: Path) -> N
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps", wheel)
     assert run(python, "-c", "import rlm; print(rlm.__file__)", cwd=tmp_path).startswith(str(tmp_path))
     assert rlm.__version__ in run(tmp_path / "bin/rlm", "--version", cwd=tmp_path)
+    pages = run(python, "-c", "from rlm.cli.visualize import find_app; print(find_app())", cwd=tmp_path)
+    assert Path(pages.strip()) == (site / "rlm/_visualizer/app.py").resolve()

@@ -15,15 +15,23 @@ AT_LOAD = {
     "rlm.backends": {"aiohttp", "msgspec"},
     "rlm.cli": {"click", "msgspec", "rich", "typer"},
     "rlm.files": {"pathspec"},
+    "rlm.mcp.server": {"mcp", "mcp_types", "msgspec", "pydantic"},
     "rlm.repl.guest": set(),
     "rlm.repl.guest.proxies": {"RestrictedPython"},
     "rlm.repl.guest.restricted": {"RestrictedPython"},
     "rlm.sinks": {"msgspec", "rich"},
     "rlm.tools": {"msgspec"},
+    "rlm.tools.mcp": {"aiohttp", "httpx2", "mcp", "msgspec"},
 }
 """What a module may import when it loads; the longest name that fits it decides."""
 
 ON_DEMAND = {
+    "streamlit": "only where the pages of the visualizer are served",
+    "tree_sitter": "only where code of another language is looked at",
+    "libcst": "only where a name that is renamed stands in an f-string",
+    "ruff": "only to find its program, for unused imports",
+    "docker": "only where the sandbox of that name is used",
+    "requests": "with docker",
     "charset_normalizer": "only where a file is no UTF-8",
     "jsonschema": "only where a caller gives a schema of its own",
     "referencing": "with jsonschema",
@@ -32,6 +40,7 @@ ON_DEMAND = {
     "tomli": "only where a configuration file is read",
     "tomlkit": "only where a configuration file is written",
     "aiohttp": "only where a provider is called",
+    "uvicorn": "only where the MCP server speaks HTTP",
     "numpy": "the user's own dependency",
     "pandas": "the user's own dependency",
 }
@@ -40,8 +49,13 @@ ON_DEMAND = {
 NAMED_OTHERWISE = {
     "charset_normalizer": "charset-normalizer",
     "click": "typer",
+    "httpx2": "mcp",
+    "mcp_types": "mcp",
     "referencing": "jsonschema",
+    "requests": "docker",
+    "tree_sitter": "tree-sitter",
     "rich": "typer",
+    "uvicorn": "mcp",
 }
 """The requirement that brings a module whose name differs."""
 
@@ -66,7 +80,8 @@ def test_third_party_imports_are_agreed(module: Module) -> None:
 
 def test_every_third_party_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in project["dependencies"]}
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines}
     used = {top for module in modules() for lazy in (False, True) for top in third_party(module, lazy=lazy)}
     users_own = {name for name, reason in ON_DEMAND.items() if reason.startswith("the user's own")}
     assert {NAMED_OTHERWISE.get(top, top) for top in used - users_own} <= declared

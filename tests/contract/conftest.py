@@ -8,31 +8,38 @@ import pytest
 import pytest_asyncio
 
 from rlm.core.interfaces import Repl, Sandbox
-from tests.contract.repls import IMPATIENT, PLAIN, SANDBOXES, SMALL, Opener, echo
+from tests.contract.repls import IMPATIENT, LENIENT, PLAIN, SANDBOXES, SMALL, Opener, echo, rows
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SANDBOXES)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=rows(SANDBOXES))
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     running = SANDBOXES[request.param]()
     yield running
     await running.aclose()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PLAIN)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=rows(PLAIN))
 async def plain_sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     running = PLAIN[request.param]()
     yield running
     await running.aclose()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=IMPATIENT)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=rows(IMPATIENT))
 async def impatient_sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     running = IMPATIENT[request.param]()
     yield running
     await running.aclose()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SMALL)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=rows(LENIENT))
+async def lenient_sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
+    running = LENIENT[request.param]()
+    yield running
+    await running.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=rows(SMALL))
 async def small_sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     running = SMALL[request.param]()
     yield running
@@ -59,6 +66,14 @@ async def plain(plain_sandbox: Sandbox) -> AsyncIterator[Opener]:
 async def impatient(impatient_sandbox: Sandbox) -> AsyncIterator[Opener]:
     """Opens REPLs with a short cell timeout."""
     opening = Opener(impatient_sandbox)
+    yield opening
+    await opening.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def lenient(lenient_sandbox: Sandbox) -> AsyncIterator[Opener]:
+    """Opens REPLs with a short cell timeout, whose cells may obey slowly."""
+    opening = Opener(lenient_sandbox)
     yield opening
     await opening.aclose()
 

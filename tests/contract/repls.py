@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
+
+import pytest
 
 from rlm.core.context import Context
 from rlm.core.interfaces import Repl, Sandbox
 from rlm.core.types import ExecResult, ReplSpec
 from rlm.inputs import prepare
+from rlm.repl.docker import DockerSandbox, DockerSettings
 from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.repl.wasm import WasmSandbox, WasmSettings
+from tests.support.required import COMPONENTS, TEST_IMAGE, needs
 
 TIMEOUT_S = 0.4
 """The cell timeout of the impatient sandboxes."""
@@ -20,16 +26,49 @@ def local(policy: str, **settings: Any) -> Callable[[], Sandbox]:
     return lambda: LocalSandbox(LocalSettings(policy=policy, **settings))
 
 
+def docker(**settings: Any) -> Callable[[], Sandbox]:
+    return lambda: DockerSandbox(DockerSettings(image=TEST_IMAGE, **settings))
+
+
+def wasm(**settings: Any) -> Callable[[], Sandbox]:
+    return lambda: WasmSandbox(WasmSettings(**settings))
+
+
 SANDBOXES: dict[str, Callable[[], Sandbox]] = {
     "local-off": local("off"),
     "local-relaxed": local("relaxed"),
+    "docker": docker(),
+    "wasm": wasm(),
 }
-PLAIN: dict[str, Callable[[], Sandbox]] = {"local": local("off")}
+PLAIN: dict[str, Callable[[], Sandbox]] = {
+    "local": local("off"),
+    "docker": docker(),
+    "wasm": wasm(),
+}
 """Without a policy: whatever Python can do is tried."""
-IMPATIENT: dict[str, Callable[[], Sandbox]] = {"local": local("off", cell_timeout_s=TIMEOUT_S)}
-SMALL: dict[str, Callable[[], Sandbox]] = {"local": local("off", memory_bytes=256 << 20)}
+IMPATIENT: dict[str, Callable[[], Sandbox]] = {
+    "local": local("off", cell_timeout_s=TIMEOUT_S, grace_s=0.3),
+    "docker": docker(cell_timeout_s=TIMEOUT_S, grace_s=0.3),
+    "wasm": wasm(cell_timeout_s=TIMEOUT_S, grace_s=0.3),
+}
+LENIENT: dict[str, Callable[[], Sandbox]] = {
+    "local": local("off", cell_timeout_s=TIMEOUT_S, grace_s=60),
+    "docker": docker(cell_timeout_s=TIMEOUT_S, grace_s=60),
+    "wasm": wasm(cell_timeout_s=TIMEOUT_S, grace_s=60),
+}
+"""As impatient, but a cell that obeys may take the time that a loaded machine takes."""
+SMALL: dict[str, Callable[[], Sandbox]] = {
+    "local": local("off", memory_bytes=256 << 20),
+    "docker": docker(memory_bytes=256 << 20),
+    "wasm": wasm(memory_bytes=256 << 20),
+}
 
 Functions = dict[str, Callable[..., Awaitable[Any]]]
+
+
+def rows(table: dict[str, Callable[[], Sandbox]]) -> list[Any]:
+    """The names of a table as parameters; those of real components stand behind the gate."""
+    return [pytest.param(name, marks=needs(name)) if name in COMPONENTS else name for name in table]
 
 
 @dataclass
@@ -54,6 +93,25 @@ class Opener:
     async def aclose(self) -> None:
         for repl in self.opened:
             await repl.aclose()
+
+
+def threaded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Of a sandbox without threads, the test asserts that starting one is an error which keeps the state."""
+
+    @wraps(test)
+    async def either(**fixtures: Any) -> None:
+        opener = next(fixture for fixture in fixtures.values() if isinstance(fixture, Opener))
+        await (test(**fixtures) if opener.sandbox.traits.threads else refuses_threads(opener))
+
+    return either
+
+
+async def refuses_threads(opener: Opener) -> None:
+    repl = await opener()
+    result = await repl.execute("kept = 1\nimport threading\nthreading.Thread(target=print).start()")
+    assert result.error is not None
+    assert (result.error.kind, result.error.message) == ("RuntimeError", "can't start new thread")
+    assert shown(await repl.execute("kept")) == "1"
 
 
 async def echo(*args: Any, **kwargs: Any) -> Any:

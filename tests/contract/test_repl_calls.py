@@ -12,7 +12,7 @@ from rlm.core.context import Context
 from rlm.core.exceptions import TokenBudgetExhausted
 from rlm.core.interfaces import Repl
 from rlm.inputs import prepare
-from tests.contract.repls import Opener, echo, shown
+from tests.contract.repls import Opener, echo, shown, threaded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -104,6 +104,7 @@ async def test_a_failed_item_of_a_batch_is_a_value(opener: Opener) -> None:
     assert shown(await repl.execute(code)) == "('fine', True, 'ValueError', 'one failed')"
 
 
+@threaded
 async def test_threads_call_at_the_same_time(opener: Opener) -> None:
     together = asyncio.Barrier(8)
 
@@ -117,12 +118,15 @@ async def test_threads_call_at_the_same_time(opener: Opener) -> None:
     assert shown(await repl.execute(code)) == str([n * 10 for n in range(8)])
 
 
-async def test_many_calls_from_many_threads_all_get_their_own_answer(repl: Repl) -> None:
+@threaded
+async def test_many_calls_from_many_threads_all_get_their_own_answer(opener: Opener) -> None:
+    repl = await opener(echo=echo)
     code = "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(16) as pool:\n"
     code += "    r = list(pool.map(echo, range(2_000)))\nr == list(range(2_000))"
     assert shown(await repl.execute(code)) == "True"
 
 
+@threaded
 async def test_a_call_left_waiting_is_answered_when_the_cell_ends(opener: Opener) -> None:
     called, cancelled = asyncio.Event(), asyncio.Event()
 
@@ -141,6 +145,7 @@ async def test_a_call_left_waiting_is_answered_when_the_cell_ends(opener: Opener
     assert shown(await repl.execute("t.join()\nseen")) == "['the cell has ended']"
 
 
+@threaded
 async def test_a_thread_left_behind_cannot_call_between_cells(opener: Opener) -> None:
     repl = await opener(echo=echo)
     code = "import threading, time\nseen = []\ndef work():\n    time.sleep(0.1)\n    try:\n        echo(1)\n"
@@ -200,3 +205,19 @@ async def test_a_large_context_given_to_a_call_is_not_copied(opener: Opener, kin
 async def test_a_small_context_given_to_a_call_goes_by_value(opener: Opener) -> None:
     repl = await opener("a text", echo=echo)
     assert shown(await repl.execute("echo(context)")) == "'a text'"
+
+
+async def test_names_with_a_dot_are_methods_of_an_object(opener: Opener) -> None:
+    repl = await opener(**{"fs.echo": echo, "fs.more": echo})
+    assert shown(await repl.execute("fs.echo(1, k=2)")) == "[[1], {'k': 2}]"
+    assert shown(await repl.execute("fs")) == "<fs: echo, more>"
+    assert "fs has no 'exho'; it has echo, more" in shown(
+        await repl.execute("try:\n    fs.exho\nexcept AttributeError as e:\n    print(e)")
+    )
+
+
+async def test_the_name_of_such_an_object_may_be_a_variable(opener: Opener) -> None:
+    repl = await opener(**{"code.echo": echo})
+    assert (await repl.execute("code = 5")).changed == ("code",)
+    assert shown(await repl.execute("print(code)\ndel code")) == "5"
+    assert shown(await repl.execute("code.echo(1)")) == "1"

@@ -8,7 +8,7 @@ import pytest
 
 from rlm.core.exceptions import REPLExecutionError
 from rlm.core.interfaces import Repl
-from tests.contract.repls import Opener, shown
+from tests.contract.repls import Opener, shown, threaded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -159,7 +159,9 @@ async def test_final_under_a_bare_except_counts(repl: Repl) -> None:
     assert result.changed == ("later",)
 
 
-async def test_final_in_a_thread_counts_and_prints_nothing(repl: Repl) -> None:
+@threaded
+async def test_final_in_a_thread_counts_and_prints_nothing(opener: Opener) -> None:
+    repl = await opener()
     code = "import threading\nt = threading.Thread(target=FINAL, args=('from a thread',))\nt.start()\nt.join()"
     result = await repl.execute(code)
     assert result.final is not None
@@ -237,6 +239,17 @@ async def test_a_flood_is_cut_and_counted(opener: Opener) -> None:
         "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n[P(1).x - 1, 1, 2]",
         "class A:\n    def f(self): return [0, 1]\nclass B(A):\n    def f(self): return super().f() + [2]\nB().f()",
         "async def f():\n    return [0, 1, 2]\nimport asyncio\nasyncio.run(f())",
+        "import asyncio\nasync def f(i):\n    await asyncio.sleep(0.01)\n    return i\nasync def g():\n"
+        "    return await asyncio.gather(*map(f, range(3)))\nasyncio.run(g())",
+    ],
+)
+async def test_python_as_models_write_it(repl: Repl, code: str) -> None:
+    assert shown(await repl.execute(code)) == "[0, 1, 2]"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
         "import asyncio\nasync def f():\n"
         "    return await asyncio.gather(*[asyncio.to_thread(abs, i) for i in range(3)])\n"
         "asyncio.run(f())",
@@ -244,8 +257,21 @@ async def test_a_flood_is_cut_and_counted(opener: Opener) -> None:
         "    r = list(pool.map(abs, range(3)))\nr",
     ],
 )
-async def test_python_as_models_write_it(repl: Repl, code: str) -> None:
-    assert shown(await repl.execute(code)) == "[0, 1, 2]"
+@threaded
+async def test_threads_as_models_use_them(opener: Opener, code: str) -> None:
+    assert shown(await (await opener()).execute(code)) == "[0, 1, 2]"
+
+
+@threaded
+async def test_a_thread_of_an_earlier_cell_gives_no_answer_for_a_later_one(opener: Opener) -> None:
+    repl = await opener()
+    code = "import threading\ngo = threading.Event()\ndef late():\n    go.wait()\n    FINAL('late')\n"
+    code += "thread = threading.Thread(target=late)\nthread.start()"
+    assert (await repl.execute(code)).status == "ok"
+    result = await repl.execute("go.set()\nthread.join()\nFINAL('own')")
+    assert result.final is not None
+    assert result.final.value == "own"
+    assert "the cell that started this thread has ended" in result.output
 
 
 async def test_cells_run_one_at_a_time(repl: Repl) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from rlm.core.interfaces import Repl
 from rlm.core.types import ExecResult
-from tests.contract.repls import TIMEOUT_S, Opener, echo, shown
+from tests.contract.repls import TIMEOUT_S, Opener, echo, shown, threaded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,15 +27,15 @@ async def timed_out(repl: Repl, code: str) -> ExecResult:
     ["while True: pass", "import time\ntime.sleep(60)", "import re\nre.match('(a+)+$', 'a' * 60 + 'b')", "7 ** 10**9"],
     ids=["loop", "sleep", "regex", "power"],
 )
-async def test_a_cell_that_obeys_keeps_the_state(impatient: Opener, code: str) -> None:
-    repl = await impatient()
+async def test_a_cell_that_obeys_keeps_the_state(lenient: Opener, code: str) -> None:
+    repl = await lenient()
     result = await timed_out(repl, "kept = 1\nprint('before')\n" + code)
     assert (result.output, result.state_reset) == ("before\n", False)
     assert shown(await repl.execute("kept")) == "1"
 
 
-async def test_the_traceback_of_a_timeout_says_where_it_was(impatient: Opener) -> None:
-    result = await timed_out(await impatient(), "def spin():\n    while True:\n        pass\nspin()")
+async def test_the_traceback_of_a_timeout_says_where_it_was(lenient: Opener) -> None:
+    result = await timed_out(await lenient(), "def spin():\n    while True:\n        pass\nspin()")
     assert result.error is not None
     assert "spin()" in result.error.traceback
 
@@ -58,23 +58,24 @@ async def test_an_interrupt_that_is_swallowed_without_end_is_no_way_out(impatien
     assert (await timed_out(await impatient(), code)).state_reset
 
 
-async def test_waiting_for_a_call_costs_nothing(impatient: Opener) -> None:
+async def test_waiting_for_a_call_costs_nothing(lenient: Opener) -> None:
     async def slow() -> str:
         await asyncio.sleep(3 * TIMEOUT_S)
         return "worth it"
 
-    repl = await impatient(slow=slow)
+    repl = await lenient(slow=slow)
     assert shown(await repl.execute("slow()")) == "'worth it'"
 
 
-async def test_the_clock_goes_on_after_a_call(impatient: Opener) -> None:
+async def test_the_clock_goes_on_after_a_call(lenient: Opener) -> None:
     async def quick() -> None:
         await asyncio.sleep(TIMEOUT_S / 2)
 
-    repl = await impatient(quick=quick)
+    repl = await lenient(quick=quick)
     await timed_out(repl, "quick()\nwhile True: pass")
 
 
+@threaded
 async def test_a_waiting_thread_does_not_shield_a_spinning_one(impatient: Opener) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
@@ -88,7 +89,8 @@ async def test_a_waiting_thread_does_not_shield_a_spinning_one(impatient: Opener
     assert result.state_reset
 
 
-async def test_a_call_that_waits_is_answered_when_the_cell_is_stopped(impatient: Opener) -> None:
+@threaded
+async def test_a_call_that_waits_is_answered_when_the_cell_is_stopped(lenient: Opener) -> None:
     cancelled = asyncio.Event()
 
     async def never() -> None:
@@ -97,7 +99,7 @@ async def test_a_call_that_waits_is_answered_when_the_cell_is_stopped(impatient:
         finally:
             cancelled.set()
 
-    repl = await impatient(never=never)
+    repl = await lenient(never=never)
     code = "import threading\nseen = []\ndef wait():\n    try:\n        never()\n    except TimeoutError:\n"
     code += "        seen.append('woken')\nt = threading.Thread(target=wait)\nt.start()\nwhile True: pass"
     result = await timed_out(repl, code)
@@ -111,31 +113,58 @@ async def test_a_call_that_waits_is_answered_when_the_cell_is_stopped(impatient:
     [
         "while True: assert len(echo('x' * 200_000)) == 200_000",
         "while True: print(echo(1))",
-        "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n"
-        "    while True: assert list(pool.map(echo, range(8))) == list(range(8))",
     ],
-    ids=["large", "printing", "threads"],
+    ids=["large", "printing"],
 )
-async def test_an_interrupt_never_tears_a_frame(impatient: Opener, code: str) -> None:
-    repl = await impatient(echo=echo)
+async def test_an_interrupt_never_tears_a_frame(lenient: Opener, code: str) -> None:
+    repl = await lenient(echo=echo)
     for _ in range(4):
         assert not (await timed_out(repl, code)).state_reset
         assert shown(await repl.execute("echo([1])")) == "[1]"
 
 
+@threaded
+async def test_an_interrupt_never_tears_a_frame_of_a_thread(lenient: Opener) -> None:
+    await test_an_interrupt_never_tears_a_frame(
+        lenient,
+        "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n"
+        "    while True: assert list(pool.map(echo, range(8))) == list(range(8))",
+    )
+
+
+@threaded
 async def test_a_spinning_thread_left_behind_is_ended(impatient: Opener) -> None:
     repl = await impatient()
     code = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start()"
     assert (await repl.execute(code)).status == "ok"
-    await asyncio.sleep(4 * TIMEOUT_S)
-    result = await repl.execute("1 + 1")
-    assert (result.status, result.output, result.state_reset) == ("ok", "2\n", True)
+    pause_s = TIMEOUT_S
+    while not (result := await repl.execute("1 + 1", timeout_s=60)).state_reset:
+        assert pause_s < 60
+        pause_s *= 2
+        await asyncio.sleep(pause_s)  # only what it takes between two cells counts
+    assert (result.status, result.output) == ("ok", "2\n")
     assert not (await repl.execute("1")).state_reset
+
+
+async def test_a_timer_ends_with_its_cell(plain: Opener) -> None:
+    repl = await plain()
+    await repl.execute("import signal\nif hasattr(signal, 'setitimer'):\n    signal.setitimer(signal.ITIMER_REAL, 60)")
+    code = "signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, 'getitimer') else 0.0"
+    assert shown(await repl.execute(code)) == "0.0"
+
+
+async def test_how_a_guest_ended_is_told(plain: Opener) -> None:
+    repl = await plain()
+    for code in (3, 0):
+        result = await repl.execute(f"import os\nos._exit({code})")
+        assert (result.status, result.state_reset) == ("killed", True)
+        assert result.error is not None
+        assert result.error.message == f"the sandbox ended by itself, with exit code {code}"
 
 
 async def test_too_much_memory_is_an_error_of_the_cell(small: Opener) -> None:
     repl = await small()
-    result = await repl.execute("x = 1\nbig = 'x' * (10 << 30)")
+    result = await repl.execute("x = 1\nbig = 'x' * (1 << 30)")
     assert result.error is not None
     assert (result.error.kind, result.state_reset) == ("MemoryError", False)
     assert shown(await repl.execute("x")) == "1"
@@ -149,6 +178,7 @@ async def test_memory_eaten_bit_by_bit_ends_at_the_limit(small: Opener) -> None:
     assert shown(await repl.execute("1 + 1")) == "2"
 
 
+@threaded
 async def test_threads_without_end_stop_at_the_limit(small: Opener) -> None:
     repl = await small()
     code = "import threading\ngo = threading.Event()\nstarted = 0\ntry:\n    while True:\n"
@@ -159,14 +189,15 @@ async def test_threads_without_end_stop_at_the_limit(small: Opener) -> None:
     assert shown(await repl.execute("1 + 1")) == "2"
 
 
+@threaded
 async def test_many_threads_with_small_stacks_end_the_guest(plain: Opener) -> None:
     repl = await plain()
     code = "import threading\nthreading.stack_size(32 << 10)\ngo = threading.Event()\nwhile True:\n"
     code += "    threading.Thread(target=go.wait, daemon=True).start()"
     result = await repl.execute(code)
-    assert result.status == "killed"
     assert result.error is not None
-    assert "threads" in result.error.message
+    limits = {"killed": "more than 1,024 threads", "error": "can't start new thread"}  # the host's, or the container's
+    assert limits[result.status] in result.error.message
 
 
 async def test_answers_that_are_not_read_do_not_pile_up_in_the_host(impatient: Opener) -> None:

@@ -1,12 +1,11 @@
-"""Guest code without any policy tries to leave the local sandbox; the kernel, not Python, has to stop it."""
+"""What the kernel answers to guest code of the local sandbox, without any policy: refusals, not mere failures.
+
+What attacks may come of, with canaries on the host, is in `test_attacks.py`, over every sandbox.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -135,22 +134,6 @@ async def test_the_number_of_threads_is_bounded_by_the_kernel_too(repl: Repl) ->
     assert repl.report["namespaces"].startswith("missing") or result.output == "4096\n"  # type: ignore[attr-defined]
 
 
-async def test_nothing_was_written_outside(repl: Repl) -> None:
-    await repl.execute("open('/tmp/escaped', 'w')")
-    assert not Path("/tmp/escaped").exists()
-
-
-async def test_a_listening_host_is_not_reached(repl: Repl) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"\0rlm-test-{os.getpid()}")
-        server.listen()
-        server.setblocking(False)
-        code = f"import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('\\0rlm-test-{os.getpid()}')"
-        assert (await repl.execute(code)).status == "error"
-        with pytest.raises(BlockingIOError):
-            server.accept()
-
-
 async def killed(repl: Repl, code: str) -> ExecResult:
     result = await repl.execute(code)
     assert (result.status, result.state_reset) == ("killed", True), result
@@ -182,70 +165,3 @@ async def test_closing_the_output_ends_nothing(repl: Repl) -> None:
 async def test_the_output_of_a_replaced_stream_is_not_lost_for_later_cells(repl: Repl) -> None:
     await repl.execute("import sys, io\nsys.stdout = io.StringIO()")
     assert (await repl.execute("print('b')")).output == "b\n"
-
-
-POISON = "import builtins, json, threading, os, sys, traceback\n"
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "for name in ('len', 'isinstance', 'type', 'id', 'dict', 'print', 'compile', 'exec', 'eval', 'repr', 'str'):\n"
-        "    setattr(builtins, name, None)",
-        "json.dumps = json.loads = json.JSONEncoder.encode = json.JSONDecoder.decode = None",
-        "threading.Lock = threading.Condition = threading.excepthook = None",
-        "os.read = os.readv = os.write = os.dup2 = None",
-        "sys.stdout = sys.stderr = None",
-        "traceback.TracebackException = None",
-        "sys.modules.clear()",
-    ],
-    ids=lambda code: code[:30],
-)
-async def test_poisoned_modules_do_not_break_the_agent(sandbox: LocalSandbox, code: str) -> None:
-    async def echo(_name: str, args: tuple[object, ...], _kwargs: object) -> object:
-        return list(args)
-
-    repl = await sandbox.open(Context.empty(), ReplSpec(call=echo, functions=("echo",)))
-    try:
-        await repl.execute(POISON + code)
-        result = await repl.execute("x = echo(1, [2], {'a': 3})\nFINAL(x)")
-        assert result.final is not None, result
-        assert result.final.value == [1, [2], {"a": 3}]
-        failed = await repl.execute("1 / 0")
-        assert failed.error is not None
-        assert failed.error.kind == "ZeroDivisionError"
-    finally:
-        await repl.aclose()
-
-
-FORGE = """
-import os, json, struct, time
-def packed(message):
-    return struct.pack('>IB', len(message), 0) + message
-for fd in range(3, 20):
-    try:
-        os.write(fd, {frame})
-    except OSError:
-        pass
-time.sleep(30)
-"""
-DONE = {"t": "done", "id": 99, "error": None, "final": None, "changed": [], "threads": 0}
-CALL = {"t": "call", "id": 1, "name": "os.system", "args": [], "kwargs": {}}
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "struct.pack('>IB', 0xFFFFFFFF, 0)",
-        "struct.pack('>IB', 2, 7) + b'{}'",
-        "struct.pack('>IB', 2, 0) + b'{]'",
-        "struct.pack('>IB', 40_000, 0) + b'[' * 40_000",
-        f"packed({json.dumps(DONE).encode()})",
-        f"packed({json.dumps(CALL).encode()})",
-    ],
-    ids=["huge", "kind", "not JSON", "nested", "id", "name"],
-)
-async def test_a_forged_frame_kills_and_says_so(repl: Repl, frame: str) -> None:
-    result = await killed(repl, FORGE.replace("{frame}", frame))
-    assert result.error is not None
-    assert "REPLSecurityError" in result.error.message

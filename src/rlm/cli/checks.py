@@ -6,11 +6,13 @@ import asyncio
 import os
 import platform
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlm.cli.check import Check
+from rlm.cli.sandbox_checks import sandbox_checks
 from rlm.core.exceptions import ConfigError, RLMError
 
 if TYPE_CHECKING:
@@ -23,18 +25,6 @@ PACKAGES = ("msgspec", "aiohttp", "RestrictedPython", "typer")
 MIN_PYTHON = (3, 11)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One finding."""
-
-    name: str
-    ok: bool
-    detail: str
-    exit_code: int = 0
-    """What a run would exit with because of it; 0 with `ok` false is worth knowing and stops nothing."""
-    hint: str = ""
-
-
 def all_checks() -> list[Check]:
     """Every check, in the order in which a run would meet them."""
     found = [_versions(), _python()]
@@ -44,7 +34,7 @@ def all_checks() -> list[Check]:
         what, _, hint = str(error).partition("\n")
         return [*found, Check(name="configuration", ok=False, detail=what, exit_code=error.exit_code, hint=hint)]
     found += _configuration(loaded)
-    found += [_model(loaded.config), *_sandbox(loaded.config), _log_dir(loaded.config), _keys()]
+    found += [_model(loaded.config), *sandbox_checks(loaded.config), _log_dir(loaded.config), _keys()]
     return found
 
 
@@ -104,50 +94,6 @@ async def _make_and_close(provider: str, config: Config) -> None:
 
     backend = backends.create(provider, backends.BackendSetup(config=config, environ=os.environ))
     await backend.aclose()
-
-
-def _sandbox(config: Config) -> Iterator[Check]:
-    if config.environment == "local":
-        yield from _layers()
-    try:
-        seconds = asyncio.run(_open_once(config))
-    except RLMError as error:
-        what, _, hint = str(error).partition("\n")
-        yield Check(name="sandbox", ok=False, detail=what, exit_code=error.exit_code, hint=hint)
-        return
-    yield Check(name="sandbox", ok=True, detail=f"{config.environment}: first cell after {seconds * 1000:.0f} ms")
-
-
-def _layers() -> Iterator[Check]:
-    from rlm.repl.local import probe
-
-    for layer in asyncio.run(probe()).layers:
-        yield Check(name=f"  {layer.name}"[:14], ok=layer.active, detail=layer.detail)
-
-
-async def _open_once(config: Config) -> float:
-    """Run one cell in the sandbox; seconds from nothing to its end."""
-    import time
-
-    from rlm import repl
-    from rlm.core.context import Context
-    from rlm.core.types import ReplSpec
-
-    begun_at = time.monotonic()
-    sandbox = repl.load(config.environment).from_config(config)
-    try:
-        opened = await sandbox.open(Context.empty(), ReplSpec(call=_no_calls))
-        try:
-            await opened.execute("1 + 1")
-        finally:
-            await opened.aclose()
-    finally:
-        await sandbox.aclose()
-    return time.monotonic() - begun_at
-
-
-async def _no_calls(name: str, _args: object, _kwargs: object) -> None:
-    raise LookupError(name)
 
 
 def _log_dir(config: Config) -> Check:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 if TYPE_CHECKING:
-    from rlm.cli.checks import Check
+    from rlm.cli.check import Check
     from rlm.conformance import Conformance
 
 
@@ -27,9 +27,9 @@ class ModelTrial:
 def doctor(trial: ModelTrial, as_json: Annotated[bool, Option("--json", help="One JSON object.")] = False) -> int:
     """Check whether a run could work here.
 
-    Looks at Python, the configuration, the model and its key, the sandbox, and the folder for records. Exits 0 if one
-    could, else with the code that the run would exit with. With --model, tries that model instead: which dialect it
-    follows, whether it batches and ends as it should; exits 1 if it follows none.
+    Looks at Python, the configuration, the model and its key, every sandbox, and the folder for records. Exits 0 if a
+    run could work with the sandbox that it would use, else with the code that it would exit with. With --model, tries
+    that model instead: which dialect it follows, whether it batches and ends as it should; exits 1 if it follows none.
     """
     from rlm.cli.checks import all_checks
     from rlm.core.exceptions import ConfigError
@@ -39,7 +39,7 @@ def doctor(trial: ModelTrial, as_json: Annotated[bool, Option("--json", help="On
     if trial.save:
         raise ConfigError("--save needs --model: it saves what is recommended for a model")
     checks = all_checks()
-    code = next((check.exit_code for check in checks if not check.ok), 0)
+    code = next((check.exit_code for check in checks if not check.ok and check.exit_code), 0)
     _show_json({"ok": code == 0, "checks": [asdict(check) for check in checks]}) if as_json else _show(checks, code)
     return code
 
@@ -56,7 +56,8 @@ def _show(checks: list[Check], code: int) -> None:
 
     for check in checks:
         mark = "ok  " if check.ok else "FAIL" if check.exit_code else "-   "
-        write_out(f"{mark}  {check.name:<14}  {plain(check.detail)}\n")
+        name = f"  {check.name}" if check.part_of else check.name
+        write_out(f"{mark}  {name:<14}  {plain(check.detail)}\n")
         for line in check.hint.splitlines():
             write_out(f"      {'':<14}  {plain(line)}\n")
     write_out("a run could work here\n" if code == 0 else "a run can't work here yet\n")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 SANDBOXES = {
+    "auto": "rlm.repl.choice:AutoSandbox",
+    "docker": "rlm.repl.docker:DockerSandbox",
     "local": "rlm.repl.local:LocalSandbox",
+    "wasm": "rlm.repl.wasm:WasmSandbox",
 }
 """Name to `module:Class`."""
 

@@ -9,6 +9,8 @@ from rlm.repl.guest.wire import HEADER, unpack_header
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rlm.repl.deaths import Death
+
 
 class Receiver(Protocol):
     """The host half, as a channel calls it: on the event loop, in order, never after `closed`."""
@@ -59,6 +61,10 @@ class Channel(Protocol):
 
     async def wait_closed(self) -> None:
         """Wait until the guest is gone."""
+        ...
+
+    async def death(self) -> Death | None:
+        """How a guest ended that is gone, and was not killed from here; None where that can't be seen."""
         ...
 
 

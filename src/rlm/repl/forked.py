@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable, Callable
 
     from rlm.repl.channel import Receiver
+    from rlm.repl.deaths import Death
 
 _READ_BYTES = 1 << 18
 _MAX_READS = 64
@@ -21,13 +23,29 @@ _UNREAD_BYTES = 1 << 20
 """Of answers that a guest has yet to read, before the host reads no more of it."""
 
 
+def _nothing() -> None:
+    return None
+
+
 class ForkedChannel(asyncio.Protocol):
     """Owns the three descriptors; signals go through the pidfd, so never to another process."""
 
-    def __init__(self, frames: socket.socket, output: int, pid: int, pidfd: int) -> None:
+    def __init__(
+        self,
+        frames: socket.socket,
+        output: int,
+        pid: int,
+        pidfd: int,
+        *,
+        how_ended: Callable[[], Awaitable[Death | None]],
+        on_exit: Callable[[], object] = _nothing,
+    ) -> None:
+        """`on_exit` is called once the process has ended, to reap it and what was its own; `how_ended` later."""
         self._socket = frames
         self._output = output
         self._pidfd = pidfd
+        self._on_exit = on_exit
+        self._how_ended = how_ended
         self._tasks = Path(f"/proc/{pid}/task")
         self._clock = (~pid << 3) | _CPU_CLOCK  # clock_getcpuclockid(3)
         self._loop = asyncio.get_running_loop()
@@ -50,6 +68,7 @@ class ForkedChannel(asyncio.Protocol):
         self.kill()
         for descriptor in (self._pidfd, self._output):
             os.close(descriptor)
+        self._pidfd = self._output = -1  # their numbers may be another's by now
         self._socket.close()
 
     def attach(self, receiver: Receiver) -> None:
@@ -90,6 +109,9 @@ class ForkedChannel(asyncio.Protocol):
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._gone)
+
+    async def death(self) -> Death | None:
+        return await self._how_ended()
 
     def data_received(self, data: bytes) -> None:
         assert self._receiver is not None
@@ -142,6 +164,7 @@ class ForkedChannel(asyncio.Protocol):
         os.close(self._pidfd)
         self._pidfd = -1
         self._has_exited = True
+        self._on_exit()
         self._finish()
 
     def _finish(self) -> None:

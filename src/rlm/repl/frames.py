@@ -6,10 +6,10 @@ Whatever does not fit these types exactly is a `WireError`; nothing here acts on
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from rlm.core.types import ExecError
 from rlm.repl.guest.wire import WireError, encode_value, pack
@@ -73,10 +73,19 @@ class Done(Struct, tag="done", tag_field="t", forbid_unknown_fields=True):
     threads: int
 
 
-_decoder: msgspec.json.Decoder[Ready | Call | Done] = msgspec.json.Decoder(Ready | Call | Done)
+class Gone(Struct, tag="gone", tag_field="t", forbid_unknown_fields=True):
+    """The guest has ended; said for it by what started it. One that says so itself fools but its own user."""
+
+    cause: Literal["", "memory", "time"]
+    signal: Annotated[int, Meta(ge=0, le=128)]
+    code: Annotated[int, Meta(ge=0, le=255)] | None
 
 
-def decode(payload: bytes) -> Ready | Call | Done:
+GuestFrame: TypeAlias = Ready | Call | Done | Gone
+_decoder: msgspec.json.Decoder[GuestFrame] = msgspec.json.Decoder(GuestFrame)
+
+
+def decode(payload: bytes) -> GuestFrame:
     """The frame in a payload. Raises:
     WireError: it is none that a guest may send.
     """

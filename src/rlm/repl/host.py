@@ -54,13 +54,13 @@ class HostedRepl:
         """Layers of confinement of the present guest, by name."""
         return {} if self._guest is None else self._guest.report
 
-    async def execute(self, code: str) -> ExecResult:
+    async def execute(self, code: str, timeout_s: float | None = None) -> ExecResult:
         """Run one cell; see `Repl.execute`."""
         async with self._lock:
             guest = await self._usable_guest()
             lost, self._has_lost_state = self._has_lost_state, False
             try:
-                result = await guest.run(code)
+                result = await guest.run(code, timeout_s)
             except WireError as e:
                 raise REPLExecutionError(f"the cell cannot be sent: {e}") from e
             except BaseException:
@@ -70,6 +70,11 @@ class HostedRepl:
                 self._guest = None
                 await guest.aclose()
             return replace(result, state_reset=True) if lost else result
+
+    def interrupt(self, why: str) -> None:
+        """Stop the cell that is running; see `Repl.interrupt`."""
+        if self._guest is not None:
+            self._guest.interrupt(why)
 
     async def aclose(self) -> None:
         """Kill the sandbox and wait until it is gone; idempotent."""
@@ -96,7 +101,7 @@ class HostedRepl:
         channel = await self._start.launch()
         guest = LiveGuest(channel, self._spec, self._limits, self._context)
         try:
-            await guest.start(self._start.init)
+            await guest.start({**self._start.init, "seed": self._spec.seed})
             self._refuse_if_closed()  # while this one started
         except BaseException:
             await guest.aclose()

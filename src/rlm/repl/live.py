@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import REPLError
 from rlm.core.types import ExecError, ExecResult
-from rlm.repl import finals, frames
+from rlm.repl import deaths, finals, frames
 from rlm.repl.calls import CellCalls
 from rlm.repl.channel import FrameParser
+from rlm.repl.deaths import Death
 from rlm.repl.guest.wire import VERSION, WireError
 from rlm.repl.output import CellOutput, new_mark
 
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
 _FRAME_DEADLINE_S = 30.0
 _START_TIMEOUT_S = 60.0
 _MARK_DEADLINE_S = 1.0
-_GRACE_S = 1.0
+_AGAIN_S = (0.1, 0.4)
 _PIECE_EVERY_S = 0.1
 _WATCH_EVERY_S = 0.2
 _MAX_THREADS = 1_024
 """No limit of the kernel counts the threads of one process; many could take all process ids of the machine."""
 _BROKE_RULES = "it broke the rules of the wire (REPLSecurityError)"
-_GONE = "the sandbox ended by itself: out of memory, os._exit or a crash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,8 @@ class Limits:
     cell_timeout_s: float
     """Of wall time without the time that calls wait, and of CPU time."""
     kept_output_chars: int = 1_000_000
+    grace_s: float = 1.0
+    """From an interrupt to the kill."""
     frame_deadline_s: float = _FRAME_DEADLINE_S
     """For the rest of a frame that has begun."""
 
@@ -62,7 +64,9 @@ class _Cell:
     done: frames.Done | None = None
     """It has ended, and perhaps its last output is awaited."""
     final: Final | None = None
+    timeout_s: float
     timed_out: str | None = None
+    interrupted: bool = False
     fault: Exception | None = None
     """The host's own: to be raised, not shown to the model."""
 
@@ -88,6 +92,7 @@ class LiveGuest:
         self._frames_s = 0.0
         self._idle_cpu_s = 0.0
         self._end_reason: str | None = None
+        self._death: Death | None = None
         self.has_ended = False
         self.report: Mapping[str, str] = {}
         """Layers of confinement and Python version, as the guest says."""
@@ -104,15 +109,17 @@ class LiveGuest:
         except TimeoutError as e:
             raise REPLError(f"the guest did not start within {_START_TIMEOUT_S:g} s") from e
         if ready is None:
-            raise REPLError(f"the guest did not start: {self._output.early_text or self._end_reason or _GONE}")
+            await self._learn_why()
+            raise REPLError(f"the guest did not start: {self._output.early_text or self._why_gone}")
         self.report = ready.report
+        self._idle_cpu_s = self._cpu_s()  # its start is no cell's
         self._watch()
 
-    async def run(self, code: str) -> ExecResult:
+    async def run(self, code: str, timeout_s: float | None = None) -> ExecResult:
         """Run one cell; see `Repl.execute`. Raises:
         WireError: the code is too large for a frame; the guest lives on.
         """
-        cell = self._begin(code)
+        cell = self._begin(code, timeout_s or self._limits.cell_timeout_s)
         try:
             await cell.ended
         except asyncio.CancelledError:
@@ -125,7 +132,15 @@ class LiveGuest:
             self._idle_cpu_s = self._cpu_s()
         if cell.fault is not None:
             raise cell.fault
+        if cell.done is None:
+            await self._learn_why()
         return self._result(cell)
+
+    def interrupt(self, why: str) -> None:
+        """Stop the cell that is running, if one is; kills the guest if it does not obey."""
+        if self._cell is not None and not self._cell.ended.done() and self._cell.timed_out is None:
+            self._cell.interrupted = True
+            self._time_out(self._cell, why)
 
     def kill(self, reason: str) -> None:
         """End the guest; the first reason given is the one that is shown."""
@@ -138,12 +153,24 @@ class LiveGuest:
         self.kill("it was closed")
         await self._channel.wait_closed()
 
+    async def _learn_why(self) -> None:
+        """Ask how it ended, unless it was ended here or has been told."""
+        if self._end_reason is None and self._death is None:
+            self._death = await self._channel.death()
+
+    @property
+    def _why_gone(self) -> str:
+        if self._end_reason is None:
+            return deaths.words(self._death)
+        return f"the sandbox was killed: {self._end_reason}"
+
     # What the channel calls.
 
     def frames_received(self, received: bytes) -> None:
         began_at = monotonic()
         try:
             for payload in self._parser.feed(received):
+                self._frame_since = None  # the deadline is one frame's, however many follow without a gap
                 if not self.has_ended:
                     self._accept(frames.decode(payload), payload)
         except WireError as e:
@@ -172,11 +199,13 @@ class LiveGuest:
 
     # Frames.
 
-    def _accept(self, frame: frames.Ready | frames.Call | frames.Done, payload: bytes) -> None:
+    def _accept(self, frame: frames.GuestFrame, payload: bytes) -> None:
         if isinstance(frame, frames.Call):
             self._accept_call(frame, frames.weight(payload))
         elif isinstance(frame, frames.Done):
             self._accept_done(frame)
+        elif isinstance(frame, frames.Gone):
+            self._death = Death(cause=frame.cause, signal=frame.signal, code=frame.code)
         elif self._ready.done() or frame.v != VERSION:
             raise WireError(f"an unexpected ready, version {frame.v}")
         else:
@@ -204,7 +233,7 @@ class LiveGuest:
 
     # The cell.
 
-    def _begin(self, code: str) -> _Cell:
+    def _begin(self, code: str, timeout_s: float) -> _Cell:
         mark = new_mark()
         frame = frames.pack_exec(self._cells + 1, code, mark)
         self._cells += 1
@@ -214,6 +243,7 @@ class LiveGuest:
             ended=self._loop.create_future(),
             began_at=monotonic(),
             cpu_at_start_s=self._cpu_s(),
+            timeout_s=timeout_s,
         )
         self._output.begin(mark)
         self._channel.send(frame)
@@ -255,10 +285,11 @@ class LiveGuest:
         error = None if cell.done is None or cell.done.error is None else frames.exec_error(cell.done.error)
         if cell.timed_out is not None and (error is not None or self.has_ended):
             traceback = "" if error is None else error.traceback
-            return "timeout", ExecError(kind="TimeoutError", message=cell.timed_out, traceback=traceback)
+            kind = "KeyboardInterrupt" if cell.interrupted else "TimeoutError"
+            status: ExecStatus = "interrupted" if cell.interrupted else "timeout"
+            return status, ExecError(kind=kind, message=cell.timed_out, traceback=traceback)
         if cell.done is None:
-            why = _GONE if self._end_reason is None else f"the sandbox was killed: {self._end_reason}"
-            return "killed", ExecError(kind="SandboxKilled", message=why, traceback="")
+            return "killed", ExecError(kind="SandboxKilled", message=self._why_gone, traceback="")
         return ("ok", None) if error is None else ("error", error)
 
     # Time.
@@ -284,7 +315,7 @@ class LiveGuest:
         self._watching = self._loop.call_later(delay_s, self._watch)
 
     def _watch_cell(self, cell: _Cell) -> None:
-        limit_s = self._limits.cell_timeout_s
+        limit_s = cell.timeout_s
         if monotonic() - cell.began_at - cell.calls.waited_s > limit_s:
             self._time_out(cell, f"the cell ran longer than {limit_s:g} s and was stopped")
         elif self._cpu_s() - cell.cpu_at_start_s > limit_s:
@@ -294,7 +325,14 @@ class LiveGuest:
         cell.timed_out = message
         cell.calls.settle(message)
         self._channel.interrupt()
-        self._loop.call_later(_GRACE_S, self._kill_if_running, cell)
+        for again_s in _AGAIN_S:
+            self._loop.call_later(again_s, self._interrupt_if_running, cell)
+        self._loop.call_later(self._limits.grace_s, self._kill_if_running, cell)
+
+    def _interrupt_if_running(self, cell: _Cell) -> None:
+        """Once more, for a cell that had not begun; others get one KeyboardInterrupt and no second."""
+        if not cell.ended.done():
+            self._channel.interrupt()
 
     def _kill_if_running(self, cell: _Cell) -> None:
         if not cell.ended.done():

@@ -11,6 +11,7 @@ import platform
 import socket
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ConfigError, REPLError, RLMError, SandboxUnavailableError
@@ -46,6 +47,8 @@ class LocalSettings:
     cell_timeout_s: float = 60.0
     kept_output_chars: int = 1_000_000
     """Of one cell."""
+    grace_s: float = 1.0
+    """From an interrupt to the kill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class LocalSandbox:
         self._limits = Limits(
             cell_timeout_s=settings.cell_timeout_s,
             kept_output_chars=settings.kept_output_chars,
+            grace_s=settings.grace_s,
         )
         self._lock = asyncio.Lock()
         self._base: Zygote | None = None
@@ -189,7 +193,8 @@ async def _fork_guest(zygote: Zygote) -> ForkedChannel:
     finally:
         theirs.close()
         os.close(writing)
-    channel = ForkedChannel(ours, reading, forked.pid, forked.pidfd)
+    how_ended = partial(zygote.how_ended, forked.pid)
+    channel = ForkedChannel(ours, reading, forked.pid, forked.pidfd, how_ended=how_ended)
     try:
         await channel.connect()
     except BaseException:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
+from rlm.repl.deaths import Death
 from rlm.repl.guest.control import MAX_DESCRIPTORS
 from rlm.repl.guest.wire import HEADER, pack, unpack, unpack_header
 
@@ -28,6 +29,8 @@ _BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.guest.zygote 
 _START_TIMEOUT_S = 60.0
 _KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH",)
 """What the interpreter itself may need to start; guests get none of it."""
+_SET_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+"""Sets come in the same order each time, so that a cell which is run again prints the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,14 @@ class Zygote:
         REPLError: the zygote is gone or cannot fork.
         """
         return await self._fork({"t": "guest"}, [frames.fileno(), output])
+
+    async def how_ended(self, pid: int) -> Death | None:
+        """How a child ended that is gone; None if it is not known, or this zygote is gone too."""
+        try:
+            answer, _ = await self._request({"t": "ended", "pid": pid})
+        except REPLError:
+            return None
+        return None if answer["status"] is None else Death.of_status(answer["status"])
 
     async def fork_context(self, context: Context) -> Zygote:
         """Fork a zygote that holds `context`, and wait until it does. Raises:
@@ -153,7 +164,7 @@ class Zygote:
         return answer, descriptors
 
     async def _receive_header(self) -> tuple[bytes, list[int]]:
-        await _readable(self._control.fileno())
+        await readable(self._control.fileno())
         space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
         header, ancillary, _flags, _address = self._control.recvmsg(HEADER.size, space, socket.MSG_CMSG_CLOEXEC)
         descriptors = array.array("i")
@@ -176,8 +187,9 @@ class Zygote:
 def _popen(control: int, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     bootstrap = _BOOTSTRAP.format(root=_ROOT, fd=control, pid=os.getpid())
     return subprocess.Popen(  # noqa: S603 - this interpreter, with nothing from outside
-        [sys.executable, "-I", "-X", "utf8", "-c", bootstrap],
-        env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+        # As -I would, but for the environment, of which one variable is wanted and no other given.
+        [sys.executable, "-s", "-P", "-X", "utf8", "-c", bootstrap],
+        env={**_SET_ENVIRONMENT, **{name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -204,7 +216,8 @@ def _discard(request: asyncio.Task[tuple[Any, list[int]]]) -> None:
         _close_all(request.result()[1])
 
 
-async def _readable(descriptor: int) -> None:
+async def readable(descriptor: int) -> None:
+    """Wait until there is something to read."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(descriptor, ready.set)

@@ -8,6 +8,7 @@ from typing import Any
 from rlm.core.context import Context
 from rlm.core.types import ReplSpec
 from rlm.repl.channel import FrameParser, Receiver
+from rlm.repl.deaths import Death
 from rlm.repl.guest.wire import pack, unpack
 from rlm.repl.live import Limits, LiveGuest
 
@@ -21,6 +22,7 @@ class FakeChannel:
         self.was_killed = False
         self.cpu = 0.0
         self.thread_count = 1
+        self.how_it_ended: Death | None = None
         self._parser = FrameParser()
         self._receiver: Receiver | None = None
 
@@ -55,6 +57,9 @@ class FakeChannel:
 
     async def wait_closed(self) -> None:
         return
+
+    async def death(self) -> Death | None:
+        return self.how_it_ended
 
     def say(self, **message: Any) -> None:
         self.receiver.frames_received(pack(message))

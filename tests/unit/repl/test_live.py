@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from rlm.core.types import ExecResult, ReplSpec
+from rlm.repl.guest.wire import pack
 from rlm.repl.live import LiveGuest
 from tests.unit.repl.fakes import FakeChannel, started
 
@@ -131,6 +133,20 @@ async def test_a_frame_that_stays_incomplete_kills() -> None:
     result = await task
     assert result.error is not None
     assert "incomplete" in result.error.message
+
+
+async def test_frames_without_a_gap_have_the_deadline_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest, channel = await started(SPEC, cell_timeout_s=3600.0, frame_deadline_s=30.0)
+    task, cell = await running(guest, channel)
+    stream = b"".join(pack({**CALL, "id": number}) for number in (1, 2, 3))
+    third, now = len(stream) // 3, monotonic()
+    for step, end in enumerate((third // 2, third + third // 2, 2 * third + third // 2, len(stream))):
+        monkeypatch.setattr("rlm.repl.live.monotonic", lambda step=step: now + 20.0 * step)
+        guest._watch()
+        channel.receiver.frames_received(stream[max(0, end - third) if step < 3 else 2 * third + third // 2 : end])
+    assert not channel.was_killed
+    channel.end(cell)
+    assert (await task).status == "ok"
 
 
 async def test_an_id_cannot_be_used_twice() -> None:

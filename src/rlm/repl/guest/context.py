@@ -17,10 +17,17 @@ def load(descriptor: int, kind: str, parts: list[list[Any]]) -> Any:
         WireError: the parts do not fit the kind.
     """
     with _view(descriptor, max((part[2] for part in parts), default=0)) as view:
-        if kind == "files":
-            return {name: _text(view, start, end) for name, start, end in parts}
-        ((_name, start, end),) = parts
-        text = _text(view, start, end)
+        return decode(view, kind, parts)
+
+
+def decode(view: memoryview, kind: str, parts: list[list[Any]]) -> Any:
+    """The same from the bytes of the file. Raises:
+    WireError: the parts do not fit the kind.
+    """
+    if kind == "files":
+        return {name: _text(view, start, end) for name, start, end in parts}
+    ((_name, start, end),) = parts
+    text = _text(view, start, end)
     if kind == "text":
         return text
     if kind == "value":

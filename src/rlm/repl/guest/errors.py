@@ -89,7 +89,7 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Frames of cells only: those of libraries and of this runtime tell a model nothing it can change."""
+    """Frames of cells and skills only: those of libraries and of this runtime tell a model nothing it can change."""
     try:
         report = traceback.TracebackException.from_exception(error, limit=-_MAX_FRAMES, compact=True)
         _keep_cells(report)
@@ -99,7 +99,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def _keep_cells(report: traceback.TracebackException) -> None:
-    frames = [frame for frame in report.stack if frame.filename.startswith("<cell ")]
+    frames = [frame for frame in report.stack if frame.filename.startswith(("<cell ", "<skill "))]
     report.stack = traceback.StackSummary.from_list(frames)
     inner = [report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())]
     for nested in inner:

@@ -19,6 +19,9 @@ __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _install = _signal.signal
 _SIGINT = int(signal.SIGINT)
+_set_timer = getattr(_signal, "setitimer", None)
+_TIMERS = (0, 1, 2)
+"""ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF."""
 
 
 class Interrupts:
@@ -37,8 +40,11 @@ class Interrupts:
         self._armed = True
 
     def disarm(self) -> None:
-        """The cell has ended: a signal that comes late changes nothing."""
+        """The cell has ended: a signal that comes late changes nothing, and a timer it set strikes no other cell."""
         self._armed = False
+        if _set_timer is not None:
+            for timer in _TIMERS:
+                _set_timer(timer, 0.0)
 
     def shield(self) -> None:
         """Signals wait from here; calls nest."""

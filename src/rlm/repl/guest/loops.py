@@ -1,11 +1,15 @@
-"""An asyncio event loop that needs no socket: it wakes itself through a pipe, since a guest may make no socket call."""
+"""Asyncio event loops for guests, which may make no socket call: one wakes itself through a pipe, and one, for a Python
+without threads and without a blocking poll, has nobody who could wake it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 import warnings
 from typing import Any
+
+_LONGEST_S = 3600.0
 
 
 class PipeLoop(asyncio.SelectorEventLoop):
@@ -42,10 +46,32 @@ class PipeLoop(asyncio.SelectorEventLoop):
             return
 
 
-def install() -> None:
+class _Sleeper:
+    """In the place of a selector: no event ever comes, so waiting for one is sleeping."""
+
+    def select(self, timeout: float | None) -> list[Any]:
+        if timeout is None or timeout > 0:
+            time.sleep(_LONGEST_S if timeout is None else timeout)
+        return []
+
+
+class SleepingLoop(asyncio.BaseEventLoop):
+    """Timers, tasks and futures; no descriptors, no threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector = _Sleeper()
+
+    def _process_events(self, _events: list[Any]) -> None:
+        return None
+
+    def _write_to_self(self) -> None:
+        return None
+
+
+def install(loop: type[asyncio.BaseEventLoop] = PipeLoop) -> None:
     """Make `asyncio.run` use such loops."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # policies go in Python 3.16
-        base: Any = asyncio.get_event_loop_policy().__class__
-        policy = type("PipeLoopPolicy", (base,), {"_loop_factory": PipeLoop})
+        policy = type(f"{loop.__name__}Policy", (asyncio.DefaultEventLoopPolicy,), {"_loop_factory": loop})
         asyncio.set_event_loop_policy(policy())

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import builtins
 import platform
+import random
 import threading
 from _thread import _count as thread_count
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from gc import collect
 from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +20,8 @@ from rlm.repl.guest import errors
 from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
 from rlm.repl.guest.namespace import FinalGiven, Namespace, NoPolicy, Outcome, Policy, form_of
+from rlm.repl.guest.objects import objects_of
+from rlm.repl.guest.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.wire import MAX_FRAME_BYTES, VERSION, WireError, as_text, decode_value
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _SHARED_FROM_BYTES = 1 << 20
-_THREAD_GRACE_S = 0.1
+_THREAD_GRACE_S = 0.5
 
 
 class Printer(Protocol):
@@ -47,6 +51,8 @@ class Prepared:
     context: Any = None
     context_bytes: int = 0
     has_context: bool = False
+    load: Callable[[Mapping[str, Any]], Any] | None = None
+    """Makes the context from its note in `init`; for a sandbox whose guest starts before its context is known."""
     report: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,18 +61,44 @@ def serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
     interrupts = Interrupts()
     link = Link(transport, interrupts)
     init = link.next_command()
+    prepared = _with_context(prepared, init["context"])
     functions = {name: _function(link, name, prepared) for name in init["functions"]}
-    bound: dict[str, Any] = {**functions, "SubcallError": errors.SubcallError}
-    bound.update({"context": prepared.context} if prepared.has_context else {})
-    namespace = Namespace(prepared.policy, bound, output.show)
+    namespace = _namespace(functions, prepared, output)
     _silence_finals()
+    if (seed := init.get("seed")) is not None:
+        random.seed(seed)
     report = {"python": platform.python_version(), **prepared.report}
     link.send({"t": "ready", "v": VERSION, "report": report})
     while (command := link.next_command())["t"] == "exec":
         output.begin()
         outcome = namespace.execute(command["code"], errors.filename(command["id"]), interrupts)
+        if outcome.error is not None and outcome.error["kind"] == "MemoryError":
+            collect()  # what the cell held in circles would starve the next one
         output.end(command["mark"])
         _send_done(link, command["id"], outcome)
+
+
+def _namespace(functions: Mapping[str, Callable[..., Any]], prepared: Prepared, output: Printer) -> Namespace:
+    """The namespace with the functions of the host, the objects made of them, and the context."""
+    bound: dict[str, Any] = {name: each for name, each in functions.items() if "." not in name}
+    bound["SubcallError"] = errors.SubcallError
+    offered: dict[str, Any] = dict(objects_of(functions))
+    if LOAD in functions:
+        loader = Loader(functions[LOAD], prepared.policy, {**bound, **offered})
+        bound[LOAD], offered[OBJECT] = loader.load_skill, Skills(loader.load_skill)
+    bound.update({"context": prepared.context} if prepared.has_context else {})
+    return Namespace(prepared.policy, bound, output.show, offered=offered)
+
+
+def _with_context(prepared: Prepared, note: Mapping[str, Any]) -> Prepared:
+    """What is prepared, with the context that `init` told of."""
+    if prepared.load is None:
+        return prepared
+    value = prepared.load(note)
+    if note["kind"] == "none":
+        return prepared
+    size = max((part[2] for part in note["parts"]), default=0)
+    return replace(prepared, context=value, context_bytes=size, has_context=True)
 
 
 def _silence_finals() -> None:

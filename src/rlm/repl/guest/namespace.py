@@ -1,7 +1,7 @@
 """The persistent namespace in which cells run, and what a cell came to: its error, its final answer, its changes.
 
 State survives errors. The names bound here are bound again before each cell, so a cell that overwrites one harms
-itself only.
+itself only; those offered (`fs`, `code`, ...) may be used for variables, and come back when such a variable is deleted.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import ast
 import builtins
 import linecache
 import sys
+import threading
 from dataclasses import dataclass
+from threading import current_thread
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rlm.repl.guest import errors
+from rlm.repl.guest.carrier import EXPORT, IMPORT, Carrier
 from rlm.repl.guest.shorten import short_repr
 from rlm.repl.guest.wire import as_text, encode_value
 
@@ -30,6 +33,7 @@ _run, _evaluate = exec, eval
 _lines = linecache.cache
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
 _HELD_BYTES = 65_536
+_threads: Mapping[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # `enumerate` takes a lock
 
 
 class Policy(Protocol):
@@ -89,22 +93,37 @@ def form_of(value: Any) -> Any:
 class Namespace:
     """Runs cells one at a time."""
 
-    def __init__(self, policy: Policy, bound: Mapping[str, Any], show: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        bound: Mapping[str, Any],
+        show: Callable[[str], None],
+        *,
+        offered: Mapping[str, Any] | None = None,
+    ) -> None:
         self._policy = policy
         self._show = show
         self._final: dict[str, Any] | None = None
+        self._left: list[threading.Thread] = []
+        """Threads of earlier cells."""
         self._bound = {**bound, "FINAL": self._give, "FINAL_VAR": self._give_variable, "SHOW_VARS": self._list}
+        self._offered = dict(offered or {})
         module = ModuleType("__repl__")
         sys.modules["__repl__"] = module  # dataclasses and pickle look classes up there
         self._names = module.__dict__
         self._names.update(policy.namespace())
         self._hidden = frozenset(self._names) | frozenset(self._bound)
         self._names.setdefault("context", None)
+        self._carrier = Carrier(self._names, self._is_users)
+        self._bound |= {EXPORT: self._carrier.give, IMPORT: self._carrier.take}
+        self._hidden |= {EXPORT, IMPORT}
 
     def execute(self, code: str, filename: str, interrupts: Interrupts) -> Outcome:
         """Run one cell; whatever it raises is in the outcome."""
         self._names.update(self._bound)
+        self._names.update((name, value) for name, value in self._offered.items() if name not in self._names)
         self._final = None
+        self._left = [each for each in _threads.values() if each is not current_thread()]
         before = {name: _stamp(value) for name, value in self._names.items()}
         error = None
         try:
@@ -131,11 +150,17 @@ class Namespace:
             shown = self._policy.compile(ast.Expression(last.value), filename)
         body = self._policy.compile(tree, filename)
         interrupts.arm()
+        self._carrier.note(code)
         _run(body, self._names)
         if shown is not None:
             value = _evaluate(shown, self._names)
             if value is not None:
                 self._show(short_repr(value))
+
+    def _is_users(self, name: str, value: Any) -> bool:
+        """It is a variable of the cells, which may go into another REPL; the context is given to each anew."""
+        reserved = name in self._hidden or name == "context" or name.startswith("__")
+        return not reserved and (value is None or self._offered.get(name) is not value)
 
     def _is_new(self, name: str, value: Any, before: Mapping[str, tuple[int, Any]]) -> bool:
         if name in self._hidden or name.startswith("__"):
@@ -144,6 +169,8 @@ class Namespace:
 
     def _give(self, value: Any) -> NoReturn:
         """End the cell with the final answer; the first one given counts."""
+        if any(each is current_thread() for each in self._left):
+            raise RuntimeError("FINAL: the cell that started this thread has ended")
         form = form_of(value)
         if self._final is None:
             self._final = {"value": form}
@@ -160,7 +187,8 @@ class Namespace:
     def _list(self) -> Listing:
         """The names, types and sizes of all variables."""
         hidden = self._hidden - {"context"}
-        rows = [_row(n, v) for n, v in self._names.items() if n not in hidden and not n.startswith("__")]
+        names = {n: v for n, v in self._names.items() if self._offered.get(n) is not v}
+        rows = [_row(n, v) for n, v in names.items() if n not in hidden and not n.startswith("__")]
         return Listing("\n".join(rows) or "no variables")
 
 

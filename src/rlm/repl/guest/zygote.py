@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rlm.repl.guest import confine, context, kernel, loops, paths
+from rlm.repl.guest import confine, context, kernel, loops, paths, preload
 from rlm.repl.guest.capture import Output
 from rlm.repl.guest.control import Control, Request
 from rlm.repl.guest.link import DescriptorTransport
@@ -29,16 +29,8 @@ from rlm.repl.guest.wire import WireError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-_PRELOADED = (
-    "abc", "argparse", "array", "ast", "asyncio", "base64", "bisect", "calendar", "cmath", "collections.abc",
-    "concurrent.futures.thread", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum",
-    "fnmatch", "fractions", "functools", "glob", "graphlib", "hashlib", "heapq", "html.parser", "io", "itertools",
-    "json", "locale", "logging", "math", "numbers", "operator", "pathlib", "pprint", "queue", "random", "re",
-    "secrets", "shlex", "statistics", "string", "struct", "tempfile", "textwrap", "threading", "time", "timeit",
-    "tomllib", "traceback", "types", "typing", "unicodedata", "urllib.parse", "uuid", "xml.etree.ElementTree", "zlib",
-    "zoneinfo",
-)  # fmt: skip
 _REFUSED = 70
+_KEPT_ENDS = 256
 
 
 def main(descriptor: int, host_pid: int) -> NoReturn:
@@ -91,11 +83,7 @@ def _preload(imports: Iterable[str]) -> list[str]:
     """Import what guests are likely to use; notes say which of the user's own packages failed."""
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     notes = []
-    for name in _PRELOADED:
-        try:
-            importlib.import_module(name)
-        except ImportError:  # a Python built without it
-            continue
+    preload.import_library()
     for name in imports:
         try:
             importlib.import_module(name)
@@ -121,7 +109,10 @@ class Zygote:
         self._plan = plan
         self._prepared = prepared
         self._require_all = require_all
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}
+        """Process ids by pidfd."""
+        self._ends: dict[int, int] = {}
+        """How the last children ended, by process id: an exit code, or minus a signal."""
 
     def run(self) -> None:
         """Answer requests until the host goes."""
@@ -129,6 +120,7 @@ class Zygote:
             "guest": self._fork_guest,
             "context": self._fork_context,
             "hold": self._hold,
+            "ended": self._tell_end,
         }
         while (request := self._next_request()) is not None:
             actions[request.message["t"]](request)
@@ -172,16 +164,24 @@ class Zygote:
             poll.register(descriptor, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _event in poll.poll()}
-            for ended in ready & self._children:
+            for ended in ready & self._children.keys():
                 poll.unregister(ended)
                 self._reap(ended)
             if self._control.socket.fileno() in ready:
                 return self._control.receive()
 
     def _reap(self, child: int) -> None:
-        os.waitid(os.P_PIDFD, child, os.WEXITED)
+        result = os.waitid(os.P_PIDFD, child, os.WEXITED)
         os.close(child)
-        self._children.discard(child)
+        pid = self._children.pop(child)
+        if result is not None:
+            self._ends[pid] = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+        if len(self._ends) > _KEPT_ENDS:
+            del self._ends[next(iter(self._ends))]
+
+    def _tell_end(self, request: Request) -> None:
+        """The host has seen the end of a child before it asks, and so has `_next_request`."""
+        self._control.send({"t": "ended", "status": self._ends.pop(request.message["pid"], None)})
 
     def _fork_guest(self, request: Request) -> None:
         frames, output = request.descriptors
@@ -202,7 +202,7 @@ class Zygote:
             if pid == 0:
                 child(parent)
             pidfd = os.pidfd_open(pid)
-            self._children.add(pidfd)
+            self._children[pidfd] = pid
             self._control.send({"t": "forked", "pid": pid}, [pidfd])
         for descriptor in request.descriptors:
             os.close(descriptor)
@@ -230,7 +230,7 @@ class Zygote:
             kernel.die_with_parent(parent)
             _close_all_but(control, self._plan.ruleset)
             self._control = Control(control)
-            self._children = set()
+            self._children, self._ends = {}, {}
             self.run()
         finally:
             os._exit(0)

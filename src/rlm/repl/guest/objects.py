@@ -1,0 +1,44 @@
+"""Makes objects of functions whose names have a dot: `fs.glob` becomes `glob` of an object `fs`.
+
+They hold nothing but functions that call the host.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__builtins__ = vars(builtins).copy()  # type: ignore[assignment]
+
+
+class HelperObject:
+    """A named set of functions."""
+
+    __module__ = "__repl__"
+    __slots__ = ("__dict__", "_name")
+
+    def __init__(self, name: str, functions: Mapping[str, Callable[..., Any]]) -> None:
+        self._name = name
+        self.__dict__.update(functions)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self._name} has no {name!r}; it has {', '.join(dir(self))}")
+
+    def __dir__(self) -> list[str]:
+        return sorted(self.__dict__)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {', '.join(dir(self))}>"
+
+
+def objects_of(functions: Mapping[str, Callable[..., Any]]) -> dict[str, HelperObject]:
+    """One object for each first part of the dotted names among `functions`."""
+    grouped: dict[str, dict[str, Callable[..., Any]]] = {}
+    for name, function in functions.items():
+        first, dot, rest = name.partition(".")
+        if dot:
+            grouped.setdefault(first, {})[rest] = function
+    return {name: HelperObject(name, members) for name, members in grouped.items()}

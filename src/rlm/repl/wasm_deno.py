@@ -1,0 +1,142 @@
+"""Deno as a process: found where its package is installed, started with all permissions denied but to read some files.
+
+Everything that bounds the process from outside is put on here, by a small launcher that then becomes Deno. What runs in
+it is for others to say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from rlm.core.exceptions import SandboxUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rlm.core.types import Json
+
+SCRIPTS = Path(__file__).parent / "guest" / "deno"
+"""The JavaScript half of the guest."""
+_ROOT = str(Path(__file__).parents[2])
+_BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.wasm_launch import {entry}; {entry}()"
+_OLDEST = (2, 5)
+_CLOSED = (
+    "--no-remote",
+    "--no-npm",
+    "--no-config",
+    "--no-lock",
+    "--no-prompt",
+    "--cached-only",
+    "--no-code-cache",
+    "--v8-flags=--disallow-code-generation-from-strings",
+)
+_ENVIRONMENT = {
+    "DENO_DIR": "/dev/null/none",  # can't exist: what a guest might keep there has no place at all
+    "DENO_NO_UPDATE_CHECK": "1",
+    "NO_COLOR": "1",
+}
+_BASE_BYTES = 2 << 30
+"""What V8 and Pyodide take for themselves, seen as private data of the process."""
+_INSTEAD = "Install it: pip install 'rlm-runtime[wasm]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deno:
+    """An installed Deno."""
+
+    binary: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a Deno process is started for."""
+
+    script: str
+    """Of `SCRIPTS`."""
+    settings: Mapping[str, Json]
+    """Given to the script; paths and numbers only."""
+    readable: Sequence[Path]
+    """Files and folders that it may read, besides the scripts."""
+    memory_bytes: int
+    """Of private data, above what Deno takes itself."""
+    file_bytes: int = 0
+    """The largest file that it may write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """What becomes the process's descriptors 0, 1 and 2."""
+
+    stdin: int | IO[bytes]
+    stdout: int | IO[bytes]
+    stderr: int | IO[bytes]
+
+
+def find() -> Deno:
+    """Deno as it is installed in this Python environment. Raises:
+    SandboxUnavailableError: it isn't, or not a version that serves.
+    """
+    try:
+        binary, version = str(import_module("deno").find_deno_bin()), metadata.version("deno")
+    except (ImportError, FileNotFoundError, metadata.PackageNotFoundError) as e:
+        raise SandboxUnavailableError(
+            f"the sandbox wasm needs the package deno, which is not installed\n{_INSTEAD}"
+        ) from e
+    if sys.platform != "linux":
+        raise SandboxUnavailableError('the sandbox wasm needs Linux\nuse another: environment = "docker"')
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise SandboxUnavailableError(f"Deno {version} is too old for the sandbox wasm\n{_INSTEAD}")
+    return Deno(binary=binary, version=version)
+
+
+def start(deno: Deno, task: Task, streams: Streams) -> subprocess.Popen[bytes]:
+    """Start a process; call it on a thread that lives on, for the kernel ends the process with that thread.
+
+    Raises:
+        SandboxUnavailableError: Deno can't be told of a path.
+    """
+    readable = ",".join(_listed(path) for path in (SCRIPTS, *task.readable))
+    launch = {
+        "parent": os.getpid(),
+        "data_bytes": data_bytes(task.memory_bytes),
+        "file_bytes": task.file_bytes,
+        "command": [
+            deno.binary, "run", *_CLOSED, f"--allow-read={readable}", str(SCRIPTS / task.script),
+            json.dumps(dict(task.settings)),
+        ],
+    }  # fmt: skip
+    return subprocess.Popen(  # noqa: S603 - this interpreter, with nothing from outside
+        [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(root=_ROOT, entry="main"), json.dumps(launch)],
+        env=_ENVIRONMENT,
+        cwd="/",
+        stdin=streams.stdin,
+        stdout=streams.stdout,
+        stderr=streams.stderr,
+        start_new_session=True,
+    )
+
+
+def following(deno: Deno) -> tuple[str, ...]:
+    """How a command of Deno's begins that may do all that this user may, and ends with this process."""
+    bootstrap = _BOOTSTRAP.format(root=_ROOT, entry="follow")
+    return (sys.executable, "-I", "-S", "-c", bootstrap, str(os.getpid()), deno.binary)
+
+
+def data_bytes(memory_bytes: int) -> int:
+    """The limit on private data under which Python has so many bytes."""
+    return _BASE_BYTES + memory_bytes
+
+
+def _listed(path: Path) -> str:
+    """A path for a list of Deno's."""
+    if "," in str(path):
+        raise SandboxUnavailableError(f"Deno takes no path with a comma: {path}\nmove it, or name another folder")
+    return str(path)

@@ -1,0 +1,108 @@
+"""Extra packages for WASM sandboxes, as wheels on this machine: pure Python, or compiled for Pyodide's platform.
+
+Nothing is fetched and no dependency is resolved: what a package needs is named beside it.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rlm.repl.wasm_pyodide import Pyodide
+
+_WHEEL = re.compile(
+    r"^(?P<name>[^-]+)-(?P<version>[^-]+)(-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """What the name of a wheel says."""
+
+    path: Path
+    name: str
+    """Normalised."""
+    pythons: frozenset[str]
+    abis: frozenset[str]
+    platforms: frozenset[str]
+
+
+def find(packages: Iterable[str], folder: Path | None, pyodide: Pyodide) -> tuple[Path, ...]:
+    """The wheels of `packages`: files, or names of which `folder` has a wheel that fits. Raises:
+    ConfigError: there is none, or it is for another platform or damaged; says which and what would fit.
+    """
+    return tuple(_checked(_find(package, folder, pyodide)) for package in packages)
+
+
+def _find(package: str, folder: Path | None, pyodide: Pyodide) -> Path:
+    if package.endswith(".whl"):
+        return _given(Path(package).expanduser(), pyodide)
+    if folder is None:
+        raise ConfigError(
+            f"wasm.packages: {package!r} is no wheel\nname a .whl file, or the folder of it in wasm.wheels"
+        )
+    wheels = [wheel for wheel in map(_parse, sorted(folder.glob("*.whl"))) if wheel and wheel.name == _plain(package)]
+    fitting = [wheel.path for wheel in wheels if _fits(wheel, pyodide)]
+    if fitting:
+        return fitting[-1]
+    others = ", ".join(wheel.path.name for wheel in wheels) or "none"
+    raise ConfigError(f"wasm.packages: {folder} has no wheel of {package} that fits: {others}\n{_wanted(pyodide)}")
+
+
+def _given(path: Path, pyodide: Pyodide) -> Path:
+    wheel = _parse(path)
+    if wheel is None:
+        raise ConfigError(f"wasm.packages: {path.name} is not named as a wheel is")
+    if not _fits(wheel, pyodide):
+        raise ConfigError(f"wasm.packages: {path.name} is for another platform or Python\n{_wanted(pyodide)}")
+    return path
+
+
+def _checked(path: Path) -> Path:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.namelist()
+    except (OSError, zipfile.BadZipFile) as e:
+        raise ConfigError(f"wasm.packages: {path} cannot be read: {e}") from e
+    return path.resolve()
+
+
+def _parse(path: Path) -> Wheel | None:
+    found = _WHEEL.match(path.name)
+    if found is None:
+        return None
+    tags = {kind: frozenset(found[kind].split(".")) for kind in ("python", "abi", "platform")}
+    return Wheel(
+        path=path,
+        name=_plain(found["name"]),
+        pythons=tags["python"],
+        abis=tags["abi"],
+        platforms=tags["platform"],
+    )
+
+
+def _fits(wheel: Wheel, pyodide: Pyodide) -> bool:
+    if "any" in wheel.platforms:
+        return "none" in wheel.abis and bool(wheel.pythons & {"py3", _tag(pyodide), _tag(pyodide).replace("cp", "py")})
+    return pyodide.platform in wheel.platforms and bool(wheel.abis & {_tag(pyodide), "abi3", "none"})
+
+
+def _tag(pyodide: Pyodide) -> str:
+    """Such as cp314."""
+    return "cp" + "".join(pyodide.python.split(".")[:2])
+
+
+def _wanted(pyodide: Pyodide) -> str:
+    return f"wanted: a pure wheel (py3-none-any), or one for {_tag(pyodide)} and {pyodide.platform}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,216 @@
+"""One Deno process with Python in it: started ahead of need, given its context later, ended with all it had."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import select
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.context import readable_size
+from rlm.core.exceptions import REPLError
+from rlm.repl import wasm_deno
+from rlm.repl.deaths import Death
+from rlm.repl.forked import ForkedChannel
+from rlm.repl.spool_folders import SpoolFolder, size_bytes, write
+from rlm.repl.zygotes import readable
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from rlm.core.context import Context
+    from rlm.repl.wasm_deno import Deno
+
+SPOOL_PREFIX = "rlm-wasm-"
+_CONTEXT = "context"
+_READY = b"\x06"
+_START_TIMEOUT_S = 60.0
+_COMPLAINT_BYTES = 10_000
+_MOST_CONTEXT_BYTES = 2**31 - 1
+"""The largest object of a 32-bit Python; there must be room for the decoded one beside it."""
+_WIDEST = 5
+"""How much memory a byte of context takes at most while it is decoded: itself, and four for its character."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What every process of a sandbox is started with."""
+
+    deno: Deno
+    pyodide: Path
+    snapshot: Path
+    wheels: tuple[Path, ...]
+    memory_bytes: int
+    """Of one REPL, above its context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The host's ends of a process's streams."""
+
+    frames: socket.socket
+    output: int
+
+    def close(self) -> None:
+        self.frames.close()
+        os.close(self.output)
+
+
+class WasmProcess:
+    """Implements `Warm`: waits for the REPL that takes its channel."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ends: Ends, spool: SpoolFolder, plan: Plan) -> None:
+        self._process = process
+        self._output = ends.output
+        self._spool = spool
+        self._memory_bytes = plan.memory_bytes
+        self._pidfd = os.pidfd_open(process.pid)
+        self._channel = _Channel(
+            ends.frames, ends.output, process.pid, self._pidfd, how_ended=self._how_ended, on_exit=self._clean_up
+        )
+
+    @classmethod
+    async def start(cls, plan: Plan) -> WasmProcess:
+        """Start one and wait until Python in it is ready. Raises:
+        REPLError: it does not start; says what it printed.
+        """
+        try:
+            started = cls._begun(plan)
+        except OSError as e:
+            raise REPLError(f"a process of the sandbox wasm cannot be started: {e.strerror}") from e
+        try:
+            await started._wait_until_ready()
+        except BaseException:
+            await started.aclose()
+            raise
+        return started
+
+    @classmethod
+    def _begun(cls, plan: Plan) -> WasmProcess:
+        with contextlib.ExitStack() as undoing:
+            spool = SpoolFolder(SPOOL_PREFIX)
+            undoing.callback(spool.remove)
+            ends, (theirs, writing) = _ends()
+            undoing.callback(ends.close)
+            try:
+                streams = wasm_deno.Streams(stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=writing)
+                process = wasm_deno.start(plan.deno, _task(plan, spool), streams)
+            finally:
+                theirs.close()
+                os.close(writing)
+            undoing.callback(process.wait)
+            undoing.callback(process.kill)
+            started = cls(process, ends, spool, plan)
+            undoing.pop_all()
+        return started
+
+    @property
+    def is_alive(self) -> bool:
+        """It waits for a REPL."""
+        return not _is_readable(self._pidfd)
+
+    async def give(self, context: Context) -> ForkedChannel:
+        """Put the context where the process can read it, and hand over the channel, which ends the process in the end.
+
+        Raises:
+            REPLError: there is no room for the context.
+        """
+        size = size_bytes(context)
+        if size > _MOST_CONTEXT_BYTES:
+            await self.aclose()
+            raise REPLError(
+                f"a context of {readable_size(size)} is too large for the sandbox wasm\nuse local or docker"
+            )
+        try:
+            self._allow(self._memory_bytes + _WIDEST * size)
+            self._channel.context = await asyncio.to_thread(write, context, self._spool.path / _CONTEXT)
+            await self._channel.connect()
+        except OSError as e:
+            await self.aclose()
+            raise REPLError(f"the context cannot be kept in {self._spool.path.parent}: {e.strerror}") from e
+        except BaseException:
+            await self.aclose()
+            raise
+        return self._channel
+
+    async def aclose(self) -> None:
+        """End a process that no REPL has taken."""
+        self._channel.abandon()
+        self._clean_up()
+
+    async def _wait_until_ready(self) -> None:
+        output = self._output
+        os.set_blocking(output, False)
+        said = b""
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                while said != _READY:
+                    await readable(output)
+                    piece = os.read(output, _COMPLAINT_BYTES)
+                    said = (said + piece)[-_COMPLAINT_BYTES:]
+                    if not piece:
+                        raise REPLError(f"Python in WebAssembly does not start: {_text(said)}")
+        except TimeoutError as e:
+            raise REPLError(f"Python in WebAssembly did not start within {_START_TIMEOUT_S:g} s: {_text(said)}") from e
+
+    def _allow(self, memory_bytes: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just died: whoever talks to it will see
+            limits = (wasm_deno.data_bytes(memory_bytes), resource.RLIM_INFINITY)
+            resource.prlimit(self._process.pid, resource.RLIMIT_DATA, limits)
+
+    async def _how_ended(self) -> Death | None:
+        status = self._process.returncode
+        return None if status is None else Death.of_status(status)
+
+    def _clean_up(self) -> None:
+        self._process.wait()
+        self._spool.remove()
+
+
+class _Channel(ForkedChannel):
+    """Its first frame says that the guest has read its context: from there no copy stays on the disk."""
+
+    context: Path | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.context is not None:
+            self.context.unlink(missing_ok=True)
+            self.context = None
+        super().data_received(data)
+
+
+def _task(plan: Plan, spool: SpoolFolder) -> wasm_deno.Task:
+    return wasm_deno.Task(
+        script="main.mjs",
+        settings={
+            "pyodide": str(plan.pyodide),
+            "snapshot": str(plan.snapshot),
+            "wheels": [str(wheel) for wheel in plan.wheels],
+            "context": str(spool.path / _CONTEXT),
+            "memory_bytes": plan.memory_bytes,
+        },
+        readable=(plan.pyodide, plan.snapshot, *plan.wheels, spool.path),
+        memory_bytes=plan.memory_bytes,
+    )
+
+
+def _ends() -> tuple[Ends, tuple[socket.socket, int]]:
+    """Both ends of a process's streams: the host's, and the socket and pipe that become the process's own."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    return Ends(frames=ours, output=reading), (theirs, writing)
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _text(said: bytes) -> str:
+    return " ".join(said.replace(_READY, b"").decode("utf-8", "replace").split()) or "it said nothing"

@@ -1,0 +1,107 @@
+"""The corpus of attacks over every sandbox, which must hold, and over one that holds nothing: there it has to succeed.
+
+One REPL takes all attacks of a class, one after another, and has to be as good as new in between.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+
+from rlm.core.config_files import user_folder
+from rlm.core.interfaces import Sandbox
+from rlm.repl import wasm_deno, wasm_pyodide
+from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.repl.wasm import WasmSandbox, WasmSettings
+from tests.support.attacks.assault import Assault
+from tests.support.attacks.corpus import KINDS, attempts
+from tests.support.attacks.stage import Stage, set_up
+from tests.support.attacks.weak import WeakSandbox
+from tests.support.attacks.weak_deno import WeakDeno
+from tests.support.required import COMPONENTS, TEST_IMAGE, needs
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TIMES = {"cell_timeout_s": 0.4, "grace_s": 0.3}
+PATIENCE_S = 60.0
+WEAK_PATIENCE_S = 1.5
+MEMORY_BYTES = 512 << 20
+OF_RESOURCES = ("floods", "integers", "memory", "regexes", "signals", "threads")
+"""Classes in which the policy has no part: it is about what code may say, not about what it takes."""
+
+
+def local(policy: str) -> Sandbox:
+    return LocalSandbox(LocalSettings(policy=policy, memory_bytes=MEMORY_BYTES, **TIMES))
+
+
+def docker() -> Sandbox:
+    return DockerSandbox(DockerSettings(image=TEST_IMAGE, memory_bytes=MEMORY_BYTES, **TIMES))
+
+
+def wasm() -> Sandbox:
+    return WasmSandbox(WasmSettings(memory_bytes=MEMORY_BYTES, **TIMES))
+
+
+SANDBOXES: dict[str, Callable[[], Sandbox]] = {
+    "local-off": lambda: local("off"),
+    "local-relaxed": lambda: local("relaxed"),
+    "docker": docker,
+    "wasm": wasm,
+}
+TRIALS = [
+    pytest.param(name, kind, id=f"{name}-{kind}", marks=[needs(name)] if name in COMPONENTS else [])
+    for name in SANDBOXES
+    for kind in KINDS
+    if name != "local-relaxed" or kind not in OF_RESOURCES
+]
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with set_up() as stage:
+        yield stage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandboxes(stage: Stage) -> AsyncIterator[dict[str, Sandbox]]:
+    """Those that were started, each at its first use and with the stage set: by name."""
+    running: dict[str, Sandbox] = {}
+    yield running
+    for sandbox in running.values():
+        await sandbox.aclose()
+
+
+@pytest.mark.parametrize(("name", "kind"), TRIALS)
+async def test_the_sandbox_holds(sandboxes: dict[str, Sandbox], stage: Stage, name: str, kind: str) -> None:
+    sandbox = sandboxes.get(name) or sandboxes.setdefault(name, SANDBOXES[name]())
+    assert await Assault(sandbox=sandbox, stage=stage, patience_s=PATIENCE_S).run(attempts(kind)) == {}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "javascript"])
+async def test_the_corpus_bites(stage: Stage, kind: str) -> None:
+    weak = Assault(sandbox=WeakSandbox(), stage=stage, patience_s=WEAK_PATIENCE_S)
+    todo = [attempt for attempt in attempts(kind) if not attempt.spares_weak]
+    assert await weak.run(todo, until_broken=True)
+
+
+@needs("wasm")
+async def test_the_corpus_bites_in_javascript(stage: Stage) -> None:
+    running = wasm()
+    await running.start()  # which fetches Pyodide where it isn't there yet
+    await running.aclose()
+    cache = user_folder(os.environ, "XDG_CACHE_HOME", ".cache")
+    pyodide = cache and wasm_pyodide.cached(cache / "wasm")
+    assert pyodide
+    weak = Assault(sandbox=WeakDeno(wasm_deno.find().binary, pyodide.folder), stage=stage, patience_s=PATIENCE_S)
+    assert await weak.run(attempts("javascript"), until_broken=True)
+
+
+async def test_the_corpus_is_large_and_its_names_tell_attempts_apart() -> None:
+    names = [(kind, attempt.name) for kind in KINDS for attempt in attempts(kind)]
+    assert len(names) == len(set(names)) >= 250
+    assert all(len(attempts(kind)) >= 5 for kind in KINDS)
+    assert len(KINDS) == 20

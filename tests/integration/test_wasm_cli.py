@@ -1,0 +1,68 @@
+"""`rlm` with the sandbox `wasm`, from the command line to the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rlm.repl import wasm_pyodide
+from tests.integration.cli import User
+from tests.support.required import needs
+from tests.support.wasm import cache, copied_pyodide
+
+pytestmark = needs("wasm")
+
+REPLY = "```python\nprint(len(context))\nFINAL(context.upper() + ' ' + llm_query('again?'))\n```"
+
+
+@pytest.fixture
+async def user(tmp_path: Path) -> AsyncIterator[User]:
+    """A user whose cache is that of this one."""
+    with User(tmp_path) as user:
+        await copied_pyodide(tmp_path / "pyodide")
+        user.environ["XDG_CACHE_HOME"] = str(cache(dict(os.environ)).parents[1])
+        yield user
+
+
+def test_a_run_ends_with_its_answer(user: User) -> None:
+    done = user.rlm("run", "shout", "--env", "wasm", "--model", user.script(REPLY, "yes"), stdin="data")
+    assert (done.returncode, done.stdout) == (0, "DATA yes\n")
+
+
+def test_code_alone_runs_too(user: User) -> None:
+    user.write("code.py", "import sys\nprint(sys.platform)\nFINAL(len(context))")
+    done = user.rlm("exec", "--env", "wasm", "code.py", stdin="four")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "emscripten\n4\n", "")
+
+
+def test_a_cell_without_end_is_stopped(user: User) -> None:
+    done = user.rlm("exec", "--env", "wasm", "-c", "print('begun')\nwhile True: pass", "--cell-timeout", "0.5")
+    assert (done.returncode, done.stdout) == (1, "begun\n")
+    assert "timed out" in done.stderr
+
+
+def test_the_first_use_says_what_it_prepares(user: User, tmp_path: Path) -> None:
+    settings = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "RLM_WASM_PYODIDE_DIR": str(tmp_path / "pyodide")}
+    done = user.rlm("exec", "--env", "wasm", "-c", "1 + 1", **settings)
+    assert (done.returncode, done.stdout) == (0, "2\n")
+    assert "preparing Python in WebAssembly, once" in done.stderr
+    assert user.rlm("exec", "--env", "wasm", "-c", "2 + 2", **settings).stderr == ""
+
+
+def test_without_pyodide_it_exits_5_with_the_way_to_get_it(user: User, tmp_path: Path) -> None:
+    settings = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NPM_CONFIG_REGISTRY": "http://127.0.0.1:9/"}
+    done = user.rlm("exec", "--env", "wasm", "-c", "1", **settings)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"error: Pyodide {wasm_pyodide.VERSION} cannot be fetched" in done.stderr
+    assert "wasm.pyodide_dir" in done.stderr
+
+
+def test_a_project_may_not_name_pyodide_untrusted(user: User) -> None:
+    user.write("rlm.toml", '[wasm]\npyodide_dir = "vendored"\n')
+    done = user.rlm("exec", "--env", "wasm", "-c", "1")
+    assert done.returncode == 2
+    assert "wasm.pyodide_dir" in done.stderr
+    assert "rlm trust" in done.stderr

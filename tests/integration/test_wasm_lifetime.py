@@ -1,0 +1,180 @@
+"""Nothing of a WASM sandbox outlives it, nor the host that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from rlm.core.context import Context
+from rlm.core.exceptions import REPLError, REPLExecutionError
+from rlm.core.types import ReplSpec
+from rlm.repl.spool_folders import sweep
+from rlm.repl.wasm import WasmSandbox, WasmSettings
+from rlm.repl.zygotes import readable
+from tests.contract.repls import shown
+from tests.integration.test_wasm_escapes import deno_children
+from tests.support.required import needs
+from tests.support.wasm import no_answer, opened
+
+pytestmark = needs("wasm")
+
+HOST = """
+import asyncio, sys
+from tests.support.wasm import opened
+from tests.integration.test_wasm_escapes import deno_children
+
+async def main():
+    async with opened("a context") as repl:
+        running = asyncio.ensure_future(repl.execute({code!r}))
+        while len(deno_children()) < 2:
+            await asyncio.sleep(0.01)
+        print(*deno_children(), flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("code", ["1", "while True: pass", "sum(range(10**12))", "import time\ntime.sleep(600)"])
+def test_a_killed_host_leaves_no_process(code: str) -> None:
+    root = Path(__file__).parents[2]
+    host = subprocess.Popen([sys.executable, "-c", HOST.format(code=code)], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    with host.stdout:
+        pidfds = [os.pidfd_open(int(pid)) for pid in host.stdout.readline().split()]
+    host.kill()
+    host.wait()
+    killed_at = time.monotonic()
+    for pidfd in pidfds:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        assert poll.poll(2_000 - (time.monotonic() - killed_at) * 1_000)
+        os.close(pidfd)
+    assert len(pidfds) == 2
+
+
+async def test_closing_ends_processes_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with opened("some context") as repl:
+        await repl.execute("x = 1")
+        while len(deno_children()) < 2:  # this one's, and the one that waits for the next
+            await asyncio.sleep(0.01)
+        assert len(spools()) == 2
+    assert deno_children() == []
+    assert spools() == set()
+
+
+async def test_a_guest_that_dies_takes_its_folder_along() -> None:
+    others = spools()
+    async with opened("some context", warm=0) as repl:
+        first = spools() - others
+        assert (await repl.execute("import os\nos._exit(3)")).status == "killed"
+        assert shown(await repl.execute("context")) == "'some context'"
+        second = spools() - others
+    assert (len(first), len(second), first & second) == (1, 1, set())
+
+
+async def test_a_warm_process_that_died_is_not_handed_out() -> None:
+    sandbox = WasmSandbox(WasmSettings(warm=1))
+    await sandbox.start()
+    await ended_once_there()
+    repl = await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
+    assert shown(await repl.execute("1")) == "1"
+    await sandbox.aclose()
+
+
+async def ended_once_there() -> None:
+    """Kill the first Deno process that appears, and wait until it is gone."""
+    while not deno_children():
+        await asyncio.sleep(0.01)
+    (pid,) = deno_children()
+    pidfd = os.pidfd_open(pid)
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    await readable(pidfd)
+    os.close(pidfd)
+
+
+async def test_folders_of_killed_hosts_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "rlm-wasm-left").mkdir()
+    (tmp_path / "rlm-wasm-left" / "context").write_text("data of a run that was killed", encoding="utf-8")
+    os.utime(tmp_path / "rlm-wasm-left", (0, 0))
+    async with opened("in use", warm=0):
+        (used,) = (path for path in spools() if path.name != "rlm-wasm-left")
+        os.utime(used, (0, 0))
+        sweep("rlm-wasm-")
+        assert spools() == {used}
+
+
+async def test_no_copy_of_the_context_stays_once_the_guest_has_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with opened("a secret", warm=0) as repl:
+        assert [list(folder.iterdir()) for folder in spools()] == [[]]
+        await repl.execute("import os\nos._exit(3)")
+        assert shown(await repl.execute("context")) == "'a secret'"
+        assert [list(folder.iterdir()) for folder in spools()] == [[]]
+
+
+async def test_closing_ends_a_repl_that_is_being_opened() -> None:
+    sandbox = WasmSandbox(WasmSettings(warm=1))
+    await sandbox.start()
+    opening = asyncio.create_task(sandbox.open(Context.empty(), ReplSpec(call=no_answer)))
+    while not sandbox._repls:
+        await asyncio.sleep(0)
+    await sandbox.aclose()
+    with pytest.raises(REPLExecutionError, match="closed"):
+        await opening
+    assert deno_children() == []
+
+
+async def test_without_descriptors_nothing_starts_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sandbox = WasmSandbox(WasmSettings(warm=0))
+    await sandbox.start()
+    first = await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
+    before = spools()
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    with pytest.raises(REPLError, match="Too many open files"):
+        await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
+    assert spools() == before
+    assert len(deno_children()) == 1
+    await first.aclose()
+    await sandbox.aclose()
+
+
+def no_descriptor(_pid: int) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_host_killed_while_it_fetches_leaves_no_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as registry:
+        address = f"http://127.0.0.1:{registry.getsockname()[1]}/"
+        environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "NPM_CONFIG_REGISTRY": address}
+        command = [sys.executable, "-m", "rlm", "exec", "--env", "wasm", "-c", "1"]
+        host = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+        asked, _ = registry.accept()
+        with asked:
+            host.kill()
+            host.wait()
+            asked.settimeout(10)
+            while asked.recv(1 << 16):  # until Deno, which waits for an answer, is gone
+                pass
+
+
+def spools() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("rlm-wasm-*"))

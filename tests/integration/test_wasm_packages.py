@@ -1,0 +1,57 @@
+"""Packages in WASM sandboxes: a wheel of pure Python, and one compiled for Pyodide as PyPI has it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rlm.core.exceptions import ConfigError
+from tests.contract.repls import shown
+from tests.support.required import needs
+from tests.support.wasm import opened
+
+pytestmark = needs("wasm")
+
+COMPILED = "msgspec==0.22.0"
+PLATFORM = "pyemscripten_2026_0_wasm32"
+
+
+def pure_wheel(folder: Path) -> Path:
+    path = folder / "greeting-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("greeting/__init__.py", "from greeting.words import hello")
+        archive.writestr("greeting/words.py", "import importlib.metadata\n\ndef hello(name): return f'hello {name}'")
+        archive.writestr("greeting-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        archive.writestr(
+            "greeting-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("greeting-1.0.dist-info/RECORD", "")
+    return path
+
+
+async def test_a_pure_wheel_is_there_to_import(tmp_path: Path) -> None:
+    code = "import greeting\nfrom importlib.metadata import version\ngreeting.hello('you'), version('greeting')"
+    async with opened(packages=(str(pure_wheel(tmp_path)),)) as repl:
+        assert shown(await repl.execute(code)) == "('hello you', '1.0')"
+    async with opened() as repl:
+        assert (await repl.execute("import greeting")).status == "error"
+
+
+async def test_a_compiled_wheel_is_found_by_name_and_works(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", tmp_path]
+    wanted = ["--platform", PLATFORM, "--python-version", "3.14", "--implementation", "cp", "--abi", "cp314", COMPILED]
+    subprocess.run([*pip, *wanted], check=True)
+    code = "import msgspec\nmsgspec.json.decode(msgspec.json.encode({'a': [1, 2.5]})), msgspec.__version__"
+    async with opened(packages=("msgspec",), wheels=tmp_path) as repl:
+        assert shown(await repl.execute(code)) == "({'a': [1, 2.5]}, '0.22.0')"
+
+
+async def test_a_wheel_of_another_platform_opens_nothing(tmp_path: Path) -> None:
+    path = pure_wheel(tmp_path).rename(tmp_path / "greeting-1.0-cp314-cp314-manylinux_2_28_x86_64.whl")
+    with pytest.raises(ConfigError, match=PLATFORM):
+        async with opened(packages=(str(path),)):
+            pass

@@ -1,0 +1,169 @@
+"""What a WASM sandbox needs before it starts: Deno, Pyodide, a snapshot; missing, damaged or of another version."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from rlm.core.context import Context, Part
+from rlm.core.exceptions import REPLError, SandboxUnavailableError
+from rlm.repl import wasm_deno, wasm_process, wasm_pyodide, wasm_snapshot
+from rlm.repl.wasm import WasmSandbox, WasmSettings, probe
+from rlm.repl.wasm_pyodide import FILES, VERSION
+from tests.contract.repls import shown
+from tests.support.required import needs
+from tests.support.wasm import cache, copied_pyodide, home, opened
+
+pytestmark = needs("wasm")
+
+
+async def refusal(**settings: object) -> str:
+    """Why a sandbox does not start."""
+    sandbox = WasmSandbox(WasmSettings(**settings))
+    with pytest.raises(SandboxUnavailableError) as refused:
+        await sandbox.start()
+    await sandbox.aclose()
+    assert refused.value.exit_code == 5
+    return str(refused.value)
+
+
+async def test_pyodide_that_cannot_be_fetched_names_the_way_without(tmp_path: Path) -> None:
+    reason = await refusal(environ=home(tmp_path))
+    assert "cannot be fetched" in reason
+    assert "wasm.pyodide_dir" in reason
+    assert list(cache(home(tmp_path)).iterdir()) == []
+
+
+async def test_deno_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(wasm_deno, "import_module", absent)
+    assert "pip install 'rlm-runtime[wasm]'" in await refusal()
+    (found,) = probe(WasmSettings())
+    assert not found.active
+    assert "rlm-runtime[wasm]" in found.detail
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_a_folder_without_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "pyodide")
+    (folder / name).unlink()
+    reason = await refusal(pyodide_dir=folder)
+    assert f"has no {name}" in reason
+
+
+async def test_a_folder_with_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "pyodide")
+    with (folder / "python_stdlib.zip").open("r+b") as file:
+        file.write(b"spoilt")
+    assert "damaged: python_stdlib.zip" in await refusal(pyodide_dir=folder)
+
+
+async def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "pyodide")
+    script = folder / "pyodide.mjs"
+    script.write_text(script.read_text(encoding="utf-8").replace(VERSION, "399.1.0"), encoding="utf-8")
+    reason = await refusal(pyodide_dir=folder)
+    assert "holds Pyodide 399.1.0" in reason
+    assert VERSION in reason
+
+
+async def test_a_closed_network_works_from_a_folder(tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "a folder % with ü #chars")
+    environ = home(tmp_path)
+    async with opened("data", pyodide_dir=folder, environ=environ) as repl:
+        assert shown(await repl.execute("context")) == "'data'"
+    layers = {layer.name: layer for layer in probe(WasmSettings(pyodide_dir=folder, environ=environ))}
+    assert layers["pyodide"].active
+    assert layers["snapshot"].active
+
+
+async def test_a_path_that_deno_cannot_take_is_refused(tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "a,b")
+    assert "comma" in await refusal(pyodide_dir=folder, environ=home(tmp_path))
+
+
+async def test_a_damaged_cache_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    deno = wasm_deno.find()
+    first, second = await asyncio.gather(*(wasm_pyodide.fetch(cache(environ), deno, environ) for _ in range(2)))
+    assert first == second == wasm_pyodide.cached(cache(environ))
+    library = first.folder / "python_stdlib.zip"
+    library.chmod(0o644)
+    library.write_bytes(b"spoilt")
+    assert wasm_pyodide.cached(cache(environ)) is None
+    await wasm_pyodide.fetch(cache(environ), deno, environ)
+    assert wasm_pyodide.cached(cache(environ)) == first
+
+
+async def test_a_damaged_snapshot_is_made_anew(tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "pyodide")
+    environ = home(tmp_path)
+    async with opened(pyodide_dir=folder, environ=environ, warm=0):
+        (snapshot,) = cache(environ).glob("snapshot-*.bin")
+    snapshot.chmod(0o644)
+    with snapshot.open("r+b") as file:
+        file.truncate(1_000_000)
+    deno, pyodide = wasm_deno.find(), wasm_pyodide.given(folder)
+    assert wasm_snapshot.find(cache(environ), deno, pyodide) is None
+    async with opened(pyodide_dir=folder, environ=environ, warm=0) as repl:
+        assert shown(await repl.execute("1 + 1")) == "2"
+    (anew,) = cache(environ).glob("snapshot-*.bin")
+    assert anew != snapshot
+
+
+async def test_a_snapshot_of_another_version_is_not_taken(tmp_path: Path) -> None:
+    folder = await copied_pyodide(tmp_path / "pyodide")
+    deno, pyodide = wasm_deno.find(), wasm_pyodide.given(folder)
+    other = wasm_deno.Deno(binary=deno.binary, version="0.0.0")
+    assert wasm_snapshot.key(deno, pyodide) != wasm_snapshot.key(other, pyodide)
+
+
+async def test_a_cache_that_others_can_write_to_is_not_trusted(tmp_path: Path) -> None:
+    folder = cache(home(tmp_path))
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    assert "others can write to" in await refusal(environ=home(tmp_path))
+
+
+async def test_who_builds_at_the_same_time_takes_nothing_away_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "work-gone"
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([gone]))
+    assert wasm_pyodide.older(tmp_path, "work-*", 0.0) == []
+
+
+async def test_a_start_that_succeeds_has_seen_a_process_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(_plan: object) -> None:
+        raise REPLError("Python in WebAssembly does not start")
+
+    monkeypatch.setattr(wasm_process.WasmProcess, "start", failing)
+    sandbox = WasmSandbox(WasmSettings())
+    with pytest.raises(REPLError, match="does not start"):
+        await sandbox.start()
+    await sandbox.aclose()
+
+
+async def test_an_unwritable_cache_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    reason = await refusal(environ={**home(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "file")})
+    assert "cannot be kept" in reason
+
+
+async def test_a_context_beyond_32_bits_is_refused() -> None:
+    with pytest.raises(REPLError, match="3.0 GB is too large"):
+        async with opened(Context(kind="text", parts=(Part(name="", start=0, end=3_000_000_000),))):
+            pass
+
+
+async def test_a_context_that_cannot_be_loaded_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = {"kind": "text", "parts": [["", 0, 100]], "held": False}
+    monkeypatch.setattr(wasm_process, "note", lambda _context: longer)
+    with pytest.raises(REPLError, match="the context cannot be loaded: WireError: .* too short"):
+        async with opened("short"):
+            pass
