@@ -1,0 +1,50 @@
+"""Secrets that are known beforehand: the values of this process's variables whose names call them one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from rlm.secrets.names import STRICT, family_of
+from rlm.secrets.spans import Found
+from rlm.secrets.values import is_fact, is_place, is_placeholder, is_random
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LEAST_CHARS: Final = 8
+"""Shorter values would be masked out of ordinary words."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownValues:
+    """Values that are masked wherever they stand, with their families."""
+
+    families: Mapping[str, str]
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str] = os.environ) -> KnownValues:
+        """The secrets in an environment, as they are and as an address or JSON carries them."""
+        families: dict[str, str] = {}
+        for name, value in environ.items():
+            family = family_of(name)
+            if family is not None and _is_secret(value.strip(), family):
+                for form in (value.strip(), quote(value.strip(), safe=""), quote(value.strip())):
+                    families[form] = "API_KEY" if family == "KEY" else family
+        return cls(families)
+
+    def find(self, text: str) -> Iterator[Found]:
+        """Every place where one of the values stands."""
+        for value, family in self.families.items():
+            at = text.find(value)
+            while at >= 0:
+                yield Found(at, at + len(value), family)
+                at = text.find(value, at + len(value))
+
+
+def _is_secret(value: str, family: str) -> bool:
+    # A lone word would take every use of that word out of every text.
+    common = value.isalpha() or is_placeholder(value) or is_place(value) or is_fact(value)
+    return len(value) >= LEAST_CHARS and not common and (family not in STRICT or is_random(value))

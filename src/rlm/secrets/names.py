@@ -1,0 +1,102 @@
+"""What the name beside a value says of it: `db_password`, `apiKey`, `X-Auth-Token`; and what it does not: `token_type`.
+
+The last word of a name decides, so that fields about a secret (its type, its length, its file) are no secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SPLIT = re.compile(r"[^a-z]+")
+_ASIDE: Final = frozenset((
+    "value", "val", "prod", "production", "dev", "development", "test", "staging", "stage", "live", "old", "new",
+    "current", "next", "default", "primary", "base", "plain", "raw", "encoded", "base64", "b64", "text", "string",
+    "str", "main", "temp", "tmp", "backup", "alt",
+))  # fmt: skip
+"""Words after the one that decides."""
+
+_PASSWORDS: Final = ("password", "passwd", "passphrase", "passcode", "pwd", "pswd", "passwort", "kennwort")
+_PASSWORD_WORDS: Final = frozenset(("pass", "pw", "psk", "pword", "userpass", "dbpass"))
+_KEY_OF: Final = frozenset((
+    "api", "access", "secret", "private", "encryption", "signing", "auth", "account", "shared", "app", "client",
+    "service", "license", "storage", "subscription", "master", "admin", "hmac", "jwt", "application", "session",
+    "webhook", "crypto", "aes", "rsa", "server", "root", "deploy", "security", "write", "team", "functions", "host",
+))  # fmt: skip
+_KEY_WORDS: Final = tuple(
+    f"{kind}key"
+    for kind in ("api", "access", "secret", "private", "account", "encryption", "signing", "auth", "master")
+)
+_NO_KEY_OF: Final = frozenset((
+    "primary", "foreign", "public", "partition", "cache", "sort", "hot", "row", "column", "index", "object", "map",
+    "dict", "group", "unique", "tab", "enter", "arrow", "shift", "natural", "surrogate", "range", "hash", "s3",
+    "blob", "file", "i18n", "translation", "message", "state", "query", "storage_key", "feature",
+))  # fmt: skip
+_STRICT: Final = {
+    "credential": "CREDENTIALS",
+    "credentials": "CREDENTIALS",
+    "creds": "CREDENTIALS",
+    "auth": "CREDENTIALS",
+    "authorization": "CREDENTIALS",
+    "sid": "SESSION",
+    "sessid": "SESSION",
+    "phpsessid": "SESSION",
+    "jsessionid": "SESSION",
+    "sessionid": "SESSION",
+    "session": "SESSION",
+    "bearer": "TOKEN",
+    "pat": "TOKEN",
+}
+
+STRICT: Final = frozenset(("CREDENTIALS", "KEY", "SESSION"))
+"""Families of names that need a value that looks random."""
+
+
+NAME_CHARS: Final = 40
+"""A longer value is no name."""
+
+
+@lru_cache(maxsize=4096)
+def family_of(name: str) -> str | None:
+    """The family of what bears that name; None where it names no secret."""
+    words = _words(name)
+    if not words:
+        return None
+    joined, last, before = "_".join(words), words[-1], words[-2] if len(words) > 1 else ""
+    if last in _PASSWORD_WORDS or last.endswith(_PASSWORDS):
+        return "PASSWORD"
+    if joined == "password_hash" or joined.endswith("_password_hash"):
+        return "PASSWORD_HASH"
+    if last.endswith(("token", "jwt")):
+        return "AWS_SESSION_TOKEN" if joined.endswith("aws_session_token") else "TOKEN"
+    if last.endswith("secret"):
+        return "SECRET"
+    if last in ("key", "keys") or last.endswith(_KEY_WORDS):
+        return _key_family(joined, last, before)
+    return "SESSION" if joined.endswith("session_id") else _STRICT.get(last)
+
+
+def names_one(value: str) -> bool:
+    """Whether a value is itself the name of a secret, as variables and settings are called."""
+    return ("_" in value or "-" in value) and len(value) < NAME_CHARS and family_of(value) is not None
+
+
+def _key_family(joined: str, last: str, before: str) -> str | None:
+    if joined.endswith(("secret_access_key", "aws_secret_key", "secretaccesskey")):
+        return "AWS_SECRET_KEY"
+    if "public" in joined or before in _NO_KEY_OF:
+        return None
+    if joined.endswith(("private_key", "privatekey")):
+        return "PRIVATE_KEY"
+    if before in _KEY_OF or last.endswith(_KEY_WORDS):
+        return "SECRET" if before == "secret" or last == "secretkey" else "API_KEY"
+    return "KEY" if last == "key" else None
+
+
+def _words(name: str) -> list[str]:
+    words = [word for word in _SPLIT.split(_CAMEL.sub("_", name).lower()) if word]
+    while len(words) > 1 and words[-1] in _ASIDE:
+        words.pop()
+    return words

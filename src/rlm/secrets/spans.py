@@ -1,0 +1,68 @@
+"""Where something was found in a text, and the text with labels in its place. Knows nothing of what to look for.
+
+Labels settle what is masked already: nothing that touches one is masked again, so masking twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LABEL_START = "[REDACTED_"
+LABEL = re.compile(r"\[REDACTED_[A-Z0-9_]{1,40}\]")
+
+
+class Found(NamedTuple):
+    """Something to mask: `text[start:end]`, as a member of a family such as API_KEY."""
+
+    start: int
+    end: int
+    family: str
+
+
+def label(family: str) -> str:
+    """What stands in the place of a secret of that family."""
+    return f"{LABEL_START}{family}]"
+
+
+def merged(text: str, found: Iterable[Found]) -> list[Found]:
+    """The spans in order, those that overlap as one with the family of the longest; none that touches a label."""
+    spans: list[Found] = []
+    longest = 0
+    for span in sorted(_unmasked(text, found), key=lambda each: (each.start, -each.end)):
+        size = span.end - span.start
+        if not spans or span.start >= spans[-1].end:
+            spans.append(span)
+            longest = size
+            continue
+        last = spans[-1]
+        family = span.family if size > longest else last.family
+        longest = max(longest, size)
+        spans[-1] = Found(last.start, max(last.end, span.end), family)
+    return spans
+
+
+def replaced(text: str, spans: Iterable[Found]) -> str:
+    """`text` with a label in the place of each span; they are in order and apart."""
+    pieces: list[str] = []
+    done = 0
+    for span in spans:
+        pieces += (text[done : span.start], label(span.family))
+        done = span.end
+    return "".join((*pieces, text[done:]))
+
+
+def _unmasked(text: str, found: Iterable[Found]) -> Iterable[Found]:
+    if LABEL_START not in text:
+        return found
+    return [span for span in found if not _touches_label(text, span)]
+
+
+def _touches_label(text: str, span: Found) -> bool:
+    # A label is at most 51 characters, so a window around the span shows every label that overlaps or adjoins it.
+    window = max(0, span.start - 51)
+    seen = LABEL.finditer(text, window, min(len(text), span.end + 51))
+    return any(span.start <= place.end() and place.start() <= span.end for place in seen)

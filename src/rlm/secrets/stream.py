@@ -1,0 +1,69 @@
+"""Masks text that arrives in pieces, so that a secret cut over two of them is caught as it would be in one.
+
+Whole lines go on at once: what is masked in a line depends on itself and on the line before, which is remembered. Held
+back are the line that isn't ended yet, at most 64 thousand characters of it, and a private key until its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rlm.secrets.key_blocks import open_block
+from rlm.secrets.spans import replaced
+
+if TYPE_CHECKING:
+    from rlm.secrets.masking import SecretMasker
+
+LINE_CHARS: Final = 65_536
+"""A longer line is cut where nothing is masked."""
+_TAIL_CHARS: Final = 8_192
+"""What is kept of such a line: longer than any one secret but a key block."""
+_BEFORE_CHARS: Final = 512
+"""What is remembered of the text before: more than a name or a mention and what it reaches."""
+
+
+class MaskStream:
+    """One stream of text being masked; `feed` and `close` return what is ready, in order."""
+
+    def __init__(self, masker: SecretMasker) -> None:
+        self._masker = masker
+        self._held = ""
+        self._before = ""
+
+    def feed(self, chunk: str) -> str:
+        """Take the next piece and return what of the text is ready, which may be nothing."""
+        self._held += chunk
+        newline = self._held.rfind("\n", len(self._held) - len(chunk))
+        if newline < 0:
+            return "" if len(self._held) <= LINE_CHARS else self._release(self._cut())
+        block = open_block(self._held[: newline + 1])
+        return self._release(newline + 1 if block < 0 else self._held.rfind("\n", 0, block) + 1)
+
+    def close(self) -> str:
+        """The rest."""
+        return self._release(len(self._held))
+
+    def _release(self, end: int) -> str:
+        if not end:
+            return ""
+        known = len(self._before)
+        text = self._before + self._held[:end]
+        self._held = self._held[end:]
+        self._before = _last_line(text)
+        spans = self._masker.find(text)
+        new = [span._replace(start=max(span.start, known)) for span in spans if span.end > known]
+        return replaced(text, new)[known:]
+
+    def _cut(self) -> int:
+        """Where to cut a line without an end: between words, and through no secret."""
+        if open_block(self._held) >= 0:
+            return 0
+        at = len(self._held) - _TAIL_CHARS
+        blank = self._held.rfind(" ", at - _BEFORE_CHARS, at)
+        cut = at if blank < 0 else blank
+        return next((span.start for span in self._masker.find(self._held) if span.start < cut < span.end), cut)
+
+
+def _last_line(text: str) -> str:
+    """The last line, as far as it matters to the next."""
+    return text[max(text.rfind("\n", 0, len(text) - 1) + 1, len(text) - _BEFORE_CHARS) :]

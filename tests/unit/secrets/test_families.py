@@ -1,0 +1,116 @@
+"""One of each family, with its label; and the example of the document."""
+
+from __future__ import annotations
+
+import pytest
+
+import rlm
+from rlm.secrets import SecretMasker
+from tests.support.labelled import Labelled, read
+
+ALNUM = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hJ6kL9nP2rS5uV8xA1"
+
+
+def long(size: int) -> str:
+    """Text that looks drawn, of that size."""
+    return (ALNUM * (size // len(ALNUM) + 1))[:size]
+
+
+def masked(text: str) -> str:
+    return SecretMasker().mask(text)
+
+
+def test_the_example_of_the_document() -> None:
+    result = {"api_key": "sk_live_abc123xyz", "status": "success"}
+    assert rlm.mask_secrets(str(result)) == "{'api_key': '[REDACTED_API_KEY]', 'status': 'success'}"
+
+
+@pytest.mark.parametrize(
+    ("token", "family"),
+    [
+        ("sk-" + long(48), "API_KEY"),
+        ("sk-proj-" + long(120), "API_KEY"),
+        ("sk-ant-api03-" + long(93) + "AA", "API_KEY"),
+        ("sk_live_" + long(24), "API_KEY"),
+        ("AIza" + long(35), "API_KEY"),
+        ("AKIA" + "A2B3C4D5E6F7G2H3", "AWS_ACCESS_KEY"),
+        ("ghp_" + long(36), "GITHUB_TOKEN"),
+        ("github_pat_" + long(22) + "_" + long(59), "GITHUB_TOKEN"),
+        ("glpat-" + long(20), "GITLAB_TOKEN"),
+        ("xoxb-123456789012-123456789012-" + long(24), "SLACK_TOKEN"),
+        ("SG." + long(22) + "." + long(43), "API_KEY"),
+        ("npm_" + long(36), "NPM_TOKEN"),
+        ("pypi-AgEIcHlwaS5vcmc" + long(80), "PYPI_TOKEN"),
+        ("hf_" + long(34), "HF_TOKEN"),
+        ("dapi" + "0123456789abcdef" * 2, "DATABRICKS_TOKEN"),
+        ("123456789:AA" + long(33), "TELEGRAM_TOKEN"),
+        ("M" + long(23) + "." + long(6) + "." + long(38), "DISCORD_TOKEN"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJ" + long(40) + "." + long(43), "JWT"),
+        ("hvs." + long(90), "VAULT_TOKEN"),
+    ],
+)
+def test_a_token_is_known_by_its_form_alone(token: str, family: str) -> None:
+    assert masked(f"see {token} there") == f"see [REDACTED_{family}] there"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("password=hunter2", "password=[REDACTED_PASSWORD]"),
+        ("DB_PASSWORD='p@ss1234word!'", "DB_PASSWORD='[REDACTED_PASSWORD]'"),
+        ("mysql --password hunter2x -u root", "mysql --password [REDACTED_PASSWORD] -u root"),
+        ('{"password": "hunter2", "n": 1}', '{"password": "[REDACTED_PASSWORD]", "n": 1}'),
+        (r"{\"password\": \"hunter2\"}", r"{\"password\": \"[REDACTED_PASSWORD]\"}"),
+        ("a=1&token=abcd1234efgh&b=2", "a=1&token=[REDACTED_TOKEN]&b=2"),
+        (f"Authorization: Bearer {long(40)}", "Authorization: Bearer [REDACTED_TOKEN]"),
+        ("Authorization: Basic ZXZhOmh1bnRlcjI=", "Authorization: Basic [REDACTED_CREDENTIALS]"),
+        ("Cookie: sid=abcdef123456; theme=dark", "Cookie: [REDACTED_COOKIE]"),
+        (f"aws_secret_access_key = {long(40)}", "aws_secret_access_key = [REDACTED_AWS_SECRET_KEY]"),
+        ("postgresql://app:hunter2@db:5432/x", "[REDACTED_DATABASE_URL]"),
+        (
+            "git clone https://eva:hunter2@git.example.net/a",
+            "git clone https://[REDACTED_CREDENTIALS]@git.example.net/a",
+        ),
+        ("<password>hunter2</password>", "<password>[REDACTED_PASSWORD]</password>"),
+        (f"the token: {long(40)}, for a day", "the token: [REDACTED_TOKEN], for a day"),
+    ],
+)
+def test_a_value_is_known_by_what_stands_around_it(text: str, expected: str) -> None:
+    assert masked(text) == expected
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", r"\n", r"\\n"])
+def test_a_private_key_goes_as_a_whole(newline: str) -> None:
+    lines = ["-----BEGIN RSA PRIVATE KEY-----", *(long(64) for _ in range(20)), "-----END RSA PRIVATE KEY-----"]
+    assert masked(f"before {newline.join(lines)} after").replace(" ", "") == "before[REDACTED_PRIVATE_KEY]after"
+
+
+def test_a_private_key_that_is_cut_off_goes_too() -> None:
+    text = "-----BEGIN PRIVATE KEY-----\n" + "\n".join(long(64) for _ in range(5))
+    assert masked(text + "\nand then prose") == "[REDACTED_PRIVATE_KEY]\nand then prose"
+
+
+def test_overlapping_finds_are_one_with_the_family_of_the_longest() -> None:
+    assert masked(f"password=postgres://app:{long(16)}@db/x") == "password=[REDACTED_DATABASE_URL]"
+
+
+def test_personal_data_is_a_level_of_its_own() -> None:
+    text = "eva@example.com, +49 30 1234567, 4539 1488 0343 6467, DE89 3704 0044 0532 0130 00"
+    assert rlm.mask_secrets(text) == text
+    assert rlm.mask_secrets(text, level="pii") == "[REDACTED_EMAIL], [REDACTED_PHONE], [REDACTED_CARD], [REDACTED_IBAN]"
+
+
+def test_numbers_that_fail_their_checksum_are_left() -> None:
+    text = "4539 1488 0343 6468, DE88 3704 0044 0532 0130 00"
+    assert rlm.mask_secrets(text, level="pii") == text
+
+
+def test_off_masks_nothing() -> None:
+    assert rlm.mask_secrets("password=hunter2", level="off") == "password=hunter2"
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in read("lookalikes") if not line.held_out], ids=lambda line: line.text[:40]
+)
+def test_what_only_looks_like_a_secret(line: Labelled) -> None:
+    assert SecretMasker().find(line.text) == []

@@ -1,0 +1,75 @@
+"""Nested values: the same shape, keys that name secrets, sharing, cycles, depth."""
+
+from __future__ import annotations
+
+import rlm
+from rlm.secrets import SecretMasker
+
+KEY = "sk-" + "aB3dE6gH9jK2" * 4
+
+
+def masked(value):
+    return SecretMasker().mask_value(value)
+
+
+def test_texts_are_masked_wherever_they_are() -> None:
+    value = {"a": [KEY, (KEY, 1)], "b": {KEY}, "c": KEY.encode(), KEY: None}
+    label = "[REDACTED_API_KEY]"
+    assert masked(value) == {"a": [label, (label, 1)], "b": {label}, "c": label.encode(), label: None}
+
+
+def test_a_key_may_make_its_value_a_secret() -> None:
+    value = {"password": "hunter2", "pin_secret": 123456, "user": "eva", "tokens": 3, "backup_passwords": ["x"]}
+    assert masked(value) == {**value, "password": "[REDACTED_PASSWORD]", "pin_secret": "[REDACTED_SECRET]"}
+
+
+def test_a_list_under_such_a_key_holds_secrets() -> None:
+    assert masked({"password": ["hunter2", "swordfish"]}) == {"password": ["[REDACTED_PASSWORD]"] * 2}
+
+
+def test_placeholders_and_switches_stay() -> None:
+    value = {"password": None, "token": "${TOKEN}", "secret": True, "api_key": ""}
+    assert masked(value) == value
+
+
+def test_what_is_shared_is_shared_in_the_copy() -> None:
+    part = [KEY]
+    copy = masked({"a": part, "b": part})
+    assert copy["a"] is copy["b"]
+    assert part == [KEY]
+
+
+def test_cycles_are_kept() -> None:
+    loop: dict[str, object] = {"password": "hunter2"}
+    loop["self"] = [loop]
+    copy = masked(loop)
+    assert copy["password"] == "[REDACTED_PASSWORD]"
+    assert copy["self"][0] is copy
+
+
+def test_depth_is_no_limit() -> None:
+    value: list[object] = [KEY]
+    for _ in range(50_000):
+        value = [value]
+    copy = masked(value)
+    for _ in range(50_000):
+        copy = copy[0]
+    assert copy == ["[REDACTED_API_KEY]"]
+
+
+def test_keys_that_become_one_label_stay_apart() -> None:
+    assert masked({KEY: 1, KEY[::-1] + KEY: 2, KEY + "x": 3}) == {
+        "[REDACTED_API_KEY]": 1,
+        KEY[::-1] + KEY: 2,
+        "[REDACTED_API_KEY] 2": 3,
+    }
+
+
+def test_other_objects_are_left_as_they_are() -> None:
+    thing = object()
+    assert rlm.mask_value([thing, 1.5, None])[0] is thing
+
+
+def test_masking_a_value_twice_changes_nothing() -> None:
+    once = masked({"password": "hunter2", KEY: [KEY, {"api_key": "sk_live_abc123xyz"}]})
+    assert masked(once) == once
