@@ -1,0 +1,138 @@
+"""What the pages make of addresses, fields and records, without a browser."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import streamlit as st
+from rlm_visualizer.elements import texts_of
+from streamlit.testing.v1 import AppTest
+
+from rlm.trajectory.index import Index
+from tests.architecture.sources import ROOT
+from tests.support.sample_runs import damage, record_all
+
+Open: TypeAlias = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The ids of the runs by name, and the folder they are in."""
+    folder = tmp_path_factory.mktemp("logs")
+    found = record_all(folder)
+    return {**found, "damaged": damage(folder, found["review"]), "folder": str(folder)}
+
+
+@pytest.fixture
+def visit(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    def visit(folder: str | None = None, **params: str) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app.py", folder or runs["folder"]])
+        app = AppTest.from_file(str(ROOT / "visualizer/app.py"), default_timeout=60)
+        for name, value in params.items():
+            app.query_params[name] = value
+        return app.run()
+
+    yield visit
+    st.cache_resource.clear()
+
+
+def seen(app: AppTest) -> str:
+    """All text of the elements on the page; there is no exception on it."""
+    assert [each.message for each in app.exception] == []
+    mounted = [each.proto for each in app.main.children.values() for each in _leaves(each)]
+    return "\n".join(texts_of(json.loads(proto.json)["tree"]) for proto in mounted if getattr(proto, "json", ""))
+
+
+def _leaves(block: object) -> list[object]:
+    children = getattr(block, "children", None)
+    return [block] if children is None else [leaf for child in children.values() for leaf in _leaves(child)]
+
+
+def test_every_run_is_listed_with_what_became_of_it(visit: Open, runs: dict[str, str]) -> None:
+    text = seen(visit())
+    assert "6 runs" in text
+    assert {"completed", "limit", "crashed"} <= set(text.split())
+    assert "token_budget of 6000" in text
+
+
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [
+        ({"status": "limit"}, 1),
+        ({"q": "CHEAPLY"}, 1),
+        ({"model": "reviewer"}, 6),
+        ({"model": "gpt"}, 0),
+        ({"min_cost": "0.05"}, 3),
+        ({"days": "1"}, 6),
+        ({"q": "no such words"}, 0),
+    ],
+)
+def test_the_address_filters(visit: Open, params: dict[str, str], count: int) -> None:
+    text = seen(visit(**params))
+    assert f"{count} run" in text if count else "No run fits" in text
+
+
+def test_a_field_writes_the_address(visit: Open) -> None:
+    app = visit(status="limit")
+    assert app.multiselect[0].value == ["limit"]
+    app.text_input[0].set_value("cheaply").run()
+    assert dict(app.query_params) == {"q": "cheaply", "status": "limit"}
+
+
+def test_the_overview_says_it_all(visit: Open, runs: dict[str, str]) -> None:
+    text = seen(visit(run=runs["review"]))
+    assert "Which complaints are urgent" in text
+    assert "39 of 48 groups have urgent tickets" in text
+    assert "TypeError" in text
+    assert "turn 6" in text
+
+
+def test_the_beginning_of_an_id_and_last_are_runs_too(visit: Open, runs: dict[str, str]) -> None:
+    assert runs["review"][:8] in seen(visit(run=runs["review"][:6]))
+    assert runs["damaged"][:8] in seen(visit(run="last"))
+
+
+def test_a_step_shows_code_output_and_what_it_asked(visit: Open, runs: dict[str, str]) -> None:
+    app = visit(run=runs["review"], view="steps", step="3")
+    text = seen(app)
+    assert [code.language for code in app.code] == ["python", "plaintext"]
+    assert "llm_query_batched" in app.code[0].value
+    assert app.code[1].value == "39 groups have urgent tickets"
+    assert "1–12 of 48" in text
+    assert "#1002 and #1007 are urgent" in text
+
+
+def test_a_span_leads_to_its_step(visit: Open, runs: dict[str, str]) -> None:
+    app = visit(run=runs["review"], view="search", q="by_day")
+    found = json.dumps([json.loads(each.proto.json) for each in _leaves(app.main) if getattr(each.proto, "json", "")])
+    span = found.split('"span": "')[1][:16]
+    assert "Step 4" in seen(visit(run=runs["review"], view="steps", span=span))
+
+
+def test_a_call_outside_every_turn_is_shown_by_itself(visit: Open, runs: dict[str, str]) -> None:
+    with Index.open(Path(runs["folder"])) as index:
+        index.refresh()
+        (landing,) = [row for row in index.steps(runs["limit"], kinds=("model",)).rows if row.name == "landing"]
+    text = seen(visit(run=runs["limit"], view="steps", span=landing.id))
+    assert "#1002 and #1007 are urgent" in text
+
+
+@pytest.mark.parametrize("view", ["overview", "steps", "timeline", "budget", "search", "compare"])
+@pytest.mark.parametrize("name", ["review", "limit", "hostile", "damaged"])
+def test_every_view_of_every_run_stands(visit: Open, runs: dict[str, str], name: str, view: str) -> None:
+    seen(visit(run=runs[name], view=view, q="tickets", other=runs["other"] if view == "compare" else ""))
+
+
+def test_a_folder_that_cannot_be_read_is_said(visit: Open, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    assert str(file) in seen(visit(folder=str(file)))
+
+
+def test_a_folder_that_is_not_there_yet_has_no_runs(visit: Open, tmp_path: Path) -> None:
+    assert "There are no runs in" in seen(visit(folder=str(tmp_path / "later")))

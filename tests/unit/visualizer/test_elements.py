@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from rlm_visualizer import mounting
+from rlm_visualizer.addresses import Place
+from rlm_visualizer.elements import badge, h, pager, texts_of
+from rlm_visualizer.tree import PAGE, Scale, Unfolded
+
+from tests.architecture.sources import ROOT
+
+
+def test_a_link_is_a_place_and_nothing_else() -> None:
+    made = h("a", "text", None, go=Place(run="ab"), title="")
+    assert made == ["a", {"go": {"run": "ab"}, "href": "?run=ab"}, "text"]
+
+
+def test_texts_are_found_at_any_depth() -> None:
+    assert texts_of(h("div", "one", h("p", badge("failed")), None)) == "one failed"
+
+
+def test_a_list_of_one_page_has_no_pager() -> None:
+    assert pager(Place(), 50, 50) is None
+    assert "51–100 of 120" in texts_of(pager(Place(page=1), 120, 50))
+
+
+def test_nodes_unfold_by_pages_and_fold_again() -> None:
+    unfolded = Unfolded()
+    for said in ("toggle a", "more a", "toggle b", "toggle b"):
+        unfolded.take(said)
+    assert (unfolded.rows("a"), unfolded.rows("b")) == (2 * PAGE, 0)
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "bar"),
+    [(10.0, 20.0, (0.0, 1.0)), (15.0, None, (0.5, 0.5)), (-1e9, 1e9, (0.0, 1.0)), (1e9, 0.0, (1.0, 0.0))],
+)
+def test_bars_stay_within_the_run(began: float, ended: float | None, bar: tuple[float, float]) -> None:
+    assert Scale(10.0, 10.0, 1).bar(began, ended, 20.0) == bar
+
+
+def test_nothing_is_fetched_and_nothing_is_markup() -> None:
+    for path in mounting.ASSETS.glob("*.js"):
+        script = path.read_text(encoding="utf-8")
+        found = re.findall(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|fetch\(|import\(", script)
+        assert (path.name, found) == (path.name, [])
+    for path in (ROOT / "visualizer").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert re.findall(r"unsafe_allow|st\.(?:markdown|html|write|iframe)\b", source) == []

@@ -1,0 +1,125 @@
+"""What an address says: every place of the pages is one, may be shared, and is read as text from a stranger."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VIEWS = ("overview", "timeline", "steps", "budget", "search", "compare")
+"""The views of a run; without a run there are the list of runs and the search over all."""
+COLOURS = ("kind", "tokens", "cost")
+LAYOUTS = ("timeline", "flame")
+ORDERS = ("started", "duration", "tokens", "cost", "turns", "calls", "errors", "model", "status")
+STATUSES = ("running", "completed", "limit", "failed", "cancelled", "crashed")
+
+TEXT_CHARS = 200
+NUMBER_MAX = 10**9
+_RUN_ID = re.compile(r"[0-9a-f]{1,32}")
+_SPAN_ID = re.compile(r"[0-9a-f]{1,16}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One place: a view and what is shown in it. What is left out is the default."""
+
+    run: str = ""
+    view: str = ""
+    step: int = 0
+    """From 1, over all turns of the run in the order in which they began; 0 is none."""
+    span: str = ""
+    """The id of the span that is picked out."""
+    at: int = 0
+    """A span of the timeline by its number, from 1; 0 is none."""
+    page: int = 0
+    """From 0, of whatever list the view has."""
+    q: str = ""
+    """A text that is searched for."""
+    status: tuple[str, ...] = ()
+    model: str = ""
+    days: int = 0
+    """Runs of the last so many days; 0 is all."""
+    min_cost: float = 0.0
+    order: str = ""
+    colour: str = ""
+    layout: str = ""
+    other: str = ""
+    """The run to compare with."""
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Any]) -> Place:
+        """The place an address means; what makes no sense in it is passed over."""
+        read = {name: reader(str(params[name])) for name, reader in _READERS.items() if name in params}
+        return cls(**read)
+
+    def params(self) -> dict[str, str]:
+        """The address, as query parameters; defaults are left out."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: _write(value) for name, value in given.items() if value not in ("", 0, 0.0, ())}
+
+    def href(self) -> str:
+        """The address, relative to any page of the app."""
+        return "?" + urlencode(self.params())
+
+    def to(self, **changes: Any) -> Place:
+        """This place with changes; the page of a list begins anew."""
+        return replace(self, **{"page": 0, **changes})
+
+
+def of_run(run: str, view: str = "overview", **rest: Any) -> Place:
+    """A view of a run, with nothing else of the place where one is."""
+    return Place(run=run, view=view, **rest)
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _text(text: str) -> str:
+    return text[:TEXT_CHARS]
+
+
+def _number(text: str) -> int:
+    return min(int(text), NUMBER_MAX) if text.isascii() and text.isdecimal() and len(text) < TEXT_CHARS else 0
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        return 0.0
+    return amount if 0.0 <= amount < NUMBER_MAX else 0.0
+
+
+def _run(text: str) -> str:
+    """An id of hex digits, and nothing that could lead out of the folder; anything else is no id and is shown so."""
+    return text if _RUN_ID.fullmatch(text) or text == "last" else _text(text)
+
+
+def _one_of(*names: str) -> Any:
+    return lambda text: text if text in names else ""
+
+
+_READERS: dict[str, Any] = {
+    "run": _run,
+    "view": _one_of(*VIEWS),
+    "step": _number,
+    "span": lambda text: text if _SPAN_ID.fullmatch(text) else "",
+    "at": _number,
+    "page": _number,
+    "q": _text,
+    "status": lambda text: tuple(name for name in STATUSES if name in text.split(",")),
+    "model": _text,
+    "days": _number,
+    "min_cost": _amount,
+    "order": _one_of(*ORDERS),
+    "colour": _one_of(*COLOURS),
+    "layout": _one_of(*LAYOUTS),
+    "other": _run,
+}

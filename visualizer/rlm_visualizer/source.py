@@ -1,0 +1,110 @@
+"""The records that the pages show: one index of one folder, kept for as long as the app runs.
+
+Every view gets its rows here. What can't be read is a `ConfigError`, which the page shows as a notice.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from rlm.trajectory.index import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rlm.core.events import Event
+    from rlm.trajectory.index_rows import EventRow, SpanRow
+
+TURN = ("turn",)
+CALLS_SHOWN = 12
+"""Sub-calls of a step on one page."""
+
+
+def log_dir() -> Path:
+    """The folder that the app was started for: its one argument."""
+    return Path(sys.argv[1] if len(sys.argv) > 1 else "logs").absolute()
+
+
+@st.cache_resource(show_spinner=False)
+def index_of(folder: Path) -> Index:
+    """The index of a folder, opened once and shared by all pages.
+
+    Raises:
+        ConfigError: the folder can't be read.
+    """
+    return Index.open(folder)
+
+
+def index() -> Index:
+    """The index of the app's folder."""
+    return index_of(log_dir())
+
+
+def step_of(run_id: str, span: str) -> int:
+    """The number, from 1, of the step that a span belongs to; 0 if it belongs to none.
+
+    A completion belongs to the first step in it, anything else to the turn that it is in.
+    """
+    path = index().path(run_id, span)
+    if not path:
+        return 0
+    turn = next((each for each in reversed(path) if each.kind == "turn"), None)
+    if path[-1].kind == "completion":
+        turn = next(iter(index().spans(run_id, span, kind="turn", limit=1).rows), turn)
+    return 0 if turn is None else _place_among_turns(run_id, turn.number)
+
+
+def innermost_turn(path: Sequence[SpanRow]) -> str:
+    """The id of the turn that the last span of a path is in; empty if it is in none."""
+    return next((each.id for each in reversed(path) if each.kind == "turn"), "")
+
+
+def first_error_after(run_id: str, seq: int) -> int:
+    """How many errors of a run come before the event `seq`, itself included: they are in that order."""
+    total = index().problems(run_id, severity="error", limit=1).total
+    return bisect_right(range(total), seq, key=lambda offset: _error_at(run_id, offset))
+
+
+def _error_at(run_id: str, offset: int) -> int:
+    rows = index().problems(run_id, severity="error", offset=offset, limit=1).rows
+    return rows[0].seq if rows else 0
+
+
+def turn_at(run_id: str, step: int) -> SpanRow | None:
+    """The turn that is step number `step`, from 1."""
+    rows = index().steps(run_id, kinds=TURN, offset=step - 1, limit=1).rows if step > 0 else ()
+    return rows[0] if rows else None
+
+
+def bodies(run_id: str, span: str, types: Iterable[str] = (), limit: int = 200) -> list[Event]:
+    """The events of one span, whole, in order; at most `limit` of them."""
+    return list(index().read(run_id, _places(run_id, span, types, limit)))
+
+
+def whole(run_id: str, rows: Iterable[SpanRow], types: Iterable[str] = ()) -> dict[str, list[Event]]:
+    """The events of several spans by span, read in one pass."""
+    places = [place for row in rows for place in _places(run_id, row.id, types, 50)]
+    found: dict[str, list[Event]] = {}
+    for event in index().read(run_id, places):
+        found.setdefault(event.span, []).append(event)
+    return found
+
+
+def _places(run_id: str, span: str, types: Iterable[str], limit: int) -> list[EventRow]:
+    return index().events(run_id, span, types=tuple(types), limit=limit)
+
+
+def _place_among_turns(run_id: str, number: int) -> int:
+    """Where a turn stands among all turns, from 1: they are in the order of their numbers."""
+    total = index().steps(run_id, kinds=TURN, limit=1).total
+    return bisect_right(range(total), number, key=lambda offset: _turn_number(run_id, offset))
+
+
+def _turn_number(run_id: str, offset: int) -> int:
+    rows = index().steps(run_id, kinds=TURN, offset=offset, limit=1).rows
+    return rows[0].number if rows else 0

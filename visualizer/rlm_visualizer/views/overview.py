@@ -1,0 +1,107 @@
+"""What a run was asked, what came of it, what it used, and the tree of its calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from rlm_visualizer.addresses import of_run
+from rlm_visualizer.elements import facts, h
+from rlm_visualizer.formats import count, dollars, duration, joined, line, plural, shown, size
+from rlm_visualizer.mounting import show
+from rlm_visualizer.source import bodies, index
+from rlm_visualizer.tree import Unfolded, call_tree
+
+if TYPE_CHECKING:
+    from rlm.trajectory.index_rows import RunRow
+    from rlm_visualizer.addresses import Place
+    from rlm_visualizer.elements import Child, Element
+
+PROBLEMS_SHOWN = 6
+_WHOLE_TEXTS = ("completion.start", "completion.end")
+
+
+def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a run is called alike
+    """The overview; what is unfolded in the tree is kept while the page is open."""
+    unfolded: Unfolded = st.session_state.setdefault(f"unfolded-{run.id}", Unfolded())
+    prompt, answer = _texts(run)
+    parts = [figures(run), _ask(prompt, answer, run), problems(run), call_tree(index(), run, unfolded)]
+    show(h("section.overview", *parts), "overview", unfolded.take)
+
+
+def _texts(run: RunRow) -> tuple[str, str]:
+    """Prompt and answer, whole; from the index where the record can't be read."""
+    roots = index().spans(run.id, limit=1).rows
+    found = {event.type: event.body for event in bodies(run.id, roots[0].id, _WHOLE_TEXTS)} if roots else {}
+    prompt = getattr(found.get("completion.start"), "prompt", run.prompt)
+    return prompt, getattr(found.get("completion.end"), "response", run.response)
+
+
+def figures(run: RunRow) -> Element:
+    """The key figures."""
+    cached = f"{count(run.input_tokens)} in, {count(run.output_tokens)} out"
+    return facts(
+        (
+            ("Time", duration(run.duration_s), line(run.environment, 40)),
+            ("Cost", dollars(run.cost_usd), _of_cap(run, "cost_budget_usd", run.cost_usd)),
+            ("Tokens", count(run.tokens), joined([cached, _of_cap(run, "token_budget", run.tokens)])),
+            ("Turns", str(run.turns), plural(run.cells, "cell")),
+            ("Model calls", count(run.model_calls), plural(run.subcalls, "sub-call")),
+            ("Depth", str(run.depth), plural(run.tool_calls, "tool call")),
+            ("Events", count(run.events), size(run.size_bytes)),
+        )
+    )
+
+
+def _of_cap(run: RunRow, name: str, used: float | None) -> str:
+    cap = run.budget.get(name)
+    if used is None or not isinstance(cap, int | float) or not cap > 0:
+        return ""
+    return f"{used / cap:.0%} of cap"
+
+
+def _ask(prompt: str, answer: str, run: RunRow) -> Element:
+    return h(
+        "div.two",
+        h("div.card", h("h3", "Prompt"), h("pre.prose", shown(prompt))),
+        h(f"div.card.tone-{run.status}.edge", h("h3", "Answer"), *_outcome(answer, run)),
+    )
+
+
+def _outcome(answer: str, run: RunRow) -> list[Child]:
+    parts: list[Child] = []
+    if run.limit:
+        parts.append(h("div.remark.tone-limit", f"reached {line(run.limit, 60)}"))
+    if run.error:
+        parts.append(h("div.remark.tone-failed", line(run.error, 600)))
+    if run.status == "crashed":
+        parts.append(h("div.remark.tone-crashed", "cut off: its process ended before the run did"))
+    if answer:
+        parts.append(h("pre.prose", shown(answer)))
+    return parts or [h("div.muted", "not yet" if run.status == "running" else "none")]
+
+
+def problems(run: RunRow) -> Element | None:
+    """Errors and warnings, each a way to its step, and what of the record could not be read."""
+    found = index().problems(run.id, limit=PROBLEMS_SHOWN)
+    rows: list[Child] = [
+        h(
+            f"a.problem.tone-{each.severity}",
+            h("span.tag", each.severity),
+            h("span.mono.dim", each.type),
+            h("span.problem-text", line(each.message, 220)),
+            go=of_run(run.id, "steps", span=each.span),
+        )
+        for each in found.rows
+    ]
+    if found.total > len(found.rows):
+        rows.append(h("div.muted", f"and {found.total - len(found.rows):,} more: in the steps, e leads to the next"))
+    if run.skipped or run.torn_bytes:
+        rows.append(h("div.problem.tone-warning", h("span.tag", "record"), h("span.problem-text", _damage(run))))
+    return h("div.card.flush", h("h3", "Problems"), h("div.problems", *rows)) if rows else None
+
+
+def _damage(run: RunRow) -> str:
+    lines = f"{plural(run.skipped, 'line is no event', 'lines are no events')} and passed over" if run.skipped else ""
+    return joined([lines, f"the last line is unfinished ({size(run.torn_bytes)})" if run.torn_bytes else ""])
