@@ -97,6 +97,8 @@ class TextFile:
     def charset(self, reading: Reading, notes: Notes, seen: Callable[[bytes, int], None]) -> Charset:
         """Find how to read it; `seen` gets each block of it while it looks like UTF-8."""
         head = os.pread(self.fd, HEAD_BYTES, 0)
+        if head and not self.end:
+            notes.add("taken as empty, as what has no size, like files of /proc (pipe it in instead)", self.name)
         mark, mark_bytes = byte_order_mark(head)
         if reading.encoding is not None:
             given = checked_encoding(reading.encoding)

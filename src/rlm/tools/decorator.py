@@ -43,7 +43,7 @@ class FunctionTool:
         Raises:
             ToolError: the arguments do not fit, the function raised, or its result is nothing JSON can carry.
         """
-        given = self._converted(arguments)
+        given = self.convert(arguments)
         try:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**given)
@@ -58,7 +58,12 @@ class FunctionTool:
         except (TypeError, ValueError, RecursionError) as error:
             raise ToolError(f"{self.spec.name} returned what JSON cannot carry: {error}") from error
 
-    def _converted(self, arguments: Mapping[str, Json]) -> dict[str, Any]:
+    def convert(self, arguments: Mapping[str, Json]) -> dict[str, Any]:
+        """The arguments as the function takes them.
+
+        Raises:
+            ToolError: they do not fit; says which, and names those that there are.
+        """
         try:
             struct = from_json(dict(arguments), self.arguments, strict=False)
         except ValueError as error:

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset(
     {EXECUTE_CODE.name, "FINAL", "FINAL_VAR", "SHOW_VARS", "context", "llm_query", "llm_query_batched"}
-    | {"rlm_query", "rlm_query_batched", "save_artifact"}
+    | {"rlm_query", "rlm_query_batched", "save_artifact", "fs", "code", "transform", "git", "skills", "load_skill"}
 )
 
 
 class ToolRegistry:
     """Tools by name, in order of registration."""
 
-    def __init__(self, tools: Iterable[Tool] = ()) -> None:
-        self._tools: dict[str, Tool] = {}
+    def __init__(self, tools: Iterable[Tool] = (), *, own: Iterable[Tool] = ()) -> None:
+        """`own` are the runtime's, which may have its reserved names."""
+        self._tools: dict[str, Tool] = {tool.spec.name: tool for tool in own}
         for tool in tools:
             self.register(tool)
 

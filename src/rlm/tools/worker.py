@@ -174,5 +174,5 @@ async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> Reply:
 
 async def _kill(worker: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
-        os.kill(worker.pid, signal.SIGKILL)
+        os.killpg(worker.pid, signal.SIGKILL)  # its children too: it leads a session of its own
     await worker.wait()

@@ -1,0 +1,44 @@
+"""Bulk work on files with small results: `from rlm.helpers import fs, code, transform, git`.
+
+Each object stands for the operations listed in `operations`. No module of this package may be named like one of the
+objects: an import of it would take the object's place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlm.helpers.door import HostObject
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from rlm.helpers.rights import Right
+
+__all__ = ["HelperSet", "code", "fs", "git", "open_helpers", "transform"]
+
+fs = HostObject("fs")
+"""Files: copy, paste, search and replace, read, write, look, undo."""
+code = HostObject("code")
+"""Analysis of code: metadata, no source."""
+transform = HostObject("transform")
+"""Changes to code that keep it parsing."""
+git = HostObject("git")
+"""A git repository, with nothing that the repository itself configures."""
+
+
+class HelperSet:
+    """The four objects over folders of the caller's choice."""
+
+    def __init__(self, roots: Iterable[str | os.PathLike[str]], rights: Iterable[Right]) -> None:
+        roots, rights = tuple(roots), tuple(rights)
+        self.fs = HostObject("fs", roots, rights)
+        self.code = HostObject("code", roots, rights)
+        self.transform = HostObject("transform", roots, rights)
+        self.git = HostObject("git", roots, rights)
+
+
+def open_helpers(*roots: str | os.PathLike[str], rights: Iterable[Right] = ("read",)) -> HelperSet:
+    """The helpers over these folders and files alone, with these rights: `open_helpers("src", rights=["read"]).fs`."""
+    return HelperSet(roots, rights)

@@ -1,0 +1,109 @@
+"""Lets worker processes go through many files at once, and survives what any one file does to them.
+
+A worker that dies or hangs costs its batch a second try in halves, down to the file that is to blame. All workers end
+with the thread that started them: with this process, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.tools.worker import Reply, request_frame, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rlm.core.types import Json
+
+_HEADER = struct.Struct(">I")
+_MEMORY_BYTES = 1 << 30
+_BATCH_S = 30.0
+
+Batch = list[list[str]]
+
+
+class _Worker:
+    """One process of `rlm.tools.worker_main`, driven by the thread that started it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", "rlm.tools.worker_main", str(_MEMORY_BYTES), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONUTF8": "1"},
+        )
+
+    def ask(self, frame: bytes) -> Json | None:
+        """The answer, None if the process died or took too long."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        deadline = threading.Timer(_BATCH_S, self._process.kill)
+        deadline.start()
+        try:
+            self._process.stdin.write(frame)
+            self._process.stdin.flush()
+            header = self._process.stdout.read(_HEADER.size)
+            payload = self._process.stdout.read(*_HEADER.unpack(header)) if header else b""
+            return value_of(msgspec.json.decode(payload, type=Reply))
+        except (OSError, msgspec.DecodeError, struct.error):
+            return None
+        finally:
+            deadline.cancel()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+class Crew:
+    """As many workers as there are processors; use it in a `with`."""
+
+    def __init__(self, size: int) -> None:
+        self._threads = ThreadPoolExecutor(size)
+        self._own = threading.local()
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.kill()
+
+    def run(
+        self, target: str, fixed: Mapping[str, Json], batches: Sequence[Batch]
+    ) -> Iterator[list[tuple[Batch, Json | None]]]:
+        """Call `target(**fixed, batch=...)` for each batch; the answers in order.
+
+        A batch that could not be answered whole comes in parts, with None for each file that ended its worker.
+        """
+
+        def answered(batch: Batch) -> list[tuple[Batch, Json | None]]:
+            value = self._ask(request_frame(target, {**fixed, "batch": [*batch]}, _BATCH_S))
+            if value is not None or len(batch) == 1:
+                return [(batch, value)]
+            half = len(batch) // 2
+            return answered(batch[:half]) + answered(batch[half:])
+
+        yield from self._threads.map(answered, batches)
+
+    def _ask(self, frame: bytes) -> Json | None:
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            worker = self._own.worker = _Worker()
+            self._workers.append(worker)
+        value = worker.ask(frame)
+        if value is None:
+            worker.kill()
+            self._own.worker = None
+        return value

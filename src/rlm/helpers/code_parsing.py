@@ -1,0 +1,88 @@
+"""Parses Python that may be anything: what can't be parsed is a fact with a line and a reason, never an exception to
+the end of a survey and never an empty answer."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import warnings
+from contextlib import contextmanager
+from io import BytesIO
+from tokenize import detect_encoding
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_PARSED_BYTES = 8 << 20
+"""A tree takes some fifty times the memory of its source."""
+_REASON_CHARS = 200
+
+
+class Unparsed(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is no Python that can be parsed here."""
+
+    file: str
+    error: str
+    line: int | None = None
+
+
+class NotParsed(Exception):
+    """Code can't be parsed: why, and at which line where that is known."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+    def of(self, file: str) -> Unparsed:
+        return Unparsed(file=file, error=self.reason, line=self.line)
+
+
+def parsed(code: str | bytes) -> ast.Module:
+    """The tree of a module.
+
+    Raises:
+        NotParsed: it has a syntax error, a NUL or a broken encoding, is too large, or is nested too deep.
+    """
+    if len(code) > MAX_PARSED_BYTES:
+        raise NotParsed(f"larger than {MAX_PARSED_BYTES:,} bytes, the most that is parsed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes and the like are the author's business
+            return ast.parse(code)
+    except SyntaxError as error:
+        raise NotParsed(f"syntax error: {str(error.msg)[:_REASON_CHARS]}", error.lineno) from error
+    except UnicodeError as error:
+        raise NotParsed(f"broken encoding: {str(error)[:_REASON_CHARS]}") from error
+    except ValueError as error:
+        raise NotParsed(str(error)[:_REASON_CHARS]) from error
+    except (RecursionError, MemoryError) as error:
+        raise NotParsed("nested too deep to be parsed") from error
+
+
+def as_utf8(content: bytes) -> bytes:
+    """The source in UTF-8, whatever its coding line says, on the same lines.
+
+    Raises:
+        NotParsed: it is not in the encoding that it names, or in UTF-8 where it names none.
+    """
+    try:
+        encoding, _ = detect_encoding(BytesIO(content).readline)
+        return content.decode(encoding).encode()
+    except (SyntaxError, UnicodeError) as error:
+        raise NotParsed(f"broken encoding: {str(error)[:_REASON_CHARS]}") from error
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Keep the garbage collector off trees, which have no cycles: it takes half of the time of parsing many."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

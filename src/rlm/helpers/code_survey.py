@@ -1,0 +1,180 @@
+"""Asks the same of every Python file of a workspace, in parallel, and pages the answers.
+
+Of one file an answer is a list of rows. Of a folder it is a page: rows, how many there are in all, where the next page
+begins, and which files could not be parsed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.context import printable
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.helpers.code_answers import Answer, Ask, answers
+from rlm.helpers.code_crew import Crew
+from rlm.helpers.code_parsing import Unparsed
+from rlm.helpers.workspace import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rlm.core.paths import Place
+    from rlm.core.types import Json
+    from rlm.helpers.code_crew import Batch
+    from rlm.helpers.workspace import Workspace
+
+MAX_ROWS = 5_000
+"""Of one page."""
+USUAL_ROWS = 1_000
+_BATCH = 100
+_ALONE = 40
+"""So many files are parsed here rather than in processes, which have to be started."""
+_ERRORS_LISTED = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Which rows are wanted of all."""
+
+    limit: int
+    offset: int
+
+    @classmethod
+    def of(cls, limit: int | None, offset: int, usual: int = USUAL_ROWS) -> Window:
+        """As a caller gave it.
+
+        Raises:
+            ToolError: one is negative.
+        """
+        if offset < 0 or (limit is not None and limit < 0):
+            raise ToolError("limit and offset count from 0.")
+        return cls(limit=min(usual if limit is None else limit, MAX_ROWS), offset=offset)
+
+    @property
+    def end(self) -> int:
+        return self.limit + self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """The files that are asked, and the page that is wanted of their answers."""
+
+    work: Workspace
+    path: str
+    file_pattern: str = "**/*.py"
+    limit: int | None = None
+    offset: int = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the path is one file.
+
+        Raises:
+            ToolError: it is refused or missing.
+        """
+        return self.path not in ("", ".") and self.work.existing(self.path).path.is_file()
+
+    def places(self, skipped: Skipped) -> list[Place]:
+        """The files, without symlinks."""
+        places: list[Place] = []
+        for place, _ in self.work.files(self.file_pattern, self.path, skipped=skipped):
+            name = self.work.name(place.path)
+            if name.isprintable():
+                places.append(place)
+            else:
+                skipped.unreadable.append(printable(name))
+        return places
+
+
+def ask(where: Where, what: str, question: str, **about: Any) -> Json:
+    """The rows of one file as a list; of a folder, a page with the rows under `what`.
+
+    Raises:
+        ToolError: the path is refused; or it is one file that can't be parsed, or has too many rows to be given.
+    """
+    if where.is_file:
+        return rows_of_file(where, Ask(question=question, about=about, named=False))
+    return page_of_tree(where, Ask(question=question, about=about), what)
+
+
+def rows_of_file(where: Where, ask: Ask) -> Json:
+    """The rows of one file.
+
+    Raises:
+        ToolError: it can't be read or parsed, or has more rows than are given at once and no limit was set.
+    """
+    window = Window.of(where.limit, where.offset, MAX_ROWS)
+    answer = answers(where.work, [where.work.existing(where.path)], ask, window.end)
+    if answer.unparsed:
+        raise ToolError(told(answer.unparsed[0]))
+    if where.limit is None and answer.total > window.end:
+        raise ToolError(f"{shown(where.path)} has {answer.total:,} rows: ask with limit and offset.")
+    rows: list[Json] = [*answer.rows[window.offset : window.end]]
+    return rows
+
+
+def page_of_tree(where: Where, ask: Ask, what: str) -> dict[str, Json]:
+    """One page of the rows of every file below a folder.
+
+    Raises:
+        ToolError: the folder is refused.
+    """
+    window, skipped = Window.of(where.limit, where.offset), Skipped()
+    places = where.places(skipped)
+    rows: list[Json] = []
+    total = 0
+    unparsed: list[Unparsed] = []
+    for answer in in_batches(where.work, places, ask, window.end):
+        start = max(0, window.offset - total)
+        rows += answer.rows[start : start + window.limit - len(rows)]
+        total += answer.total
+        unparsed += answer.unparsed
+    page: dict[str, Json] = {what: rows, "total": total, "files": len(places)}
+    if window.offset + len(rows) < total:
+        page["next_offset"] = window.offset + len(rows)
+    return page | troubles(unparsed, skipped)
+
+
+def in_batches(work: Workspace, places: Sequence[Place], ask: Ask, most: int) -> Iterator[Answer]:
+    """The answers of all files in order, rows of the first `most` at least; in processes where there are many files."""
+    if len(places) <= _ALONE:
+        yield answers(work, places, ask, most)
+        return
+    paths = [[str(place.root), *place.parts] for place in places]
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    roots: list[Json] = [str(root) for root in work.confined.roots]
+    fixed: dict[str, Json] = {"roots": roots, "ask": msgspec.to_builtins(ask), "most": most}
+    with Crew(min(os.cpu_count() or 1, len(batches))) as crew:
+        for parts in crew.run("rlm.helpers.code_answers:answer_in_worker", fixed, batches):
+            for batch, value in parts:
+                answer = _ended(batch) if value is None else msgspec.convert(value, Answer)
+                most -= answer.total
+                fixed["most"] = max(0, most)  # batches that are still to begin need no more rows than that
+                yield answer
+
+
+def troubles(unparsed: Sequence[Unparsed], skipped: Skipped) -> dict[str, Json]:
+    """What a page says of files that it has nothing from; empty if there are none."""
+    said: dict[str, Json] = {}
+    if unparsed:
+        said["errors"] = [msgspec.to_builtins(each) for each in unparsed[:_ERRORS_LISTED]]
+        said["errors_total"] = len(unparsed)
+    if left_out := skipped.facts():
+        said["left_out"] = {**left_out}
+    return said
+
+
+def told(unparsed: Unparsed) -> str:
+    """A file that can't be parsed, as a message."""
+    where = "" if unparsed.line is None else f", line {unparsed.line}"
+    return f"{shown(unparsed.file)}{where}: {unparsed.error}."
+
+
+def _ended(batch: Batch) -> Answer:
+    file = printable("/".join(batch[0][1:]))
+    return Answer(unparsed=[Unparsed(file=file, error="it ended the process that parsed it: too large or too deep")])

@@ -1,0 +1,76 @@
+"""Unified diffs of changes that are not written yet, capped, for `dry_run`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.context import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rlm.helpers.writing import Change
+
+MAX_LINES = 400
+MAX_CHARS = 40_000
+_LINE_CHARS = 400
+_COMPARED_LINES = 20_000
+"""Files with more lines, in what remains between their common start and end, are not compared line by line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """A diff, as much of it as is shown."""
+
+    text: str
+    lines_left_out: int
+
+
+def diff_of(changes: Iterable[Change]) -> Diff:
+    """The unified diff of all changes, file by file, at most 400 lines and 40,000 characters."""
+    shown: list[str] = []
+    chars = left_out = 0
+    for change in changes:
+        for whole in _lines(change, brief=left_out > 0):
+            line = printable(whole if len(whole) <= _LINE_CHARS else f"{whole[:_LINE_CHARS]}...")
+            if left_out or len(shown) >= MAX_LINES or chars + len(line) > MAX_CHARS:
+                left_out += 1
+            else:
+                shown.append(line)
+                chars += len(line) + 1
+    return Diff(text="\n".join(shown), lines_left_out=left_out)
+
+
+def _lines(change: Change, *, brief: bool) -> Iterator[str]:
+    old, new = _split(change.before), _split(change.after)
+    before = "/dev/null" if change.before is None else f"a/{change.name}"
+    after = "/dev/null" if change.after is None else f"b/{change.name}"
+    start = _common(old, new)
+    end = _common(old[start:][::-1], new[start:][::-1])
+    if brief or max(len(old), len(new)) - start - end > _COMPARED_LINES:
+        yield from (f"--- {before}", f"+++ {after}", f"@@ {len(old)} lines become {len(new)} @@")
+        return
+    yield from _unified(old, new, before, after)
+
+
+def _unified(old: list[str], new: list[str], before: str, after: str) -> Iterator[str]:
+    for line in difflib.unified_diff(old, new, before, after, lineterm=""):
+        yield line.rstrip("\r\n")
+        if line[:1] in "-+ " and line[:4] not in ("--- ", "+++ ") and not line.endswith("\n"):
+            yield "\\ No newline at end of file"
+
+
+def _split(content: bytes | None) -> list[str]:
+    return [] if content is None else content.decode("utf-8", "replace").splitlines(keepends=True)
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    """How many lines are the same from the start on."""
+    count = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count

@@ -1,0 +1,53 @@
+"""`fs.read_file` and `fs.write_file`: one text file whole. Encoding and newline style of a file there are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.helpers.helper import helper
+from rlm.helpers.sources import lines_of
+from rlm.helpers.writing import edit
+
+if TYPE_CHECKING:
+    from rlm.core.types import Json
+    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.writing import Edit
+
+MAX_READ_CHARS = 4_000_000
+
+
+@helper("fs.read_file")
+def read_file(work: Workspace, path: str) -> Json:
+    """Return the text of a file, at most 4 million characters, with its newlines as "\\n".
+
+    Args:
+        path: The file.
+    """
+    text = work.source(path).text
+    if len(text) > MAX_READ_CHARS:
+        raise ToolError(
+            f"{shown(path)} has {len(text):,} characters, too many to return: copy ranges by fs.copy_lines."
+        )
+    return text
+
+
+@helper("fs.write_file", right="write")
+def write_file(work: Workspace, path: str, content: str, dry_run: bool = False) -> Edit:
+    """Write a text file whole, in a folder that exists.
+
+    Args:
+        path: The file; it may be new.
+        content: The text.
+        dry_run: Change nothing and return a diff.
+    """
+    target = work.source_or_new(path)
+    change = target.change(content)
+    facts: dict[str, Json] = {
+        "file": target.name,
+        "created": target.content is None,
+        "lines": len(lines_of(content)),
+        "bytes": len(change.after or b""),
+    }
+    return edit("fs.write_file", [change], facts, dry_run=dry_run)

@@ -1,0 +1,117 @@
+"""`fs.search_replace`: a text or a regular expression over many files, all or none.
+
+For guests it runs in a worker that can be killed, for the pattern is theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.files.encodings import HEAD_BYTES, byte_order_mark, why_binary
+from rlm.helpers.helper import helper
+from rlm.helpers.sources import NotText, Source
+from rlm.helpers.workspace import Skipped
+from rlm.helpers.writing import edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rlm.core.types import Json
+    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.writing import Change, Edit
+
+_LISTED = 200
+"""Files that the facts name."""
+
+
+@helper("fs.search_replace", right="write")
+def search_replace(
+    work: Workspace,
+    file_pattern: str,
+    search: str,
+    replace: str,
+    regex: bool = False,
+    dry_run: bool = False,
+) -> Edit:
+    """Replace text in every text file that fits a glob, all or none; binary, hidden and ignored files are left out.
+
+    Args:
+        file_pattern: Which files: a glob such as "src/**/*.py"; without a "/" it is matched with names alone.
+        search: The text to replace, or a regular expression in which ^ and $ fit each line; (?i) ignores case.
+        replace: What to put there; with regex, \\\\1 and \\\\g<name> stand for groups.
+        regex: Whether search is a regular expression of Python's.
+        dry_run: Change nothing and return a diff.
+    """
+    query = _Query.of(search, replace, regex=regex)
+    skipped = Skipped()
+    found: list[tuple[Change, int]] = []
+    for source in query.candidates(work, file_pattern, skipped):
+        text, count = query.applied(source)
+        if count:
+            found.append((source.change(text), count))
+    facts = _facts(found)
+    if left_out := skipped.facts():
+        facts["left_out"] = {**left_out}
+    return edit("fs.search_replace", [change for change, _ in found], facts, dry_run=dry_run)
+
+
+def _facts(found: list[tuple[Change, int]]) -> dict[str, Json]:
+    changed = [(change, count) for change, count in found if change.before != change.after]
+    files: list[Json] = [{"file": change.name, "replacements": count} for change, count in changed[:_LISTED]]
+    facts: dict[str, Json] = {
+        "files_modified": len(changed),
+        "total_replacements": sum(count for _, count in changed),
+        "files": files,
+    }
+    if len(changed) > _LISTED:
+        facts["files_not_listed"] = len(changed) - _LISTED
+    return facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Query:
+    pattern: re.Pattern[str]
+    replacement: str
+    is_regex: bool
+    search: str
+    needle: bytes | None
+    """Bytes that a file must hold, if it is in an encoding that has ASCII as it is."""
+
+    @classmethod
+    def of(cls, search: str, replace: str, *, regex: bool) -> _Query:
+        if not search:
+            raise ToolError("fs.search_replace: there is nothing to search for.")
+        try:
+            pattern = re.compile(search if regex else re.escape(search), re.MULTILINE)
+            pattern.sub(replace if regex else "", "")  # the template is parsed even where nothing fits
+        except (re.error, OverflowError, RecursionError, IndexError) as error:
+            raise ToolError(f"fs.search_replace: search or replace is not what Python's re takes: {error}.") from error
+        is_ascii = not regex and search.isascii() and "\n" not in search
+        return cls(
+            pattern=pattern,
+            replacement=replace,
+            is_regex=regex,
+            search=search,
+            needle=search.encode() if is_ascii else None,
+        )
+
+    def candidates(self, work: Workspace, file_pattern: str, skipped: Skipped) -> Iterator[Source]:
+        """The files that may hold what is searched for."""
+        for place, content in work.contents(file_pattern, skipped=skipped):
+            if self.needle is not None and self.needle not in content and not byte_order_mark(content[:4])[0]:
+                skipped.binary += why_binary(content[:HEAD_BYTES]) is not None
+                continue
+            try:
+                yield Source.of(place, work.name(place.path), content)
+            except NotText:
+                skipped.binary += 1
+
+    def applied(self, source: Source) -> tuple[str, int]:
+        """The text with everything replaced, and how often."""
+        if self.is_regex:
+            return self.pattern.subn(self.replacement, source.text)
+        count = source.text.count(self.search)
+        return (source.text.replace(self.search, self.replacement) if count else source.text), count

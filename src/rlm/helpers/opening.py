@@ -1,0 +1,60 @@
+"""Opens workspaces: which folders, which rights, and where the undo journal of those folders is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from rlm.core.config_files import user_folder
+from rlm.core.paths import Confined
+from rlm.helpers.workspace import PROGRAM_ENVIRON, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from rlm.core.config import Config
+    from rlm.core.interfaces import Helpers
+    from rlm.helpers.rights import Right
+    from rlm.tools.worker import WorkerPool
+
+
+def open_workspace(
+    roots: Iterable[str | os.PathLike[str]], rights: Iterable[Right], environ: Mapping[str, str]
+) -> Workspace:
+    """The workspace over `roots`; the same roots share one undo journal, in the user's state folder.
+
+    Raises:
+        ConfigError: a root does not exist.
+    """
+    confined = Confined(roots)
+    return Workspace(
+        confined=confined,
+        rights=frozenset(rights),
+        journal=_journal(confined.roots, environ),
+        environ={name: environ[name] for name in PROGRAM_ENVIRON if name in environ},
+    )
+
+
+def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
+    """The helpers for guest code over `allowed_paths`; None where nothing is allowed.
+
+    Raises:
+        ConfigError: an allowed path does not exist.
+    """
+    if not config.allowed_paths:
+        return None
+    from rlm.helpers.guests import GuestHelpers  # reads every operation's schema, which most runs don't need
+
+    work = open_workspace(config.allowed_paths, config.helper_rights, os.environ)
+    return GuestHelpers(work, workers, config.cell_timeout_s)
+
+
+def _journal(roots: Iterable[Path], environ: Mapping[str, str]) -> str:
+    """The folder of the journal; without a home there is none, and nothing can be written."""
+    state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
+    if state is None:
+        return ""
+    known_as = hashlib.sha256("\0".join(sorted(map(str, roots))).encode("utf-8", "surrogateescape"))
+    return str(state / "undo" / known_as.hexdigest()[:32])

@@ -1,0 +1,55 @@
+"""Every operation that there is, by name, and where its function stands; modules are imported when first used."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolNotFoundError
+
+if TYPE_CHECKING:
+    from rlm.helpers.helper import Helper
+
+OBJECTS = ("fs", "code", "transform", "git")
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "rlm.helpers.fs_lines": ("fs.copy_lines", "fs.paste_code", "fs.batch_copy"),
+    "rlm.helpers.fs_files": ("fs.read_file", "fs.write_file"),
+    "rlm.helpers.fs_look": ("fs.glob", "fs.stat", "fs.tree"),
+    "rlm.helpers.fs_replace": ("fs.search_replace",),
+    "rlm.helpers.fs_undo": ("fs.undo", "fs.history"),
+    "rlm.helpers.transform_rename": ("transform.rename_identifier",),
+    "rlm.helpers.transform_debug": ("transform.remove_debug_statements",),
+    "rlm.helpers.transform_docstrings": ("transform.add_docstrings",),
+    "rlm.helpers.transform_imports": ("transform.change_imports",),
+    "rlm.helpers.transform_batch": ("transform.batch",),
+    "rlm.helpers.code_unused": ("code.find_unused_imports",),
+    "rlm.helpers.code_dependencies": ("code.analyze_dependencies", "code.find_complex"),
+    "rlm.helpers.code_calls": ("code.call_graph", "code.find_references"),
+    "rlm.helpers.code_queries": ("code.find_functions", "code.find_classes", "code.find_imports"),
+    "rlm.helpers.git_look": ("git.git_status", "git.current_branch", "git.diff", "git.log", "git.blame"),
+    "rlm.helpers.git_change": ("git.git_add", "git.git_commit", "git.create_branch"),
+    "rlm.helpers.git_push": ("git.git_push",),
+}
+"""The function of `fs.copy_lines` is the `copy_lines` of its module, and so on."""
+
+
+def names() -> tuple[str, ...]:
+    """Every operation, grouped by its object."""
+    found = [name for listed in MODULES.values() for name in listed]
+    return tuple(name for each in OBJECTS for name in found if name.startswith(f"{each}."))
+
+
+def find(name: str) -> Helper:
+    """The operation of that name.
+
+    Raises:
+        ToolNotFoundError: there is none; the message names near ones.
+    """
+    for module, listed in MODULES.items():
+        if name in listed:
+            found: Helper = getattr(import_module(module), name.partition(".")[2])
+            return found
+    close = get_close_matches(name, names(), n=3) or list(names())
+    raise ToolNotFoundError(f"there is no {name[:80]!r}. Did you mean: {', '.join(close)}?")

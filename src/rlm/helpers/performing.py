@@ -1,0 +1,106 @@
+"""Performs one operation for a caller: checks the right, plans in place or in a worker, then writes.
+
+The plan of an edit is made by code that may be killed; the writing is done by the host, which is not interrupted in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.paths import Confined
+from rlm.helpers.journal import Journal
+from rlm.helpers.operations import find
+from rlm.helpers.rights import Right, require
+from rlm.helpers.workspace import Workspace
+from rlm.helpers.writing import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rlm.core.types import Json
+    from rlm.helpers.helper import Helper
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """A workspace as a worker is told of it."""
+
+    roots: list[str]
+    rights: list[Right]
+    journal: str
+    environ: dict[str, str]
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operation came to: facts, and the entry of the journal that is still to be committed."""
+
+    facts: Any
+    entry: str | None = None
+
+
+def perform(work: Workspace, name: str, arguments: Mapping[str, Any]) -> Json:
+    """Do it here and now.
+
+    Raises:
+        ToolError: it is refused or failed; nothing is half written.
+    """
+    planned = plan(work, find(name), arguments)
+    return commit(work, planned)
+
+
+def plan(work: Workspace, operation: Helper, arguments: Mapping[str, Any]) -> Planned:
+    """Do all but the writing.
+
+    Raises:
+        ToolError: it is refused or failed.
+    """
+    name = operation.name
+    require(work.rights, operation.right, name)
+    done = operation(work, **operation.tool.convert(arguments))
+    if not isinstance(done, Edit):
+        return Planned(facts=done)
+    if done.dry_run:
+        return Planned(facts=done.preview())
+    if not done.changes:
+        return Planned(facts=dict(done.facts))
+    return Planned(facts=dict(done.facts), entry=Journal(work).stage(done))
+
+
+def commit(work: Workspace, planned: Planned) -> Json:
+    """Write what was planned and return the facts.
+
+    Raises:
+        ToolError: a file changed meanwhile, or can't be written; nothing was changed.
+    """
+    if planned.entry is not None:
+        Journal(work).commit(planned.entry)
+    facts: Json = planned.facts
+    return facts
+
+
+def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """`plan`, as a worker is asked for it: with the fields of `Given`; returns those of `Planned`.
+
+    Raises:
+        ToolError: as `plan`.
+    """
+    planned = plan(workspace_of(msgspec.convert(work, Given)), find(name), arguments)
+    return {"facts": planned.facts, "entry": planned.entry}
+
+
+def workspace_of(given: Given) -> Workspace:
+    """The workspace that was told of."""
+    return Workspace(
+        confined=Confined(given.roots),
+        rights=frozenset(given.rights),
+        journal=given.journal,
+        environ=given.environ,
+    )
+
+
+def told(work: Workspace) -> dict[str, Json]:
+    """A workspace as `plan_in_worker` takes it."""
+    roots: list[Json] = [str(root) for root in work.confined.roots]
+    rights: list[Json] = [*sorted(work.rights)]
+    return {"roots": roots, "rights": rights, "journal": work.journal, "environ": {**work.environ}}

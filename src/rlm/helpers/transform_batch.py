@@ -1,0 +1,91 @@
+"""`transform.batch`: several transformations one after the other, each seeing what the one before made, all or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rlm.core.exceptions import ToolError
+from rlm.helpers.helper import helper
+from rlm.helpers.sources import Source
+from rlm.helpers.workspace import Workspace
+from rlm.helpers.writing import Change, Edit, edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rlm.core.paths import Place
+    from rlm.core.types import Json
+    from rlm.helpers.workspace import Skipped
+
+_NAME = "transform.batch"
+_MOST = 100
+
+
+@helper("transform.batch", right="write")
+def batch(work: Workspace, operations: list[dict[str, Any]], dry_run: bool = False) -> Edit:
+    """Do several transformations in order, each on what the one before made of the files, and write them all or none.
+
+    Args:
+        operations: Each {"operation": "rename_identifier", ...its arguments}.
+        dry_run: Change nothing and return one diff of it all.
+    """
+    if len(operations) > _MOST:
+        raise ToolError(f"{_NAME}: at most {_MOST} operations at once.")
+    over = _Changed(confined=work.confined, rights=work.rights, journal=work.journal)
+    results: list[Json] = []
+    for number, each in enumerate(operations):
+        done = _apply(over, number, each)
+        over.take(done)
+        results.append({**done.facts})
+    changes = over.changes.values()
+    facts: dict[str, Json] = {"files_modified": len(changes), "operations": results}
+    return edit(_NAME, changes, facts, dry_run=dry_run)
+
+
+def _apply(work: Workspace, number: int, asked: dict[str, Any]) -> Edit:
+    from rlm.helpers.operations import find, names
+
+    arguments = dict(asked)
+    name = "transform." + str(arguments.pop("operation", "")).removeprefix("transform.")
+    known = [each for each in names() if each.startswith("transform.") and each != _NAME]
+    if name not in known:
+        raise ToolError(f'{_NAME}: operations[{number}] needs an "operation", one of: {", ".join(known)}.')
+    operation = find(name)
+    try:
+        done = operation(work, **operation.tool.convert(arguments))
+    except ToolError as error:
+        raise ToolError(f"{_NAME}: operations[{number}]: {error}") from error
+    assert isinstance(done, Edit)
+    return done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changed(Workspace):
+    """A workspace with changes that are not written yet."""
+
+    changes: dict[Path, Change] = field(default_factory=dict)
+
+    def take(self, done: Edit) -> None:
+        """Have the files as an edit would leave them."""
+        for change in done.changes:
+            first = self.changes.get(change.place.path, change)
+            kept = Change(place=change.place, name=change.name, before=first.before, after=change.after)
+            self.changes[change.place.path] = kept
+
+    def contents(
+        self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
+    ) -> Iterator[tuple[Place, bytes]]:
+        for place, content in Workspace.contents(self, pattern, path, skipped=skipped, hidden=hidden):
+            change = self.changes.get(place.path)
+            if change is None:
+                yield place, content
+            elif change.after is not None:
+                yield place, change.after
+
+    def source(self, path: str) -> Source:
+        change = self.changes.get(self.existing(path).path)
+        if change is None or change.after is None:
+            return Workspace.source(self, path)
+        return Source.of(change.place, change.name, change.after)

@@ -1,0 +1,179 @@
+"""`transform.remove_debug_statements`: prints, debuggers and debug logging out of a tree, its blocks kept whole."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Literal
+
+from rlm.core.exceptions import ToolError
+from rlm.helpers.code_facts import blocks, dotted
+from rlm.helpers.code_scopes import Names
+from rlm.helpers.helper import helper
+from rlm.helpers.transform_many import Operation, Planned
+from rlm.helpers.transform_spans import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rlm.helpers.transform_python import PythonFile
+    from rlm.helpers.transform_spans import Layout
+    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.writing import Edit
+
+Kind = Literal["print", "breakpoint", "pdb", "logging"]
+
+_DEBUGGERS = ("pdb", "ipdb", "pudb", "wdb")
+_TRACES = ("set_trace", "post_mortem", "trace")
+_STREAMS = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
+_LOGGERS = re.compile(r"(?:(?:self|cls)\._?)?_{0,2}(?:logging|logger|log|LOGGER|LOG)\.debug")
+_HARMLESS = frozenset(
+    {
+        *("bool", "dict", "dir", "float", "id", "int", "len", "list", "max", "min"),
+        *("repr", "round", "set", "sorted", "str", "sum", "tuple", "type", "vars"),
+    }
+)
+_REST = re.compile(rb"[ \t]*;?[ \t]*(?:#[^\n]*)?(?:\r?\n|\r|$)")
+
+
+@helper("transform.remove_debug_statements", right="write")
+def remove_debug_statements(
+    work: Workspace,
+    path: str = ".",
+    file_pattern: str = "**/*.py",
+    kinds: list[str] = ["print", "breakpoint", "pdb"],  # noqa: B006 - a default of the tool's schema, never changed
+    dry_run: bool = False,
+) -> Edit:
+    """Remove prints to the terminal, breakpoints and debuggers (with their imports); an emptied block gets `pass`.
+
+    Statements whose removal could change more than output (`:=`, `await`, `yield`, prints into a file) stay. Removed
+    ones that called something other than plain builtins are listed in check_by_hand.
+
+    Args:
+        path: A file or a folder.
+        file_pattern: Which files of a folder.
+        kinds: What to remove: "print", "breakpoint", "pdb", "logging" (calls of debug on a logger).
+        dry_run: Change nothing and return a diff.
+    """
+    if unknown := sorted(set(kinds) - {"print", "breakpoint", "pdb", "logging"}):
+        raise ToolError(f"kinds: there is no {unknown[0]!r}; there are print, breakpoint, pdb, logging.")
+    wanted = frozenset(kinds)
+    operation = Operation(
+        name="transform.remove_debug_statements",
+        counted="statements_removed",
+        plan=lambda file: _planned(file, wanted),
+    )
+    return operation.apply(work, path, file_pattern, dry_run=dry_run)
+
+
+def _planned(file: PythonFile, kinds: frozenset[str]) -> Planned:
+    doomed = _doomed(file.tree, kinds)
+    planned = Planned(count=len(doomed))
+    for body in _bodies(file.tree):
+        runs = list(_runs(body, doomed))
+        emptied = sum(map(len, runs)) == len(body)
+        for number, run in enumerate(runs):
+            planned.spans.append(_span(file.layout, run, keep=emptied and number == 0 and body is not file.tree.body))
+    planned.unsure = sorted(node.lineno for node in doomed if _calls_more(node))
+    return planned
+
+
+def _doomed(tree: ast.Module, kinds: frozenset[str]) -> set[ast.stmt]:
+    """The statements that go."""
+    if not kinds:
+        return set()
+    names = Names(tree, {"print", "breakpoint", *_DEBUGGERS, *_TRACES})
+    builtin = {id(each.node) for each in names.mentions if names.owner(each) is None}
+    found: set[ast.stmt] = set()
+    for body in _bodies(tree):
+        for statement in body:
+            call = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(call, ast.Call) and _is_debug(call, kinds, builtin) and not _does_more(call):
+                found.add(statement)
+    if "pdb" in kinds:
+        found |= _debuggers(tree, names, found)
+    return found
+
+
+def _is_debug(call: ast.Call, kinds: frozenset[str], builtin: set[int]) -> bool:
+    name = dotted(call.func)
+    if name in ("print", "breakpoint"):
+        return name in kinds and id(call.func) in builtin and (name == "breakpoint" or _to_terminal(call))
+    module, _, function = name.rpartition(".")
+    if module in _DEBUGGERS and function in _TRACES:
+        return "pdb" in kinds
+    return "logging" in kinds and _LOGGERS.fullmatch(name) is not None
+
+
+def _to_terminal(call: ast.Call) -> bool:
+    into = [keyword.value for keyword in call.keywords if keyword.arg in ("file", None)]
+    return all(dotted(each) in _STREAMS for each in into)
+
+
+def _does_more(call: ast.Call) -> bool:
+    return any(isinstance(node, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)) for node in ast.walk(call))
+
+
+def _calls_more(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Expr):
+        return False
+    calls = [node for node in ast.walk(statement.value) if isinstance(node, ast.Call)]
+    return any(dotted(call.func) not in _HARMLESS for call in calls if call is not statement.value)
+
+
+def _debuggers(tree: ast.Module, names: Names, doomed: set[ast.stmt]) -> set[ast.stmt]:
+    """The imports of debuggers that nothing needs any more, and the calls of what they import."""
+    gone = {id(node) for statement in doomed for node in ast.walk(statement)}
+    found: set[ast.stmt] = set()
+    for body in _bodies(tree):
+        for statement in body:
+            if isinstance(statement, (ast.Import, ast.ImportFrom)) and _imports_debugger(statement):
+                bound = {alias.asname or alias.name for alias in statement.names}
+                used = [each for each in names.mentions if each.name in bound and each.role != "import"]
+                if all(id(each.node) in gone for each in used):
+                    found.add(statement)
+    return found
+
+
+def _imports_debugger(statement: ast.Import | ast.ImportFrom) -> bool:
+    if isinstance(statement, ast.ImportFrom):
+        return False
+    return all(alias.name in _DEBUGGERS and alias.asname is None for alias in statement.names)
+
+
+def _bodies(tree: ast.Module) -> Iterator[list[ast.stmt]]:
+    waiting: list[list[ast.stmt]] = [tree.body]
+    while waiting:
+        body = waiting.pop()
+        yield body
+        for statement in body:
+            waiting += blocks(statement)
+
+
+def _runs(body: Sequence[ast.stmt], doomed: set[ast.stmt]) -> Iterator[list[ast.stmt]]:
+    """Statements that go together, for they stand on one line."""
+    run: list[ast.stmt] = []
+    for statement in body:
+        if run and (statement not in doomed or statement.lineno != run[-1].end_lineno):
+            yield run
+            run = []
+        if statement in doomed:
+            run.append(statement)
+    if run:
+        yield run
+
+
+def _span(layout: Layout, run: Sequence[ast.stmt], *, keep: bool) -> Span:
+    """What to replace for statements on one line: all of the line where they are alone on it."""
+    start, end = layout.start(run[0]), layout.end(run[-1])
+    if keep:
+        return Span(start=start, end=end, text="pass")
+    line = layout.at(run[0].lineno, 0)
+    rest = _REST.match(layout.content, end)
+    if rest is not None and not layout.content[line:start].strip():
+        return Span(start=line, end=rest.end(), text="")
+    if following := re.compile(rb"[ \t]*;[ \t]*(?=[^\s#])").match(layout.content, end):
+        return Span(start=start, end=following.end(), text="")
+    if before := re.compile(rb"[ \t]*;[ \t]*$").search(layout.content[line:start]):
+        return Span(start=line + before.start(), end=end, text="")
+    return Span(start=start, end=end, text="pass")

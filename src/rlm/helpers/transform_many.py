@@ -1,0 +1,90 @@
+"""Changes many Python files one by one, in the same way: what is to be replaced in each, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.helpers.code_parsing import Unparsed
+from rlm.helpers.code_survey import troubles
+from rlm.helpers.transform_python import checked, python_files, refuse_unparsed_file
+from rlm.helpers.transform_spans import Unlocatable
+from rlm.helpers.workspace import Skipped
+from rlm.helpers.writing import edit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rlm.core.types import Json
+    from rlm.helpers.transform_python import PythonFile
+    from rlm.helpers.transform_spans import Span
+    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.writing import Change, Edit
+
+LISTED = 200
+
+
+@dataclass(kw_only=True)
+class Planned:
+    """What is to be replaced in one file."""
+
+    spans: list[Span] = field(default_factory=list)
+    count: int = 0
+    """Of what the operation counts."""
+    unsure: list[int] = field(default_factory=list)
+    """Lines that its user should look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One kind of change, over the files that were asked for."""
+
+    name: str
+    counted: str
+    """What the facts call the count: `statements_removed`."""
+    plan: Callable[[PythonFile], Planned]
+    needle: bytes = b""
+    """Bytes that a file must have to be parsed at all."""
+
+    def apply(self, work: Workspace, path: str, file_pattern: str, *, dry_run: bool) -> Edit:
+        """The edit of every file, all or none.
+
+        Raises:
+            ToolError: the path is refused, a file can't be changed for certain, or it is one that can't be parsed.
+        """
+        skipped, unparsed = Skipped(), list[Unparsed]()
+        changes: list[Change] = []
+        rows: list[Json] = []
+        unsure: list[Json] = []
+        total = 0
+        wanted = lambda _name, content: self.needle in content  # noqa: E731 - shorter than a function
+        for file in python_files(work, file_pattern, path, skipped, unparsed, wanted):
+            try:
+                planned = self._planned(file)
+            except RecursionError:
+                unparsed.append(Unparsed(file=file.name, error="nested too deep to be looked at"))
+                continue
+            unsure += [f"{file.name}:{line}" for line in planned.unsure]
+            if planned.spans:
+                changes.append(self._change(file, planned))
+                rows.append({"file": file.name, self.counted: planned.count})
+                total += planned.count
+        refuse_unparsed_file(work, path, unparsed)
+        facts: dict[str, Json] = {"files_modified": len(changes), self.counted: total, "files": rows[:LISTED]}
+        if len(rows) > LISTED:
+            facts["files_not_listed"] = len(rows) - LISTED
+        if unsure:
+            facts["check_by_hand"] = unsure[:LISTED]
+        return edit(self.name, changes, facts | troubles(unparsed, skipped), dry_run=dry_run)
+
+    def _planned(self, file: PythonFile) -> Planned:
+        try:
+            return self.plan(file)
+        except Unlocatable as error:
+            raise ToolError(f"{self.name}: {file.name}:{error.line}: {error}; nothing was changed.") from error
+
+    def _change(self, file: PythonFile, planned: Planned) -> Change:
+        text = file.layout.with_spans(planned.spans)
+        checked(file, text, self.name)
+        return file.source.change(text)

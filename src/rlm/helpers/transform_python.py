@@ -1,0 +1,117 @@
+"""Python files that are to be changed: read exactly, parsed, and checked again after the change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from io import BytesIO
+from tokenize import detect_encoding
+from typing import TYPE_CHECKING
+
+from rlm.core.context import printable
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.helpers.code_parsing import NotParsed, parsed
+from rlm.helpers.code_survey import told
+from rlm.helpers.sources import NotText, Source
+from rlm.helpers.transform_spans import Layout
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable, Iterator
+
+    from rlm.helpers.code_parsing import Unparsed
+    from rlm.helpers.workspace import Skipped, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonFile:
+    """One file and its tree."""
+
+    source: Source
+    tree: ast.Module
+    layout: Layout
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @classmethod
+    def of(cls, source: Source) -> PythonFile:
+        """Parse a file.
+
+        Raises:
+            NotParsed: it can't be.
+        """
+        if source.encoding != "utf-8" or source.errors != "strict":
+            source = _as_declared(source)
+        return cls(source=source, tree=parsed(source.text), layout=Layout(source.text))
+
+
+def _as_declared(source: Source) -> Source:
+    """A file decoded as its coding line says, rather than by the look of it.
+
+    Raises:
+        NotParsed: it says nothing, or something else than it is.
+    """
+    assert source.content is not None
+    try:
+        encoding, _ = detect_encoding(BytesIO(source.content).readline)
+        text = source.content[len(source.mark) :].decode(encoding)
+        exact = text.encode(encoding) == source.content[len(source.mark) :]
+    except (SyntaxError, UnicodeError) as error:
+        raise NotParsed(f"broken encoding: {error}") from error
+    if not exact:
+        raise NotParsed(f"its text in {encoding} would not come out as it is")
+    plain = text if source.is_mixed or source.newline == "\n" else text.replace(source.newline, "\n")
+    return replace(source, encoding=encoding, errors="strict", text=plain)
+
+
+def python_files(
+    work: Workspace,
+    file_pattern: str,
+    path: str,
+    skipped: Skipped,
+    unparsed: list[Unparsed],
+    wanted: Callable[[str, bytes], bool] = lambda _name, _content: True,
+) -> Iterator[PythonFile]:
+    """The Python files below a folder whose bytes are wanted; those that can't be parsed go to `unparsed`.
+
+    Raises:
+        ToolError: `path` is refused; or it is one file, and can't be parsed.
+    """
+    for place, content in work.contents(file_pattern, path, skipped=skipped):
+        name = work.name(place.path)
+        if not name.isprintable() or not wanted(name, content):
+            skipped.unreadable += [] if name.isprintable() else [printable(name)]
+            continue
+        try:
+            yield PythonFile.of(Source.of(place, name, content))
+        except NotText:
+            skipped.binary += 1
+        except NotParsed as error:
+            unparsed.append(error.of(name))
+
+
+def refuse_unparsed_file(work: Workspace, path: str, unparsed: list[Unparsed]) -> None:
+    """Raise what is wrong with the one file that was named.
+
+    Raises:
+        ToolError: it can't be parsed.
+    """
+    if unparsed and path not in ("", ".") and work.existing(path).path.is_file():
+        raise ToolError(told(unparsed[0]))
+
+
+def checked(file: PythonFile, text: str, operation: str) -> ast.Module:
+    """The tree of a changed text.
+
+    Raises:
+        ToolError: it no longer parses: a defect of the operation, so that nothing is written.
+    """
+    try:
+        return parsed(text)
+    except NotParsed as error:
+        raise ToolError(
+            f"{operation}: {shown(file.name)} would not parse any more (line {error.line}: {error.reason}); "
+            "nothing was changed."
+        ) from error

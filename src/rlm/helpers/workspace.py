@@ -1,0 +1,182 @@
+"""The folders that helpers work in, and how files in them are found and read, exactly.
+
+Everything goes through `core.paths`: what is outside is refused, and symlinks are never followed out. `.git` is
+refused whole. Writes nothing; see `writing`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import Confined, Place, open_file, shown
+from rlm.files.walk import Walk, matches
+from rlm.helpers.sources import MAX_FILE_BYTES, NotText, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from rlm.files.walk import Found
+    from rlm.helpers.rights import Right
+
+PROGRAM_ENVIRON = ("HOME", "PATH", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
+_GIT = ".git"
+
+
+@dataclass(slots=True, kw_only=True)
+class Skipped:
+    """What a pass over many files left out."""
+
+    binary: int = 0
+    too_large: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    hidden: int = 0
+    """Hidden and git-ignored entries."""
+
+    def facts(self) -> dict[str, int | list[str]]:
+        """Counts and a few names, of what there is."""
+        found: dict[str, int | list[str]] = {
+            "binary": self.binary,
+            "hidden_or_ignored": self.hidden,
+            "too_large": self.too_large[:20],
+            "unreadable": self.unreadable[:20],
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Where helpers may work, and what they may do there."""
+
+    confined: Confined
+    rights: frozenset[Right] = frozenset({"read"})
+    journal: str = ""
+    """The folder of the undo journal."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What programs may see of the user's environment: `PROGRAM_ENVIRON`."""
+
+    def source(self, path: str) -> Source:
+        """Read a text file whole.
+
+        Raises:
+            ToolError: it is refused, missing, binary, too large, or can't be read.
+        """
+        return self._read(self.existing(path), path)
+
+    def source_or_new(self, path: str) -> Source:
+        """Read a text file, or an empty one that does not exist yet, in a folder that does.
+
+        Raises:
+            ToolError: as `source`.
+        """
+        place = self._allowed(self.confined.locate_new(path), path)
+        if os.path.lexists(place.path):
+            return self._read(place, path)
+        return Source.new(place, self.name(place.path))
+
+    def existing(self, path: str) -> Place:
+        """Where `path` leads.
+
+        Raises:
+            ToolError: it leads out, into `.git`, or nowhere.
+        """
+        return self._allowed(self.confined.locate(path), path)
+
+    def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[Source]:
+        """Read the text files below `path` that fit a glob; others are counted in `skipped`.
+
+        Ignore files are respected, `.git` is never entered, symlinks are not followed. `path` may be a file too.
+
+        Raises:
+            ToolError: `path` is refused.
+        """
+        for place, content in self.contents(pattern, path, skipped=skipped, hidden=hidden):
+            try:
+                yield Source.of(place, self.name(place.path), content)
+            except NotText:
+                skipped.binary += 1
+
+    def contents(
+        self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
+    ) -> Iterator[tuple[Place, bytes]]:
+        """As `sources`, but the bytes as they are, binary files too: for a prefilter before anything is decoded."""
+        for place, found in self.files(pattern, path, skipped=skipped, hidden=hidden):
+            try:
+                content = _content(open_file(found.name, found.folder) if found else self._open(place))
+            except OSError:
+                skipped.unreadable.append(self.name(place.path))
+            except NotText:
+                skipped.too_large.append(self.name(place.path))
+            else:
+                yield place, content
+
+    def files(
+        self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
+    ) -> Iterator[tuple[Place, Found | None]]:
+        """The files below `path` that fit a glob, without symlinks; `found` is None where `path` is the file.
+
+        Raises:
+            ToolError: `path` is refused.
+        """
+        for top in self._tops(path):
+            if top.path.is_dir():
+                walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden)
+                yield from self._walked(walk, top)
+                skipped.hidden += walk.ignored
+                skipped.unreadable += walk.unreadable
+            elif matches(top.parts[-1], pattern) or matches(top.path.name, pattern.rpartition("/")[2]):
+                yield top, None
+
+    def name(self, path: Path) -> str:
+        """A path as callers name it: relative where there is one root."""
+        roots = self.confined.roots
+        if len(roots) == 1:
+            path = path.relative_to(roots[0] if roots[0].is_dir() else roots[0].parent)
+        return path.as_posix()
+
+    def _walked(self, walk: Walk, top: Place) -> Iterator[tuple[Place, Found | None]]:
+        folder = self.confined.open_folder(str(top.path))
+        try:
+            for found in walk.files(folder):
+                if not found.is_link:
+                    parts = (*top.parts, *found.path.split("/"))
+                    yield Place(root=top.root, parts=parts), found
+        finally:
+            os.close(folder)
+
+    def _tops(self, path: str) -> list[Place]:
+        if path in ("", "."):
+            return [self.confined.locate(str(root)) for root in self.confined.roots]
+        return [self.existing(path)]
+
+    def _allowed(self, place: Place, path: str) -> Place:
+        if any(part.casefold() == _GIT for part in place.parts):
+            raise ToolError(f"{shown(path)} is inside of {_GIT}, which helpers leave alone.")
+        return place
+
+    def _read(self, place: Place, path: str) -> Source:
+        try:
+            return Source.of(place, self.name(place.path), _content(self._open(place)))
+        except OSError as error:
+            raise ToolError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+        except NotText as error:
+            raise ToolError(f"{shown(path)} is {error}.") from error
+
+    def _open(self, place: Place) -> int:
+        folder = self.confined.descend(place)
+        try:
+            return open_file(place.parts[-1], folder)
+        finally:
+            os.close(folder)
+
+
+def _content(fd: int) -> bytes:
+    """All of an open file; takes over `fd`."""
+    with os.fdopen(fd, "rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise NotText(f"larger than {MAX_FILE_BYTES:,} bytes, the most that is taken as a whole")
+    return content

@@ -1,0 +1,99 @@
+"""One tool of an MCP server: what a model is told of it, and what becomes of its results."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mcp import MCPError
+
+from rlm.core.exceptions import ToolError
+from rlm.core.types import ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcp.types import CallToolResult, Tool
+
+    from rlm.core.types import Json
+    from rlm.tools.mcp.connection import Connection
+
+DESCRIPTION_CHARS = 1_000
+SCHEMA_CHARS = 20_000
+NAME_CHARS = 64
+_UNFIT = re.compile(r"[^A-Za-z0-9_]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpTool:
+    """A tool that a server offers; by default no function of guest code, whatever the server says it does."""
+
+    connection: Connection = field(repr=False)
+    remote_name: str
+    spec: ToolSpec
+    reads_only: bool = False
+
+    async def call(self, arguments: Mapping[str, Json]) -> Json:
+        """Ask the server. Cancellation is passed on to it.
+
+        Raises:
+            ToolError: it refused, failed, took too long, or is gone.
+        """
+        config, name = self.connection.config, self.connection.name
+        try:
+            result = await self.connection.call(self.remote_name, dict(arguments))
+        except TimeoutError as error:
+            raise ToolError(
+                f"{self.spec.name}: the server {name} did not answer within {config.timeout_s:g} s"
+            ) from error
+        except MCPError as error:
+            raise ToolError(f"{self.spec.name}: {cleaned(str(error), 1_000)}") from error
+        said = shortened(text_of(result), config.output_chars)
+        if result.is_error:
+            raise ToolError(f"{self.spec.name}: {shortened(said, 2_000)}")
+        return said
+
+
+def spec_of(server: str, tool: Tool) -> ToolSpec:
+    """What a model is told of a server's tool.
+
+    Raises:
+        ToolError: its schema is too large, or none of an object.
+    """
+    schema: dict[str, Any] = dict(tool.input_schema)
+    if schema.setdefault("type", "object") != "object" or not isinstance(schema.setdefault("properties", {}), dict):
+        raise ToolError("its arguments are no object")
+    if len(json.dumps(schema)) > SCHEMA_CHARS:
+        raise ToolError(f"its schema has more than {SCHEMA_CHARS:,} characters")
+    said = cleaned(tool.description or tool.title or tool.name, DESCRIPTION_CHARS)
+    description = f"{said} (A tool of the MCP server {server}, in its own words.)"
+    return ToolSpec(name=local_name(server, tool.name), description=description, parameters=schema)
+
+
+def local_name(server: str, tool: str) -> str:
+    """`server__tool`, of letters that every provider takes."""
+    return f"{_UNFIT.sub('_', server)}__{_UNFIT.sub('_', tool)}"[:NAME_CHARS]
+
+
+def text_of(result: CallToolResult) -> str:
+    """A result as text: its texts, or its structured content where it has none; other parts are named."""
+    parts = [block.text if block.type == "text" else f"[{block.type}, not shown]" for block in result.content]
+    if not parts and result.structured_content is not None:
+        return json.dumps(result.structured_content, ensure_ascii=False)
+    return "\n".join(parts)
+
+
+def cleaned(said: str, most_chars: int) -> str:
+    """A stranger's text on one line, without control characters."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in said[: most_chars * 4]).split())
+    return line if len(line) <= most_chars else line[: most_chars - 1] + "…"
+
+
+def shortened(said: str, most_chars: int) -> str:
+    """`said` without its middle where it is too long, and a mark that says so."""
+    if len(said) <= most_chars:
+        return said
+    half = most_chars // 2
+    return f"{said[:half]}\n[{len(said) - 2 * half:,} characters left out]\n{said[-half:]}"
