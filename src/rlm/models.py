@@ -12,11 +12,12 @@ from rlm import backends
 from rlm.core.calls import note_retry
 from rlm.core.exceptions import AuthenticationError, ConfigError
 from rlm.core.run import Model
-from rlm.core.types import Price
+from rlm.core.types import ModelTraits, Price
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.interfaces import Backend
+    from rlm.core.types import ModelReply, ModelRequest
 
 
 class BackendPool:
@@ -38,7 +39,7 @@ class BackendPool:
         traits = backend.traits(name)
         configured = config.prices.get(label)
         price = traits.price if configured is None else Price(**msgspec.structs.asdict(configured))
-        origin = _origin(provider, config)
+        origin = _origin(provider, name, config)
         return Model(label=label, name=name, backend=backend, traits=traits, price=price, origin=origin)
 
     async def aclose(self) -> None:
@@ -54,9 +55,28 @@ class BackendPool:
         return self._made[provider]
 
 
-def _origin(provider: str, config: Config) -> str:
+def _origin(provider: str, name: str, config: Config) -> str:
+    """What answers under the name: replies of another server, or of another command, are not the same."""
     section = getattr(config, provider, None)
+    if isinstance(section, dict):
+        return repr(section.get(name))
     return getattr(section, "base_url", None) or os.environ.get(f"{provider.upper()}_BASE_URL", "")
+
+
+class Nobody:
+    """Implements `Backend` where there is no model: code may run, and is told when it asks one."""
+
+    def traits(self, model: str) -> ModelTraits:  # noqa: ARG002 - there is none
+        return ModelTraits()
+
+    async def call(self, request: ModelRequest) -> ModelReply:  # noqa: ARG002
+        """Raises:
+        AuthenticationError: always.
+        """
+        raise AuthenticationError(f"no model is set and no key of a provider is there. {backends.ways()}")
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +103,20 @@ class RunModels:
         models = cls(main=main, sub=sub, allowed=tuple(pool.model(name, config) for name in config.allowed_models))
         models._check_prices(config)
         return models
+
+    @classmethod
+    def choose_or_none(cls, config: Config, pool: BackendPool) -> RunModels:
+        """`choose` or, where no model is set and no provider is there, a model whose every call says so.
+
+        Raises:
+            ConfigError: a name is wrong, or a cost budget meets a model of unknown price.
+            AuthenticationError: a model is set, and its key is missing.
+        """
+        if config.model is not None or backends.default_model(os.environ) is not None:
+            return cls.choose(config, pool)
+        free = Price(input_usd=0.0, output_usd=0.0)
+        nobody = Model(label="none", name="none", backend=Nobody(), traits=ModelTraits(), price=free)
+        return cls(main=nobody, sub=nobody, allowed=())
 
     def find(self, name: str | None) -> Model:
         """The model that guest code asked for; None is the sub-model.

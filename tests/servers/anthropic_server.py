@@ -73,7 +73,9 @@ def start(usage: Mapping[str, Any] | None = USAGE) -> str:
 
 
 def delta(index: int, **change: str) -> str:
-    return event({"type": "content_block_delta", "index": index, "delta": {"type": "any_delta", **change}})
+    kinds = {"text": "text_delta", "partial_json": "input_json_delta", "thinking": "thinking_delta"}
+    kind = kinds.get(next(iter(change)), "signature_delta")
+    return event({"type": "content_block_delta", "index": index, "delta": {"type": kind, **change}})
 
 
 def _block(index: int, block: dict[str, Any]) -> Sequence[str]:

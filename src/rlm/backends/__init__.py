@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 BACKENDS: Mapping[str, str] = {
     "anthropic": "rlm.backends.anthropic:AnthropicBackend",
+    "claude-cli": "rlm.backends.claude_cli:ClaudeCliBackend",
+    "cli": "rlm.backends.cli_command:CommandBackend",
     "demo": "rlm.backends.demo:DemoBackend",
     "litellm": "rlm.backends.litellm:LiteLLMBackend",
     "openai": "rlm.backends.openai:OpenAIBackend",
+    "replay": "rlm.backends.replay:ReplayBackend",
     "scripted": "rlm.backends.scripted:ScriptedFiles",
 }
 """Provider to `module:Class`; each class has `from_setup`."""
@@ -99,5 +102,6 @@ def ways() -> str:
         " and use --model openai/<model>\n"
         "  pip install 'rlm-runtime[litellm]', set the provider's key and use --model <provider>/<model>: gemini,"
         " mistral, bedrock and many more\n"
+        "  install Claude Code, log in, and use --model claude-cli/sonnet: on your own plan, with no key\n"
         "  --model demo: a scripted stand-in, no language model, for a look without key or network"
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
 from rlm.backends import BACKENDS, BackendSetup, ModelName, create, default_model, resolve
 from rlm.backends.catalog import traits_of
-from rlm.core.config import Config
+from rlm.core.config import ClaudeCliConfig, CommandConfig, Config
 from rlm.core.exceptions import ConfigError
 
 KEYS = {"OPENAI_API_KEY": "k" * 20, "ANTHROPIC_API_KEY": "k" * 20}
@@ -51,10 +53,16 @@ def test_a_name_without_a_model_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("provider", sorted(BACKENDS))
-async def test_every_row_of_the_table_makes_a_backend(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_row_of_the_table_makes_a_backend(
+    provider: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record = tmp_path / "record.jsonl"  # `replay` reads its model's name as a file
+    record.touch()
     monkeypatch.setattr("rlm.backends.litellm._importing", Future)  # its import is the contract tests' business
-    backend = create(provider, BackendSetup(config=Config(), environ=KEYS))
-    assert backend.traits("any").native_tools in (True, False)
+    command = CommandConfig(command=("true",))
+    config = Config(cli={str(record): command}, claude_cli=ClaudeCliConfig(command="true"))
+    backend = create(provider, BackendSetup(config=config, environ=KEYS | {"PATH": os.defpath}))
+    assert backend.traits(str(record)).native_tools in (True, False)
     await backend.aclose()
 
 

@@ -1,0 +1,64 @@
+"""The tools of the MCP servers that a configuration names, as a runtime has them: connected at the first run, kept for
+the next. The package that speaks the protocol is an extra, and is imported where servers are configured."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from rlm.core.config import Config
+    from rlm.core.interfaces import Tool
+    from rlm.tools.mcp.servers import McpServers
+    from rlm.tools.registry import ToolRegistry
+
+INSTALL = "[mcp_servers] needs the package mcp\npip install 'rlm-runtime[mcp]'"
+
+
+class ConnectedTools:
+    """What the servers of one configuration offer; used on one event loop only."""
+
+    def __init__(self) -> None:
+        self._servers: McpServers | None = None
+        self.tools: tuple[Tool, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        """What is wrong with servers and their tools, to be said at the beginning of each run."""
+
+    async def start(self, config: Config) -> None:
+        """Connect to what isn't connected; a server that doesn't work is a warning.
+
+        Raises:
+            ConfigError: the extra isn't installed, or a server's name can't be used.
+        """
+        if not config.mcp_servers:
+            return
+        if self._servers is None:
+            self._servers = servers_of(config)
+        tools, warnings = await self._servers.start()
+        self.tools, self.warnings = tuple(tools), tuple(warnings)
+
+    async def aclose(self) -> None:
+        """End connections and servers; idempotent."""
+        if self._servers is not None:
+            await self._servers.aclose()
+
+
+def servers_of(config: Config) -> McpServers:
+    """The servers of a configuration, not yet started.
+
+    Raises:
+        ConfigError: the extra isn't installed, or a server's name can't be used.
+    """
+    try:
+        from rlm.tools.mcp.servers import McpServers  # an extra, and slow to import
+    except ImportError as error:
+        raise ConfigError(INSTALL) from error
+    return McpServers(config.mcp_servers, os.environ)
+
+
+def within_reach(names: tuple[str, ...], config: Config, tools: ToolRegistry) -> tuple[str, ...]:
+    """`names` without the tools of servers that can't be reached just now, which there is a warning of."""
+    servers = {server.replace("-", "_") for server in config.mcp_servers}
+    return tuple(name for name in names if name in tools or name.partition("__")[0] not in servers)
