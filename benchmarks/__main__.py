@@ -12,7 +12,23 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from benchmarks import contexts, sandboxes, starts, subcalls, turns
+from benchmarks import (
+    claude_cli,
+    contexts,
+    docker,
+    helpers,
+    index,
+    masking,
+    mcp,
+    resume,
+    sandboxes,
+    savings,
+    starts,
+    subcalls,
+    turns,
+    visualizer,
+    wasm,
+)
 from benchmarks.figures import Figure, load_baseline, row, save_baseline
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -20,13 +36,29 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "log": turns.log_growth,
     "children": sandboxes.child_start,
     "cells": sandboxes.cells,
+    "docker-starts": docker.starts,
+    "docker-cells": docker.cells,
+    "docker-orphans": docker.orphans,
     "batch": subcalls.batch,
     "sequential": subcalls.sequential,
     "tree": subcalls.tree,
     "text-100mb": contexts.hundred_megabytes,
     "text-1gb": contexts.one_gigabyte,
+    "wasm-starts": wasm.wasm_starts,
+    "wasm-cells": wasm.wasm_cells,
+    "wasm-context": wasm.wasm_context,
+    "resume": resume.served_cells,
+    "claude-cli": claude_cli.calls,
     "imports": starts.imports,
     "help": starts.command_line,
+    "masking": masking.masking,
+    "code-helpers": helpers.code_helpers,
+    "savings": savings.savings,
+    "index": index.index,
+    "receipts": index.receipts,
+    "visualizer": visualizer.pages,
+    "mcp-server": mcp.mcp_server,
+    "mcp-queries": mcp.mcp_queries,
 }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlm.core import events, types
+from rlm.core import events, notes, types
 
 TARGET = Path(__file__).with_name("events.md")
 
@@ -50,7 +50,7 @@ class Shape:
 
 def render() -> str:
     """The whole document."""
-    known = {shape.name: shape for module in (types, events) for shape in shapes(inspect.getsource(module))}
+    known = {shape.name: shape for module in (types, notes, events) for shape in shapes(inspect.getsource(module))}
     bodies = {tag: known[body.__name__] for tag, body in events.BODIES.items()}
     parts = [INTRO.format(version=events.VERSION, about=about()), "## The event\n", table(known["Event"])]
     parts += ["## Bodies, by `type`\n"]
@@ -66,9 +66,13 @@ def about() -> str:
 
 
 def shapes(source: str) -> Iterator[Shape]:
+    """The types in a source, each with the fields of its bases there before its own."""
+    known: dict[str, tuple[Field, ...]] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
-            yield Shape(node.name, one_line(ast.get_docstring(node) or ""), tuple(fields(node)))
+            inherited = (field for base in node.bases for field in known.get(ast.unparse(base), ()))
+            known[node.name] = (*inherited, *fields(node))
+            yield Shape(node.name, one_line(ast.get_docstring(node) or ""), known[node.name])
 
 
 def fields(node: ast.ClassDef) -> Iterator[Field]:

@@ -14,21 +14,30 @@ if TYPE_CHECKING:
     from rlm.core.exceptions import RLMError
     from rlm.core.types import Image, RLMResult
     from rlm.runtime import RLM
+    from rlm.secrets import mask_secrets, mask_value
+    from rlm.sessions import Session
+    from rlm.skills import list_skills, load_skill, save_skill
     from rlm.tools.decorator import tool
     from rlm.version import __version__
 
-__all__ = ["RLM", "Budget", "Config", "Image", "RLMError", "RLMResult", "__version__", "tool"]
+__all__ = [
+    "RLM", "Budget", "Config", "Image", "RLMError", "RLMResult", "Session",
+    "__version__", "list_skills", "load_skill", "mask_secrets", "mask_value", "save_skill", "tool",
+]  # fmt: skip
 
-_HOMES = {
-    "RLM": "rlm.runtime",
-    "Budget": "rlm.core.budget",
-    "Config": "rlm.core.config",
-    "Image": "rlm.core.types",
-    "RLMError": "rlm.core.exceptions",
-    "RLMResult": "rlm.core.types",
-    "__version__": "rlm.version",
-    "tool": "rlm.tools.decorator",
+_NAMES = {
+    "rlm.core.budget": ["Budget"],
+    "rlm.core.config": ["Config"],
+    "rlm.core.exceptions": ["RLMError"],
+    "rlm.core.types": ["Image", "RLMResult"],
+    "rlm.runtime": ["RLM"],
+    "rlm.secrets": ["mask_secrets", "mask_value"],
+    "rlm.sessions": ["Session"],
+    "rlm.skills": ["list_skills", "load_skill", "save_skill"],
+    "rlm.tools.decorator": ["tool"],
+    "rlm.version": ["__version__"],
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -62,6 +62,32 @@ def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
     return value_context(value, encode_value)
 
 
+def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = DEFAULT_READING) -> Context:
+    """`prepare` for the names of files and folders, and for globs, that have to lead into `confined`.
+
+    Raises:
+        ToolError: one leads out of it, or to nothing.
+        ConfigError: as `prepare`.
+    """
+    names = [os.path.expanduser(name) for name in names]  # noqa: PTH111 - what is text is checked as text
+    paths = [_inside(name, confined) for name in names]
+    if len(paths) == 1 and paths[0].is_file():
+        return _text_of(confined.open_read(str(paths[0])), names[0], reading)
+    return _from_paths(paths, reading)
+
+
+def _inside(name: str, confined: Confined) -> Path:
+    """Where a name leads, free of symlinks; of a glob, its fixed part."""
+    if not _is_glob(name):
+        return confined.locate(name).path
+    parts = Path(name).parts
+    fixed = next(place for place, part in enumerate(parts) if _is_glob(part))
+    if ".." in parts[fixed:]:
+        raise ToolError(f"{printable(name)}: a pattern goes down only, without '..'.")
+    path = confined.locate(str(Path(*parts[:fixed]))).path.joinpath(*parts[fixed:])
+    return confined.locate(str(path)).path if os.path.lexists(path) else path
+
+
 def _from_stream(stream: IO[Any], name: str, reading: Reading) -> Context:
     stream = getattr(stream, "buffer", stream)
     is_text = False

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 RLM = str(Path(sys.executable).with_name("rlm"))
+CHOSE = "no sandbox is set: using local (--environment names another)\n"
+"""What is said where no sandbox is named, before anything else of the run."""
 
 
 class User:

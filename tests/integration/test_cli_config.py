@@ -89,12 +89,17 @@ def test_a_file_in_the_parent_of_a_clone_is_not_taken(user: User) -> None:
     assert json.loads(user.rlm("config", "show", "--json").stdout)["rlm"]["model"] is None
 
 
+NO_ENGINE = {"RLM_MODEL": "demo", "RLM_ENVIRONMENT": "docker", "DOCKER_HOST": "unix:///nowhere.sock"}
+
+
 def test_doctor_finds_a_place_where_a_run_works(user: User) -> None:
     done = user.rlm("doctor", "--json", RLM_MODEL="demo", OPENAI_API_KEY="sk-very-secret")
     report = json.loads(done.stdout)
     assert (done.returncode, report["ok"]) == (0, True)
     checks = {check["name"].strip(): check for check in report["checks"]}
-    assert {"python", "model", "sandbox", "landlock", "seccomp", "records", "keys"} <= set(checks)
+    assert {"python", "model", "local", "wasm", "docker", "sandbox", "records", "keys"} <= set(checks)
+    assert checks["landlock"]["part_of"] == checks["seccomp"]["part_of"] == "local"
+    assert checks["sandbox"]["detail"].startswith("auto takes local: first cell after")
     assert checks["keys"]["detail"] == "OPENAI_API_KEY"
     assert "sk-very-secret" not in done.stdout + done.stderr
 
@@ -107,7 +112,7 @@ def test_doctor_finds_a_place_where_a_run_works(user: User) -> None:
         ("[rlm]\nmodel = 5", {}, 2, "expected text or none"),
         (HOSTILE, {}, 2, "rlm trust"),
         ("", {"RLM_MODEL": "demo", "RLM_LOG_DIR": "rlm.toml/logs"}, 1, "set log_dir to another folder"),
-        ("", {"RLM_MODEL": "demo", "RLM_ENVIRONMENT": "docker"}, 2, "docker"),
+        ("", NO_ENGINE, 5, "no Docker engine answers at unix:///nowhere.sock"),
     ],
 )
 def test_doctor_says_what_is_missing(user: User, file: str, environ: dict[str, str], code: int, said: str) -> None:
@@ -116,6 +121,21 @@ def test_doctor_says_what_is_missing(user: User, file: str, environ: dict[str, s
     assert done.returncode == code
     assert "FAIL" in done.stdout
     assert said in done.stdout
+
+
+def test_doctor_does_without_a_sandbox_that_a_run_would_not_use(user: User) -> None:
+    done = user.rlm("doctor", **{**NO_ENGINE, "RLM_ENVIRONMENT": "local"})
+    assert (done.returncode, "no Docker engine answers" in done.stdout) == (0, True)
+    assert "sandbox         local: first cell after" in done.stdout
+
+
+def test_an_explicit_environment_is_never_replaced(user: User) -> None:
+    user.write("rlm.toml", '[rlm]\nenvironment = "docker"')
+    for command in (["run", "?", "--model", "demo"], ["exec", "-c", "1"]):
+        done = user.rlm(*command, DOCKER_HOST="unix:///nowhere.sock")
+        assert (done.returncode, done.stdout) == (5, "")
+        assert done.stderr.startswith("error: no Docker engine answers at unix:///nowhere.sock")
+        assert "hint: start it" in done.stderr
 
 
 def test_an_unknown_variable_is_a_warning_only(user: User) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli import User
+from tests.integration.cli import CHOSE, User
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_output_and_the_final_value_go_to_stdout(user: User) -> None:
     user.write("data.txt", "hello")
     user.write("count.py", "print('counting')\nFINAL({'n': len(context)})")
     done = user.rlm("exec", "count.py", "-f", "data.txt")
-    assert (done.returncode, done.stdout, done.stderr) == (0, 'counting\n{"n": 5}\n', "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'counting\n{"n": 5}\n', CHOSE)
     assert not (user.cwd / "logs").exists()
 
 

@@ -16,7 +16,7 @@ from rlm.core.exceptions import ConfigError
 from rlm.core.types import Image, ModelRequest
 from rlm.sinks.memory import MemorySink
 from rlm.trajectory.reader import Trajectory
-from tests.integration.cli import User, fenced
+from tests.integration.cli import CHOSE, User, fenced
 from tests.servers.openai_server import completion, openai_server
 from tests.support.images import png
 
@@ -148,7 +148,7 @@ async def test_the_command_line_sends_image_files(user: User) -> None:
         )
         done = await asyncio.to_thread(user.rlm, *arguments, OPENAI_BASE_URL=server.base_url)
         content = server.requests[0].body["messages"][1]["content"]
-    assert (done.returncode, done.stdout, done.stderr) == (0, "two squares\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "two squares\n", CHOSE)
     urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
     assert urls == [f"data:image/png;base64,{b64encode(picture).decode()}" for picture in PICTURES[:2]]
 

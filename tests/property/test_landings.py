@@ -34,7 +34,7 @@ def is_landing(request):
 def run(model, log_dir, *, sandbox=None, context=None, price=None, cancel_after_s=None, **config):
     async def complete():
         backend = ScriptedBackend(model, traits=ModelTraits(price=price))
-        sandboxes = {"local": sandbox or ProgramSandbox()}
+        sandboxes = {"auto": sandbox or ProgramSandbox()}
         parts = Parts(backends=BackendPool(backend), tools=(), sinks=(sink,), sandboxes=sandboxes)
         if cancel_after_s is not None:
             asyncio.get_running_loop().call_later(cancel_after_s, parts.cancel)

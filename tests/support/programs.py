@@ -103,7 +103,7 @@ class ProgramRepl:
         self._lost = False
         self._closed = False
 
-    async def execute(self, code: str) -> ExecResult:
+    async def execute(self, code: str, timeout_s: float | None = None) -> ExecResult:
         async with self._lock:
             if self._closed:
                 raise REPLExecutionError("this REPL is closed")
@@ -117,6 +117,9 @@ class ProgramRepl:
             finally:
                 await cell.settle()
             return cell.result(state_reset=lost)
+
+    def interrupt(self, why: str) -> None:
+        raise NotImplementedError(f"a program runs to its end: {why}")
 
     async def aclose(self) -> None:
         if not self._closed:

@@ -97,7 +97,7 @@ async def _grow(plan: Plan, log_dir: Path) -> Grown:
     sandbox = ProgramSandbox(open_s=plan.sandbox_s, close_s=plan.sandbox_s)
     sink = Watcher(plan)
     whole = Parts(
-        backends=BackendPool(model), tools=(ping,), sinks=(sink,), sandboxes={"local": sandbox}, replies=Replies()
+        backends=BackendPool(model), tools=(ping,), sinks=(sink,), sandboxes={"auto": sandbox}, replies=Replies()
     )
     sink.cancel = whole.cancel
     with _watched() as made:

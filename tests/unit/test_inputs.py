@@ -338,3 +338,9 @@ def test_a_hostile_ignore_file_is_no_failure(tmp_path):
     (tmp_path / "a.txt").write_text("A")
     (tmp_path / "b.log").write_text("B")
     assert [part.name for part in prepare(tmp_path).parts] == ["a.txt"]
+
+
+def test_a_file_without_a_size_is_said_to_be_taken_as_empty():
+    context = prepare(Path("/proc/self/status"))
+    assert (context.size_bytes, len(context.warnings)) == (0, 1)
+    assert context.warnings[0].endswith("(pipe it in instead): /proc/self/status")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.core.context import Context
+    from rlm.core.interfaces import Masker
     from rlm.core.types import ExecResult, Json
 
 OK, FAILED = 0, 1
@@ -41,7 +43,7 @@ def execute(
         warn(warning)
     with Signals() as received:
         try:
-            source, stdin_taken = _source(script, code)
+            source, stdin_taken = read_source(script, code)
             context = read_context(given, stdin_taken=stdin_taken)
             for warning in context.warnings:
                 warn(f"context: {warning}")
@@ -49,11 +51,15 @@ def execute(
         except Interrupted:
             complain("interrupted")
             return received.exit_code
-    return _explain(result, loaded.config)
+    return explain(result, loaded.config)
 
 
-def _source(script: str | None, code: str | None) -> tuple[str, bool]:
-    """The code, and whether it came from stdin."""
+def read_source(script: str | None, code: str | None) -> tuple[str, bool]:
+    """The code that a script or `--code` names, and whether it came from stdin.
+
+    Raises:
+        ConfigError: there is none, or it can't be read.
+    """
     from rlm.cli.given import is_piped, read_stdin
     from rlm.core.exceptions import ConfigError
 
@@ -75,30 +81,52 @@ def _source(script: str | None, code: str | None) -> tuple[str, bool]:
 
 async def _executed(source: str, context: Context, config: Config) -> ExecResult:
     from rlm import repl
-    from rlm.cli.console import quiet_pipe, write_out
+    from rlm.cli.console import quiet_pipe, say, write_out
     from rlm.core.types import ReplSpec
+    from rlm.secrets import masker
+    from rlm.sinks.progress import choice_text
+    from rlm.trajectory.plain import plain
+
+    masking = masker(config.mask)
+    printed = None if masking is None else masking.stream()
 
     def show(text: str) -> None:
         with quiet_pipe():
             write_out(text)
 
+    def on_output(text: str) -> None:
+        show(text if printed is None else printed.feed(text))
+
     sandbox = repl.load(config.environment).from_config(config)
     try:
-        opened = await sandbox.open(context, ReplSpec(call=_no_calls, on_output=show))
+        await sandbox.start()
+        if (choice := sandbox.traits.choice) is not None:
+            say(plain(choice_text(choice.environment, choice.passed_over)))
+        opened = await sandbox.open(context, ReplSpec(call=_no_calls, on_output=on_output))
         try:
             result: ExecResult = await opened.execute(source)
         finally:
             await opened.aclose()
+            show("" if printed is None else printed.close())
     finally:
         await sandbox.aclose()
-    return result
+    return result if masking is None else masked(result, masking)
+
+
+def masked(result: ExecResult, masking: Masker) -> ExecResult:
+    """The result with what is shown of it masked; its output was, while it was printed."""
+    from rlm.core.texts import change_texts
+
+    final, error = change_texts(result.final, masking.mask), change_texts(result.error, masking.mask)
+    return replace(result, final=final, error=error)
 
 
 async def _no_calls(name: str, _args: tuple[Json, ...], _kwargs: Mapping[str, Json]) -> Json:
     raise LookupError(f"{name} needs a model: it is there in rlm run, not in rlm exec")
 
 
-def _explain(result: ExecResult, config: Config) -> int:
+def explain(result: ExecResult, config: Config) -> int:
+    """Write the final value to stdout, say what went wrong, and return the exit code."""
     from rlm.cli.console import answer, complain, quiet_pipe, say
     from rlm.trajectory.plain import plain
 

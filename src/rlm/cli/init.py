@@ -1,4 +1,4 @@
-"""`rlm init`: write a configuration file to start from."""
+"""`rlm init`: write a configuration file to start from, or what Claude Code needs to find the server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ def init(
     model: Annotated[
         str | None, Option("--model", "-m", metavar="NAME", help="The model to set, such as openai/gpt-5.")
     ] = None,
+    claude: Annotated[
+        bool, Option("--claude", help="Instead: add the MCP server and its skill to this project for Claude Code.")
+    ] = False,
 ) -> int:
     """Write an rlm.toml to start from.
 
-    It holds every setting with its default and meaning. A file that is there already is left as it is.
+    It holds every setting with its default and meaning. A file that is there already is left as it is. With --claude,
+    .mcp.json gets the server rlm beside those it has, and .claude/skills a skill; nothing there is changed.
     """
+    if claude:
+        from rlm.cli.init_claude import add_to_project
+
+        add_to_project()
+        return 0
+    return _write_settings(model)
+
+
+def _write_settings(model: str | None) -> int:
     from pathlib import Path
 
     from rlm.cli.console import say

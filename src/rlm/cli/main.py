@@ -10,7 +10,25 @@ from typing import Annotated, Any
 
 import typer
 
-from rlm.cli import config, doctor, execute, init, logs, run, trust
+from rlm.cli import (
+    config,
+    doctor,
+    execute,
+    init,
+    logs,
+    logs_export,
+    logs_search,
+    mcp,
+    mcp_serve,
+    replay,
+    resume,
+    run,
+    session,
+    skill,
+    trust,
+    verify,
+    visualize,
+)
 from rlm.cli.console import ReaderGone, complain, write_out
 from rlm.cli.grouped import grouped
 
@@ -28,18 +46,45 @@ app = typer.Typer(
 )
 logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
 config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
+mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
+session_app = typer.Typer(help="REPLs kept by name, to go on with later.", rich_markup_mode=None)
+skill_app = typer.Typer(help="Saved code that runs may use.", rich_markup_mode=None)
 
 app.command("init")(grouped(init.init))
 app.command("run")(grouped(run.run))
+app.command("resume")(grouped(resume.resume))
+app.command("fork")(grouped(resume.fork))
+app.command("replay")(grouped(replay.replay))
 app.command("exec")(grouped(execute.execute))
 app.add_typer(logs_app, name="logs")
+app.command("visualize")(grouped(visualize.visualize))
+app.command("verify")(grouped(verify.verify))
 app.command("doctor")(grouped(doctor.doctor))
 app.add_typer(config_app, name="config")
 app.command("trust")(grouped(trust.trust))
+app.command("mcp-serve")(grouped(mcp_serve.mcp_serve))
 logs_app.command("list")(grouped(logs.list_logs))
 logs_app.command("show")(grouped(logs.show))
 logs_app.command("tail")(grouped(logs.tail))
+logs_app.command("grep")(grouped(logs_search.grep))
+logs_app.command("export")(grouped(logs_export.export))
+logs_app.command("index")(grouped(logs_search.index))
 config_app.command("show")(grouped(config.show))
+app.add_typer(mcp_app, name="mcp")
+app.add_typer(session_app, name="session")
+session_app.command("list")(grouped(session.list_sessions))
+session_app.command("show")(grouped(session.show))
+session_app.command("run")(grouped(session.run))
+session_app.command("save")(grouped(session.save))
+session_app.command("delete")(grouped(session.delete))
+app.add_typer(skill_app, name="skill")
+skill_app.command("save")(grouped(skill.save))
+skill_app.command("list")(grouped(skill.list_skills))
+skill_app.command("show")(grouped(skill.show))
+skill_app.command("test")(grouped(skill.test))
+skill_app.command("delete")(grouped(skill.delete))
+mcp_app.command("list")(grouped(mcp.list_servers))
+mcp_app.command("login")(grouped(mcp.login))
 
 
 @app.callback(invoke_without_command=True)

@@ -11,7 +11,8 @@ from typer import Option
 if TYPE_CHECKING:
     from rlm.core.config import Loaded
 
-_LABELS = {"policy": "local.policy", "memory": "local.memory"}
+_LABELS = {"policy": ("local.policy",), "memory": ("local.memory", "docker.memory", "wasm.memory")}
+"""Options that are named otherwise than their settings; memory is that of whatever sandbox is in use."""
 
 Cap: TypeAlias = str | None
 
@@ -36,19 +37,22 @@ class ContextOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """Where code runs."""
+    """Where code runs, and what comes out of it."""
 
     environment: Annotated[
-        str | None, Option("--environment", "--env", metavar="NAME", help="The sandbox; this version has local.")
+        str | None, Option("--environment", "--env", metavar="NAME", help="The sandbox: auto, local, docker or wasm.")
     ] = None
     policy: Annotated[
         str | None, Option("--policy", metavar="NAME", help="Policy for cells: strict, relaxed or off. [local]")
     ] = None
     memory: Annotated[
-        str | None, Option("--memory", metavar="SIZE", help="Memory of one REPL above its context, such as 2g. [local]")
+        str | None, Option("--memory", metavar="SIZE", help="Memory of one REPL above its context, such as 2g.")
     ] = None
     cell_timeout_s: Annotated[
         str | None, Option("--cell-timeout-s", "--cell-timeout", metavar="S", help="Seconds a cell may work.")
+    ] = None
+    mask: Annotated[
+        str | None, Option("--mask", metavar="NAME", help="What is masked in results: secrets, pii (both) or off.")
     ] = None
 
 
@@ -102,8 +106,22 @@ class BudgetOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceOptions:
-    """What the run may read and where its record goes."""
+class KeptOptions:
+    """What the run has of earlier work."""
+
+    session: Annotated[
+        str | None,
+        Option("--session", metavar="NAME", help="Begin with the variables of this session, and leave them in it."),
+    ] = None
+    skills: Annotated[
+        list[str] | None,
+        Option("--skill", metavar="NAME", help="A saved skill that code may use, NAME or NAME@VERSION; repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOptions(KeptOptions):
+    """What the run may read, what it goes on with, and where its record goes."""
 
     allowed_paths: Annotated[
         list[str] | None,
@@ -139,7 +157,8 @@ class Overrides:
     def of(cls, *groups: Any) -> Overrides:
         """What is set in these groups of settings."""
         given = ((f.name, getattr(group, f.name)) for group in groups for f in fields(group))
-        return cls({_LABELS.get(name, name): value for name, value in given if value not in (None, [], ())})
+        known = ((name, value) for name, value in given if value not in (None, [], ()))
+        return cls({label: value for name, value in known for label in _LABELS.get(name, (name,))})
 
     def load(self) -> Loaded:
         """The configuration with them on top.

@@ -54,13 +54,19 @@ def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
         name = result.limit or "a limit"
         option = _RAISE.get(name, "--" + name.replace("_", "-"))
         what = "the answer above is the best so far" if result.response else "there is no answer yet"
-        complain(f"{name} is reached after {_totals(result)}; {what}\nraise it with {option}")
+        complain(f"{name} is reached after {_totals(result)}; {what}\n{_way_on(result, name, option)}")
     elif result.status == "cancelled":
-        complain(f"cancelled after {_totals(result)}")
+        complain(f"cancelled after {_totals(result)}\nrlm resume {result.run_id} goes on from here")
     else:
         complain(_reason(result.error))
     say(f"record: {result.trajectory}")
     return _exit_code(result, signal_code)
+
+
+def _way_on(result: RLMResult, name: str, option: str) -> str:
+    if name == "no_progress":
+        return f"rlm fork {result.run_id} --turn N --prompt-addition TEXT gives it a hint"
+    return f"raise it to go on from here: rlm resume {result.run_id} {option} ..."
 
 
 def _reason(error: Exception | None) -> str:

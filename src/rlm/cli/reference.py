@@ -29,21 +29,33 @@ _EXAMPLE_HEAD = """\
 # "none" lifts a cap that may be lifted. Keys and passwords don't belong here: set them in the environment.
 """
 
-_PRICES = """\
+_ENTRIES = {
+    "cli": """\
+# [cli.NAME]
+# command = ["ollama", "run", "qwen3"]
+""",
+    "mcp_servers": """\
+# [mcp_servers.NAME]
+# command = ["npx", "-y", "@modelcontextprotocol/server-filesystem", "/data"]
+# tools = ["read_file"]
+""",
+    "prices": """\
 # [prices."provider/name"]
 # input_usd = 1.0
 # output_usd = 4.0
 # cached_usd = 0.1
-"""
+""",
+}
+"""An entry of each section whose entries the user names."""
 
 
 def example(model: str | None = None) -> str:
     """A configuration file with every key at its default, its meaning above; all commented out but `model` if given."""
     parts = [_EXAMPLE_HEAD]
-    for section in SCHEMA.sections:
+    for section in sorted(SCHEMA.sections, key=lambda name: name in _ENTRIES):  # those with entries at the end
         keys = [key for key in SCHEMA if key.section == section]
         if keys[0].table:
-            parts.append(f"\n{_comment(meaning(keys[0]))}{_PRICES}")
+            parts.append(f"\n{_comment(meaning(keys[0]))}{_ENTRIES[section]}")
             continue
         parts.append(f"\n[{section}]\n" + "\n".join(_example_key(key, model) for key in keys))
     return "".join(parts)
@@ -62,7 +74,7 @@ def settings_table() -> Iterator[str]:
     for section in SCHEMA.sections:
         yield f"\n### `[{section}]`\n\n| key | variable | default | what it takes | meaning |\n|---|---|---|---|---|\n"
         for key in (key for key in SCHEMA if key.section == section):
-            name = '`"provider/name"`' if key.table else f"`{key.name}`"
+            name = '`"provider/name"`' if key.section == "prices" else "`NAME`" if key.table else f"`{key.name}`"
             unset = key.table or (key.is_list and key.default is None)
             default = "" if unset else f"`{toml_value(key.default)}`"
             cells = [name, f"`{key.variable}`", default, wanted(key.type), meaning(key)]

@@ -21,9 +21,10 @@ from rlm.cli.options import (
 
 if TYPE_CHECKING:
     from rlm.cli.signals import Signals
+    from rlm.cli.watching import Watch
     from rlm.core.config import Config
     from rlm.core.context import Context
-    from rlm.core.types import Image
+    from rlm.core.types import Image, RLMResult
 
 FORMATS = ("text", "json", "stream-json")
 
@@ -95,10 +96,8 @@ def _warn_of(context: Context, output: OutputOptions) -> None:
 def _settled(overrides: Overrides, output: OutputOptions) -> Config:
     """The configuration, with a model named; warnings go to stderr."""
     from rlm.cli.console import say, warn
-    from rlm.core.exceptions import ConfigError
 
-    if output.output_format not in FORMATS:
-        raise ConfigError(f"--output-format: expected one of {', '.join(FORMATS)}, got {output.output_format!r}")
+    check_format(output)
     loaded = overrides.load()
     if not output.quiet:
         for warning in loaded.warnings:
@@ -106,6 +105,18 @@ def _settled(overrides: Overrides, output: OutputOptions) -> Config:
         if loaded.config.model is None and (found := _default_model()):
             say(f"no model is set: using {found} (--model names another)")
     return loaded.config
+
+
+def check_format(output: OutputOptions) -> None:
+    """Refuse an output format that there isn't.
+
+    Raises:
+        ConfigError: it is none of `FORMATS`.
+    """
+    from rlm.core.exceptions import ConfigError
+
+    if output.output_format not in FORMATS:
+        raise ConfigError(f"--output-format: expected one of {', '.join(FORMATS)}, got {output.output_format!r}")
 
 
 def _default_model() -> str | None:
@@ -118,8 +129,7 @@ def _default_model() -> str | None:
 
 def _answered(job: Job, received: Signals) -> int:
     """Make the run, and show what became of it."""
-    from rlm.cli.outcome import explain, print_answer, result_line
-    from rlm.cli.watching import BROKEN_PIPE_CODE, Watch
+    from rlm.cli.watching import Watch
     from rlm.runtime import RLM
 
     watch = Watch(job.output)
@@ -128,9 +138,17 @@ def _answered(job: Job, received: Signals) -> int:
         with watch:
             asked = rlm.acompletion(job.prompt, job.context, output_type=job.schema, images=job.images)
             result = received.run(asked, watch.land)
-        if watch.stream is None:
-            print_answer(result, as_json=job.output.output_format == "json")
-        else:
-            watch.stream.write_line(result_line(result))
-        signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
-        return explain(result, signal_code=signal_code, brief=not watch.is_shown)
+        return finish(result, watch, job.output, received)
+
+
+def finish(result: RLMResult, watch: Watch, output: OutputOptions, received: Signals) -> int:
+    """Write the answer of a run, say how it ended, and return the exit code."""
+    from rlm.cli.outcome import explain, print_answer, result_line
+    from rlm.cli.watching import BROKEN_PIPE_CODE
+
+    if watch.stream is None:
+        print_answer(result, as_json=output.output_format == "json")
+    else:
+        watch.stream.write_line(result_line(result))
+    signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
+    return explain(result, signal_code=signal_code, brief=not watch.is_shown)

@@ -27,13 +27,16 @@ def save_settings(settings: Mapping[str, Any]) -> Path:
         document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
         table: Any = document.setdefault("rlm", tomlkit.table())
         table.update(settings)
-        _replace(path, tomlkit.dumps(document))
+        replace_file(path, tomlkit.dumps(document))
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ConfigError(f"{path}: the settings could not be saved: {error}") from error
     return path
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all, with the mode that it had. Raises:
+    OSError: it can't be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_text(text, encoding="utf-8")

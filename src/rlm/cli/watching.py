@@ -26,6 +26,7 @@ class Watch:
 
     def __init__(self, output: OutputOptions) -> None:
         self._view = _view(output)
+        self._is_quiet = output.quiet
         self._rlm: RLM | None = None
         self._begun = False
         self.stream = _stream(self) if output.output_format == "stream-json" else None
@@ -61,9 +62,18 @@ class Watch:
 
     def write(self, event: Event) -> None:
         self._begun = self._begun or event.type == "completion.start"
+        if event.type == "sandbox" and self._view is None and not self._is_quiet:
+            self._say_chosen(event)
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _say_chosen(self, event: Event) -> None:
+        """Name the sandbox that was chosen, where no view of the run does."""
+        from rlm.sinks.progress import notice_text
+
+        if notice := notice_text(event):
+            say(notice)
 
     def __enter__(self) -> Watch:
         return self

@@ -55,7 +55,8 @@ def test_a_limit_names_the_option_that_raises_it(capfd: pytest.CaptureFixture[st
     explain(result(status="limit", limit=limit), signal_code=0, brief=True)
     what, hint, record = capfd.readouterr().err.splitlines()
     assert what.startswith(f"error: {limit} is reached after 2 turns")
-    assert (hint, record) == (f"hint: raise it with {option}", "record: logs/r.jsonl")
+    way_on = f"hint: raise it to go on from here: rlm resume r {option} ..."
+    assert (hint, record) == (way_on, "record: logs/r.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,192 @@
+"""`rlm session`: look at kept REPLs, run code in one, put values into one, forget one."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from typer import Argument, Option
+
+from rlm.cli.options import ModelOptions, Overrides, SandboxOptions
+
+if TYPE_CHECKING:
+    from rlm.core.config import Config
+    from rlm.store.sessions import Revision, State
+
+Name: TypeAlias = Annotated[str, Argument(metavar="NAME", help="The session.")]
+Json: TypeAlias = Annotated[bool, Option("--json", help="As JSON.")]
+_VALUE_CHARS = 200
+
+
+def list_sessions(as_json: Json = False) -> int:
+    """List the sessions, the one saved last first."""
+    import msgspec
+
+    from rlm.cli.console import answer, say
+    from rlm.cli.kept import day
+    from rlm.kept import session_store
+
+    notes = session_store(_config()).all()
+    if as_json:
+        answer(msgspec.json.encode(notes).decode())
+        return 0
+    if not notes:
+        say("no session is kept: rlm session run NAME makes one")
+    for note in notes:
+        saved = "nothing saved" if note.saved_at is None else f"revision {note.revision}, {day(note.saved_at)}"
+        about = f"  {_line(note.description)}" if note.description else ""
+        answer(f"{note.name}  {saved}, {note.size_bytes:,} bytes{about}")
+    return 0
+
+
+def show(
+    name: Name,
+    revision: Annotated[
+        int | None, Option("--revision", "-r", metavar="N", help="An earlier state. [default: the last]")
+    ] = None,
+    cells: Annotated[bool, Option("--cells", help="Show the cells that it ran instead.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what a session holds: variables, definitions, and what could not be kept."""
+    from rlm.cli.console import answer
+    from rlm.cli.kept import day
+    from rlm.kept import session_store
+    from rlm.trajectory.plain import plain
+
+    store = session_store(_config())
+    if cells:
+        for cell in store.cells(name):
+            answer(f"# {day(cell.at)}, {cell.status}\n{plain(cell.code)}")
+        return 0
+    found = store.load(name, revision)
+    answer(_as_json(found) if as_json else "\n".join(_described(found.state)))
+    return 0
+
+
+def run(
+    name: Name,
+    models: ModelOptions,
+    sandbox: SandboxOptions,
+    script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
+    code: Annotated[
+        str | None, Option("--code", "-c", metavar="CODE", help="Python to run, instead of a file.")
+    ] = None,
+    skills: Annotated[
+        list[str] | None, Option("--skill", metavar="NAME", help="A saved skill that the code may use; repeatable.")
+    ] = None,
+) -> int:
+    """Run Python in the session's REPL, made if there is none, and keep what it leaves behind.
+
+    What it prints goes to stdout; the traceback of an error goes to stderr, and the variables are kept all the same.
+    """
+    from rlm.cli.console import write_out
+    from rlm.cli.execute import explain, masked, read_source
+    from rlm.cli.options import KeptOptions
+    from rlm.secrets import masker
+    from rlm.sessions import Session
+
+    source, _ = read_source(script, code)
+    config = _config(models, sandbox, KeptOptions(skills=skills))
+    masking = masker(config.mask)
+    with Session(name, config=config) as session:
+        result = session.run(source)
+        result = result if masking is None else masked(result, masking)
+        write_out(result.output if masking is None else masking.mask(result.output))
+        _say_lost(session.save_state())
+    return explain(result, config)
+
+
+def save(
+    name: Name,
+    file: Annotated[str, Argument(metavar="[FILE]", help="A JSON object, variable -> value; - is stdin.")] = "-",
+    description: Annotated[
+        str | None, Option("--description", "-d", metavar="TEXT", help="What the session is for.")
+    ] = None,
+) -> int:
+    """Put values into a session, made if there is none; what it holds beside them stays."""
+    from rlm.cli.console import say
+    from rlm.sessions import Session
+
+    values = _read_values(file)
+    with Session(name, description or "", config=_config()) as session:
+        saved = session.save_state(values)
+    say(f"session {name}: revision {saved.number}, {len(saved.state.names)} variables")
+    _say_lost(saved)
+    return 0
+
+
+def delete(name: Name, yes: Annotated[bool, Option("--yes", "-y", help="Don't ask.")] = False) -> int:
+    """Forget a session, with all that it holds."""
+    from rlm.cli.console import say
+    from rlm.cli.kept import confirmed
+    from rlm.kept import session_store
+
+    store = session_store(_config())
+    store.load(name)
+    if not confirmed(f"forget session {name} and all that it holds?", yes=yes):
+        say("nothing is changed")
+        return 1
+    store.delete(name)
+    say(f"session {name} is forgotten")
+    return 0
+
+
+def _config(*groups: Any) -> Config:
+    from rlm.cli.console import warn
+
+    loaded = Overrides.of(*groups).load()
+    for warning in loaded.warnings:
+        warn(warning)
+    return loaded.config
+
+
+def _say_lost(revision: Revision) -> None:
+    from rlm.cli.console import warn
+
+    for name, why in revision.state.lost.items():
+        warn(f"{name} is not kept: {why}")
+    for name in revision.state.masked:
+        warn(f"{name} has a secret, which was masked before it was kept")
+    if revision.overtaken:
+        warn(f"another process saved this session meanwhile: it is in revision {revision.number - 1}")
+
+
+def _described(state: State) -> list[str]:
+    from rlm.kept import values_of
+    from rlm.trajectory.plain import plain
+
+    values = [f"{name} = {_line(repr(value))}" for name, value in values_of(state).items()]
+    definitions = [plain(each.source) for each in state.definitions]
+    lost = [f"# not kept: {name}: {_line(why)}" for name, why in state.lost.items()]
+    return [*values, *definitions, *lost] or ["# nothing"]
+
+
+def _as_json(revision: Revision) -> str:
+    import msgspec
+
+    return msgspec.json.encode(revision).decode()
+
+
+def _read_values(file: str) -> dict[str, Any]:
+    import json
+    from pathlib import Path
+
+    from rlm.core.exceptions import ConfigError
+
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        values = json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: give a JSON object, each key a variable")
+    return values
+
+
+def _line(text: str) -> str:
+    from rlm.trajectory.plain import plain
+
+    line = " ".join(plain(text).split())
+    return line if len(line) <= _VALUE_CHARS else f"{line[:_VALUE_CHARS]}... ({len(text):,} characters)"

@@ -1,0 +1,1 @@
+"""The server: what hosts such as Claude Code talk to. Only its command imports it."""

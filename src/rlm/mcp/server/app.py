@@ -1,0 +1,106 @@
+"""The MCP server: its tools, resources and prompt, and what lives as long as it does. How a transport carries it is not
+known here.
+
+Tools answer in plain text, for hosts show structured content to their model in place of text. What a model can mend is
+a tool error that says how; a cell's own exception is a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError as Refusal
+from mcp_types import ToolAnnotations
+
+from rlm.core.exceptions import RLMError
+from rlm.mcp.server import texts
+from rlm.mcp.server.records import add_records
+from rlm.mcp.server.sessions import Sessions
+from rlm.mcp.server.tools import Tools
+from rlm.models import BackendPool
+from rlm.parts import Parts
+from rlm.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from rlm.core.config import Config
+
+NAME = "rlm"
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
+ENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
+SHOWN = {"anthropic/alwaysLoad": True, "anthropic/maxResultSizeChars": 100_000}
+"""Claude Code shows its model the names of other tools only, until it searches for them; and it puts results that are
+longer than that into a file."""
+
+
+class App:
+    """The server and what it holds."""
+
+    def __init__(self, config: Config) -> None:
+        self.parts = Parts(backends=BackendPool(), tools=(), sinks=())
+        self.sessions = Sessions(self.parts, config)
+        asks_host = self.sessions.asks_host
+        instructions = texts.INSTRUCTIONS + (texts.HOST_ANSWERS if asks_host else texts.MODEL_ANSWERS)
+        self.server: MCPServer[None] = MCPServer(
+            NAME,
+            version=__version__,
+            instructions=instructions,
+            lifespan=self._lifespan,
+            log_level="WARNING",
+        )
+        tools = Tools(self.parts, self.sessions, config)
+        self._add(tools.execute_python, ACTS, SHOWN)
+        self._add(tools.load_context, ACTS, SHOWN)
+        if asks_host:
+            self._add(tools.answer_queries, ACTS, SHOWN)
+        else:
+            self._add(tools.run_rlm, ACTS)
+        self._add(tools.get_repl_context, READS)
+        self._add(tools.set_repl_context, ACTS)
+        self._add(tools.clear_repl_context, ENDS)
+        self._add(tools.list_sessions, READS)
+        self._add(tools.destroy_session, ENDS)
+        self._add(tools.verify_execution, READS)
+        self.server.prompt(name="rlm", title="Work on large data", description=texts.PROMPT_DESCRIPTION)(texts.prompt)
+        add_records(self.server, config)
+
+    def _add(
+        self, function: Callable[..., Any], annotations: ToolAnnotations, meta: dict[str, Any] | None = None
+    ) -> None:
+        self.server.add_tool(_answering(function), annotations=annotations, meta=meta, structured_output=False)
+
+    @asynccontextmanager
+    async def _lifespan(self, _server: MCPServer[None]) -> AsyncIterator[None]:
+        watching = asyncio.ensure_future(self.sessions.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every session and everything they share; idempotent."""
+        await self.sessions.aclose()
+        await self.parts.aclose()
+
+
+def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The tool with what went wrong as an error that its caller's model reads."""
+
+    @wraps(function)
+    async def answering(*args: Any, **kwargs: Any) -> str:
+        try:
+            answer: str = await function(*args, **kwargs)
+        except RLMError as error:
+            raise Refusal(str(error)) from error
+        return answer
+
+    return answering

@@ -1,0 +1,124 @@
+"""What tools answer, as text: short, plain, and with the way to see more where something was left out."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from rlm.core.dialects import shorten
+from rlm.trajectory.plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rlm.core.context import Context
+    from rlm.core.types import ExecError, ExecResult, Json, RLMResult
+    from rlm.mcp.server.session import Delivery, Session
+    from rlm.trajectory.receipts import Verification
+
+    Mask = Callable[[str], str]
+
+_NAMES_SHOWN = 12
+
+
+def clean(text: str) -> str:
+    """Text without what steers a terminal or can't be sent."""
+    return plain(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def of_cell(result: ExecResult, limit_chars: int, mask: Mask) -> str:
+    """What a cell came to."""
+    texts = [result.output.rstrip("\n")]
+    if result.error is not None:
+        texts.append(_error(result, result.error))
+    if result.final is not None:
+        texts.append(f"FINAL: {result.final.text}")
+    parts = [*(shorten(mask(text), limit_chars) for text in texts), _state(result)]
+    return clean("\n".join(part for part in parts if part)) or "(nothing printed)"
+
+
+def of_missed(result: ExecResult, limit_chars: int, mask: Mask) -> str:
+    """The same of a cell whose end nobody saw."""
+    return f"[The cell before this one ended as {result.status}:]\n{of_cell(result, limit_chars, mask)}\n[This cell:]\n"
+
+
+def _error(result: ExecResult, error: ExecError) -> str:
+    short = f"{error.kind}: {error.message}"
+    if result.status in ("interrupted", "killed") or not error.traceback:
+        return short
+    traceback = error.traceback.rstrip()
+    return traceback if result.status == "error" else f"{traceback}\n{short}"
+
+
+def _state(result: ExecResult) -> str:
+    if result.state_reset:
+        return "[The REPL was killed and started anew: every variable is gone but context.]"
+    if result.status == "interrupted":
+        return "[Interrupted; all variables set before are there.]"
+    nothing_shown = not result.output and result.error is None and result.final is None
+    if nothing_shown and result.changed:
+        return f"(nothing printed; set: {_some(result.changed)})"
+    return ""
+
+
+def of_delivery(delivery: Delivery) -> str:
+    """What is to say of answers that were not taken; else nothing."""
+    if not delivery.refused:
+        return ""
+    refused = "; ".join(f"{query_id[:40]}: {why}" for query_id, why in list(delivery.refused.items())[:20])
+    return f"[{len(delivery.given)} answers taken, not these: {refused}]\n"
+
+
+def of_context(session: Session, context: Context) -> str:
+    """What was loaded, without the data."""
+    return (
+        f"Loaded as the variable `context` of session {session.id!r}; nothing of it is in this conversation but the "
+        f"preview.\n{clean(session.masked(context.describe()))}\nNext: look at small slices of it with execute_python."
+    )
+
+
+def of_sessions(sessions: Sequence[Session], ttl_s: float) -> str:
+    """One line for each session."""
+    lines = [_line(session, ttl_s) for session in sessions if session.repl is not None]
+    return "\n".join(lines) or "No sessions. execute_python and load_context open one."
+
+
+def _line(session: Session, ttl_s: float) -> str:
+    repl = session.repl
+    assert repl is not None
+    idle_s = time.monotonic() - session.used_at
+    context = f"{repl.context.kind}, {repl.context.size_bytes:,} bytes" if repl.context.kind != "none" else "none"
+    state = f"idle {idle_s:.0f} s, closes after {ttl_s:g} s" if session.is_idle else session.state
+    return (
+        f"{session.id}: {state}; {repl.cells} cells, {repl.usage.subcalls} sub-calls; context: {context}; "
+        f"variables: {_some(session.names) or 'none'}; record: {repl.path}"
+    )
+
+
+def of_run(result: RLMResult) -> str:
+    """What a run came to."""
+    usage = result.usage
+    cost = "" if result.cost_usd is None else f", ${result.cost_usd:.4f}"
+    end = "" if result.status == "completed" else f" (ended as {result.status}: {result.limit or result.error})"
+    return clean(
+        f"{result.response or '(no answer)'}\n\n[run {result.run_id}{end}: {usage.turns} turns, "
+        f"{usage.input_tokens + usage.output_tokens:,} tokens{cost}, {result.duration_s:.0f} s; "
+        f"record: {result.trajectory}]"
+    )
+
+
+def of_verification(found: Verification) -> str:
+    scheme = f" ({found.scheme})" if found.scheme else ""
+    return clean(f"run {found.run_id}{scheme}: {found.message}")
+
+
+def as_answers(given: Mapping[str, Json]) -> dict[str, str]:
+    """Answers as text: what a model gave as JSON is written as such."""
+    texts = {key.strip(): value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    return {key: text.encode("utf-8", "backslashreplace").decode("utf-8") for key, text in texts.items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

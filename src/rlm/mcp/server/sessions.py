@@ -1,0 +1,159 @@
+"""The sessions of all clients: who owns which, how many there may be, and when one that nobody uses is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.backends.host import LABEL, HostBackend
+from rlm.core.exceptions import ToolError
+from rlm.mcp.server.session import Session, Setup
+from rlm.models import BackendPool, RunModels
+
+if TYPE_CHECKING:
+    from rlm.core.config import Config
+    from rlm.parts import Parts
+
+DEFAULT = "main"
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_REMEMBERED = 200
+_HOST_OUTPUT_TOKENS = 2_048
+"""What is reserved for an answer of the host: many queries wait at one time."""
+_HOST_CONCURRENCY = 1_000
+
+
+class Sessions:
+    """Every session, by its owner and its id."""
+
+    def __init__(self, parts: Parts, config: Config) -> None:
+        self._parts = parts
+        self._config = config
+        self._open: dict[tuple[str, str], Session] = {}
+        self._closed: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """Why sessions are gone that their owner may still believe in."""
+
+    @property
+    def asks_host(self) -> bool:
+        """Whether the host model answers sub-calls; else a configured one does."""
+        return self._config.model in (None, LABEL)
+
+    def of(self, owner: str) -> list[Session]:
+        """The sessions of one client, the oldest first."""
+        return [session for (owned_by, _), session in self._open.items() if owned_by == owner]
+
+    def find(self, owner: str, session_id: str) -> Session:
+        """An open session of that client.
+
+        Raises:
+            ToolError: it has none of that name; says which it has, or why it is gone.
+        """
+        session = self._open.get((owner, session_id))
+        if session is not None:
+            return session
+        if (why := self._closed.pop((owner, session_id), None)) is not None:
+            raise ToolError(f"session {session_id!r} was closed: {why}. Its variables are gone; start it again.")
+        own = ", ".join(repr(each.id) for each in self.of(owner))
+        names = own or "none yet: execute_python and load_context open one"
+        raise ToolError(f"you have no session {session_id[:64]!r}; yours: {names}")
+
+    def ensure(self, owner: str, session_id: str) -> Session:
+        """That session, opened if need be. Raises:
+        ToolError: it was closed and the client has not been told, its name is no name, or there are too many.
+        """
+        key = (owner, session_id)
+        if key in self._open:
+            return self._open[key]
+        if key in self._closed:
+            return self.find(owner, session_id)
+        if not _ID.fullmatch(session_id):
+            raise ToolError("a session_id is 1 to 64 letters, digits, '-', '_' or '.'")
+        self._check_room(owner)
+        session = self._open[key] = Session(session_id, self._setup())
+        return session
+
+    def new_id(self) -> str:
+        """A name that nobody can guess, for clients that can't be told apart."""
+        return f"s-{os.urandom(8).hex()}"
+
+    async def destroy(self, owner: str, session_id: str) -> None:
+        """Close a session with whatever runs in it. Raises:
+        ToolError: the client has none of that name.
+        """
+        session = self.find(owner, session_id)
+        del self._open[owner, session_id]
+        await session.aclose("destroy_session was called")
+
+    async def drop(self, owner: str) -> None:
+        """Close all sessions of a client that has gone."""
+        gone = [self._open.pop((owner, session.id)) for session in self.of(owner)]
+        await asyncio.gather(*(session.aclose("its client has gone") for session in gone))
+
+    async def close_idle(self) -> None:
+        """Close the sessions that nobody has used for their time to live."""
+        ttl_s, now = self._config.mcp.session_ttl_s, time.monotonic()
+        for key, session in list(self._open.items()):
+            if session.is_idle and now - session.used_at > ttl_s:
+                why = f"nobody used it for {ttl_s:g} s (mcp.session_ttl_s)"
+                del self._open[key]
+                self._remember(key, why)
+                await session.aclose(why)
+
+    async def watch(self) -> None:
+        """`close_idle`, now and then, for ever."""
+        while True:
+            await asyncio.sleep(min(30.0, self._config.mcp.session_ttl_s / 4))
+            await self.close_idle()
+
+    async def aclose(self) -> None:
+        """Close every session."""
+        sessions = list(self._open.values())
+        self._open.clear()
+        await asyncio.gather(*(session.aclose("the server ended") for session in sessions))
+
+    def _remember(self, key: tuple[str, str], why: str) -> None:
+        self._closed[key] = why
+        while len(self._closed) > _REMEMBERED:
+            self._closed.popitem(last=False)
+
+    def _check_room(self, owner: str) -> None:
+        own = [session for session in self.of(owner) if session.repl is not None or not session.is_idle]
+        cap = self._config.mcp.max_sessions
+        if len(own) >= cap:
+            names = ", ".join(session.id for session in own)
+            raise ToolError(f"you have {len(own)} sessions, the most there may be ({names}): destroy_session one first")
+        if len(self._open) >= max(cap, self._config.max_sandboxes):
+            raise ToolError("the server has as many sessions as it may (max_sandboxes); try again later")
+
+    def _setup(self) -> Setup:
+        if not self.asks_host:
+            models = RunModels.choose(self._config, self._parts.backends)
+            return Setup(parts=self._parts, config=self._config, models=models, host=None)
+        host, config = HostBackend(self._config.mcp.answer_timeout_s), _host_config(self._config)
+        models = RunModels.choose(config, BackendPool(host))
+        return Setup(parts=self._parts, config=config, models=models, host=host)
+
+
+def _host_config(config: Config) -> Config:
+    """The configuration with the host as its only model: nothing is billed here, and all queries may wait at once."""
+    budget = msgspec.structs.replace(
+        config.budget,
+        cost_budget_usd=None,
+        timeout_s=None,
+        max_concurrency=max(_HOST_CONCURRENCY, config.budget.max_concurrency),
+    )
+    return msgspec.structs.replace(
+        config,
+        model=LABEL,
+        sub_model=None,
+        allowed_models=(),
+        dialect="auto",
+        budget=budget,
+        cache=False,
+        max_output_tokens=min(_HOST_OUTPUT_TOKENS, config.max_output_tokens),
+    )

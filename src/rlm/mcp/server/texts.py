@@ -1,0 +1,37 @@
+"""What hosts and their models are told of the server: its instructions, and the prompt that teaches the loop."""
+
+from __future__ import annotations
+
+INSTRUCTIONS = """\
+A sandboxed Python REPL that keeps its variables, for data too large to read: logs, exports, repositories. \
+load_context puts files into the variable `context` without their text passing through the conversation; \
+execute_python works on it. First look at sizes and small slices; search, filter, count and group in code; keep \
+results in variables and print little. Where meaning must be read, have code call llm_query_batched over parts of \
+about 2,000 to 8,000 characters, few enough to be worth it. """
+HOST_ANSWERS = """\
+You are the model behind llm_query: when a cell asks, its result lists the queries; answer them with answer_queries, \
+and the cell goes on."""
+MODEL_ANSWERS = """\
+A configured model answers llm_query; run_rlm has it do a whole task by itself."""
+
+PROMPT_DESCRIPTION = "How to answer a question over data that is too large to read."
+
+_PROMPT = """\
+Task: {task}
+{data}
+Work like this, with the tools of the server rlm:
+1. load_context with the file, folder or glob. Its text does not come into this conversation.
+2. execute_python: look at the kind, the sizes and a few small slices of `context`.
+3. Decide what code can decide: search, filter, count, group, parse. Keep results in variables.
+4. Where text must be understood, cut it into parts and call llm_query_batched([...]) in a cell: each prompt has the \
+question, the part, and the form of the answer. If the result of the cell lists queries, answer each from its own text \
+and hand them in with answer_queries until the cell ends.
+5. rlm_query(prompt, part) hands a large part to a child that works like this in a REPL of its own.
+6. Check the answer with code, against the data, before you give it. Never invent output.
+"""
+
+
+def prompt(task: str, path: str = "") -> str:
+    """The loop, for one task."""
+    data = f"Data: {path}" if path else "Data: ask which file or folder, if the task does not say."
+    return _PROMPT.format(task=task, data=data)

@@ -1,0 +1,264 @@
+"""What each tool does. Their signatures and docstrings are what a host's model reads: written for it.
+
+A call that is cancelled interrupts its cell at once, and the session keeps its variables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp.server.mcpserver import Context  # noqa: TC002 (the signatures are read at run time)
+from pydantic import Field
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import Confined
+from rlm.inputs import prepare_within
+from rlm.mcp.server import clients, results
+from rlm.mcp.server import variables as cells
+from rlm.mcp.server.rounds import write_round
+from rlm.mcp.server.session import Suspended
+from rlm.mcp.server.sessions import DEFAULT
+from rlm.parts import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from rlm.core.config import Config
+    from rlm.core.context import Context as Data
+    from rlm.core.types import ExecResult
+    from rlm.mcp.server.session import Progress, Session
+    from rlm.mcp.server.sessions import Sessions
+    from rlm.parts import Parts
+
+CODE_CHARS = 1_000_000
+NAMES_AT_ONCE = 20
+
+SessionId = Annotated[
+    str | None, Field(description="Which REPL. Leave out to use your own default; another name is another REPL.")
+]
+
+
+class Tools:
+    """The tools of one server."""
+
+    def __init__(self, parts: Parts, sessions: Sessions, config: Config) -> None:
+        self._parts = parts
+        self._sessions = sessions
+        self._config = config
+
+    async def execute_python(
+        self,
+        ctx: Context[Any, Any],
+        code: Annotated[str, Field(description="Python source, as it is, without a fence.")],
+        timeout: Annotated[
+            float | None, Field(description="Seconds the code may work; waiting for answers is not counted.")
+        ] = None,
+        session_id: SessionId = None,
+    ) -> str:
+        """Run Python in a persistent, sandboxed REPL (no network, no files) and return what it prints.
+
+        Variables stay between calls, after errors too. The last expression is shown. Loaded data is the variable
+        `context`. In the code: `llm_query(prompt)` and `llm_query_batched([prompts])` ask a language model about texts;
+        `rlm_query(prompt, context=None)` hands a part to a child with its own REPL. Print only what you need to see.
+        If the result lists queries, answer them with answer_queries.
+        """
+        if len(code) > CODE_CHARS:
+            raise ToolError(f"the code has {len(code):,} characters, the most is {CODE_CHARS:,}: load data by a file")
+        session = self._sessions.ensure(*self._key(ctx, session_id))
+        return await self._cell(ctx, session, session.execute(code, self._timeout_s(timeout), _progress(ctx)))
+
+    async def answer_queries(
+        self,
+        ctx: Context[Any, Any],
+        answers: Annotated[
+            dict[str, Any],
+            Field(description='Your answer to each query, by id: {"q1": "text", "q2": "text"}; {}: see them again.'),
+        ],
+        session_id: SessionId = None,
+        cancel: Annotated[bool, Field(description="Give the waiting cell up: it is interrupted.")] = False,
+    ) -> str:
+        """Answer the queries that a cell of execute_python waits for; returns the next ones, or the cell's result.
+
+        You are the model behind llm_query: answer each query from its own text alone, as briefly as it allows.
+        """
+        session = self._sessions.find(*self._key(ctx, session_id))
+        if cancel:
+            session.interrupt("it was given up by answer_queries")
+        given = {} if cancel else results.as_answers(answers)
+        return await self._cell(ctx, session, self._answered(session, given, _progress(ctx)))
+
+    async def load_context(
+        self,
+        ctx: Context[Any, Any],
+        path: Annotated[
+            str | list[str],
+            Field(description="A file (becomes a str), or a folder, a glob or a list of these (a dict, path -> text)."),
+        ],
+        session_id: SessionId = None,
+        replace: Annotated[bool, Field(description="Load even if variables of this session are lost by it.")] = False,
+    ) -> str:
+        """Load files of any size into the REPL as the variable `context`, without their text passing through here.
+
+        Do this first: loading starts the REPL anew. Returns kind, size and a short preview.
+        """
+        data = await self._data(ctx, path)
+        session = self._sessions.ensure(*self._key(ctx, session_id))
+        await session.load(data, replace=replace)
+        return results.of_context(session, data)
+
+    async def run_rlm(
+        self,
+        ctx: Context[Any, Any],
+        prompt: Annotated[str, Field(description="The whole task; the model sees nothing of this conversation.")],
+        path: Annotated[
+            str | list[str] | None, Field(description="The data: a file, a folder, a glob, or a list of these.")
+        ] = None,
+    ) -> str:
+        """Have the configured model answer a task over data of any size by itself, in a REPL of its own.
+
+        It costs money or quota of that model, within the budget of the configuration. May take minutes.
+        """
+        if not prompt.strip():
+            raise ToolError("the prompt is empty: say what is to be done")
+        data = None if path is None else await self._data(ctx, path)
+        request = Request(prompt=prompt, context=data, output_type=None, config=self._config)
+        return results.of_run(await _reporting(ctx, self._parts.complete(request)))
+
+    async def get_repl_context(
+        self,
+        ctx: Context[Any, Any],
+        names: Annotated[
+            list[str] | None, Field(description="Variables to show the values of. Leave out to list all of them.")
+        ] = None,
+        session_id: SessionId = None,
+    ) -> str:
+        """List the variables of the REPL with type and size, or show the values of some, shortened."""
+        session = self._sessions.find(*self._key(ctx, session_id))
+        if not names:
+            return await self._cell(ctx, session, session.execute(cells.LIST_ALL, None, _progress(ctx)))
+        shown = []
+        for name in cells.showing(names[:NAMES_AT_ONCE]):
+            text = await self._cell(ctx, session, session.execute(name, None, _progress(ctx)))
+            shown.append(f"{name} = {text}")
+        return "\n".join(shown)
+
+    async def set_repl_context(
+        self,
+        ctx: Context[Any, Any],
+        variables: Annotated[dict[str, Any], Field(description='JSON values by name: {"limit": 5, "names": ["a"]}.')],
+        session_id: SessionId = None,
+    ) -> str:
+        """Set variables of the REPL to JSON values. For large data use load_context."""
+        session = self._sessions.ensure(*self._key(ctx, session_id))
+        code = cells.setting(variables)
+        return await self._cell(ctx, session, session.execute(code, None, _progress(ctx)))
+
+    async def clear_repl_context(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
+        """Start the REPL anew: every variable goes, the loaded `context` stays. Ends a cell that runs or waits."""
+        session = self._sessions.find(*self._key(ctx, session_id))
+        gone = await session.clear()
+        return f"Session {session.id!r} is new; {len(gone)} variables are gone. The loaded context stays."
+
+    async def list_sessions(self, ctx: Context[Any, Any]) -> str:
+        """List your REPLs: what each does, its data, its variables, where its record is."""
+        own = self._sessions.of(clients.owner_of(ctx))
+        return results.of_sessions(own, self._config.mcp.session_ttl_s)
+
+    async def destroy_session(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
+        """Close a REPL for good, with whatever runs in it, and free its memory. Its record stays."""
+        owner, name = self._key(ctx, session_id)
+        await self._sessions.destroy(owner, name)
+        return f"Session {name!r} is closed."
+
+    async def verify_execution(
+        self,
+        run: Annotated[str, Field(description="The run's id or the beginning of it; or last.")] = "last",
+    ) -> str:
+        """Check that the record of a run or session is as it was written: nothing altered, removed or added."""
+        from rlm.trajectory import receipts
+        from rlm.trajectory.chain import receipt_key
+        from rlm.trajectory.reader import find_run
+
+        found = find_run(Path(self._config.log_dir), run)
+        key = receipt_key(os.environ)
+        return results.of_verification(await asyncio.to_thread(receipts.verify, found.path, key))
+
+    def _key(self, ctx: Context[Any, Any], session_id: str | None) -> tuple[str, str]:
+        owner = clients.owner_of(ctx)
+        if session_id is not None:
+            return owner, session_id
+        return owner, self._sessions.new_id() if owner == clients.ANY_HTTP else DEFAULT
+
+    def _timeout_s(self, timeout: float | None) -> float | None:
+        if timeout is None:
+            return None
+        cap_s = self._config.mcp.max_cell_timeout_s
+        if not 0 < timeout <= cap_s:
+            raise ToolError(f"timeout is more than 0 and at most {cap_s:g} seconds (mcp.max_cell_timeout_s)")
+        return timeout
+
+    async def _data(self, ctx: Context[Any, Any], path: str | list[str]) -> Data:
+        names = [path] if isinstance(path, str) else path
+        if not names:
+            raise ToolError("name at least one file, folder or glob")
+        folders = self._config.allowed_paths or await clients.folders_of(ctx)
+        return await asyncio.to_thread(prepare_within, names, Confined(folders))
+
+    async def _answered(
+        self, session: Session, given: dict[str, str], progress: Progress
+    ) -> ExecResult | Suspended | str:
+        delivery, news = await session.go_on(given, progress)
+        note = results.of_delivery(delivery)
+        return note + self._text(session, news) if note else news
+
+    async def _cell(
+        self, ctx: Context[Any, Any], session: Session, running: Awaitable[ExecResult | Suspended | str]
+    ) -> str:
+        """The text for what a cell comes to; a call that is cancelled interrupts it."""
+        try:
+            async with clients.sampling(ctx, session.host):
+                news = await running
+        except asyncio.CancelledError:
+            session.interrupt("the client cancelled the call")
+            raise
+        text = self._text(session, news)
+        unnamed = session.id.startswith("s-") and clients.owner_of(ctx) == clients.ANY_HTTP
+        return f'{text}\n[Go on with session_id="{session.id}".]' if unnamed else text
+
+    def _text(self, session: Session, news: ExecResult | Suspended | str) -> str:
+        if isinstance(news, str):
+            return news
+        if isinstance(news, Suspended):
+            return write_round(session.id, news.queries).text
+        limit_chars = self._config.cell_output_chars
+        missed, session.missed = session.missed, None
+        before = "" if missed is None else results.of_missed(missed, limit_chars, session.masked)
+        return before + results.of_cell(news, limit_chars, session.masked)
+
+
+def _progress(ctx: Context[Any, Any]) -> Progress:
+    """Tells the client that asked for it how far a cell is."""
+    told = 0
+
+    async def tell(text: str) -> None:
+        nonlocal told
+        told += 1
+        await ctx.report_progress(told, message=results.clean(text))
+
+    return tell
+
+
+async def _reporting(ctx: Context[Any, Any], work: Any) -> Any:
+    """Await `work`, and tell the client now and then that it goes on; cancelled with the call."""
+    tell, task = _progress(ctx), asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=2.0))[0]:
+            await tell("the run goes on")
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    return task.result()

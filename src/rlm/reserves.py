@@ -1,0 +1,46 @@
+"""What a run sets aside from its budget, so that it can still give an answer when a limit is reached."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from rlm.core.budget import CallEstimate, Ledger
+
+if TYPE_CHECKING:
+    from rlm.core.budget import Budget
+    from rlm.core.run import Model
+
+LANDING_SHARE = 10
+"""One part in so many of the token budget is set aside for the landing call, but at most:"""
+LANDING_TOKENS = 16_000
+LANDING_LEAST_TOKENS = 2_000
+"""Room for the instructions, a task and a short answer, where half of the budget has it."""
+LAST_SHARE = 10
+"""Sub-calls are cut short when one part in so many of the time is left, but at most:"""
+LAST_S = 3.0
+
+
+def answer_by(budget: Budget) -> float | None:
+    """The loop time at which sub-calls are cut short; None without a time limit."""
+    if budget.timeout_s is None:
+        return None
+    return asyncio.get_running_loop().time() + budget.timeout_s - min(LAST_S, budget.timeout_s / LAST_SHARE)
+
+
+def root_ledger(budget: Budget, model: Model) -> Ledger:
+    """The ledger of the root, with what its landing may need set aside."""
+    tokens, cap_usd = budget.token_budget or 0, budget.cost_budget_usd or 0.0
+    most_usd, least_usd = (_landing_usd(model, size) for size in (LANDING_TOKENS, LANDING_LEAST_TOKENS))
+    return Ledger(
+        budget,
+        landing_tokens=min(LANDING_TOKENS, max(tokens // LANDING_SHARE, min(LANDING_LEAST_TOKENS, tokens // 2))),
+        landing_usd=min(most_usd, max(cap_usd / LANDING_SHARE, min(least_usd, cap_usd / 2))),
+    )
+
+
+def _landing_usd(model: Model, tokens: int) -> float:
+    """The most that a landing of that size costs, half of it prompt."""
+    return CallEstimate(input_tokens=tokens // 2, max_output_tokens=tokens // 2, price=model.price).cost_usd(
+        tokens // 2
+    )

@@ -1,0 +1,99 @@
+"""The one SQLite file of this user in which sessions and skills are kept, readable by its owner only.
+
+Any thread and any number of processes may use it at once: each use is one connection and one transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm.core.config_files import user_folder
+from rlm.core.exceptions import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_BUSY_S = 10.0
+_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE sessions (name TEXT PRIMARY KEY COLLATE NOCASE, description TEXT NOT NULL, created_at REAL NOT NULL)",
+    "CREATE TABLE states (session TEXT NOT NULL COLLATE NOCASE REFERENCES sessions ON DELETE CASCADE,"
+    " revision INTEGER NOT NULL, saved_at REAL NOT NULL, run TEXT NOT NULL, state BLOB NOT NULL,"
+    " PRIMARY KEY (session, revision))",
+    "CREATE TABLE cells (id INTEGER PRIMARY KEY, session TEXT NOT NULL COLLATE NOCASE REFERENCES sessions"
+    " ON DELETE CASCADE, at REAL NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL, code TEXT NOT NULL)",
+    "CREATE INDEX cells_of ON cells (session, id)",
+    "CREATE TABLE skills (name TEXT NOT NULL, version INTEGER NOT NULL, saved_at REAL NOT NULL, skill BLOB NOT NULL,"
+    " PRIMARY KEY (name, version))",
+)
+
+
+def store_path(configured: str | None, environ: Mapping[str, str]) -> Path:
+    """The file: as configured, else `$XDG_DATA_HOME/rlm/store.sqlite`.
+
+    Raises:
+        ConfigError: there is no place for it.
+    """
+    if configured is not None:
+        return Path(configured)
+    folder = user_folder(environ, "XDG_DATA_HOME", ".local/share")
+    if folder is None:
+        raise ConfigError("there is no home for sessions and skills: set HOME, XDG_DATA_HOME or store_path")
+    return folder / "store.sqlite"
+
+
+class Database:
+    """The file; it is made at first use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is kept whole, or not at all if the body raises.
+
+        Raises:
+            StoreError: the file can't be used; says why.
+        """
+        try:
+            with closing(self._open()) as connection, connection:
+                connection.execute("BEGIN IMMEDIATE")
+                self._migrate(connection)
+                yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path}: sessions and skills can't be used: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        try:
+            held = os.fstat(descriptor)
+            if not stat.S_ISREG(held.st_mode):
+                raise StoreError(f"{self.path} is no regular file: name another by store_path")
+            if held.st_uid == os.getuid() and stat.S_IMODE(held.st_mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise StoreError(f"{self.path} was made by a newer rlm (version {version} of its form): upgrade")
+        if version == 0:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")

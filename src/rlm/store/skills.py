@@ -1,0 +1,135 @@
+"""Skills: code that worked, kept by name, each save a new version. Text to this module: it never runs anything."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from rlm.core.exceptions import ConfigError, StoreError
+from rlm.store.names import skill_name
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from rlm.store.database import Database
+
+MAX_CODE_CHARS = 200_000
+MAX_DESCRIPTION_CHARS = 1_000
+
+
+class Skill(Struct, frozen=True, kw_only=True):
+    """One version of a skill."""
+
+    name: str
+    description: str
+    """What it does, in a sentence or two: models choose by it."""
+    code: str
+    """Python that defines functions; calling the skill calls the one of its name, or the only one."""
+    test: str = ""
+    """Python that must run without an error where the skill is a variable of its name."""
+    requires: list[str] = []
+    """Modules that it imports."""
+    tested_in: str = ""
+    """The sandbox in which it was tested."""
+    version: int = 0
+    """From 1; 0 before it is saved."""
+    saved_at: float = 0.0
+
+
+class SkillStore:
+    """The skills in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, skill: Skill) -> Skill:
+        """Keep it as the next version of its name, and return that.
+
+        Raises:
+            ConfigError: the name can't be one, or a part is missing or too long.
+            StoreError: the store can't be used.
+        """
+        check(skill)
+        with self._database.transaction() as connection:
+            latest = _latest(connection, skill.name)
+            saved = msgspec.structs.replace(skill, version=latest + 1, saved_at=time.time())
+            row = (saved.name, saved.version, saved.saved_at, msgspec.json.encode(saved))
+            connection.execute("INSERT INTO skills VALUES (?, ?, ?, ?)", row)
+        return saved
+
+    def load(self, name: str, version: int | None = None) -> Skill:
+        """The latest version of a skill, or that one.
+
+        Raises:
+            ConfigError: there is no such skill or version.
+            StoreError: the store can't be used.
+        """
+        name = skill_name(name)
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT skill FROM skills WHERE name = ? AND version = ifnull(?, version)"
+                " ORDER BY version DESC LIMIT 1",
+                (name, version),
+            ).fetchone()
+        if row is None:
+            which = f"skill {name!r}" if version is None else f"version {version} of skill {name!r}"
+            raise ConfigError(f"there is no {which}\nrlm skill list shows those there are")
+        return _decoded(row[0])
+
+    def all(self) -> list[Skill]:
+        """The latest version of every skill, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT skill, max(version) FROM skills GROUP BY name ORDER BY name").fetchall()
+        return [_decoded(encoded) for encoded, _version in rows]
+
+    def delete(self, name: str, version: int | None = None) -> int:
+        """Forget a skill, or one version of it; returns how many versions are gone. Raises:
+        ConfigError: there is no such skill or version.
+        """
+        self.load(name, version)
+        with self._database.transaction() as connection:
+            statement = "DELETE FROM skills WHERE name = ? AND version = ifnull(?, version)"
+            return connection.execute(statement, (name, version)).rowcount
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """Name and version of `NAME` or `NAME@VERSION`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    name, at, version = reference.partition("@")
+    if at and not (version.isascii() and version.isdecimal() and 0 < len(version) < 10):
+        raise ConfigError(f"{reference[:80]!r}: the version after @ is a number, as in {name[:64]}@2")
+    return skill_name(name), int(version) if at else None
+
+
+def check(skill: Skill) -> None:
+    """Raises:
+    ConfigError: its name can't be one, or a part is missing or too long.
+    """
+    skill_name(skill.name)
+    if not skill.description.strip():
+        raise ConfigError(f"skill {skill.name!r} needs a description: models choose by it")
+    if not skill.code.strip():
+        raise ConfigError(f"skill {skill.name!r} has no code")
+    caps = {"description": MAX_DESCRIPTION_CHARS, "code": MAX_CODE_CHARS, "test": MAX_CODE_CHARS}
+    for part, cap in caps.items():
+        if len(getattr(skill, part)) > cap:
+            raise ConfigError(f"the {part} of skill {skill.name!r} has more than {cap:,} characters")
+
+
+def _latest(connection: sqlite3.Connection, name: str) -> int:
+    """The highest version ever given; those of deleted versions at the end are given again."""
+    (latest,) = connection.execute("SELECT ifnull(max(version), 0) FROM skills WHERE name = ?", (name,)).fetchone()
+    return int(latest)
+
+
+def _decoded(encoded: bytes) -> Skill:
+    try:
+        return msgspec.json.decode(encoded, type=Skill)
+    except msgspec.DecodeError as error:
+        raise StoreError(f"a skill can't be read: {error}") from error

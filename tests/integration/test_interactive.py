@@ -1,0 +1,88 @@
+"""A REPL driven from outside: what its cells call is charged, recorded and answered as in any run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from rlm.backends.scripted import ScriptedBackend
+from rlm.core.budget import Budget
+from rlm.core.config import Config
+from rlm.core.events import Event
+from rlm.core.exceptions import REPLExecutionError
+from rlm.inputs import prepare
+from rlm.interactive import Interactive
+from rlm.models import BackendPool, RunModels
+from rlm.parts import Parts
+from rlm.trajectory.reader import Trajectory
+from tests.integration.cli import fenced
+
+
+@asynccontextmanager
+async def interactive(folder: Path, *script: str, **settings: Any) -> AsyncIterator[Interactive]:
+    base = Config(model="scripted/x", environment="local", log_dir=str(folder))
+    config = msgspec.structs.replace(base, **settings)
+    parts = Parts(backends=BackendPool(ScriptedBackend(list(script))), tools=(), sinks=())
+    try:
+        repl = await Interactive.open(parts, config, RunModels.choose(config, parts.backends), prepare("some data"))
+        yield repl
+        await repl.aclose()
+    finally:
+        await parts.aclose()
+
+
+def types(events: list[Event]) -> list[str]:
+    return [event.type for event in events]
+
+
+async def test_cells_share_a_namespace_and_each_is_in_the_record(tmp_path: Path) -> None:
+    async with interactive(tmp_path) as repl:
+        await repl.execute("n = len(context)")
+        assert (await repl.execute("n")).output == "9\n"
+    events = list(Trajectory(repl.path))
+    assert [event.body.cell for event in events if event.type == "exec.start"] == [1, 2]
+    assert types(events)[-1] == "completion.end"
+    assert events[-1].body.status == "completed"
+
+
+async def test_what_cells_ask_is_answered_charged_and_recorded(tmp_path: Path) -> None:
+    async with interactive(tmp_path, "blue", fenced("FINAL(context.upper())")) as repl:
+        assert (await repl.execute("print(llm_query('colour?'), rlm_query('shout'))")).output == "blue SOME DATA\n"
+        assert (repl.usage.subcalls, repl.usage.model_calls, repl.usage.depth_reached) == (2, 2, 1)
+    starts = [event.body for event in Trajectory(repl.path) if event.type == "completion.start"]
+    assert [start.depth for start in starts] == [0, 1]
+
+
+async def test_one_ledger_holds_over_all_cells(tmp_path: Path) -> None:
+    async with interactive(tmp_path, "one", "two", budget=Budget(subcall_budget=1)) as repl:
+        assert (await repl.execute("llm_query('a')")).output == "'one'\n"
+        result = await repl.execute("llm_query('b')")
+    assert result.error is not None
+    assert "subcall_budget of 1" in result.error.message
+
+
+async def test_output_comes_as_it_is_printed_and_artifacts_are_kept(tmp_path: Path) -> None:
+    pieces: list[str] = []
+    async with interactive(tmp_path) as repl:
+        await repl.execute("print('seen')\nname = save_artifact('a.txt', 'kept')", None, pieces.append)
+    assert "".join(pieces) == "seen\n"
+    assert (repl.path.with_suffix(".artifacts") / "a.txt").read_text() == "kept"
+
+
+async def test_an_interrupt_keeps_the_variables(tmp_path: Path) -> None:
+    async with interactive(tmp_path) as repl:
+        result = await repl.execute("kept = 1\nprint('x')\nwhile True: pass", None, lambda _: repl.interrupt("enough"))
+        assert (result.status, result.state_reset) == ("interrupted", False)
+        assert (await repl.execute("kept")).output == "1\n"
+
+
+async def test_after_its_end_nothing_runs(tmp_path: Path) -> None:
+    async with interactive(tmp_path) as repl:
+        await repl.aclose()
+        with pytest.raises(REPLExecutionError, match="closed"):
+            await repl.execute("1")

@@ -1,0 +1,257 @@
+"""The MCP server as hosts use it: the official client, a real process, both transports, both eras."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from mcp_types import ListRootsResult, Root
+
+from tests.integration.cli import User
+from tests.support.mcp_clients import LEGACY, MODERN, Host, big_log, held, host
+
+EVERYWHERE = [(transport, mode) for transport in ("stdio", "http") for mode in (LEGACY, MODERN)]
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    with User(tmp_path) as user:
+        yield user
+
+
+@pytest.fixture(params=EVERYWHERE, ids=lambda pair: "-".join(pair))
+async def anywhere(user: User, request: pytest.FixtureRequest) -> AsyncIterator[Host]:
+    async with held(host(user, *request.param)) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def mine(user: User) -> AsyncIterator[Host]:
+    """A client over stdio, as Claude Code is one."""
+    async with held(host(user, "stdio", LEGACY)) as connected:
+        yield connected
+
+
+async def test_variables_stay_between_calls(anywhere: Host) -> None:
+    assert await anywhere.run("found = [1, 2]", session_id="a") == "(nothing printed; set: found)"
+    assert await anywhere.run("print('here'); len(found)", session_id="a") == "here\n2"
+
+
+async def test_data_is_loaded_without_passing_through_and_worked_on(anywhere: Host, user: User) -> None:
+    big_log(user.cwd)
+    said = await anywhere.call("load_context", path="big.log", session_id="a")
+    assert "1,000 lines" in said
+    assert len(said) < 2_500
+    assert await anywhere.run("context.count('ERROR')", session_id="a") == "100"
+
+
+async def test_queries_are_handed_to_the_host_and_the_cell_goes_on(anywhere: Host) -> None:
+    asked = await anywhere.run("print(llm_query_batched(['red?', 'blue?']))", session_id="a")
+    assert 'answer_queries(session_id="a"' in asked
+    assert "red?" in asked
+    assert "blue?" in asked
+    answers = {"q1": "yes", "q2": "no"}
+    assert await anywhere.call("answer_queries", session_id="a", answers=answers) == "['yes', 'no']"
+
+
+async def test_there_are_at_most_ten_tools_and_each_says_what_it_takes(anywhere: Host) -> None:
+    tools = (await anywhere.client.list_tools()).tools
+    assert len(tools) <= 10
+    for tool in tools:
+        assert tool.description
+        assert tool.output_schema is None
+        assert all("description" in field for field in tool.input_schema["properties"].values() if field.get("title"))
+
+
+async def test_an_error_in_a_cell_is_a_result_and_its_state_stays(mine: Host) -> None:
+    said = await mine.run("kept = 5\nprint('before')\n1 / 0")
+    assert said.startswith("before\nTraceback")
+    assert "ZeroDivisionError" in said
+    assert await mine.run("kept") == "5"
+
+
+async def test_long_output_is_cut_and_says_how_to_see_more(mine: Host) -> None:
+    said = await mine.run("print('x' * 100_000)")
+    assert len(said) < 11_000
+    assert "characters cut here" in said
+
+
+async def test_final_is_shown(mine: Host) -> None:
+    assert await mine.run("FINAL({'a': 1})") == 'FINAL: {"a": 1}'
+
+
+async def test_variables_are_set_shown_and_cleared(mine: Host) -> None:
+    await mine.call("set_repl_context", variables={"limits": [1, None, {"deep": True}], "name": 'a"b'})
+    assert await mine.call("get_repl_context", names=["limits", "name"]) == (
+        "limits = [1, None, {'deep': True}]\nname = 'a\"b'"
+    )
+    assert "limits  list  3 items" in await mine.call("get_repl_context")
+    assert "2 variables are gone" in await mine.call("clear_repl_context")
+    assert "limits" not in await mine.call("get_repl_context")
+
+
+@pytest.mark.parametrize("name", ["context", "llm_query", "a b", "_x", "import"])
+async def test_what_is_no_variable_is_not_set(mine: Host, name: str) -> None:
+    assert repr(name)[1:-1] in await mine.refused("set_repl_context", variables={name: 1})
+
+
+async def test_loading_never_loses_variables_unasked(mine: Host, user: User) -> None:
+    big_log(user.cwd)
+    await mine.run("kept = 1")
+    assert "variables (kept)" in await mine.refused("load_context", path="big.log")
+    assert await mine.run("kept") == "1"
+    await mine.call("load_context", path="big.log", replace=True)
+    assert "NameError" in await mine.run("kept")
+
+
+async def test_clearing_keeps_the_data(mine: Host, user: User) -> None:
+    big_log(user.cwd)
+    await mine.call("load_context", path="big.log")
+    await mine.call("clear_repl_context")
+    assert await mine.run("len(context.splitlines())") == "1000"
+
+
+async def test_folders_and_globs_become_a_dict(mine: Host, user: User) -> None:
+    for name in ("a.txt", "sub/b.txt", "c.md"):
+        user.write(name, name)
+    await mine.call("load_context", path="**/*.txt")
+    assert await mine.run("sorted(context.items())") == "[('a.txt', 'a.txt'), ('sub/b.txt', 'sub/b.txt')]"
+    await mine.call("load_context", path=["a.txt", "c.md"], session_id="two")
+    assert await mine.run("sorted(context)", session_id="two") == "['a.txt', 'c.md']"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../home/x", "*/../../home/*", "link", "~/x"])
+async def test_nothing_outside_of_the_project_is_loaded(mine: Host, user: User, path: str) -> None:
+    (user.home / "x").write_text("secret")
+    (user.cwd / "link").symlink_to(user.home / "x")
+    said = await mine.refused("load_context", path=path)
+    assert "secret" not in said
+    assert "outside" in said or "'..'" in said
+
+
+async def test_a_client_names_the_folders_it_works_in(user: User, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    big_log(tmp_path / "elsewhere")
+
+    async def roots(_context: object) -> ListRootsResult:
+        return ListRootsResult(roots=[Root(uri=(tmp_path / "elsewhere").as_uri())])
+
+    async with host(user, "stdio", LEGACY, list_roots_callback=roots) as connected:
+        assert "1,000 lines" in await connected.call("load_context", path="big.log")
+        assert "outside" in await connected.refused("load_context", path="/etc/passwd")
+
+
+async def test_sessions_are_side_by_side(mine: Host) -> None:
+    await asyncio.gather(mine.run("x = 'a'", session_id="a"), mine.run("x = 'b'", session_id="b"))
+    assert await asyncio.gather(mine.run("x", session_id="a"), mine.run("x", session_id="b")) == ["'a'", "'b'"]
+    listed = await mine.call("list_sessions")
+    assert listed.count("variables: x") == 2
+    await mine.call("destroy_session", session_id="a")
+    assert "yours: 'b'" in await mine.refused("get_repl_context", session_id="a")
+
+
+async def test_calls_of_one_session_run_one_after_the_other(mine: Host) -> None:
+    await mine.run("seen = []")
+    await asyncio.gather(*(mine.run(f"seen.append({n}); seen.append({n})") for n in range(5)))
+    pairs = json.loads(await mine.run("seen"))
+    assert pairs[::2] == pairs[1::2]
+    assert sorted(pairs[::2]) == [0, 1, 2, 3, 4]
+
+
+async def test_a_cell_that_never_ends_is_stopped_and_its_state_stays(mine: Host) -> None:
+    await mine.run("kept = 1")
+    assert "longer than 0.3 s" in await mine.run("while True: pass", timeout=0.3)
+    assert await mine.run("kept") == "1"
+    assert "at most 600" in await mine.refused("execute_python", code="1", timeout=10_000)
+
+
+async def test_progress_is_told_while_a_cell_runs(mine: Host) -> None:
+    told: list[str | None] = []
+
+    async def progress(_progress: float, _total: float | None, message: str | None) -> None:
+        told.append(message)
+
+    code = "import time\nfor n in range(5):\n    print('step', n)\n    time.sleep(0.5)"
+    await mine.client.call_tool("execute_python", {"code": code}, progress_callback=progress)
+    assert told
+    assert told[0] is not None
+    assert "running for 2 s: step" in told[0]
+
+
+async def test_a_cancelled_call_interrupts_its_cell_at_once(anywhere: Host) -> None:
+    await anywhere.run("kept = 1", session_id="a")
+    calling = asyncio.ensure_future(anywhere.run("print('begun')\nwhile True: pass", session_id="a"))
+    while "running" not in await anywhere.call("list_sessions"):
+        await asyncio.sleep(0)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    said = await anywhere.run("kept", session_id="a")
+    assert "ended as interrupted" in said
+    assert said.endswith("\n1")
+
+
+async def test_a_bad_call_says_what_is_wanted(mine: Host) -> None:
+    assert "code" in await mine.refused("execute_python", kode="1")
+    assert "1,000,000" in await mine.refused("execute_python", code="#" * 1_000_001)
+    assert "1 to 64" in await mine.refused("execute_python", code="1", session_id="../x")
+    assert "none yet" in await mine.refused("answer_queries", answers={"q1": "x"})
+
+
+async def test_idle_sessions_close_and_that_is_said_once(user: User) -> None:
+    user.write("rlm.toml", "[mcp]\nsession_ttl_s = 0.4\n")
+    async with host(user, "stdio", LEGACY) as connected:
+        await connected.run("x = 1")
+        while "No sessions" not in await connected.call("list_sessions"):
+            await asyncio.sleep(0)
+        assert "nobody used it for 0.4 s" in await connected.refused("execute_python", code="x")
+        assert "NameError" in await connected.run("x")
+
+
+async def test_there_are_only_so_many_sessions(user: User) -> None:
+    user.write("rlm.toml", "[mcp]\nmax_sessions = 2\n")
+    async with host(user, "stdio", LEGACY) as connected:
+        await connected.run("1", session_id="a")
+        await connected.run("1", session_id="b")
+        assert "(a, b)" in await connected.refused("execute_python", code="1", session_id="c")
+        await connected.call("destroy_session", session_id="a")
+        assert await connected.run("1", session_id="c") == "1"
+
+
+async def test_records_are_resources_and_can_be_verified(mine: Host) -> None:
+    await mine.run("print('in the record')")
+    await mine.call("destroy_session")
+    assert "intact" in await mine.call("verify_execution")
+    listed = (await mine.client.read_resource("rlm://runs")).contents[0].text
+    record = (await mine.client.read_resource(f"rlm://runs/{listed.split()[0]}")).contents[0].text
+    assert "in the record" in record
+    assert json.loads(record.splitlines()[-1])["type"] == "completion.end"
+
+
+async def test_the_prompt_teaches_the_loop(mine: Host) -> None:
+    (message,) = (await mine.client.get_prompt("rlm", {"task": "count the errors", "path": "big.log"})).messages
+    assert "count the errors" in message.content.text
+    assert "answer_queries" in message.content.text
+
+
+async def test_a_configured_model_answers_and_does_whole_runs(user: User) -> None:
+    big_log(user.cwd)
+    model = user.script("blue", "```repl\nFINAL(context.count('ERROR'))\n```")
+    async with host(user, "stdio", LEGACY, "--model", model) as connected:
+        names = {tool.name for tool in (await connected.client.list_tools()).tools}
+        assert "run_rlm" in names
+        assert "answer_queries" not in names
+        assert await connected.run("llm_query('which colour?')") == "'blue'"
+        said = await connected.call("run_rlm", prompt="how many errors?", path="big.log")
+        assert said.startswith("100\n")
+        assert "1 turns" in said
+
+
+async def test_secrets_are_masked_in_what_a_host_sees(mine: Host, user: User) -> None:
+    user.write("keys.env", "OPENAI_API_KEY=sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb\n")
+    said = await mine.call("load_context", path="keys.env")
+    said += await mine.run("print(context)\nFINAL(context)")
+    assert "REDACTED" in said
+    assert "Kq8ZpL0v" not in said

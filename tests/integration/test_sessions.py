@@ -1,0 +1,177 @@
+"""Sessions end to end: what one sandbox left behind is there in another, masked, bounded, recorded and resumable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rlm import RLM, Config, RLMError, Session
+from rlm.backends.scripted import ScriptedBackend, tool_call
+from rlm.core.config import DockerConfig
+from rlm.core.exceptions import ConfigError, StoreError
+from rlm.kept import session_store
+from rlm.sinks.memory import MemorySink
+from tests.support.required import TEST_IMAGE, needs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SANDBOXES = [
+    "local",
+    pytest.param("docker", marks=needs("docker")),
+    pytest.param("wasm", marks=needs("wasm")),
+]
+FIRST = """
+import json
+from collections import Counter
+rows = [("a", 1), ("b", {2, 3})]
+counts = Counter("aab")
+def double(x):
+    "Twice."
+    return scale * x
+scale = 2
+class Box:
+    pass
+box = Box()
+"""
+SECOND = "FINAL([repr(rows), counts['a'], double(4), json.dumps([1]), Box.__name__, 'box' in SHOW_VARS()])"
+SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Config]:
+    def make(**given: Any) -> Config:
+        base = {"store_path": str(tmp_path / "store.sqlite"), "log_dir": str(tmp_path / "logs"), "environment": "local"}
+        return Config(**{**base, "docker": DockerConfig(image=TEST_IMAGE), **given})
+
+    return make
+
+
+def cell(code: str) -> Any:
+    return tool_call("execute_code", code=code)
+
+
+def complete(config: Config, *codes: str, **options: Any) -> tuple[Any, MemorySink]:
+    """One run of these cells on the session `work`."""
+    sink = MemorySink()
+    with RLM(ScriptedBackend([cell(code) for code in codes]), config=config, sinks=[sink]) as rlm:
+        return rlm.completion("go", session="work", **options), sink
+
+
+def warnings(sink: MemorySink) -> list[str]:
+    return [event.body.message for event in sink.events if event.type == "warning"]
+
+
+@pytest.mark.parametrize("second", SANDBOXES)
+@pytest.mark.parametrize("first", SANDBOXES)
+def test_variables_and_definitions_come_back_in_another_sandbox(settings: Any, first: str, second: str) -> None:
+    left, sink = complete(settings(environment=first), FIRST, "FINAL(1)")
+    assert left.success
+    assert any("box (a value of type Box)" in text for text in warnings(sink))
+    found, sink = complete(settings(environment=second), SECOND)
+    assert found.value == [repr([("a", 1), ("b", {2, 3})]), 2, 8, "[1]", "Box", False]
+    carried = [event.body for event in sink.events if event.type == "session"]
+    assert [(body.phase, body.revision) for body in carried] == [("loaded", 1), ("saved", 2)]
+
+
+def test_the_model_is_told_what_is_there(settings: Any) -> None:
+    complete(settings(), "kept = 1\nFINAL(1)")
+    _, sink = complete(settings(), "FINAL(kept)")
+    system = next(event.body.content for event in sink.events if event.type == "message")
+    assert "From before there are: `kept`" in system
+
+
+def test_secrets_are_masked_before_they_are_kept(settings: Any, tmp_path: Path) -> None:
+    complete(settings(), f"config = {{'note': ('{SECRET}',)}}\ndef f():\n    return '{SECRET}'\nFINAL(1)")
+    state = session_store(settings()).load("work").state
+    assert sorted(state.masked) == ["config", "f"]
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert files
+    assert all(SECRET.encode() not in path.read_bytes() for path in files)
+    found, _ = complete(settings(), "FINAL([type(config['note']).__name__, f()])")
+    assert found.value == ["tuple", "[REDACTED_GITHUB_TOKEN]"]
+
+
+def test_a_run_that_fails_keeps_what_it_had(settings: Any) -> None:
+    result, _ = complete(settings(), "found = [1, 2]")
+    assert result.status == "failed"
+    assert session_store(settings()).load("work").state.values == {"found": "[1,2]"}
+
+
+def test_a_killed_sandbox_does_not_empty_the_session(settings: Any) -> None:
+    complete(settings(), "kept = 7\nFINAL(1)")
+    spin = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+    result, _ = complete(settings(cell_timeout_s=0.3), spin, "FINAL(kept)")
+    assert result.value == 7
+    assert session_store(settings()).load("work").state.values["kept"] == "7"
+
+
+def test_what_this_sandbox_cannot_make_stays_for_another(settings: Any) -> None:
+    from rlm.core.config import LocalConfig
+
+    free = settings(local=LocalConfig(policy="off"))
+    complete(free, "import os\ndef f():\n    return os.sep\nFINAL(1)")
+    _, sink = complete(settings(), "FINAL(1)")
+    assert any("not restored: os" in text for text in warnings(sink))
+    result, _ = complete(free, "FINAL(f())")
+    assert result.value == "/"
+
+
+def test_too_large_and_reserved_variables_are_named_and_left(settings: Any) -> None:
+    complete(settings(), "big = 'x' * (17 << 20)\nsmall = 1\nFINAL(1)")
+    state = session_store(settings()).load("work").state
+    assert (list(state.values), list(state.lost)) == (["small"], ["big"])
+
+
+def test_a_resumed_run_begins_with_the_state_that_it_began_with(settings: Any) -> None:
+    complete(settings(), "n = 1\nFINAL(1)")
+    cut, _ = complete(settings(), "n += 10\nn")
+    assert cut.status == "failed"
+    with RLM(ScriptedBackend([cell("FINAL(n)")]), config=settings(session="work")) as rlm:
+        assert rlm.resume(cut.run_id).value == 11
+    with RLM(ScriptedBackend([cell("FINAL(n)")]), config=settings()) as rlm, pytest.raises(ConfigError, match="'work'"):
+        rlm.resume(cut.run_id)
+
+
+def test_python_keeps_and_finds_state(settings: Any) -> None:
+    with Session("modernize-codebase", "Update to Python 3.11+ syntax", config=settings()) as session:
+        session.save_state({"processed": ["a.py"], "remaining": ("b.py",), "errors": []})
+        assert session.run("processed.append(remaining[0])\nlen(processed)").output == "2\n"
+    again = Session("modernize-codebase", config=settings())
+    assert again.load_state() == {"processed": ["a.py", "b.py"], "remaining": ("b.py",), "errors": []}
+    assert again.description == "Update to Python 3.11+ syntax"
+    again.close()
+
+
+def test_cells_and_completions_share_the_variables(settings: Any) -> None:
+    with RLM(ScriptedBackend([cell("total = sum(rows)\nFINAL(total)")]), config=settings()) as rlm:
+        session = Session("work", rlm=rlm)
+        session.run("rows = [1, 2, 3]")
+        assert session.completion("add up").value == 6
+        assert session.run("total").output == "6\n"
+
+
+def test_closing_the_rlm_saves_what_is_open(settings: Any) -> None:
+    with RLM(ScriptedBackend([]), config=settings()) as rlm:
+        Session("work", rlm=rlm).run("x = 5")
+    assert session_store(settings()).load("work").state.values == {"x": "5"}
+
+
+def test_values_that_would_come_back_otherwise_are_refused(settings: Any) -> None:
+    with Session("work", config=settings()) as session:
+        session.save_state({"a": 1})
+        for values in ({"f": open}, {"a b": 1}, {"__x": 1}, {1: 2}, {"ａ": 1}):
+            with pytest.raises(ConfigError):
+                session.save_state(values)
+        with pytest.raises(StoreError, match="at most"):
+            session.save_state({"b": "x" * (17 << 20)})
+        assert session.load_state() == {"a": 1}
+
+
+def test_hostile_names_reach_no_store(settings: Any, tmp_path: Path) -> None:
+    for name in ("../x", "", "а"):
+        with pytest.raises(RLMError, match="can't name a session"):
+            Session(name, config=settings())
+    assert list(tmp_path.iterdir()) == []
