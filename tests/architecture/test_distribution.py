@@ -46,6 +46,13 @@ def test_the_wheel_holds_what_the_sandbox_wasm_reads(dist: Path) -> None:
     assert "rlm/repl/guest/deno/worker.mjs" in scripts
 
 
+def test_the_wheel_holds_the_plugin(dist: Path) -> None:
+    plugin = SRC / "rlm/mcp/plugin"
+    files = {str(path.relative_to(SRC)) for path in plugin.rglob("*") if path.is_file()}
+    assert "rlm/mcp/plugin/.claude-plugin/plugin.json" in files
+    assert files - names_in(dist) == set()
+
+
 def test_the_wheel_holds_every_module_and_nothing_else(dist: Path) -> None:
     modules = {name for name in names_in(dist) if name.endswith(".py")}
     package = {str(path.relative_to(SRC)) for path in SRC.rglob("*.py")}

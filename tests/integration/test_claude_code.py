@@ -83,8 +83,9 @@ def answer_each(said: str) -> dict[str, Any]:
 def environ(user: User, server: WireServer) -> dict[str, str]:
     own = {"CLAUDE_CONFIG_DIR": str(user.home / "claude"), "DISABLE_TELEMETRY": "1", "DISABLE_AUTOUPDATER": "1"}
     wired = {"ANTHROPIC_BASE_URL": server.base_url, "ANTHROPIC_API_KEY": "sk-ant-dummy"}
+    patient = {"MCP_CONNECTION_NONBLOCKING": "false", "MCP_TIMEOUT": "60000", "MCP_CONNECT_TIMEOUT_MS": "60000"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**user.environ, **own, **wired, "PATH": path}
+    return {**user.environ, **own, **wired, **patient, "PATH": path}
 
 
 async def ask(user: User, server: WireServer, prompt: str, *arguments: str) -> dict[str, Any]:

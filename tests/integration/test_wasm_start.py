@@ -10,7 +10,7 @@ import pytest
 
 from rlm.core.context import Context, Part
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
-from rlm.repl import wasm_deno, wasm_process, wasm_pyodide, wasm_snapshot
+from rlm.repl import spool_folders, wasm_deno, wasm_process, wasm_pyodide, wasm_snapshot
 from rlm.repl.wasm import WasmSandbox, WasmSettings, probe
 from rlm.repl.wasm_pyodide import FILES, VERSION
 from tests.contract.repls import shown
@@ -163,7 +163,7 @@ async def test_a_context_beyond_32_bits_is_refused() -> None:
 
 async def test_a_context_that_cannot_be_loaded_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     longer = {"kind": "text", "parts": [["", 0, 100]], "held": False}
-    monkeypatch.setattr(wasm_process, "note", lambda _context: longer)
+    monkeypatch.setattr(spool_folders, "note", lambda _context: longer)
     with pytest.raises(REPLError, match="the context cannot be loaded: WireError: .* too short"):
         async with opened("short"):
             pass
