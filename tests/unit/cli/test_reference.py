@@ -31,7 +31,10 @@ def test_every_default_of_the_example_is_the_default(tmp_path: Path) -> None:
     (tmp_path / "rlm/config.toml").write_text(re.sub(r"(?m)^# (\w+ = )", r"\1", shown))
     loaded = Config.load(tmp_path, {"XDG_CONFIG_HOME": str(tmp_path)})
     assert loaded.config == Config()
-    assert sum(origin.source == "user" for origin in loaded.origins.values()) >= len([key for key in SCHEMA if not key.table]) - 1
+    assert (
+        sum(origin.source == "user" for origin in loaded.origins.values())
+        >= len([key for key in SCHEMA if not key.table]) - 1
+    )
 
 
 def test_values_are_toml() -> None:
