@@ -75,13 +75,13 @@ async def test_closing_ends_processes_and_folders(tmp_path: Path, monkeypatch: p
     assert spools() == set()
 
 
-async def test_a_guest_that_dies_takes_its_folder_along() -> None:
-    others = spools()
+async def test_a_guest_that_dies_takes_its_folder_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     async with opened("some context", warm=0) as repl:
-        first = spools() - others
+        first = spools()
         assert (await repl.execute("import os\nos._exit(3)")).status == "killed"
         assert shown(await repl.execute("context")) == "'some context'"
-        second = spools() - others
+        second = spools()
     assert (len(first), len(second), first & second) == (1, 1, set())
 
 

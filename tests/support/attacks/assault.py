@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KEPT_CHARS = 1_000_000
 _ALIVE = "FINAL(echo('still ' + 'here'))\n"
-_ALIVE_S = 20.0
+_ALIVE_S = 5.0
 """For the cells after an attack: what they show is no matter of speed."""
 _TRIES = 3
 
