@@ -47,9 +47,10 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("code", ["1", "while True: pass", "sum(range(10**12))", "import time\ntime.sleep(600)"])
-def test_a_killed_host_leaves_no_process(code: str) -> None:
-    root = Path(__file__).parents[2]
-    host = subprocess.Popen([sys.executable, "-c", HOST.format(code=code)], cwd=root, stdout=subprocess.PIPE, text=True)
+def test_a_killed_host_leaves_no_process(code: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOST.format(code=code)]
+    root, environ = Path(__file__).parents[2], {**os.environ, "TMPDIR": str(tmp_path)}  # its folders stay for a sweep
+    host = subprocess.Popen(command, cwd=root, env=environ, stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
     with host.stdout:
         pidfds = [os.pidfd_open(int(pid)) for pid in host.stdout.readline().split()]
