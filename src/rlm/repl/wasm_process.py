@@ -30,6 +30,7 @@ SPOOL_PREFIX = "rlm-wasm-"
 _CONTEXT = "context"
 _READY = b"\x06"
 _START_TIMEOUT_S = 60.0
+_SETTLE_S = 0.1
 _COMPLAINT_BYTES = 10_000
 _MOST_CONTEXT_BYTES = 2**31 - 1
 """The largest object of a 32-bit Python; there must be room for the decoded one beside it."""
@@ -173,9 +174,35 @@ class WasmProcess:
 
 
 class _Channel(ForkedChannel):
-    """Its first frame says that the guest has read its context: from there no copy stays on the disk."""
+    """Its first frame says that the guest has read its context: from there no copy stays on the disk.
+
+    An interrupt goes through an event loop of Deno's: frames that follow it wait until it has struck, for it must not
+    hit the cell after its own.
+    """
 
     context: Path | None = None
+    _settled_at = 0.0
+    _held: tuple[bytes, ...] = ()
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self._settled_at = self._loop.time() + _SETTLE_S
+
+    def send(self, frame: bytes) -> None:
+        if self._loop.time() >= self._settled_at and not self._held:
+            super().send(frame)
+            return
+        if not self._held:
+            self._loop.call_at(self._settled_at, self._send_held)
+        self._held += (frame,)
+
+    def _send_held(self) -> None:
+        if self._loop.time() < self._settled_at:  # one more interrupt came
+            self._loop.call_at(self._settled_at, self._send_held)
+            return
+        held, self._held = self._held, ()
+        for frame in held:
+            super().send(frame)
 
     def data_received(self, data: bytes) -> None:
         if self.context is not None:
