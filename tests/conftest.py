@@ -4,6 +4,7 @@ gate of `tests/support/required.py` holds each test that needs what isn't there.
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -13,6 +14,11 @@ from tests.support.required import (  # noqa: F401 - the hooks of the gate
     pytest_runtest_setup,
     pytest_terminal_summary,
 )
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as a shell starts what runs in its background: children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "project",
