@@ -24,6 +24,7 @@ from rlm.inputs import prepare
 from rlm.parts import Request
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.trajectory.exact import context_path, kept_context
+from rlm.trajectory.plain import one_line
 from rlm.trajectory.resume import Resumption, ended, is_raised, read_line
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from rlm.core.notes import ContextNote, ImageNote
     from rlm.core.recall import OnDivergence
     from rlm.trajectory.resume import Line
+
+
+SHOWN_CHARS = 200
+"""Of the answer of a run that can't be resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,10 @@ def recorded_config(start: RunStart, present: Config, overrides: Mapping[str, An
         _put(then, guarded.name, now)
     layers = Layers(SCHEMA)
     layers.add_overrides(overrides)
+    asked = {setting.key.name: setting.value for setting in layers.settings.values()}
+    other = asked.get("environment", start.environment)
+    if other != start.environment and other in now:  # the run had no settings of its own for another sandbox
+        then[other] = now[other]
     for setting in layers.settings.values():
         key = setting.key
         value = msgspec.to_builtins(setting.value)
@@ -138,7 +147,7 @@ def _check_unfinished(line: Line, config: Config) -> None:
         return
     if end.status == "completed":
         raise ConfigError(
-            f"run {run_id} is complete, there is nothing to resume; its answer: {end.response}\n"
+            f"run {run_id} is complete, there is nothing to resume; its answer: {one_line(end.response, SHOWN_CHARS)}\n"
             f"rlm fork {run_id} --turn N goes another way from a turn of it"
         )
     had, now = line.latest.start.budget, msgspec.structs.asdict(config.budget)

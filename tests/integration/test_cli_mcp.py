@@ -71,3 +71,9 @@ def test_only_a_remote_server_that_there_is_has_a_login(user: User, name: str, w
     done = user.rlm("mcp", "login", name)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_a_login_without_any_server_says_so(user: User) -> None:
+    done = user.rlm("mcp", "login", "absent")
+    assert done.returncode == 2
+    assert "no MCP server is configured" in done.stderr

@@ -39,6 +39,11 @@ def warn(message: str) -> None:
         say(f"hint: {_safe(hint)}")
 
 
+def counted(number: int, what: str) -> str:
+    """A count with its noun: 1 turn, 2 turns."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def answer(text: str) -> None:
     """Write text to stdout as it is, with a newline at its end; on a terminal, without anything that steers it."""
     if not text:

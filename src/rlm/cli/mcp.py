@@ -63,8 +63,9 @@ def _remote(name: str, config: Config) -> McpServerConfig:
 
     server = config.mcp_servers.get(name)
     if server is None:
-        known = ", ".join(config.mcp_servers) or "none"
-        raise ConfigError(f"there is no [mcp_servers.{name}]; there are: {known}")
+        known = ", ".join(config.mcp_servers)
+        others = f"there are: {known}" if known else "no MCP server is configured"
+        raise ConfigError(f"there is no [mcp_servers.{name}]; {others}")
     if server.url is None:
         raise ConfigError(f"[mcp_servers.{name}] has no url: only remote servers have logins")
     return server

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from rlm.cli.console import answer, complain, quiet_pipe, say
+from rlm.cli.console import answer, complain, counted, quiet_pipe, say
 from rlm.core.exceptions import RLMError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _exit_code(result: RLMResult, signal_code: int) -> int:
 
 def _totals(result: RLMResult) -> str:
     usage = result.usage
-    parts = [f"{usage.turns} turns", f"{usage.input_tokens + usage.output_tokens:,} tokens"]
+    parts = [counted(usage.turns, "turn"), f"{usage.input_tokens + usage.output_tokens:,} tokens"]
     if result.cost_usd is not None:
         parts.append(f"${result.cost_usd:.4f}")
     return ", ".join([*parts, f"{result.duration_s:.1f} s"])

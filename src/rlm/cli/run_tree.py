@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rlm.cli.console import counted
 from rlm.core.events import (
     ArtifactSaved,
     Compaction,
@@ -70,7 +71,7 @@ def dollars(cost_usd: float | None) -> str:
 
 
 def _head(row: RunRow) -> Iterator[str]:
-    totals = [f"{row.turns} turns", f"{row.tokens:,} tokens", dollars(row.cost_usd)]
+    totals = [counted(row.turns, "turn"), f"{row.tokens:,} tokens", dollars(row.cost_usd)]
     parts = [row.status, when(row.started_at), row.model, *totals, f"{row.duration_s:.1f} s"]
     yield f"run {plain(row.id)}"
     if row.resumed_from:
@@ -117,7 +118,7 @@ class _Drawing:
             yield f"error: {plain(summary.ended.error)}"
         if summary.ended.limit:
             yield f"limit: {one_line(summary.ended.limit, 40)}"
-        yield f"answer: {plain(summary.ended.response)}"
+        yield f"answer: {plain(summary.ended.response) or '(none)'}"
 
     def _model(self, call: ModelStart, end: Any) -> Iterator[str]:
         name = one_line(call.model, 60)

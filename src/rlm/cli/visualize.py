@@ -157,6 +157,11 @@ def stay_inside(event: str, arguments: tuple[object, ...]) -> None:
         raise PermissionError(f"the visualizer connects to nothing but this machine, not to {host!r}")
 
 
+def what_is_shown(where: Path) -> str:
+    """The folder in words; one that isn't there may be a slip, or the folder of a run to come."""
+    return f"showing the runs in {where}" + ("" if where.is_dir() else ", which isn't there yet")
+
+
 def _announce(port: int, url: str, where: Path, *, open_it: bool) -> None:
     """Say the address as soon as it answers, and open it."""
     import webbrowser
@@ -168,7 +173,7 @@ def _announce(port: int, url: str, where: Path, *, open_it: bool) -> None:
         import_module(package)
     if not _answers(port):
         return
-    say(f"showing the runs in {where}\n{url}\nCtrl-C ends it")
+    say(f"{what_is_shown(where)}\n{url}\nCtrl-C ends it")
     if open_it:
         webbrowser.open(url)
 

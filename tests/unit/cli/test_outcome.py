@@ -50,6 +50,11 @@ def test_a_good_end_is_said_only_to_who_follows(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "2 turns, 0 tokens, $0.5000, 1.0 s · record: logs/r.jsonl\n")
 
 
+def test_one_turn_is_said_in_the_singular(capfd: pytest.CaptureFixture[str]) -> None:
+    explain(result(usage=RunUsage(turns=1)), signal_code=0, brief=False)
+    assert capfd.readouterr().err.startswith("1 turn, 0 tokens")
+
+
 @pytest.mark.parametrize(("limit", "option"), [("timeout_s", "--timeout"), ("token_budget", "--token-budget")])
 def test_a_limit_names_the_option_that_raises_it(capfd: pytest.CaptureFixture[str], limit: str, option: str) -> None:
     explain(result(status="limit", limit=limit), signal_code=0, brief=True)

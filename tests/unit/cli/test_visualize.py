@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+from pathlib import Path
 
 import pytest
 from streamlit import config
 
-from rlm.cli.visualize import FLAGS, HOST, _free_port, find_app, stay_inside
+from rlm.cli.visualize import FLAGS, HOST, _free_port, find_app, stay_inside, what_is_shown
 from rlm.core.exceptions import ConfigError
 from tests.architecture.sources import ROOT
 
@@ -19,6 +20,11 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match=r"rlm-runtime\[visualize\]"):
         find_app()
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    assert what_is_shown(tmp_path) == f"showing the runs in {tmp_path}"
+    assert what_is_shown(tmp_path / "absent").endswith("absent, which isn't there yet")
 
 
 def test_a_port_in_use_is_refused_and_another_taken() -> None:
