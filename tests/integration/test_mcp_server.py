@@ -246,7 +246,7 @@ async def test_a_configured_model_answers_and_does_whole_runs(user: User) -> Non
         assert await connected.run("llm_query('which colour?')") == "'blue'"
         said = await connected.call("run_rlm", prompt="how many errors?", path="big.log")
         assert said.startswith("100\n")
-        assert "1 turns" in said
+        assert ": 1 turn, " in said
 
 
 async def test_secrets_are_masked_in_what_a_host_sees(mine: Host, user: User) -> None:

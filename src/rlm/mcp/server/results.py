@@ -100,9 +100,10 @@ def of_run(result: RLMResult) -> str:
     """What a run came to."""
     usage = result.usage
     cost = "" if result.cost_usd is None else f", ${result.cost_usd:.4f}"
+    turns = "1 turn" if usage.turns == 1 else f"{usage.turns} turns"
     end = "" if result.status == "completed" else f" (ended as {result.status}: {result.limit or result.error})"
     return clean(
-        f"{result.response or '(no answer)'}\n\n[run {result.run_id}{end}: {usage.turns} turns, "
+        f"{result.response or '(no answer)'}\n\n[run {result.run_id}{end}: {turns}, "
         f"{usage.input_tokens + usage.output_tokens:,} tokens{cost}, {result.duration_s:.0f} s; "
         f"record: {result.trajectory}]"
     )
