@@ -15,10 +15,10 @@ from tests.support.required import (  # noqa: F401 - the hooks of the gate
     pytest_terminal_summary,
 )
 
-if (
-    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-):  # as a shell starts what runs in its background: children inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell starts what runs in its background with signals ignored, and so does nohup; children inherit that.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 settings.register_profile(
     "project",
