@@ -109,8 +109,10 @@ async def test_the_host_is_the_child_turn_by_turn(mine: Host) -> None:
 
 
 async def test_a_child_asks_the_host_too(mine: Host) -> None:
-    await mine.run("print(rlm_query_batched(['one', 'two'], ['a', 'b']))")
-    turns = {"q1": fenced("FINAL(llm_query('first?'))"), "q2": "FINAL(second)"}
+    asked = await mine.run("print(rlm_query_batched(['the kiwi', 'the plum'], ['a', 'b']))")
+    blocks = re.findall(r"^=== (q\d+) (.*?)(?=^=== |\Z)", asked, re.MULTILINE | re.DOTALL)
+    kiwi, plum = (next(each for each, text in blocks if name in text) for name in ("the kiwi", "the plum"))
+    turns = {kiwi: fenced("FINAL(llm_query('first?'))"), plum: "FINAL(second)"}
     said = await mine.call("answer_queries", answers=turns)
     assert "first?" in said
     assert await mine.call("answer_queries", answers={ids(said)[0]: "1st"}) == "['1st', 'second']"
