@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from rlm import parts, tool
+from rlm import parts, reserves, tool
 from rlm.core.budget import Ledger
 from rlm.core.config import Config
 from rlm.core.run import Run
@@ -151,5 +151,5 @@ class _Made:
 @contextmanager
 def _watched() -> Iterator[_Made]:
     made = _Made()
-    with patch.object(parts, "Ledger", made.ledger), patch.object(parts, "Run", made.run):
+    with patch.object(reserves, "Ledger", made.ledger), patch.object(parts, "Run", made.run):
         yield made
