@@ -14,12 +14,15 @@ from rlm.core.interfaces import Repl, Sandbox
 from rlm.core.types import ExecResult, ReplSpec
 from rlm.inputs import prepare
 from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.live import Limits
 from rlm.repl.local import LocalSandbox, LocalSettings
 from rlm.repl.wasm import WasmSandbox, WasmSettings
 from tests.support.required import COMPONENTS, TEST_IMAGE, needs
 
 TIMEOUT_S = 0.4
 """The cell timeout of the impatient sandboxes."""
+HASTY = Limits(cell_timeout_s=TIMEOUT_S, grace_s=0.3)
+PATIENT = Limits(cell_timeout_s=TIMEOUT_S, grace_s=60)
 
 
 def local(policy: str, **settings: Any) -> Callable[[], Sandbox]:
@@ -47,14 +50,14 @@ PLAIN: dict[str, Callable[[], Sandbox]] = {
 }
 """Without a policy: whatever Python can do is tried."""
 IMPATIENT: dict[str, Callable[[], Sandbox]] = {
-    "local": local("off", cell_timeout_s=TIMEOUT_S, grace_s=0.3),
-    "docker": docker(cell_timeout_s=TIMEOUT_S, grace_s=0.3),
-    "wasm": wasm(cell_timeout_s=TIMEOUT_S, grace_s=0.3),
+    "local": local("off", limits=HASTY),
+    "docker": docker(limits=HASTY),
+    "wasm": wasm(limits=HASTY),
 }
 LENIENT: dict[str, Callable[[], Sandbox]] = {
-    "local": local("off", cell_timeout_s=TIMEOUT_S, grace_s=60),
-    "docker": docker(cell_timeout_s=TIMEOUT_S, grace_s=60),
-    "wasm": wasm(cell_timeout_s=TIMEOUT_S, grace_s=60),
+    "local": local("off", limits=PATIENT),
+    "docker": docker(limits=PATIENT),
+    "wasm": wasm(limits=PATIENT),
 }
 """As impatient, but a cell that obeys may take the time that a loaded machine takes."""
 SMALL: dict[str, Callable[[], Sandbox]] = {

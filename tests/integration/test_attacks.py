@@ -15,6 +15,7 @@ from rlm.core.config_files import user_folder
 from rlm.core.interfaces import Sandbox
 from rlm.repl import wasm_deno, wasm_pyodide
 from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.live import Limits
 from rlm.repl.local import LocalSandbox, LocalSettings
 from rlm.repl.wasm import WasmSandbox, WasmSettings
 from tests.support.attacks.assault import Assault
@@ -26,7 +27,7 @@ from tests.support.required import COMPONENTS, TEST_IMAGE, needs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TIMES = {"cell_timeout_s": 0.4, "grace_s": 0.3}
+LIMITS = Limits(cell_timeout_s=0.4, grace_s=0.3)
 PATIENCE_S = 60.0
 WEAK_PATIENCE_S = 1.5
 MEMORY_BYTES = 512 << 20
@@ -35,15 +36,15 @@ OF_RESOURCES = ("floods", "integers", "memory", "regexes", "signals", "threads")
 
 
 def local(policy: str) -> Sandbox:
-    return LocalSandbox(LocalSettings(policy=policy, memory_bytes=MEMORY_BYTES, **TIMES))
+    return LocalSandbox(LocalSettings(policy=policy, memory_bytes=MEMORY_BYTES, limits=LIMITS))
 
 
 def docker() -> Sandbox:
-    return DockerSandbox(DockerSettings(image=TEST_IMAGE, memory_bytes=MEMORY_BYTES, **TIMES))
+    return DockerSandbox(DockerSettings(image=TEST_IMAGE, memory_bytes=MEMORY_BYTES, limits=LIMITS))
 
 
 def wasm() -> Sandbox:
-    return WasmSandbox(WasmSettings(memory_bytes=MEMORY_BYTES, **TIMES))
+    return WasmSandbox(WasmSettings(memory_bytes=MEMORY_BYTES, limits=LIMITS))
 
 
 SANDBOXES: dict[str, Callable[[], Sandbox]] = {

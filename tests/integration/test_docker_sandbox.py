@@ -15,6 +15,7 @@ from rlm.core.exceptions import SandboxUnavailableError
 from rlm.core.types import ReplSpec
 from rlm.inputs import prepare
 from rlm.repl import docker_container
+from rlm.repl.live import Limits
 from tests.integration.cli import User
 from tests.support.engines import SPEC, Proxy, client, parsed, sandbox
 from tests.support.required import TEST_IMAGE, needs
@@ -148,7 +149,7 @@ async def test_cpu_time_is_asked_of_an_engine_elsewhere() -> None:
         await asyncio.Event().wait()
 
     code = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()\nnever()"
-    async with sandbox(cell_timeout_s=1.0) as running:
+    async with sandbox(limits=Limits(cell_timeout_s=1.0)) as running:
         repl = await running.open(prepare(None), ReplSpec(call=never, functions=("never",)))
         result = await repl.execute(code)
     assert result.error is not None

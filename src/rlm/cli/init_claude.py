@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm.cli.console import say
-from rlm.cli.settings import replace_file
+from rlm.cli.settings import write_settings
 from rlm.core.exceptions import ConfigError
 
 SERVERS_FILE = ".mcp.json"
@@ -48,7 +48,7 @@ def _add_server(path: Path) -> str:
         )
     servers[NAME] = entry()
     try:
-        replace_file(path, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        write_settings(path, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     kept = f" beside {', '.join(name for name in servers if name != NAME)}" if len(servers) > 1 else ""

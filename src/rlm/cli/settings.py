@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,21 +28,15 @@ def save_settings(settings: Mapping[str, Any]) -> Path:
         document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
         table: Any = document.setdefault("rlm", tomlkit.table())
         table.update(settings)
-        replace_file(path, tomlkit.dumps(document))
+        write_settings(path, tomlkit.dumps(document))
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ConfigError(f"{path}: the settings could not be saved: {error}") from error
     return path
 
 
-def replace_file(path: Path, text: str) -> None:
+def write_settings(path: Path, text: str) -> None:
     """Write a file whole or not at all, with the mode that it had. Raises:
     OSError: it can't be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        if path.exists():
-            part.chmod(path.stat().st_mode & 0o777)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    replace_file(path, text.encode(), mode=mode)

@@ -11,16 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.config_files import user_folder
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
+from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from rlm.core.config_files import ConfigFile
     from rlm.core.types import Json
@@ -104,7 +104,7 @@ class TrustRecord:
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(self._entry(file.path), json.dumps(_facts(file)).encode())
+            replace_file(self._entry(file.path), json.dumps(_facts(file)).encode())
         except OSError as error:
             raise ConfigError(f"{self.folder}: {error.strerror}; nothing is trusted") from error
 
@@ -144,16 +144,3 @@ def _absolute(path: Path) -> str:
 
 def _facts(file: ConfigFile) -> dict[str, str]:
     return {"path": os.fsencode(_absolute(file.path)).decode(errors="backslashreplace"), "sha256": file.sha256}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    fd, part = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -53,11 +53,8 @@ class DockerSettings:
     """Containers kept started ahead of need."""
     ttl_s: float = 43_200.0
     """The longest that a container lives."""
-    cell_timeout_s: float = 60.0
-    kept_output_chars: int = 1_000_000
+    limits: Limits = field(default_factory=Limits)
     """Of one cell."""
-    grace_s: float = 1.0
-    """From an interrupt to the kill."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,11 +86,6 @@ class DockerSandbox:
 
     def __init__(self, settings: DockerSettings) -> None:
         self._settings = settings
-        self._limits = Limits(
-            cell_timeout_s=settings.cell_timeout_s,
-            kept_output_chars=settings.kept_output_chars,
-            grace_s=settings.grace_s,
-        )
         self._lock = asyncio.Lock()
         self._running: _Running | None = None
         self._mounts = True
@@ -123,7 +115,7 @@ class DockerSandbox:
             init={"policy": "off", "imports": [], "context": spool_folders.note(context)},
             release=lambda: self._release(running, context),
         )
-        repl = HostedRepl(start, context, spec, self._limits)
+        repl = HostedRepl(start, context, spec, self._settings.limits)
         running.contexts.hold(context)
         self._repls.add(repl)
         try:
@@ -239,7 +231,7 @@ def settings_of(config: Config) -> DockerSettings:
         pids=section.pids,
         warm=section.warm,
         ttl_s=section.ttl_s,
-        cell_timeout_s=config.cell_timeout_s,
+        limits=Limits(cell_timeout_s=config.cell_timeout_s),
     )
 
 

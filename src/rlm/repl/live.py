@@ -42,7 +42,7 @@ _BROKE_RULES = "it broke the rules of the wire (REPLSecurityError)"
 class Limits:
     """What one cell may take."""
 
-    cell_timeout_s: float
+    cell_timeout_s: float = 60.0
     """Of wall time without the time that calls wait, and of CPU time."""
     kept_output_chars: int = 1_000_000
     grace_s: float = 1.0

@@ -44,11 +44,8 @@ class LocalSettings:
     """Run even without Landlock or seccomp."""
     memory_bytes: int = 1 << 30
     """Of one REPL, above its context."""
-    cell_timeout_s: float = 60.0
-    kept_output_chars: int = 1_000_000
+    limits: Limits = field(default_factory=Limits)
     """Of one cell."""
-    grace_s: float = 1.0
-    """From an interrupt to the kill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +71,6 @@ class LocalSandbox:
 
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
-        self._limits = Limits(
-            cell_timeout_s=settings.cell_timeout_s,
-            kept_output_chars=settings.kept_output_chars,
-            grace_s=settings.grace_s,
-        )
         self._lock = asyncio.Lock()
         self._base: Zygote | None = None
         self._shares: dict[Context, _Share] = {}
@@ -95,7 +87,7 @@ class LocalSandbox:
                 allowed_imports=config.local.allowed_imports,
                 allow_unconfined=config.local.allow_unconfined,
                 memory_bytes=config.local.memory_bytes,
-                cell_timeout_s=config.cell_timeout_s,
+                limits=Limits(cell_timeout_s=config.cell_timeout_s),
             )
         )
 
@@ -116,7 +108,7 @@ class LocalSandbox:
         """Open a REPL; see `Sandbox.open`."""
         share = self._shares.setdefault(context, _Share())
         share.users += 1
-        repl = HostedRepl(self._start_of(context, share), context, spec, self._limits)
+        repl = HostedRepl(self._start_of(context, share), context, spec, self._settings.limits)
         try:
             await repl.open()
         except BaseException:

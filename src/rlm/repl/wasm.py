@@ -49,11 +49,8 @@ class WasmSettings:
     """Of one REPL, above its context."""
     warm: int = 1
     """Processes kept started ahead of need."""
-    cell_timeout_s: float = 60.0
-    kept_output_chars: int = 1_000_000
+    limits: Limits = field(default_factory=Limits)
     """Of one cell."""
-    grace_s: float = 1.0
-    """From an interrupt to the kill."""
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     """Where the cache is, and how the registry is reached; guests get none of it."""
 
@@ -63,11 +60,6 @@ class WasmSandbox:
 
     def __init__(self, settings: WasmSettings) -> None:
         self._settings = settings
-        self._limits = Limits(
-            cell_timeout_s=settings.cell_timeout_s,
-            kept_output_chars=settings.kept_output_chars,
-            grace_s=settings.grace_s,
-        )
         self._lock = asyncio.Lock()
         self._pool: WarmPool[WasmProcess] | None = None
         self._repls: set[HostedRepl] = set()
@@ -93,7 +85,7 @@ class WasmSandbox:
             init={"policy": "off", "imports": [], "context": spool_folders.note(context)},
             release=self._forget_closed,
         )
-        repl = HostedRepl(start, context, spec, self._limits)
+        repl = HostedRepl(start, context, spec, self._settings.limits)
         self._repls.add(repl)
         try:
             await repl.open()
@@ -136,7 +128,7 @@ def settings_of(config: Config) -> WasmSettings:
         wheels=None if section.wheels is None else Path(section.wheels),
         memory_bytes=section.memory_bytes,
         warm=section.warm,
-        cell_timeout_s=config.cell_timeout_s,
+        limits=Limits(cell_timeout_s=config.cell_timeout_s),
     )
 
 

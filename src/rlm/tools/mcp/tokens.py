@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
+from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ class TokenFile:
         content["servers"] = {**content.get("servers", {}), server: kept}
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(self.path, msgspec.json.encode(content))
+            replace_file(self.path, msgspec.json.encode(content))
         except OSError as error:
             raise ConfigError(f"{self.path}: {error.strerror}; the token is not kept") from error
 
@@ -104,16 +104,3 @@ class TokenFile:
             raise ConfigError(f"{self.path} is no file of your own: tokens are not read from it")
         if found.st_mode & 0o077:
             raise ConfigError(f"others can read {self.path}: chmod 600 {self.path}, and log in again if they may have")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    descriptor, part = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
