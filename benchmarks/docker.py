@@ -15,7 +15,7 @@ from benchmarks.fixture import text_file
 from benchmarks.sandboxes import SPEC, run, timed_ms
 from rlm.core.context import Context
 from rlm.inputs import prepare
-from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 
 IMAGE = os.environ.get("RLM_BENCH_IMAGE", "python:3.11-slim")
 STARTS = 5

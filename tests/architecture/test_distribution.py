@@ -42,7 +42,7 @@ def test_the_wheel_holds_the_types_mark_the_prompts_and_the_licence(dist: Path) 
 
 def test_the_wheel_holds_what_the_sandbox_wasm_reads(dist: Path) -> None:
     scripts = {f"rlm/repl/guest/deno/{path.name}" for path in (SRC / "rlm/repl/guest/deno").glob("*.mjs")}
-    assert {*scripts, "rlm/repl/pyodide.lock"} - names_in(dist) == set()
+    assert {*scripts, "rlm/repl/wasm/pyodide.lock", "rlm/repl/docker/seccomp.json"} - names_in(dist) == set()
     assert "rlm/repl/guest/deno/worker.mjs" in scripts
 
 

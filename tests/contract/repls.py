@@ -13,10 +13,10 @@ from rlm.core.context import Context
 from rlm.core.interfaces import Repl, Sandbox
 from rlm.core.types import ExecResult, ReplSpec
 from rlm.inputs import prepare
-from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 from rlm.repl.live import Limits
 from rlm.repl.local import LocalSandbox, LocalSettings
-from rlm.repl.wasm import WasmSandbox, WasmSettings
+from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 from tests.support.required import COMPONENTS, TEST_IMAGE, needs
 
 TIMEOUT_S = 0.4

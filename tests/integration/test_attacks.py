@@ -13,11 +13,11 @@ import pytest_asyncio
 
 from rlm.core.config_files import user_folder
 from rlm.core.interfaces import Sandbox
-from rlm.repl import wasm_deno, wasm_pyodide
-from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 from rlm.repl.live import Limits
 from rlm.repl.local import LocalSandbox, LocalSettings
-from rlm.repl.wasm import WasmSandbox, WasmSettings
+from rlm.repl.wasm import deno_runtime, pyodide_files
+from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 from tests.support.attacks.assault import Assault
 from tests.support.attacks.corpus import KINDS, attempts
 from tests.support.attacks.stage import Stage, set_up
@@ -95,9 +95,9 @@ async def test_the_corpus_bites_in_javascript(stage: Stage) -> None:
     await running.start()  # which fetches Pyodide where it isn't there yet
     await running.aclose()
     cache = user_folder(os.environ, "XDG_CACHE_HOME", ".cache")
-    pyodide = cache and wasm_pyodide.cached(cache / "wasm")
+    pyodide = cache and pyodide_files.cached(cache / "wasm")
     assert pyodide
-    weak = Assault(sandbox=WeakDeno(wasm_deno.find().binary, pyodide.folder), stage=stage, patience_s=PATIENCE_S)
+    weak = Assault(sandbox=WeakDeno(deno_runtime.find().binary, pyodide.folder), stage=stage, patience_s=PATIENCE_S)
     assert await weak.run(attempts("javascript"), until_broken=True)
 
 

@@ -15,7 +15,7 @@ from rlm.core.config import DockerConfig
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import ReplSpec
 from rlm.inputs import prepare
-from rlm.repl.docker_owner import LABEL, Owner
+from rlm.repl.docker.owners import LABEL, Owner
 from tests.support.engines import SPEC, Proxy, client, containers, sandbox, until_none
 from tests.support.required import TEST_IMAGE, needs
 
@@ -25,7 +25,7 @@ HOST = """
 import asyncio
 from rlm.core.types import ReplSpec
 from rlm.inputs import prepare
-from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 
 async def main():
     sandbox = DockerSandbox(DockerSettings(image={image!r}, warm=1))

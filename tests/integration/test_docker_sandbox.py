@@ -14,7 +14,7 @@ import pytest
 from rlm.core.exceptions import SandboxUnavailableError
 from rlm.core.types import ReplSpec
 from rlm.inputs import prepare
-from rlm.repl import docker_container
+from rlm.repl.docker import containers
 from rlm.repl.live import Limits
 from tests.integration.cli import User
 from tests.support.engines import SPEC, Proxy, client, parsed, sandbox
@@ -130,9 +130,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine on whose machine the same path leads to other files, and whose control groups are not seen here."""
     other = tmp_path / "other"
     other.mkdir()
-    original = docker_container._mounts
-    monkeypatch.setattr(docker_container, "_mounts", lambda folder: original(folder and other))
-    monkeypatch.setattr(docker_container, "group_file", lambda _pid, _container: None)
+    original = containers._mounts
+    monkeypatch.setattr(containers, "_mounts", lambda folder: original(folder and other))
+    monkeypatch.setattr(containers, "group_file", lambda _pid, _container: None)
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm.repl import wasm_pyodide
+from rlm.repl.wasm import pyodide_files
 from tests.integration.cli import User
 from tests.support.required import needs
 from tests.support.wasm import cache, copied_pyodide
@@ -56,7 +56,7 @@ def test_without_pyodide_it_exits_5_with_the_way_to_get_it(user: User, tmp_path:
     settings = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NPM_CONFIG_REGISTRY": "http://127.0.0.1:9/"}
     done = user.rlm("exec", "--env", "wasm", "-c", "1", **settings)
     assert (done.returncode, done.stdout) == (5, "")
-    assert f"error: Pyodide {wasm_pyodide.VERSION} cannot be fetched" in done.stderr
+    assert f"error: Pyodide {pyodide_files.VERSION} cannot be fetched" in done.stderr
     assert "wasm.pyodide_dir" in done.stderr
 
 

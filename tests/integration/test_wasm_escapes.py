@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rlm.core.interfaces import Repl
-from rlm.repl import wasm_deno
+from rlm.repl.wasm import deno_runtime
 from tests.contract.repls import shown
 from tests.support.required import needs
 from tests.support.wasm import opened
@@ -41,10 +41,10 @@ def attacked(folder: Path, port: int) -> dict[str, str]:
     canary = folder / "canary"
     canary.write_text("secret", encoding="utf-8")
     settings = {"canary": str(canary), "port": port, "folder": str(folder)}
-    task = wasm_deno.Task(script=str(ATTACK), settings=settings, readable=(), memory_bytes=1 << 30)
+    task = deno_runtime.Task(script=str(ATTACK), settings=settings, readable=(), memory_bytes=1 << 30)
     with (folder / "said").open("wb") as said:
-        streams = wasm_deno.Streams(stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.PIPE)
-        process = wasm_deno.start(wasm_deno.find(), task, streams)
+        streams = deno_runtime.Streams(stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.PIPE)
+        process = deno_runtime.start(deno_runtime.find(), task, streams)
         _, lines = process.communicate(timeout=60)
     assert canary.read_text(encoding="utf-8") == "secret"
     return dict(re.findall(r"^(\w+): (refused|GOT OUT)$", lines.decode(), re.MULTILINE))
@@ -60,7 +60,7 @@ def test_the_attack_gets_out_where_all_is_allowed(tmp_path: Path) -> None:
     """Else it would show nothing."""
     (tmp_path / "canary").write_text("secret", encoding="utf-8")
     settings = json.dumps({"canary": str(tmp_path / "canary"), "port": 9, "folder": str(tmp_path)})
-    command = [wasm_deno.find().binary, "run", "--allow-all", "--no-remote", "--no-npm", str(ATTACK), settings]
+    command = [deno_runtime.find().binary, "run", "--allow-all", "--no-remote", "--no-npm", str(ATTACK), settings]
     environ = {"HOME": str(tmp_path), "DENO_DIR": str(tmp_path / "deno")}
     said = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stderr
     for name in ("readFile", "writeFile", "run", "environment", "evaluate", "workerReads", "nodeFs", "nodeRun"):
@@ -137,7 +137,7 @@ async def test_the_process_has_the_limits_that_were_set() -> None:
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
         assert re.search(r"Max core file size\s+0\s+0", limits)
         assert re.search(r"Max file size\s+0\s+0", limits)
-        assert re.search(rf"Max data size\s+{wasm_deno.data_bytes(256 << 20)}\s", limits)
+        assert re.search(rf"Max data size\s+{deno_runtime.data_bytes(256 << 20)}\s", limits)
 
 
 async def test_the_process_has_no_descriptor_of_the_host(tmp_path: Path) -> None:

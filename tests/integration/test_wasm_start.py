@@ -10,9 +10,10 @@ import pytest
 
 from rlm.core.context import Context, Part
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
-from rlm.repl import spool_folders, wasm_deno, wasm_process, wasm_pyodide, wasm_snapshot
-from rlm.repl.wasm import WasmSandbox, WasmSettings, probe
-from rlm.repl.wasm_pyodide import FILES, VERSION
+from rlm.repl import spool_folders
+from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots
+from rlm.repl.wasm.pyodide_files import FILES, VERSION
+from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings, probe
 from tests.contract.repls import shown
 from tests.support.required import needs
 from tests.support.wasm import cache, copied_pyodide, home, opened
@@ -41,7 +42,7 @@ async def test_deno_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
     def absent(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(wasm_deno, "import_module", absent)
+    monkeypatch.setattr(deno_runtime, "import_module", absent)
     assert "pip install 'rlm-runtime[wasm]'" in await refusal()
     (found,) = probe(WasmSettings())
     assert not found.active
@@ -89,15 +90,15 @@ async def test_a_path_that_deno_cannot_take_is_refused(tmp_path: Path) -> None:
 
 async def test_a_damaged_cache_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    deno = wasm_deno.find()
-    first, second = await asyncio.gather(*(wasm_pyodide.fetch(cache(environ), deno, environ) for _ in range(2)))
-    assert first == second == wasm_pyodide.cached(cache(environ))
+    deno = deno_runtime.find()
+    first, second = await asyncio.gather(*(pyodide_files.fetch(cache(environ), deno, environ) for _ in range(2)))
+    assert first == second == pyodide_files.cached(cache(environ))
     library = first.folder / "python_stdlib.zip"
     library.chmod(0o644)
     library.write_bytes(b"spoilt")
-    assert wasm_pyodide.cached(cache(environ)) is None
-    await wasm_pyodide.fetch(cache(environ), deno, environ)
-    assert wasm_pyodide.cached(cache(environ)) == first
+    assert pyodide_files.cached(cache(environ)) is None
+    await pyodide_files.fetch(cache(environ), deno, environ)
+    assert pyodide_files.cached(cache(environ)) == first
 
 
 async def test_a_damaged_snapshot_is_made_anew(tmp_path: Path) -> None:
@@ -108,8 +109,8 @@ async def test_a_damaged_snapshot_is_made_anew(tmp_path: Path) -> None:
     snapshot.chmod(0o644)
     with snapshot.open("r+b") as file:
         file.truncate(1_000_000)
-    deno, pyodide = wasm_deno.find(), wasm_pyodide.given(folder)
-    assert wasm_snapshot.find(cache(environ), deno, pyodide) is None
+    deno, pyodide = deno_runtime.find(), pyodide_files.given(folder)
+    assert snapshots.find(cache(environ), deno, pyodide) is None
     async with opened(pyodide_dir=folder, environ=environ, warm=0) as repl:
         assert shown(await repl.execute("1 + 1")) == "2"
     (anew,) = cache(environ).glob("snapshot-*.bin")
@@ -118,9 +119,9 @@ async def test_a_damaged_snapshot_is_made_anew(tmp_path: Path) -> None:
 
 async def test_a_snapshot_of_another_version_is_not_taken(tmp_path: Path) -> None:
     folder = await copied_pyodide(tmp_path / "pyodide")
-    deno, pyodide = wasm_deno.find(), wasm_pyodide.given(folder)
-    other = wasm_deno.Deno(binary=deno.binary, version="0.0.0")
-    assert wasm_snapshot.key(deno, pyodide) != wasm_snapshot.key(other, pyodide)
+    deno, pyodide = deno_runtime.find(), pyodide_files.given(folder)
+    other = deno_runtime.Deno(binary=deno.binary, version="0.0.0")
+    assert snapshots.key(deno, pyodide) != snapshots.key(other, pyodide)
 
 
 async def test_a_cache_that_others_can_write_to_is_not_trusted(tmp_path: Path) -> None:
@@ -135,14 +136,14 @@ async def test_who_builds_at_the_same_time_takes_nothing_away_from_another(
 ) -> None:
     gone = tmp_path / "work-gone"
     monkeypatch.setattr(Path, "glob", lambda *_: iter([gone]))
-    assert wasm_pyodide.older(tmp_path, "work-*", 0.0) == []
+    assert pyodide_files.older(tmp_path, "work-*", 0.0) == []
 
 
 async def test_a_start_that_succeeds_has_seen_a_process_work(monkeypatch: pytest.MonkeyPatch) -> None:
     async def failing(_plan: object) -> None:
         raise REPLError("Python in WebAssembly does not start")
 
-    monkeypatch.setattr(wasm_process.WasmProcess, "start", failing)
+    monkeypatch.setattr(processes.WasmProcess, "start", failing)
     sandbox = WasmSandbox(WasmSettings())
     with pytest.raises(REPLError, match="does not start"):
         await sandbox.start()

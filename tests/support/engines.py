@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rlm.core.types import ReplSpec
-from rlm.repl.docker import DockerSandbox, DockerSettings
+from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 from tests.support.required import TEST_IMAGE
 
 

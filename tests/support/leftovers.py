@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm.repl.docker_owner import LABEL, Owner
+from rlm.repl.docker.owners import LABEL, Owner
 from tests.support.engines import client
 from tests.support.required import was_used
 

@@ -62,7 +62,7 @@ def _docker() -> str | None:
 def _wasm() -> str | None:
     """Gets Pyodide and makes the snapshot where they aren't there yet, as a first run would."""
     from rlm.core.exceptions import SandboxUnavailableError
-    from rlm.repl.wasm import WasmSandbox, WasmSettings
+    from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 
     try:
         asyncio.run(_started_once(WasmSandbox(WasmSettings(warm=0))))

@@ -13,8 +13,8 @@ from rlm.core.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ReplSpec
 from rlm.inputs import prepare
-from rlm.repl import wasm_pyodide
-from rlm.repl.wasm import WasmSandbox, WasmSettings
+from rlm.repl.wasm import pyodide_files
+from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 
 
 async def no_answer(*_call: object) -> None:
@@ -37,7 +37,7 @@ async def copied_pyodide(folder: Path) -> Path:
     sandbox = WasmSandbox(WasmSettings(warm=0))
     await sandbox.start()
     await sandbox.aclose()
-    source = wasm_pyodide.place(cache(dict(os.environ)))
+    source = pyodide_files.place(cache(dict(os.environ)))
     shutil.copytree(source, folder)
     for file in folder.iterdir():
         file.chmod(0o644)

@@ -44,7 +44,7 @@ def _local() -> Iterator[Check]:
 
 
 def _wasm(config: Config) -> Iterator[Check]:
-    from rlm.repl.wasm import probe, settings_of
+    from rlm.repl.wasm.sandbox import probe, settings_of
 
     layers = probe(settings_of(config))
     broken = next((layer for layer in layers if not layer.active), None)
@@ -58,7 +58,7 @@ def _wasm(config: Config) -> Iterator[Check]:
 
 
 def _docker(config: Config) -> Iterator[Check]:
-    from rlm.repl.docker_engine import Refused
+    from rlm.repl.docker.engines import Refused
 
     try:
         engine, image = asyncio.run(_engine_and_image(config.docker.image))
@@ -78,7 +78,7 @@ _NOT_FOUND = 404
 
 async def _engine_and_image(image: str) -> tuple[str, str]:
     """The engine in words, and the id of the image."""
-    from rlm.repl.docker_engine import Engine
+    from rlm.repl.docker.engines import Engine
 
     engine = await Engine.connect()
     try:

@@ -6,9 +6,9 @@ from typing import Any
 
 SANDBOXES = {
     "auto": "rlm.repl.choice:AutoSandbox",
-    "docker": "rlm.repl.docker:DockerSandbox",
+    "docker": "rlm.repl.docker.sandbox:DockerSandbox",
     "local": "rlm.repl.local:LocalSandbox",
-    "wasm": "rlm.repl.wasm:WasmSandbox",
+    "wasm": "rlm.repl.wasm.sandbox:WasmSandbox",
 }
 """Name to `module:Class`."""
 

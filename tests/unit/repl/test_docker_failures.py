@@ -12,13 +12,13 @@ import pytest
 from docker import errors
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
-from rlm.repl import docker_channel, docker_container, docker_meter, docker_sweep
 from rlm.repl.deaths import Death
-from rlm.repl.docker_channel import DockerChannel
-from rlm.repl.docker_container import Plan
-from rlm.repl.docker_engine import Address, Engine
-from rlm.repl.docker_image import Image
-from rlm.repl.docker_owner import LABEL, Owner
+from rlm.repl.docker import channels, containers, meters, sweeping
+from rlm.repl.docker.channels import DockerChannel
+from rlm.repl.docker.containers import Plan
+from rlm.repl.docker.engines import Address, Engine
+from rlm.repl.docker.images import Image
+from rlm.repl.docker.owners import LABEL, Owner
 
 
 class Client:
@@ -98,7 +98,7 @@ async def test_who_waits_for_an_engine_that_hangs_can_leave() -> None:
 async def test_a_container_that_is_made_for_nobody_is_removed(tmp_path: Path) -> None:
     client = Client()
     engine = engine_of(client)
-    creating = asyncio.create_task(docker_container._created(engine, plan_in(tmp_path), None))
+    creating = asyncio.create_task(containers._created(engine, plan_in(tmp_path), None))
     await asyncio.to_thread(client.asked.wait)
     creating.cancel()
     client.may_answer.set()
@@ -112,8 +112,8 @@ async def test_a_container_that_is_made_for_nobody_is_removed(tmp_path: Path) ->
 async def test_a_channel_ends_whatever_the_engine_does(
     remove: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(docker_channel, "_REMOVAL_S", 0.01)
-    monkeypatch.setattr(docker_channel, "_LAST_WORDS_S", 0.01)
+    monkeypatch.setattr(channels, "_REMOVAL_S", 0.01)
+    monkeypatch.setattr(channels, "_LAST_WORDS_S", 0.01)
     channel = DockerChannel(Body(remove))
     channel.kill()
     async with asyncio.timeout(10):
@@ -124,7 +124,7 @@ async def test_a_channel_ends_whatever_the_engine_does(
 
 
 async def test_a_guest_that_takes_nothing_of_its_context_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_channel, "_PUSH_S", 0.01)
+    monkeypatch.setattr(channels, "_PUSH_S", 0.01)
     channel = DockerChannel(Body(refused))
     channel._may_write.clear()
     with pytest.raises(REPLError, match="took nothing of its context"):
@@ -135,20 +135,20 @@ def test_a_container_that_is_stuck_keeps_nothing_else_from_going() -> None:
     here, client = Owner.here(), Client(stuck="stuck")
     gone = Owner(id="x", pid=here.pid, started="1", machine=here.machine)
     client.found = {"stuck": gone.labels, "other": gone.labels, "living": here.labels}
-    docker_sweep.sweep_containers(client)
+    sweeping.sweep_containers(client)
     assert client.removed == ["other"]
     client.found = {"stuck": {LABEL: "x"}, "next": {LABEL: "x"}}
     with pytest.raises(errors.APIError):
-        docker_sweep.remove_all_of(client, "x")
+        sweeping.remove_all_of(client, "x")
     assert client.removed == ["other", "next"]
 
 
 async def test_who_is_cancelled_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     begun = threading.Event()
-    usual = docker_sweep.Watchdog
-    monkeypatch.setattr(docker_sweep, "Watchdog", lambda *given: (begun.set(), usual(*given))[1])
-    founding = asyncio.create_task(docker_sweep.Estate.found())
+    usual = sweeping.Watchdog
+    monkeypatch.setattr(sweeping, "Watchdog", lambda *given: (begun.set(), usual(*given))[1])
+    founding = asyncio.create_task(sweeping.Estate.found())
     await asyncio.to_thread(begun.wait)
     founding.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -162,12 +162,12 @@ async def test_a_watchdog_that_cannot_start_is_said_and_leaves_no_folder(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
     with pytest.raises(SandboxUnavailableError, match="folder and watchdog"):
-        await docker_sweep.Estate.found()
+        await sweeping.Estate.found()
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_clock_goes_on_after_an_engine_that_did_not_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_meter, "_ASK_EVERY_S", 0.0)
+    monkeypatch.setattr(meters, "_ASK_EVERY_S", 0.0)
     known: list[Any] = [REPLError("busy"), {}, {"cpu_stats": {"cpu_usage": {"total_usage": 2_000_000_000}}}]
     read = asyncio.Event()
 
@@ -179,7 +179,7 @@ async def test_the_clock_goes_on_after_an_engine_that_did_not_answer_once(monkey
             raise answer
         return answer
 
-    meter = docker_meter.AskedMeter(ask)
+    meter = meters.AskedMeter(ask)
     await read.wait()
     assert meter.cpu_s() == 2.0
     meter.close()
@@ -193,11 +193,11 @@ async def test_credentials_in_an_address_are_not_shown() -> None:
 
 
 def test_volumes_of_an_image_are_no_places_to_write_to(tmp_path: Path) -> None:
-    mounts = docker_container._hardening(plan_in(tmp_path))["tmpfs"]
+    mounts = containers._hardening(plan_in(tmp_path))["tmpfs"]
     assert mounts["/data"].startswith("ro,")
     assert sorted(mounts) == ["/data", "/tmp"]
 
 
 async def test_no_room_for_the_folder_of_a_container_is_said(tmp_path: Path) -> None:
     with pytest.raises(SandboxUnavailableError, match="No such file or directory"):
-        await docker_container.start(engine_of(Client()), plan_in(tmp_path / "none"), mounts=True)
+        await containers.start(engine_of(Client()), plan_in(tmp_path / "none"), mounts=True)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from rlm.core.exceptions import ConfigError, REPLError, SandboxUnavailableError
 from rlm.inputs import prepare
-from rlm.repl import docker_container, docker_engine, docker_meter, docker_owner
-from rlm.repl.docker_channel import Demultiplexer
-from rlm.repl.docker_contexts import ContextFiles
-from rlm.repl.docker_engine import Engine
-from rlm.repl.docker_owner import Owner
+from rlm.repl.docker import containers, engines, meters, owners
+from rlm.repl.docker.channels import Demultiplexer
+from rlm.repl.docker.contexts import ContextFiles
+from rlm.repl.docker.engines import Engine
+from rlm.repl.docker.owners import Owner
 from rlm.repl.guest.supervisor import INTERRUPT, Incoming
 from rlm.repl.guest.wire import HEADER, pack
 from rlm.repl.spool_folders import note
@@ -69,7 +69,7 @@ def test_an_owner_is_gone_when_its_process_is_another_or_none() -> None:
 
 def test_an_owner_whose_process_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Owner.here()
-    monkeypatch.setattr(docker_owner, "_started", lambda _pid: None)  # /proc mounted with hidepid
+    monkeypatch.setattr(owners, "_started", lambda _pid: None)  # /proc mounted with hidepid
     assert not here.is_gone
     finished = subprocess.Popen([sys.executable, "-c", "pass"])
     finished.wait()
@@ -87,7 +87,7 @@ def test_an_owner_elsewhere_is_never_judged(machine: str) -> None:
 )
 def test_the_clock_of_both_kinds_of_control_groups(tmp_path: Path, name: str, content: str, seconds: float) -> None:
     (tmp_path / name).write_text(content)
-    meter = docker_meter.GroupMeter(tmp_path / name)
+    meter = meters.GroupMeter(tmp_path / name)
     assert meter.cpu_s() == pytest.approx(seconds)
     (tmp_path / name).write_text("")
     assert meter.cpu_s() == pytest.approx(seconds)  # the group is gone: what was used stays used
@@ -95,7 +95,7 @@ def test_the_clock_of_both_kinds_of_control_groups(tmp_path: Path, name: str, co
 
 
 def test_a_process_of_no_container_has_no_control_group_of_one() -> None:
-    assert docker_meter.group_file(os.getpid(), "0" * 64) is None
+    assert meters.group_file(os.getpid(), "0" * 64) is None
 
 
 async def test_a_context_is_copied_once_and_goes_with_its_last_user(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ async def test_only_the_parts_of_a_context_are_copied(tmp_path: Path) -> None:
 
 
 def test_an_old_python_is_told_so() -> None:
-    code = f"import sys\nsys.version_info = (3, 9, 2, 'final', 0)\nexec({docker_container._BOOT!r})"
+    code = f"import sys\nsys.version_info = (3, 9, 2, 'final', 0)\nexec({containers._BOOT!r})"
     done = subprocess.run([sys.executable, "-c", code, "0", "0"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "Python 3.9 is too old; 3.11 or later is needed\n")
 
@@ -165,7 +165,7 @@ def test_an_old_python_is_told_so() -> None:
 def test_the_profile_denies_by_default_and_makes_no_socket() -> None:
     import json
 
-    profile = json.loads(docker_container._seccomp())
+    profile = json.loads(containers._seccomp())
     allowed = {name for rule in profile["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]}
     assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
     assert (
@@ -178,8 +178,8 @@ async def test_an_address_that_carries_no_stream_is_refused() -> None:
     with pytest.raises((ConfigError, SandboxUnavailableError)):
         await Engine.connect({"DOCKER_HOST": "ssh://someone@127.0.0.1:9"})
     with pytest.raises(ConfigError, match="forward the engine's socket"):
-        docker_engine._address("ssh://someone@host", None)
+        engines._address("ssh://someone@host", None)
 
 
 async def test_a_socket_that_is_not_allowed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "group docker" in docker_engine._no_answer("unix:///x", "PermissionError(13, 'Permission denied')")
+    assert "group docker" in engines._no_answer("unix:///x", "PermissionError(13, 'Permission denied')")

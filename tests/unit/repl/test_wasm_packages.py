@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlm.core.exceptions import ConfigError
-from rlm.repl.wasm_packages import find
-from rlm.repl.wasm_pyodide import Pyodide
+from rlm.repl.wasm.pyodide_files import Pyodide
+from rlm.repl.wasm.wheelhouse import find
 
 PYODIDE = Pyodide(
     folder=Path("somewhere"),

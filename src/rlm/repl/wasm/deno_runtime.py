@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from rlm.core.types import Json
 
-SCRIPTS = Path(__file__).parent / "guest" / "deno"
+SCRIPTS = Path(__file__).parents[1] / "guest" / "deno"
 """The JavaScript half of the guest."""
-_ROOT = str(Path(__file__).parents[2])
-_BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.wasm_launch import {entry}; {entry}()"
+_ROOT = str(Path(__file__).parents[3])
+_BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.wasm.launch import {entry}; {entry}()"
 _OLDEST = (2, 5)
 _CLOSED = (
     "--no-remote",

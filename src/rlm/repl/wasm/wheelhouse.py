@@ -16,7 +16,7 @@ from rlm.core.exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rlm.repl.wasm_pyodide import Pyodide
+    from rlm.repl.wasm.pyodide_files import Pyodide
 
 _WHEEL = re.compile(
     r"^(?P<name>[^-]+)-(?P<version>[^-]+)(-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"

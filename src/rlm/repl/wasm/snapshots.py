@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import SandboxUnavailableError
-from rlm.repl import wasm_deno
 from rlm.repl.guest import __file__ as guest_file
-from rlm.repl.wasm_pyodide import older, work_folder
+from rlm.repl.wasm import deno_runtime
+from rlm.repl.wasm.pyodide_files import older, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.repl.wasm_deno import Deno
-    from rlm.repl.wasm_pyodide import Pyodide
+    from rlm.repl.wasm.deno_runtime import Deno
+    from rlm.repl.wasm.pyodide_files import Pyodide
 
 _GUEST = Path(guest_file).parent
 _PACKAGES = ("rlm", "rlm/repl")
@@ -67,7 +67,7 @@ def key(deno: Deno, pyodide: Pyodide) -> str:
 
 
 async def _make(path: Path, deno: Deno, pyodide: Pyodide) -> None:
-    task = wasm_deno.Task(
+    task = deno_runtime.Task(
         script="snapshot.mjs",
         settings={"pyodide": str(pyodide.folder)},
         readable=(pyodide.folder,),
@@ -77,7 +77,7 @@ async def _make(path: Path, deno: Deno, pyodide: Pyodide) -> None:
     with path.open("wb") as out, tempfile.TemporaryFile() as guest, tempfile.TemporaryFile() as complaints:
         guest.write(_bundle())
         guest.seek(0)
-        process = wasm_deno.start(deno, task, wasm_deno.Streams(stdin=guest, stdout=out, stderr=complaints))
+        process = deno_runtime.start(deno, task, deno_runtime.Streams(stdin=guest, stdout=out, stderr=complaints))
         try:
             code = await asyncio.to_thread(_ended, process)
         finally:

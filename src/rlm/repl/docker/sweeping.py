@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import SandboxUnavailableError
-from rlm.repl.docker_owner import LABEL, Owner
+from rlm.repl.docker.owners import LABEL, Owner
 from rlm.repl.spool_folders import SpoolFolder, sweep
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Watchdog:
 
     def __init__(self, owner: Owner, folder: Path) -> None:
         """Blocks for some tens of milliseconds."""
-        command = [sys.executable, "-P", "-m", "rlm.repl.docker_watchdog", owner.id, str(folder)]
+        command = [sys.executable, "-P", "-m", "rlm.repl.docker.watchdog", owner.id, str(folder)]
         reading, self._writing = os.pipe()
         try:
             subprocess.run(  # noqa: S603 - this interpreter, with nothing from outside

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
-from rlm.repl.docker_engine import Refused
+from rlm.repl.docker.engines import Refused
 
 if TYPE_CHECKING:
-    from rlm.repl.docker_engine import Engine
+    from rlm.repl.docker.engines import Engine
 
 _log = logging.getLogger(__name__)
 _PULL_S = 3600.0

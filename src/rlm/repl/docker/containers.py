@@ -17,20 +17,21 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
-from rlm.repl import docker_contexts, spool_folders
-from rlm.repl.docker_channel import DockerChannel
-from rlm.repl.docker_engine import Refused
-from rlm.repl.docker_meter import AskedMeter, GroupMeter, group_file
-from rlm.repl.docker_sweep import remove
+from rlm.repl import spool_folders
+from rlm.repl.docker import contexts
+from rlm.repl.docker.channels import DockerChannel
+from rlm.repl.docker.engines import Refused
+from rlm.repl.docker.meters import AskedMeter, GroupMeter, group_file
+from rlm.repl.docker.sweeping import remove
 from rlm.repl.guest.wire import pack
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.context import Context
-    from rlm.repl.docker_contexts import ContextFiles
-    from rlm.repl.docker_engine import Engine
-    from rlm.repl.docker_image import Image
+    from rlm.repl.docker.contexts import ContextFiles
+    from rlm.repl.docker.engines import Engine
+    from rlm.repl.docker.images import Image
 
 MOUNT = "/rlm"
 _MODULES = (
@@ -186,7 +187,7 @@ class WarmContainer:
         placed = {"t": "place", "streamed_bytes": streamed, "memory_bytes": self._plan.memory_bytes}
         self.channel.send(pack(placed))
         if streamed:
-            async for block in docker_contexts.blocks(context):
+            async for block in contexts.blocks(context):
                 await self.channel.push(block)
 
     async def aclose(self) -> None:
@@ -359,7 +360,7 @@ def _mounts(folder: Path | None) -> list[dict[str, Any]]:
 
 @cache
 def _seccomp() -> str:
-    profile = json.loads(files("rlm.repl").joinpath("docker_seccomp.json").read_bytes())
+    profile = json.loads(files("rlm.repl.docker").joinpath("seccomp.json").read_bytes())
     return json.dumps(profile, separators=(",", ":"))
 
 

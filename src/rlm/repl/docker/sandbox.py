@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import Traits
-from rlm.repl import docker_container, docker_image, spool_folders
-from rlm.repl.docker_container import Plan, WarmContainer
-from rlm.repl.docker_contexts import ContextFiles
-from rlm.repl.docker_engine import Engine, Refused
-from rlm.repl.docker_sweep import Estate, remove_all_of, sweep_containers
+from rlm.repl import spool_folders
+from rlm.repl.docker import containers, images
+from rlm.repl.docker.containers import Plan, WarmContainer
+from rlm.repl.docker.contexts import ContextFiles
+from rlm.repl.docker.engines import Engine, Refused
+from rlm.repl.docker.sweeping import Estate, remove_all_of, sweep_containers
 from rlm.repl.host import HostedRepl, Start
 from rlm.repl.live import Limits
 from rlm.repl.pool import WarmPool
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.context import Context
     from rlm.core.types import ReplSpec
-    from rlm.repl.docker_channel import DockerChannel
-    from rlm.repl.docker_image import Image
+    from rlm.repl.docker.channels import DockerChannel
+    from rlm.repl.docker.images import Image
 
 _log = logging.getLogger(__name__)
 _LEFT_S = 10.0
@@ -157,7 +158,7 @@ class DockerSandbox:
         engine = await Engine.connect()
         try:
             await engine.ask(sweep_containers)
-            image = await docker_image.find(engine, self._settings.image)
+            image = await images.find(engine, self._settings.image)
             estate = await Estate.found()
         except BaseException:
             await engine.aclose()
@@ -174,18 +175,18 @@ class DockerSandbox:
     async def _start_one(self, engine: Engine, plan: Plan) -> WarmContainer:
         """Start one; where the engine does not see this machine's files, remember that."""
         try:
-            started = await docker_container.start(engine, plan, mounts=self._mounts)
+            started = await containers.start(engine, plan, mounts=self._mounts)
         except SandboxUnavailableError as e:
             if not (self._mounts and "bind source path" in str(e)):
                 raise
             self._mounts = False
-            started = await docker_container.start(engine, plan, mounts=False)
+            started = await containers.start(engine, plan, mounts=False)
         self._mounts = started.sees_files
         self._layers = _layers(self._settings.runtime, is_filtered=started.is_filtered)
         return started
 
     async def _launch(self, running: _Running, context: Context) -> DockerChannel:
-        taken = await self._take(running, docker_container.context_memory_bytes(context))
+        taken = await self._take(running, containers.context_memory_bytes(context))
         try:
             await taken.place(context, running.contexts)
         except BaseException:

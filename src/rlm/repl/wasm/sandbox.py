@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from rlm.core.config_files import user_folder
 from rlm.core.exceptions import RLMError, SandboxUnavailableError
 from rlm.core.types import Traits
-from rlm.repl import spool_folders, wasm_deno, wasm_packages, wasm_process, wasm_pyodide, wasm_snapshot
+from rlm.repl import spool_folders
 from rlm.repl.guest.confine import Layer
 from rlm.repl.host import HostedRepl, Start
 from rlm.repl.live import Limits
 from rlm.repl.pool import WarmPool
-from rlm.repl.wasm_process import Plan, WasmProcess
+from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots, wheelhouse
+from rlm.repl.wasm.processes import Plan, WasmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from rlm.core.context import Context
     from rlm.core.types import ReplSpec
     from rlm.repl.forked import ForkedChannel
-    from rlm.repl.wasm_deno import Deno
-    from rlm.repl.wasm_pyodide import Pyodide
+    from rlm.repl.wasm.deno_runtime import Deno
+    from rlm.repl.wasm.pyodide_files import Pyodide
 
 _log = logging.getLogger(__name__)
 _LAYERS = ("webassembly", "deno", "limits")
@@ -135,7 +136,7 @@ def settings_of(config: Config) -> WasmSettings:
 def probe(settings: WasmSettings) -> tuple[Layer, ...]:
     """What is there and what is missing, without fetching, building or starting anything."""
     try:
-        deno = wasm_deno.find()
+        deno = deno_runtime.find()
     except SandboxUnavailableError as e:
         return (Layer(name="deno", active=False, detail=str(e)),)
     found = [Layer(name="deno", active=True, detail=f"{deno.version}, {deno.binary}")]
@@ -144,10 +145,10 @@ def probe(settings: WasmSettings) -> tuple[Layer, ...]:
         if pyodide is None:
             return (*found, Layer(name="pyodide", active=False, detail="not fetched yet: the first use does"))
         found.append(Layer(name="pyodide", active=True, detail=f"{pyodide.version}, {pyodide.folder}"))
-        snapshot = wasm_snapshot.find(_cache(settings), deno, pyodide)
+        snapshot = snapshots.find(_cache(settings), deno, pyodide)
         detail = "not made yet: the first use does" if snapshot is None else str(snapshot)
         found.append(Layer(name="snapshot", active=snapshot is not None, detail=detail))
-        wheels = wasm_packages.find(settings.packages, settings.wheels, pyodide)
+        wheels = wheelhouse.find(settings.packages, settings.wheels, pyodide)
     except RLMError as e:
         return (*found, Layer(name="wasm", active=False, detail=str(e)))
     return (*found, *(Layer(name="wheel", active=True, detail=wheel.name) for wheel in wheels))
@@ -158,10 +159,10 @@ async def _launch(pool: WarmPool[WasmProcess], context: Context) -> ForkedChanne
 
 
 async def _plan(settings: WasmSettings) -> Plan:
-    deno = wasm_deno.find()
-    await asyncio.to_thread(spool_folders.sweep, wasm_process.SPOOL_PREFIX)
+    deno = deno_runtime.find()
+    await asyncio.to_thread(spool_folders.sweep, processes.SPOOL_PREFIX)
     pyodide = await _pyodide(settings, deno)
-    wheels = wasm_packages.find(settings.packages, settings.wheels, pyodide)
+    wheels = wheelhouse.find(settings.packages, settings.wheels, pyodide)
     return Plan(
         deno=deno,
         pyodide=pyodide.folder,
@@ -174,23 +175,23 @@ async def _plan(settings: WasmSettings) -> Plan:
 async def _pyodide(settings: WasmSettings, deno: Deno) -> Pyodide:
     pyodide = await asyncio.to_thread(_pyodide_there, settings)
     if pyodide is None:
-        _log.warning("fetching Pyodide %s, once, into %s", wasm_pyodide.VERSION, _cache(settings))
-        pyodide = await wasm_pyodide.fetch(_cache(settings), deno, settings.environ)
+        _log.warning("fetching Pyodide %s, once, into %s", pyodide_files.VERSION, _cache(settings))
+        pyodide = await pyodide_files.fetch(_cache(settings), deno, settings.environ)
     return pyodide
 
 
 def _pyodide_there(settings: WasmSettings) -> Pyodide | None:
     if settings.pyodide_dir is not None:
-        return wasm_pyodide.given(settings.pyodide_dir)
-    return wasm_pyodide.cached(_cache(settings))
+        return pyodide_files.given(settings.pyodide_dir)
+    return pyodide_files.cached(_cache(settings))
 
 
 async def _snapshot(settings: WasmSettings, deno: Deno, pyodide: Pyodide) -> Path:
     cache = _cache(settings)
-    path = await asyncio.to_thread(wasm_snapshot.find, cache, deno, pyodide)
+    path = await asyncio.to_thread(snapshots.find, cache, deno, pyodide)
     if path is None:
         _log.warning("preparing Python in WebAssembly, once, some seconds; it is kept in %s", cache)
-        path = await wasm_snapshot.build(cache, deno, pyodide)
+        path = await snapshots.build(cache, deno, pyodide)
     return path
 
 
@@ -200,5 +201,5 @@ def _cache(settings: WasmSettings) -> Path:
         raise SandboxUnavailableError(
             "there is no home for the sandbox wasm to keep Pyodide in\nset HOME or XDG_CACHE_HOME"
         )
-    wasm_pyodide.refuse_foreign(folder / "wasm")
+    pyodide_files.refuse_foreign(folder / "wasm")
     return folder / "wasm"

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import SandboxUnavailableError
-from rlm.repl import wasm_deno
+from rlm.repl.wasm import deno_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.repl.wasm_deno import Deno
+    from rlm.repl.wasm.deno_runtime import Deno
 
 VERSION = "314.0.7"
 SERIES = "314.0."
@@ -166,7 +166,7 @@ async def _install(work: Path, deno: Deno, environ: Mapping[str, str]) -> Path:
     (work / "package.json").write_text(json.dumps({"dependencies": {"pyodide": VERSION}}), encoding="utf-8")
     environment = {name: environ[name] for name in _FOR_FETCHING if name in environ}
     process = await asyncio.create_subprocess_exec(
-        *wasm_deno.following(deno),
+        *deno_runtime.following(deno),
         *("install", "--frozen", "--node-modules-dir=auto", "--quiet"),
         cwd=work,
         env={**environment, "DENO_DIR": str(work / "deno"), "NO_COLOR": "1", "DENO_NO_UPDATE_CHECK": "1"},

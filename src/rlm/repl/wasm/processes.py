@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from rlm.core.context import readable_size
 from rlm.core.exceptions import REPLError
-from rlm.repl import wasm_deno
 from rlm.repl.deaths import Death
 from rlm.repl.forked import ForkedChannel
 from rlm.repl.spool_folders import SpoolFolder, size_bytes, write
+from rlm.repl.wasm import deno_runtime
 from rlm.repl.zygotes import readable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.context import Context
-    from rlm.repl.wasm_deno import Deno
+    from rlm.repl.wasm.deno_runtime import Deno
 
 SPOOL_PREFIX = "rlm-wasm-"
 _CONTEXT = "context"
@@ -99,8 +99,8 @@ class WasmProcess:
             ends, (theirs, writing) = _ends()
             undoing.callback(ends.close)
             try:
-                streams = wasm_deno.Streams(stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=writing)
-                process = wasm_deno.start(plan.deno, _task(plan, spool), streams)
+                streams = deno_runtime.Streams(stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=writing)
+                process = deno_runtime.start(plan.deno, _task(plan, spool), streams)
             finally:
                 theirs.close()
                 os.close(writing)
@@ -161,7 +161,7 @@ class WasmProcess:
 
     def _allow(self, memory_bytes: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just died: whoever talks to it will see
-            limits = (wasm_deno.data_bytes(memory_bytes), resource.RLIM_INFINITY)
+            limits = (deno_runtime.data_bytes(memory_bytes), resource.RLIM_INFINITY)
             resource.prlimit(self._process.pid, resource.RLIMIT_DATA, limits)
 
     async def _how_ended(self) -> Death | None:
@@ -211,8 +211,8 @@ class _Channel(ForkedChannel):
         super().data_received(data)
 
 
-def _task(plan: Plan, spool: SpoolFolder) -> wasm_deno.Task:
-    return wasm_deno.Task(
+def _task(plan: Plan, spool: SpoolFolder) -> deno_runtime.Task:
+    return deno_runtime.Task(
         script="main.mjs",
         settings={
             "pyodide": str(plan.pyodide),

@@ -1,4 +1,4 @@
-"""The watchdog of one sandbox, a process of its own: `python -m rlm.repl.docker_watchdog OWNER FOLDER`.
+"""The watchdog of one sandbox, a process of its own: `python -m rlm.repl.docker.watchdog OWNER FOLDER`.
 
 It goes on as a child of nobody. Its stdin ends with the host, however the host ended; only a host that has left nothing
 says so before. It imports docker-py only when it has work, and never outlives that.
@@ -12,7 +12,7 @@ import sys
 import time
 
 from rlm.core.exceptions import RLMError
-from rlm.repl.docker_sweep import DONE, remove_all_of
+from rlm.repl.docker.sweeping import DONE, remove_all_of
 
 _TRIES = 20
 _PAUSE_S = 0.5
@@ -27,7 +27,7 @@ def main(owner_id: str, folder: str) -> None:
     if os.read(0, 1) == DONE:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    from rlm.repl.docker_engine import asking, connect_blocking
+    from rlm.repl.docker.engines import asking, connect_blocking
 
     looks = 0
     for _ in range(_TRIES):

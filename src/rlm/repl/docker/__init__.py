@@ -1,0 +1,1 @@
+"""REPLs in Docker containers."""

@@ -1,0 +1,1 @@
+"""REPLs in WebAssembly: Pyodide under Deno."""
