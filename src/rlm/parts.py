@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from rlm.core.context import Context
     from rlm.core.events import Body
     from rlm.core.interfaces import Helpers, Masker, ReplyCache, Sandbox, Sink, Tool, Validator
-    from rlm.core.run import Outcome
+    from rlm.core.outcome import Outcome
     from rlm.core.types import Image, Traits
     from rlm.inputs import GivenImages
     from rlm.models import BackendPool

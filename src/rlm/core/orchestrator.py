@@ -15,12 +15,13 @@ from rlm.core.events import CompletionEnd, CompletionStart, Limit
 from rlm.core.exceptions import LimitReached, RunFailed, TimeLimitReached
 from rlm.core.landing import land
 from rlm.core.notes import ContextNote
+from rlm.core.outcome import Outcome
 from rlm.core.recall import Halt
-from rlm.core.run import Outcome, Run, Task
 from rlm.core.types import Final, Status
 
 if TYPE_CHECKING:
     from rlm.core.context import Context
+    from rlm.core.run import Run, Task
 
 NOTHING = Final(value=None, text="")
 

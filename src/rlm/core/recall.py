@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rlm.core.events import ArtifactSaved, Limit, Warned
 from rlm.core.exceptions import ResumeError
 from rlm.core.memo import Answered
+from rlm.core.outcome import Outcome
 from rlm.core.recorded import Record, Recorded, is_paid_answer, revived, spent_by, worst_case
 from rlm.core.recorder import Span
-from rlm.core.run import Outcome
 from rlm.core.types import ModelReply, RunUsage
 
 if TYPE_CHECKING:

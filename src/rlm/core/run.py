@@ -1,10 +1,12 @@
-"""What the completions of one run share, and what one completion is asked and answers. Values only."""
+"""What the completions of one run share, and what one completion is asked. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rlm.core.outcome import Outcome
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from rlm.core.recorded import Recorded
     from rlm.core.recorder import Recorder, Span
     from rlm.core.slots import SandboxSlots
-    from rlm.core.types import Image, Json, ModelTraits, Price, RunUsage, Status
+    from rlm.core.types import Image, Json, ModelTraits, Price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,26 +90,6 @@ class Task:
     """Of a child, in the cell that asked."""
     recorded: Recorded | None = None
     """What the record of an earlier run has of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one completion."""
-
-    status: Status
-    response: str
-    usage: RunUsage
-    duration_s: float
-    value: Any = None
-    limit: str | None = None
-    cost_usd: float | None = None
-    error: Exception | None = field(default=None, compare=False)
-
-    def masked(self, masker: Masker | None) -> Outcome:
-        """As it leaves the runtime; a value of the user's own type is left as it is."""
-        if masker is None:
-            return self
-        return replace(self, response=masker.mask(self.response), value=masker.mask_value(self.value))
 
 
 Complete: TypeAlias = Callable[[Task], Awaitable[Outcome]]

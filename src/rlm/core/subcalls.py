@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from rlm.core.budget import Ledger
     from rlm.core.interfaces import Validator
     from rlm.core.memo import Memo
+    from rlm.core.outcome import Outcome
     from rlm.core.recall import Place
     from rlm.core.recorded import Recorded
     from rlm.core.recorder import Span
-    from rlm.core.run import Complete, Model, Outcome, Run
+    from rlm.core.run import Complete, Model, Run
     from rlm.core.types import ModelReply
 
 PLAIN_CONTEXT_CHARS = 200_000

@@ -18,7 +18,7 @@ from mcp.types import CONNECTION_CLOSED, Implementation
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.process import kept
 from rlm.tools.mcp.remote import remote_transport
-from rlm.tools.mcp.tool import cleaned
+from rlm.tools.mcp.strangers import cleaned
 from rlm.version import __version__
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.tools.mcp.connection import MOST_TOOLS, Connection
-from rlm.tools.mcp.tool import McpTool, cleaned, spec_of
+from rlm.tools.mcp.strangers import cleaned
+from rlm.tools.mcp.tool import McpTool, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

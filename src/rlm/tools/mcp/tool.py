@@ -11,6 +11,7 @@ from mcp import MCPError
 
 from rlm.core.exceptions import ToolError
 from rlm.core.types import ToolSpec
+from rlm.tools.mcp.strangers import cleaned, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,17 +84,3 @@ def text_of(result: CallToolResult) -> str:
     if not parts and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(parts)
-
-
-def cleaned(said: str, most_chars: int) -> str:
-    """A stranger's text on one line, without control characters."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in said[: most_chars * 4]).split())
-    return line if len(line) <= most_chars else line[: most_chars - 1] + "…"
-
-
-def shortened(said: str, most_chars: int) -> str:
-    """`said` without its middle where it is too long, and a mark that says so."""
-    if len(said) <= most_chars:
-        return said
-    half = most_chars // 2
-    return f"{said[:half]}\n[{len(said) - 2 * half:,} characters left out]\n{said[-half:]}"
