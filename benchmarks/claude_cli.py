@@ -10,7 +10,7 @@ import time
 from statistics import median
 
 from benchmarks.figures import Figure
-from rlm.backends.claude_cli import ClaudeCliBackend
+from rlm.backends.claude_cli.backend import ClaudeCliBackend
 from rlm.core.config import ClaudeCliConfig
 from rlm.core.types import Message, ModelRequest
 from tests.servers import anthropic_server as wire

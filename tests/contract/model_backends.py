@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rlm.backends.anthropic import AnthropicBackend
+from rlm.backends.anthropic.backend import AnthropicBackend
 from rlm.backends.http_client import Timeouts
 from rlm.backends.litellm import LiteLLMBackend
-from rlm.backends.openai import OpenAIBackend
+from rlm.backends.openai.backend import OpenAIBackend
 from rlm.backends.provider import ProviderSettings
 from rlm.backends.retry import RetryPolicy
 from rlm.core.config import LiteLLMConfig

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rlm.backends.claude_cli import ClaudeCliBackend
+from rlm.backends.claude_cli.backend import ClaudeCliBackend
 from rlm.backends.cli_command import CommandBackend
 from rlm.core.config import ClaudeCliConfig, CommandConfig
 from rlm.core.exceptions import BackendConnectionError, BackendError

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rlm import RLM
-from rlm.backends.claude_cli import ClaudeCliBackend
+from rlm.backends.claude_cli.backend import ClaudeCliBackend
 from rlm.core.budget import Budget
 from rlm.core.config import ClaudeCliConfig, Config
 from rlm.core.exceptions import AuthenticationError, BackendConnectionError, ContextOverflowError, RateLimitError
@@ -155,7 +155,7 @@ async def test_a_whole_run_goes_through_it(tmp_path: Path, monkeypatch: pytest.M
 
 HOST = """
 import asyncio, json, sys
-from rlm.backends.claude_cli import ClaudeCliBackend
+from rlm.backends.claude_cli.backend import ClaudeCliBackend
 from rlm.core.config import ClaudeCliConfig
 from rlm.core.types import Message, ModelRequest
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Backend
 
 BACKENDS: Mapping[str, str] = {
-    "anthropic": "rlm.backends.anthropic:AnthropicBackend",
-    "claude-cli": "rlm.backends.claude_cli:ClaudeCliBackend",
+    "anthropic": "rlm.backends.anthropic.backend:AnthropicBackend",
+    "claude-cli": "rlm.backends.claude_cli.backend:ClaudeCliBackend",
     "cli": "rlm.backends.cli_command:CommandBackend",
     "demo": "rlm.backends.demo:DemoBackend",
     "litellm": "rlm.backends.litellm:LiteLLMBackend",
-    "openai": "rlm.backends.openai:OpenAIBackend",
+    "openai": "rlm.backends.openai.backend:OpenAIBackend",
     "replay": "rlm.backends.replay:ReplayBackend",
     "scripted": "rlm.backends.scripted:ScriptedFiles",
 }

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.backends.estimate import estimate_usage
 from rlm.backends.json_text import without_surrogates
+from rlm.backends.litellm_names import check_name
 from rlm.backends.litellm_prices import package_folder, traits_of
-from rlm.backends.openai_content import to_content
+from rlm.backends.openai.content import to_content
 from rlm.backends.provider import key_variable
 from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
@@ -45,15 +46,14 @@ _FINISHES: Mapping[str, Finish] = {
 class LiteLLMBackend:
     """Calls `litellm.acompletion`, not streamed; the model's name holds the provider, as in `gemini/gemini-3-pro`.
 
-    The import begins in a thread when the backend is made, and the first call waits for it. A reply's time is bounded
-    and its size is not, for litellm reads it whole.
+    The import begins in a thread when a model is first asked about, and the first call waits for it. A reply's time is
+    bounded and its size is not, for litellm reads it whole.
     """
 
     def __init__(self, config: LiteLLMConfig, *, retry: RetryPolicy, on_retry: OnRetry = ignore_retry) -> None:
         self._config = config
         self._retry = retry
         self._on_retry = on_retry
-        self._module = _importing()
 
     @classmethod
     def from_setup(cls, setup: BackendSetup) -> LiteLLMBackend:
@@ -68,8 +68,18 @@ class LiteLLMBackend:
         return cls(config, retry=RetryPolicy(max_retries=config.max_retries), on_retry=setup.on_retry)
 
     def traits(self, model: str) -> ModelTraits:
-        """From litellm's price map; a server at an address of the user's own may serve anything under any name."""
-        return traits_of(model) if self._config.base_url is None else ModelTraits()
+        """From litellm's price map; a server at an address of the user's own may serve anything under any name.
+
+        Raises:
+            ConfigError: there is no such provider or model, as far as can be told without importing litellm.
+            AuthenticationError: the same of its key.
+        """
+        if self._config.base_url is not None:
+            _importing()
+            return ModelTraits()
+        check_name(model, os.environ)
+        _importing()
+        return traits_of(model)
 
     async def call(self, request: ModelRequest) -> ModelReply:
         complete = (await self._imported()).acompletion
@@ -81,7 +91,7 @@ class LiteLLMBackend:
 
     async def _imported(self) -> ModuleType:
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._module))
+            return await asyncio.shield(asyncio.wrap_future(_importing()))
         except ImportError as error:
             raise BackendError(
                 f"litellm is there and can't be imported: {error}\ninstall it anew: {INSTALL}"

@@ -8,11 +8,14 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rlm.core.types import LongPrice, ModelTraits, Price
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _FILE = "model_prices_and_context_window_backup.json"
 _LONG = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
@@ -23,6 +26,11 @@ def traits_of(model: str) -> ModelTraits:
     rows = _rows()
     raw = rows.get(model) or rows.get(model.partition("/")[2])
     return ModelTraits() if raw is None else _to_traits(msgspec.json.decode(raw))
+
+
+def known_models() -> Collection[str]:
+    """The names in the map, with the provider or without; empty where there is no map."""
+    return _rows().keys()
 
 
 def package_folder() -> Path | None:

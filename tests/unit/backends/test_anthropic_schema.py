@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlm.backends.anthropic_schema import to_output_schema
+from rlm.backends.anthropic.schema import to_output_schema
 
 
 def obj(**properties: Any) -> dict[str, Any]:

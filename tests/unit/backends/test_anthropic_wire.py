@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm.backends.anthropic_thinking import ThinkingMemory
-from rlm.backends.anthropic_wire import AnthropicWire
+from rlm.backends.anthropic.thinking import ThinkingMemory
+from rlm.backends.anthropic.wire import AnthropicWire
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Image, Message, ModelReply, ModelRequest, TokenUsage, ToolCall, ToolSpec
 from tests.servers.anthropic_server import problem_of

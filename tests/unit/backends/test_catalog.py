@@ -6,9 +6,9 @@ from datetime import date
 
 import pytest
 
-from rlm.backends.anthropic import AnthropicBackend
+from rlm.backends.anthropic.backend import AnthropicBackend
 from rlm.backends.catalog import load, traits_of
-from rlm.backends.openai import OpenAIBackend
+from rlm.backends.openai.backend import OpenAIBackend
 from rlm.backends.provider import ProviderSettings
 from rlm.core.types import LongPrice, Price, TokenUsage
 

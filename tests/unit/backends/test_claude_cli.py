@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlm.backends import BackendSetup, create, resolve
-from rlm.backends.claude_cli import ClaudeCliBackend, stepped
+from rlm.backends.claude_cli.backend import ClaudeCliBackend, stepped
 from rlm.core.config import ClaudeCliConfig, Config
 from rlm.core.exceptions import (
     BackendConnectionError,

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from rlm.backends.claude_cli_errors import to_error
-from rlm.backends.claude_cli_wire import Draft, RateLimit, read_event, system_prompt, user_line
+from rlm.backends.claude_cli.errors import to_error
+from rlm.backends.claude_cli.wire import Draft, RateLimit, read_event, system_prompt, user_line
 from rlm.core.exceptions import (
     AuthenticationError,
     BackendConnectionError,

@@ -23,7 +23,7 @@ import asyncio, os, sys
 from rlm.backends import BackendSetup, create
 from rlm.core.config import Config
 backend = create("litellm", BackendSetup(config=Config(), environ={}))
-backend.traits("gemini/gemini-2.5-pro")
+backend.traits("hosted_vllm/m")
 from rlm.backends.litellm import _importing
 module = _importing().result()
 print(os.environ["LITELLM_LOCAL_MODEL_COST_MAP"], module.suppress_debug_info, module.callbacks)

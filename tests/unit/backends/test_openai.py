@@ -15,7 +15,7 @@ import pytest
 
 from rlm.backends import BackendSetup
 from rlm.backends.http_client import Timeouts
-from rlm.backends.openai import OpenAIBackend
+from rlm.backends.openai.backend import OpenAIBackend
 from rlm.backends.provider import ProviderSettings
 from rlm.backends.retry import RetryPolicy
 from rlm.core.config import Config, ProviderConfig

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm.backends.openai_wire import OpenAIDraft, decode_reply, encode_request
+from rlm.backends.openai.wire import OpenAIDraft, decode_reply, encode_request
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Image, Message, ModelRequest, TokenUsage, ToolCall, ToolSpec
 from tests.support.images import png

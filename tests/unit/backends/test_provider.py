@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rlm.backends import BackendSetup
-from rlm.backends.anthropic import AnthropicBackend
-from rlm.backends.openai import OpenAIBackend
+from rlm.backends.anthropic.backend import AnthropicBackend
+from rlm.backends.openai.backend import OpenAIBackend
 from rlm.backends.provider import ProviderSettings
 from rlm.core.config import Config, ProviderConfig
 from rlm.core.exceptions import AuthenticationError, BadRequestError, ConfigError

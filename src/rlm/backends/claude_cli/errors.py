@@ -24,7 +24,7 @@ from rlm.core.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from rlm.backends.claude_cli_wire import Draft, Event, RateLimit
+    from rlm.backends.claude_cli.wire import Draft, Event, RateLimit
 
 LOG_IN = "run claude and /login, or set CLAUDE_CODE_OAUTH_TOKEN (claude setup-token)"
 _PLAN = re.compile(r"usage limit|hit your .*limit|limit reached|extra usage|out of .*usage", re.IGNORECASE)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from rlm.backends.anthropic_request import encode_request
-from rlm.backends.anthropic_thinking import ThinkingMemory
+from rlm.backends.anthropic.request import encode_request
+from rlm.backends.anthropic.thinking import ThinkingMemory
 from rlm.backends.estimate import estimate_usage
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Finish, Json, ModelReply, ModelRequest, TokenUsage, ToolCall

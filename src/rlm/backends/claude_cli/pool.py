@@ -9,7 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from rlm.backends.claude_cli_process import ClaudeProcess, Kind, Launch
+from rlm.backends.claude_cli.process import ClaudeProcess, Kind, Launch
 from rlm.core.exceptions import BackendConnectionError
 
 if TYPE_CHECKING:

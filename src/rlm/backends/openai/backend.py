@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.backends.openai_wire import OpenAIDraft, decode_reply, encode_request
+from rlm.backends.openai.wire import OpenAIDraft, decode_reply, encode_request
 from rlm.backends.provider import HttpBackend, ProviderSettings, settings_of
 from rlm.backends.retry import OnRetry, ignore_retry
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from rlm.backends.anthropic_schema import to_output_schema
+from rlm.backends.anthropic.schema import to_output_schema
 from rlm.backends.json_text import encode
 from rlm.core.types import Image, Json, Message, ModelRequest, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.backends.anthropic_thinking import ThinkingMemory
+    from rlm.backends.anthropic.thinking import ThinkingMemory
 
 EMPTY = "(empty)"
 """What stands for a message without text, which the API refuses."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rlm.backends.anthropic_wire import AnthropicWire
+from rlm.backends.anthropic.wire import AnthropicWire
 from rlm.backends.provider import HttpBackend, ProviderSettings, settings_of
 from rlm.backends.retry import OnRetry, ignore_retry
 

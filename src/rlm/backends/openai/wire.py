@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from rlm.backends.estimate import estimate_usage
 from rlm.backends.json_text import encode
-from rlm.backends.openai_content import to_content
+from rlm.backends.openai.content import to_content
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Finish, Json, Message, ModelReply, ModelRequest, TokenUsage, ToolCall, ToolSpec
 

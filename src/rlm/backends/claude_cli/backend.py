@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlm.backends.catalog import traits_of
-from rlm.backends.claude_cli_pool import ClaudePool
-from rlm.backends.claude_cli_process import Kind, Launch, missing
-from rlm.backends.claude_cli_wire import system_prompt, user_line
+from rlm.backends.claude_cli.pool import ClaudePool
+from rlm.backends.claude_cli.process import Kind, Launch, missing
+from rlm.backends.claude_cli.wire import system_prompt, user_line
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry
 from rlm.core.exceptions import BackendConnectionError, ConfigError
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm import process
-from rlm.backends.claude_cli_errors import to_error
-from rlm.backends.claude_cli_wire import CLEAR, Draft, Event, read_event
+from rlm.backends.claude_cli.errors import to_error
+from rlm.backends.claude_cli.wire import CLEAR, Draft, Event, read_event
 from rlm.core.exceptions import BackendConnectionError, BadReplyError
 from rlm.process_keeper import NOT_FOUND
 

@@ -1,0 +1,1 @@
+"""The `claude` command under its own login."""
