@@ -13,6 +13,8 @@ from rlm.secrets import SecretMasker
 MEGABYTE = 1_000_000
 ORDINARY_S_PER_MB = 0.05
 """The issue asks for 20 MB/s."""
+HOSTILE_S_PER_MB = 1.0
+"""Of text with nothing in it but what has to be looked at: some hundred thousand places in a megabyte."""
 LINEAR = 1.6
 """Four times the text may take this many times four times the time; quadratic would be 4."""
 
@@ -47,19 +49,64 @@ HOSTILE = {
     "sharp": "eyJ" + "." * 10,
     "capitals": "AB12 ",
     "tags": "password>",
+    "names in a chain": "key=key=",
+    "names in a chain, parted": "key=@",
+    "names of words": "password: ",
+    "names in dicts": '"name": "token", "value": ',
+    "types": "token: str = ",
+    "unended quotes": "token=`xxxxx'",
+    "quotes in quotes": "password=\"'`",
+    "tags that end far": "password>" + "a" * 150,
+    "base64": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9w",
+    "base64 and mentions": "token QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9w",
+    "hex and mentions": "secret " + "ab12" * 8 + " ",
+    "schemes of headers": "authorization: bearer ",
+    "digests of headers": "authorization: digest xxxxx ",
+    "key blocks on lines": "-----BEGIN PRIVATE KEY-----\n",
+    "key blocks with fields": "-----BEGIN PRIVATE KEY-----\nProc-Type: ",
+    "key blocks with a long body": "-----BEGIN PRIVATE KEY-----\n" + ("A" * 64 + "\n") * 100,
+    "encoded key blocks": "LS0tLS1CRUdJTiBSU0EgUFJJ",
+    "fields of keys": '"kty" ',
+    "fields of keys, open": '"kty","d": "',
+    "heads of PuTTY keys": "Private-Lines: 1\nA\n",
+    "cookies of one line": "cookie: a=b; a=b; c=ddddddddd; ",
+    "addresses": "http://a@",
+    "addresses of colons": "://" + ":" * 500,
+    "addresses of databases": "postgres://a:b@c/",
+    "webhooks": "hooks.slack.com/services/",
+    "chats": "M" + "a" * 23 + ".aaaaaa." + "a" * 26,
+    "bots": ":AA",
+    "access keys": "AKIAABCDEFGHIJKLMNOP ",
+    "clouds": "IQoJb3JpZ2luX2Vj",
+    "jwt of one part": "eyJ",
+    "jwt of long parts": "eyJ" + "a" * 8 + "." + "a" * 8000 + ".",
+    "pipes": "echo aaaaaa | --password-stdin ",
+    "passwords in flags": "sshpass -p ",
+    "mail": "a@a@",
+    "mail with dots": "a@" + "a." * 9,
+    "cards": "4111 1111 1111 1112 ",
+    "groups of four": "1234 ",
+    "accounts": "GB29 NWBK 6016 1331 9268 18 ",
+    "calls": "tel 1 1 1 1 1 ",
+    "brackets": "+1(",
+    "digits of another script": "\u0663",
+    "letters beyond ASCII": "é",
+    "colours": "\x1b[31m",
+    "colours within names": "pass\x1b[1mword=",
+    "escaped colours": "\\x1b[31m",
 }
 
 
 def masking() -> list[Figure]:
-    """Processor seconds for a megabyte of ordinary text, at both levels; then if hostile text takes linear time."""
+    """Processor seconds for a megabyte of ordinary text, at both levels; then of hostile text, and if it is linear."""
     texts = {"logs": _logs(), "source": _source(), "JSON": _json(), "prose": _prose()}
     figures = []
     for personal in (False, True):
         masker, level = SecretMasker(personal=personal), "pii" if personal else "secrets"
-        for name, text in texts.items():
+        for kind, text in texts.items():
             value = _best_s(masker, text) * MEGABYTE / len(text)
-            limit = None if personal else ORDINARY_S_PER_MB
-            figures.append(Figure(name=f"mask {level}: 1 MB of {name}", value=value, unit="s", limit=limit))
+            name = f"mask {level}: 1 MB of {kind}"
+            figures.append(Figure(name=name, value=value, unit="s", limit=ORDINARY_S_PER_MB))
     return [*figures, *_hostile()]
 
 
@@ -73,7 +120,9 @@ def _hostile() -> list[Figure]:
         growth[name] = seconds[name] / 2 / _best_s(masker, short) / 4
     slowest, steepest = max(seconds, key=seconds.__getitem__), max(growth, key=growth.__getitem__)
     return [
-        Figure(name=f"mask pii: 1 MB of hostile text ({slowest})", value=seconds[slowest], unit="s"),
+        Figure(
+            name=f"mask pii: 1 MB of hostile text ({slowest})", value=seconds[slowest], unit="s", limit=HOSTILE_S_PER_MB
+        ),
         Figure(name=f"mask pii: growth beyond linear ({steepest})", value=growth[steepest], unit="x", limit=LINEAR),
     ]
 

@@ -102,7 +102,7 @@ class Interactive:
     async def execute(
         self, code: str, timeout_s: float | None = None, on_output: Callable[[str], None] | None = None
     ) -> ExecResult:
-        """Run one cell, recorded; `on_output` gets what it prints as it prints. See `Repl.execute`.
+        """Run one cell, recorded; `on_output` gets what it prints as it is recorded: masked. See `Repl.execute`.
 
         Raises:
             REPLError: the sandbox failed, or the run is closed.
@@ -171,8 +171,8 @@ class Interactive:
 
     def _on_output(self, text: str) -> None:
         if self._cell_record is not None:
-            self._cell_record.output(text)
-        if self._listener is not None:
+            text = self._cell_record.output(text)
+        if self._listener is not None and text:
             self._listener(text)
 
     def _end(self) -> CompletionEnd:

@@ -9,7 +9,12 @@ import pytest
 from rlm import RLM, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
+from rlm.core.budget import Budget
+from rlm.core.types import ExecResult
+from rlm.mcp.server.results import of_cell
+from rlm.secrets import SecretMasker
 from rlm.sinks.memory import MemorySink
+from tests.integration.test_interactive import interactive
 
 SECRET = "sk-" + "aB3dE6gH9jK2" * 4
 
@@ -109,3 +114,32 @@ def test_off_leaves_everything_as_it_is(completed) -> None:
 def test_artifacts_are_the_guest_s_own_files(completed, tmp_path: Path) -> None:
     completed(cell("save_artifact('keys.txt', context)"), "done", context=SECRET)
     assert next(tmp_path.glob("*.artifacts/keys.txt")).read_text() == SECRET
+
+
+async def test_who_drives_a_repl_sees_no_half_of_a_secret_while_it_is_printed(tmp_path: Path) -> None:
+    pieces: list[str] = []
+    code = f"for part in ('{SECRET[:20]}', '{SECRET[20:]} x\\nend\\n'):\n    print(part, end='', flush=True)"
+    async with interactive(tmp_path) as repl:
+        await repl.execute(code, on_output=pieces.append)
+    assert "".join(pieces) == "[REDACTED_API_KEY] x\nend\n"
+
+
+def test_names_of_variables_are_masked_in_what_a_host_is_told() -> None:
+    name = "ghp_" + "aB3dE6gH9jK2" * 3
+    result = ExecResult(status="ok", output="", output_chars=0, duration_s=0.1, changed=(name,))
+    assert of_cell(result, 1000, SecretMasker().mask) == "(nothing printed; set: [REDACTED_GITHUB_TOKEN])"
+
+
+def test_the_names_and_keys_of_a_run_s_values_are_masked(completed) -> None:
+    name = "ghp_" + "aB3dE6gH9jK2" * 3
+    code = f"{name} = {{'{SECRET}': 1}}\nprint({name})\nFINAL([{{'password': 'hunter2', context: 1}}])"
+    _, _, result, on_disk = completed(cell(code), context=SECRET)
+    assert result.value == [{"password": "[REDACTED_PASSWORD]", "[REDACTED_API_KEY]": 1}]
+    assert name.encode() not in on_disk
+    assert b"hunter2" not in on_disk
+
+
+def test_an_answer_that_a_limit_cut_short_is_masked(completed) -> None:
+    _, _, result, _ = completed(f"so far {SECRET}\n```python\nprint(1)\n```", budget=Budget(max_turns=1), context="x")
+    assert result.status == "limit"
+    assert SECRET not in f"{result.response}{result.error}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.masking import HOSTILE
 from rlm.secrets import SecretMasker
-from tests.support.labelled import read
+from tests.support.labelled import Labelled, read
 
 MASKER = SecretMasker(personal=True)
 SECRETS = [line for line in read("secrets") if len(line.places) == 1]
-TEXTS = [line.text for name in ("secrets", "lookalikes", "pii") for line in read(name)]
+CORPUS = ("secrets", "lookalikes", "pii", "blind_secrets", "blind_lookalikes", "blind_pii", "blind_second")
+TEXTS = [line.text for name in CORPUS for line in read(name)]
 FRAGMENTS = sorted(
     {*HOSTILE.values(), "'", '"', " ", "\n", "=", ": ", "[REDACTED_TOKEN]", "://", "é", "\ud800", "İ", "\0"}
 )
@@ -37,6 +39,27 @@ def test_a_stream_masks_as_the_whole_does(text: str, sizes: list[int]) -> None:
         parts.append(stream.feed(text[at : at + size]))
         at += size
     assert "".join(parts) + stream.close() == MASKER.mask(text)
+
+
+@pytest.mark.parametrize("line", read("blind_secrets")[::7], ids=lambda line: line.text[:30])
+def test_a_cut_anywhere_changes_nothing(line: Labelled) -> None:
+    text = f"first line\n{line.text}\nlast line"
+    whole = MASKER.mask(text)
+    for at in range(len(text) + 1):
+        stream = MASKER.stream()
+        assert stream.feed(text[:at]) + stream.feed(text[at:]) + stream.close() == whole
+
+
+@given(
+    st.lists(st.one_of(st.sampled_from(TEXTS), st.just("word " * 3000)), min_size=8, max_size=16),
+    st.integers(1, 30_000),
+)
+@settings(max_examples=20, deadline=None)
+def test_a_line_without_an_end_is_masked_as_the_whole_is(parts: list[str], size: int) -> None:
+    text = " ".join(part.replace("\n", " ") for part in parts)
+    stream = MASKER.stream()
+    pieces = [stream.feed(text[at : at + size]) for at in range(0, len(text), size)]
+    assert "".join(pieces) + stream.close() == MASKER.mask(text)
 
 
 @given(texts)

@@ -21,9 +21,14 @@ class CellRecord:
         self._masked = None if run.masker is None else run.masker.stream()
         self._recorder.record(span, ExecStart(cell=number, code=code))
 
-    def output(self, text: str) -> None:
-        """A piece of what it prints; what may be the beginning of a secret is held back until the next."""
-        self._record(text if self._masked is None else self._masked.feed(text))
+    def output(self, text: str) -> str:
+        """A piece of what it prints; returns what is recorded of it.
+
+        What may be the beginning of a secret is held back until the next.
+        """
+        shown = text if self._masked is None else self._masked.feed(text)
+        self._record(shown)
+        return shown
 
     def end(self, result: ExecResult | None) -> None:
         """It came to `result`; None: it was killed with its sandbox."""

@@ -17,18 +17,20 @@ _DATABASES: Final = (
     "firebird", "trino",
 )  # fmt: skip
 _SCHEME_CHARS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:"
-_USERINFO = re.compile(r"(?P<user>[^\s/@:\"'<>\\]{0,256}+)(?::(?P<password>[^\s/@\"'<>\\]{1,512}+))?@(?=[\w\[])")
+_USERINFO = re.compile(r"(?P<user>[^\s/@:\"'<>\\]{0,256}+)(?::(?P<password>[^\s/@\"'<>\\]{1,512}+))?@(?=[\w\[/])")
 _REST = re.compile(r"[^\s\"'`<>\\,;)\]}]{0,2048}+")
 _WEBHOOKS: Final = tuple(
     (anchor, re.compile(path), family)
     for anchor, path, family in (
         (
             "hooks.slack.com/",
-            r"(?:services|workflows|triggers)/(?P<path>[A-Z0-9]{8,14}/[A-Z0-9]{8,14}/\w{20,60}+)",
+            r"(?:services|workflows|triggers)/(?P<path>[A-Z0-9]{8,14}/[A-Z0-9]{8,14}/(?:\d{10,24}/)?\w{20,60}+)",
             "SLACK_WEBHOOK",
         ),
         ("/api/webhooks/", r"\d{15,21}/(?P<path>[\w-]{40,90}+)", "DISCORD_WEBHOOK"),
         (".webhook.office.com/", r"webhookb2/(?P<path>[\w@/-]{60,300}+)", "TEAMS_WEBHOOK"),
+        ("outlook.office.com/webhook/", r"(?P<path>[\w@/-]{60,300}+)", "TEAMS_WEBHOOK"),
+        ("hooks.zapier.com/", r"hooks/catch/(?P<path>\d{5,10}/\w{5,12}+)", "ZAPIER_WEBHOOK"),
     )
 )
 
@@ -37,9 +39,11 @@ def find_addresses(text: str) -> Iterator[Found]:
     """Addresses with credentials."""
     at = text.find("://")
     while at >= 0:
-        yield from _credentials(text, at)
-        at = text.find("://", at + 3)
-    for anchor, pattern, family in _WEBHOOKS:
+        found = _credentials(text, at)
+        if found is not None:
+            yield found
+        at = text.find("://", at + 3 if found is None else found.end)
+    for anchor, pattern, family in _WEBHOOKS if "hook" in text else ():
         at = text.find(anchor)
         while at >= 0:
             place = pattern.match(text, at + len(anchor))
@@ -48,20 +52,19 @@ def find_addresses(text: str) -> Iterator[Found]:
             at = text.find(anchor, at + len(anchor))
 
 
-def _credentials(text: str, at: int) -> Iterator[Found]:
+def _credentials(text: str, at: int) -> Found | None:
     place = _USERINFO.match(text, at + 3)
     if place is None:
-        return
+        return None
     scheme = text[_start(text, at) : at].lower()
     secret = place["password"] if place["password"] is not None else place["user"]
     if is_placeholder(secret) or (place["password"] is None and not is_random(secret)):
-        return
+        return None
     if any(name in scheme for name in _DATABASES):
         rest = _REST.match(text, place.end())
         assert rest is not None
-        yield Found(at - len(scheme), rest.end(), "DATABASE_URL")
-    else:
-        yield Found(at + 3, place.end() - 1, "CREDENTIALS")
+        return Found(at - len(scheme), rest.end(), "DATABASE_URL")
+    return Found(at + 3, place.end() - 1, "CREDENTIALS")
 
 
 def _address_start(text: str, at: int) -> int:

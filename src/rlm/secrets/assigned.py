@@ -1,16 +1,18 @@
 """Values that a name calls a secret: assignments in code and shells, JSON, YAML, TOML, XML, flags, headers, queries.
 
-Names are found by a few letters that each of them has; what follows is read once, forward, within one line and bounds.
+Names are found by a few letters that each of them has; what follows is read once, forward, within one line and bounds,
+and judged by its head: what is read far is masked and passed over.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from rlm.secrets.names import STRICT, family_of, names_one
+from rlm.secrets.names import STRICT, family_of, names_one, says_no_key
 from rlm.secrets.spans import LABEL_START, Found
 from rlm.secrets.values import (
+    HEAD_CHARS,
     is_digest,
     is_fact,
     is_mixed,
@@ -24,29 +26,66 @@ from rlm.secrets.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+Mention: TypeAlias = tuple[int, int]
+"""Where a word that may speak of a secret begins, and where the name ends that it stands in."""
+
 VALUE_CHARS: Final = 4096
 """A longer value is masked to here, and on by what it looks like."""
+_LEAST: Final = {"PASSWORD": 3, "PASSWORD_HASH": 20}
+"""Characters of a value under names of a family; 8 of the others."""
+MOST_NESTED: Final = 4
+"""Of the names within one unbroken text that is itself the value of a name: `key=a:key=b:key=c`."""
 _NAME_CHARS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 _NAME_REACH: Final = 40
 
-_STEM = re.compile(r"auth|bearer|cred|jwt|ke(?:y|nnwort)|p(?:ass|wd|sk)|s(?:e(?:cret|ss)|id\b)|token|webhook")
+# Each by itself: a pattern that begins with one letter is looked for as fast as that letter; one for all is far slower.
+_STEMS: Final = [
+    re.compile(stem + r"[\w.\-]{0,24}+(?![/\w.\-])")
+    for stem in (
+        "auth", "bearer", "cred", "jwt", "ke(?:y|nnwort)", "p(?:ass|wd|sk|w(?![a-z]))", r"s(?:e(?:cret|ss)|id\b)",
+        "token", "webhook",
+    )
+]  # fmt: skip
 _LOWER_LABEL: Final = LABEL_START.lower()
-_TAIL = re.compile(r"[\w.\-]{0,24}+")
+_CLOUD: Final = "aws:secretsmanager:"
 _ASSIGN = re.compile(
-    r"(?P<close>\\{0,3}[\"'`])?\]?"
-    r"(?:[ \t]{0,8}+(?P<sign>=>|:=|===?|!==?|\?=|\+=|=|:(?!:))[ \t]{0,8}+"
+    r"(?P<close>\\{0,3}[\"'`]|\*\*)?\]?"
+    r"(?:[ \t]{0,8}+(?P<sign>=>|:=|===?|!==?|\?=|\+="
+    r"|=(?![A-Za-z_.\-]{1,24}=[^=\s&;,\"'])"  # the last of `key=key=value` answers for it
+    r"|:[ \t]{0,4}[A-Za-z&][\w.\[\]<>]{0,40}+(?:[ \t]\|[ \t]\w{1,20}+)?[ \t]{0,4}=[ \t]{0,4}(?=[fFbBrR]{0,2}[\"'`])"
+    r"|:[ \t]{1,4}[|>][+-]?[ \t]{0,4}\r?\n(?=[ \t])[ \t]{0,40}"  # a block of YAML
+    r"|:(?!:))(?:\*\*)?[ \t]{0,8}+"
     r"|(?P<tag>>)(?=[^<>\n]{1,200}</)"
+    r"|[ \t]{0,8}+[,{]?[ \t]{0,8}+(?:\r?\n[ \t]{0,40}+)?"
+    r"[\"']?(?P<attr>[vV]alue|default)[\"']?[ \t]{0,4}+(?::|=(?=[ \t]{0,4}[\"']))[ \t]{0,4}+"
     r"|(?P<pair>,)[ \t]{0,8}+(?=['\"])"
-    r"|[\"']?[ \t]{1,8}+(?P<attr>value)[ \t]{0,4}+=[ \t]{0,4}+(?=['\"])"
+    r"|[ \t]{0,8}+(?P<column>\|)[ \t]{0,40}+"
     r"|[ \t]{1,8}+(?:string[ \t]{0,4}+=[ \t]{0,4}+)?(?P<gap>(?=\S)))"
 )
 _COMPARES: Final = ("==", "===", "!=", "!==")
 _OPEN = re.compile(r"(?:![a-z]\w{0,20} )?[fFbBrRuU@$]{0,2}(\\{0,3}[\"'`])")
-_BARE = re.compile(r"[^\s\"'`,;&<>(){}\[\]|\\]{1,4096}+")
-_SHELL = re.compile(r"[^\s\"'`\\]{1,4096}+")
+_BARE: Final = r"[^\s\"'`,;&<>(){}\[\]|\\]"
+_YAML: Final = r"[^\s\"'`,;<>(){}\[\]|\\]"
+_SHELL: Final = r"[^\s\"'`\\]"
+_HEADS: Final = {chars: re.compile(rf"{chars}{{1,{HEAD_CHARS}}}+") for chars in (_BARE, _YAML, _SHELL)}
+_RESTS: Final = {chars: re.compile(rf"{chars}{{0,{VALUE_CHARS}}}+") for chars in (_BARE, _YAML, _SHELL)}
+_PLAIN = re.compile(r"[\w-]+")
+_INDEXED = re.compile(r"[A-Za-z_][A-Za-z_.]{0,60}+[(\[]")
+_WORDS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}(?=[\r\n]|\Z)")
+"""A password as a large mail provider gives them to programs."""
 _SCHEME = re.compile(
     r"(?i)[fFbB]?[\"']?(?P<scheme>bearer|basic|token|apikey|api-key|bot|digest|negotiate|aws4-hmac-sha256)[ \t]{1,4}+"
 )
+_LONG = re.compile(r"[\"'`]|\S{16}|(?=\S{0,15}[0-9])\S{8}")
+"""What a value may begin with that has neither a sign nor a flag before it."""
+_WHOLE_LINE = re.compile(r"[^\n\\]{8,2048}+")
+_ONE_WORD = re.compile(r"[^\s\"'`,;\\]{8,4096}+")
+
+
+class _Name(NamedTuple):
+    start: int
+    end: int
+    family: str
 
 
 class _Value(NamedTuple):
@@ -55,45 +94,54 @@ class _Value(NamedTuple):
     quoted: bool
     lone: bool
     """It ends its line, or a parameter of a query or a connection string: no code follows."""
+    chars: str = ""
+    """The characters of a value that isn't quoted: where it is longer than its head, it goes on with them."""
+    family: str = ""
+    """Of what is a secret by its scheme."""
 
 
-def mentions(lower: str) -> list[int]:
+def mentions(lower: str) -> list[Mention]:
     """Where a text in lower case may speak of a secret."""
-    places = [hit.start() for hit in _STEM.finditer(lower)]
-    if _LOWER_LABEL not in lower:
+    places: list[Mention] = []
+    for start, end in sorted(hit.span() for stem in _STEMS for hit in stem.finditer(lower)):
+        if not places or start >= places[-1][1]:
+            places.append((start, end))
+    if _LOWER_LABEL not in lower and _CLOUD not in lower:
         return places
-    return [at for at in places if not _in_label(lower, at)]
+    return [place for place in places if not _is_aside(lower, place[0])]
 
 
-def find_assigned(text: str, places: Iterable[int]) -> Iterator[Found]:
+def find_assigned(text: str, places: Iterable[Mention]) -> Iterator[Found]:
     """Values with a name that calls them a secret; `places` are the mentions in the text."""
-    done = 0
-    for at in places:
+    done = inside = nested = 0
+    for at, end in places:
         if at < done:
             continue
-        tail = _TAIL.match(text, at)
-        assert tail is not None
-        start = _name_start(text, at)
-        done = tail.end()
-        name = text[start:done].strip(".-")
-        family = family_of(name)
-        if family is not None:
-            found = _assigned(text, start, done, family)
-            if found is not None:
-                yield found
-                done = max(done, found.end)
+        nested = nested + 1 if at < inside else 0
+        sign = None if nested > MOST_NESTED else _ASSIGN.match(text, end)
+        name = None if sign is None else _name(text, at, end, sign)
+        if sign is None or name is None:
+            continue
+        value = _value(text, name, sign)
+        if value is not None and _is_secret(text, name, sign, value):
+            done = _whole_end(text, value)
+            yield Found(value.start, done, value.family or ("API_KEY" if name.family == "KEY" else name.family))
+        elif value is not None and not value.quoted:
+            inside = value.end
 
 
 def accepted(value: str, family: str, *, quoted: bool = True) -> bool:
     """Whether `value`, under a name of that family, is a secret rather than a stand-in for one."""
+    if len(value) < _LEAST.get(family, 8):
+        return False
     if is_placeholder(value) or is_place(value) or value.startswith((LABEL_START, "{")) or names_one(value):
         return False
     if family == "PASSWORD":
-        return len(value) >= 3 and not is_prose(value)
+        return not is_prose(value)
     if family == "PASSWORD_HASH":
-        return len(value) >= 20
-    if " " in value or len(value) < 8:
-        return False
+        return True
+    if " " in value:
+        return quoted and not is_prose(value) and (family == "SECRET" or (family not in STRICT and is_random(value)))
     if family in STRICT:
         return is_random(value) and not is_digest(value)
     if family == "SECRET" and value.isdigit():
@@ -101,10 +149,10 @@ def accepted(value: str, family: str, *, quoted: bool = True) -> bool:
     return not is_fact(value) and (is_mixed(value) or is_digest(value) or (quoted and is_random(value)))
 
 
-def _in_label(lower: str, at: int) -> bool:
-    """Whether the place is a word of a label, which speaks of nothing."""
+def _is_aside(lower: str, at: int) -> bool:
+    """Whether the place is a word of a label, or of the name by which a cloud keeps a secret: both speak of none."""
     begin = lower.rfind(_LOWER_LABEL, max(0, at - 50), at)
-    return begin >= 0 and "]" not in lower[begin:at]
+    return (begin >= 0 and "]" not in lower[begin:at]) or _CLOUD in lower[max(0, at - 50) : at]
 
 
 def _name_start(text: str, at: int) -> int:
@@ -112,50 +160,103 @@ def _name_start(text: str, at: int) -> int:
     return at - len(before) + len(before.rstrip(_NAME_CHARS))
 
 
-def _assigned(text: str, start: int, end: int, family: str) -> Found | None:
-    sign = _ASSIGN.match(text, end)
-    if sign is None:
+def _name(text: str, at: int, end: int, sign: re.Match[str]) -> _Name | None:
+    """The name that the mention is in; None where it calls nothing a secret, or too little follows to be one."""
+    start = _name_start(text, at)
+    is_apart = sign["gap"] is not None and text[start] != "-" and not _is_env(text, start)
+    if is_apart and not _LONG.match(text, sign.end()):
         return None
-    if family == "CREDENTIALS" and (scheme := _SCHEME.match(text, sign.end())):
-        return _credentials(text, scheme)
-    flag = text.startswith("--", start) or text.startswith("-", start)
-    value = _read(text, start, sign)
-    if value is None or (sign["sign"] in _COMPARES and not value.quoted):
-        return None
-    held = text[value.start : value.end]
-    if not accepted(held, family, quoted=value.quoted) or (not value.quoted and _is_code_like(held, value.lone)):
-        return None
-    if sign["gap"] is not None and not (_is_argument(held) if flag else _stands_out(held, quoted=value.quoted)):
-        return None
-    if text[start:end] == "pass" and not value.quoted and not is_mixed(held):
-        return None
-    return Found(value.start, value.end, "API_KEY" if family == "KEY" else family)
+    family = family_of(text[start:end].strip(".-"))
+    return None if family is None else _Name(start, end, family)
 
 
-def _read(text: str, start: int, sign: re.Match[str]) -> _Value | None:
+def _is_secret(text: str, name: _Name, sign: re.Match[str], value: _Value) -> bool:
+    if value.family:
+        return True
+    if sign["sign"] in _COMPARES and not value.quoted:
+        return False
+    held = text[value.start : min(value.end, value.start + HEAD_CHARS)]
+    if not accepted(held, name.family, quoted=value.quoted) or (not value.quoted and _is_code_like(held, value.lone)):
+        return False
+    return _is_joined(text, name, sign, held, quoted=value.quoted) and not _is_other_key(text, name)
+
+
+def _is_joined(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted: bool) -> bool:
+    """Whether what stands between name and value says that they belong together, or the value shows it by itself."""
+    if sign["gap"] is not None:
+        if _is_env(text, name.start):
+            return True
+        return _is_argument(held) if text.startswith("-", name.start) else _stands_out(held, quoted=quoted)
+    if sign["pair"]:
+        called = text[max(0, name.start - 2) : name.start - 1] in ("(", "{") or text.startswith("-", name.start)
+        return called or is_random(held) or not _PLAIN.fullmatch(held)
+    if sign["column"] or (text[name.start : name.end] == "pass" and not quoted):
+        return is_mixed(held)
+    return True
+
+
+def _is_env(text: str, start: int) -> bool:
+    """Whether a name is that of an image's variable, which blanks join to its value."""
+    return text.startswith("ENV ", max(0, start - 4))
+
+
+def _is_other_key(text: str, name: _Name) -> bool:
+    """Whether it is a key to something in a table or a cache."""
+    if name.family != "KEY":
+        return False
+    words = text[max(0, name.start - 16) : name.start].split()
+    return bool(words) and text[name.start - 1] == " " and says_no_key(words[-1].lower())
+
+
+def _whole_end(text: str, value: _Value) -> int:
+    """Where the value ends, which was read and judged by its head alone."""
+    if not value.chars or value.end - value.start < HEAD_CHARS:
+        return value.end
+    rest = _RESTS[value.chars].match(text, value.end)
+    assert rest is not None
+    return rest.end()
+
+
+def _value(text: str, name: _Name, sign: re.Match[str]) -> _Value | None:
     """The value after the sign."""
     at = sign.end()
+    if name.family == "CREDENTIALS" and (scheme := _SCHEME.match(text, at)):
+        return _credentials(text, scheme)
     opened = _OPEN.match(text, at)
     if opened is not None:
         return _quoted(text, opened)
     if sign["tag"]:
-        end = text.find("<", at)
-        return _Value(at, end, quoted=True, lone=True)
-    shell = sign["sign"] == "=" and text[at - 1] == "=" and _starts_line(text, start)
-    place = (_SHELL if shell else _BARE).match(text, at)
-    if place is not None and place[0].endswith(","):  # an argument on a line of its own
-        place, shell = _BARE.match(text, at), False
-    if place is None:
+        return _Value(at, text.find("<", at), quoted=True, lone=True)
+    if words := _WORDS.match(text, at):
+        return _Value(at, words.end(), quoted=True, lone=True)
+    return _unquoted(text, at, _characters(text, name.start, sign))
+
+
+def _characters(text: str, start: int, sign: re.Match[str]) -> str:
+    """What a value without quotes may hold: more where it has its line for itself."""
+    mark = sign["sign"] or ""
+    if not _starts_line(text, start):
+        return _BARE
+    if mark.startswith(":") and mark != ":=":
+        return _YAML
+    return _SHELL if mark == "=" and text[sign.end() - 1] == "=" else _BARE
+
+
+def _unquoted(text: str, at: int, chars: str) -> _Value | None:
+    place = _HEADS[chars].match(text, at)
+    if place is not None and chars == _SHELL and place[0].endswith(","):  # an argument on a line of its own
+        return _unquoted(text, at, _BARE)
+    if place is None or _INDEXED.match(place[0]):
         return None
     after = text[place.end() : place.end() + 1]
     if after and after in "([{":
         return None
-    end = at + len(place[0].rstrip(".:?")) if not shell and after in " \n" else place.end()
-    lone = after in "\n\r&;<" or (shell and after in " \t")
-    return _Value(at, end, quoted=False, lone=lone)
+    end = at + len(place[0].rstrip(".:?")) if chars != _SHELL and after in " \n" else place.end()
+    lone = after in "\n\r&;<" or (chars == _SHELL and after in " \t")
+    return _Value(at, end, quoted=False, lone=lone, chars=chars)
 
 
-def _quoted(text: str, opened: re.Match[str]) -> _Value | None:
+def _quoted(text: str, opened: re.Match[str]) -> _Value:
     """The value in quotes, to the same quote on the same line; without one, to the line's end."""
     quote, at = opened[1], opened.end()
     line = text.find("\n", at, at + VALUE_CHARS)
@@ -166,14 +267,15 @@ def _quoted(text: str, opened: re.Match[str]) -> _Value | None:
     return _Value(at, end if end >= 0 else stop, quoted=True, lone=True)
 
 
-def _credentials(text: str, scheme: re.Match[str]) -> Found | None:
+def _credentials(text: str, scheme: re.Match[str]) -> _Value | None:
     """What follows a scheme in an Authorization header."""
     at = scheme.end()
     whole = scheme["scheme"].lower() in ("digest", "aws4-hmac-sha256")
-    place = re.compile(r"[^\n\\]{8,2048}+" if whole else r"[^\s\"'`,;\\]{8,4096}+").match(text, at)
+    place = (_WHOLE_LINE if whole else _ONE_WORD).match(text, at)
     if place is None or is_placeholder(place[0]) or is_name(place[0]) or place[0].startswith("{"):
         return None
-    return Found(at, place.end(), "CREDENTIALS" if whole or scheme["scheme"].lower() == "basic" else "TOKEN")
+    family = "CREDENTIALS" if whole or scheme["scheme"].lower() == "basic" else "TOKEN"
+    return _Value(at, place.end(), quoted=True, lone=True, family=family)
 
 
 def _starts_line(text: str, start: int) -> bool:
@@ -194,4 +296,4 @@ def _is_argument(value: str) -> bool:
 
 def _stands_out(value: str, *, quoted: bool) -> bool:
     """Whether it is a secret even where no sign joins it to the name."""
-    return is_random(value) or is_digest(value) or (quoted and is_mixed(value))
+    return is_random(value) or (is_digest(value) and is_mixed(value)) or (quoted and is_mixed(value))

@@ -7,6 +7,7 @@ with bounds, so that no text makes it go back or far.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rlm.secrets.prefixes import any_of
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _WORD: Final = r"[A-Za-z0-9_\-]"
 _ALNUM: Final = r"[A-Za-z0-9]"
 _BASE64: Final = r"[A-Za-z0-9+/=_\-]"
+
+_ENCODED_KINDS: Final = "BQUklW|BSU0EgUF|BFQyBQ|BPUEVOU1NI|BFTkNSWVBU|BEU0EgUF|BQR1AgUF"
 
 _FORMS: Final = (
     # family, prefix, what follows it
@@ -92,6 +95,19 @@ _FORMS: Final = (
     ("PLANETSCALE_TOKEN", "pscale_", rf"(?:tkn|pw|oauth)_{_WORD}{{32,512}}+"),
     ("DOPPLER_TOKEN", "dp.pt.", rf"{_ALNUM}{{40,512}}+"),
     ("PRIVATE_KEY", "AGE-SECRET-KEY-1", r"[A-Z0-9]{58}"),
+    # "-----BEGIN ... PRIV" in base64, as cluster configurations hold it
+    ("PRIVATE_KEY", "LS0tLS1CRUdJTi", rf"(?:{_ENCODED_KINDS})[A-Za-z0-9+/]{{40,16384}}+={{0,2}}"),
+    ("API_KEY", "xkeysib-", r"[0-9a-f]{64}-[A-Za-z0-9]{16}"),
+    ("API_KEY", "shippo_live_", r"[0-9a-f]{40}"),
+    ("API_KEY", "tskey-", rf"[a-z]{{3,8}}-{_WORD}{{20,128}}+"),
+    ("API_KEY", "EZAK", rf"{_ALNUM}{{54}}(?!{_ALNUM})"),
+    ("API_KEY", "AQ.Ab8RN6", rf"{_WORD}{{36,128}}+"),
+    ("API_KEY", "amzn.mws.", r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    ("API_KEY", "cfut_", rf"{_ALNUM}{{40,128}}+"),
+    ("API_KEY", "sbp_", r"[0-9a-f]{40}"),
+    ("API_KEY", "nfp_", rf"{_ALNUM}{{36,128}}+"),
+    ("API_KEY", "rnd_", rf"{_ALNUM}{{28}}(?!{_ALNUM})"),
+    ("API_KEY", "CCIPAT_", rf"{_ALNUM}{{20,24}}_[0-9a-f]{{40}}"),
     (
         "JWT",
         "eyJ",
@@ -104,11 +120,17 @@ _FORMS: Final = (
 _AFTER: Final = {prefix: (family, re.compile(rest)) for family, prefix, rest in _FORMS}
 _JOINTS: Final = "_-."
 _LONE: Final = [prefix for prefix in _AFTER if prefix[-1] not in _JOINTS]
-_CAPITAL = re.compile(any_of(prefix for prefix in _LONE if not prefix[0].islower()))
-# Small letters are everywhere: a search for each of these is faster than one pattern for all.
-_SMALL: Final = [*(prefix for prefix in _LONE if prefix[0].islower()), "whsec_", "sntrys_", "glc_"]
+_FIRST = Counter(prefix[0] for prefix in _LONE)
+# A capital is rare, and a pattern that begins with one letter is looked for as fast as that letter.
+_CAPITALS: Final = [
+    re.compile(any_of(prefix for prefix in _LONE if prefix[0] == first))
+    for first, count in _FIRST.items()
+    if first.isupper() and count > 1
+]
+# What is left, each by itself: small letters are everywhere, and one pattern for all would stop at each.
+_SINGLE: Final = [*(each for each in _LONE if each[0].islower() or _FIRST[each[0]] == 1), "whsec_", "sntrys_", "glc_"]
 # Most prefixes end in a joint with a long word after it, which is rare: looking for that is the fastest way to them.
-_JOINT = re.compile(r"[_\-.](?=[A-Za-z0-9_\-]{16})")
+_JOINT: Final = [re.compile(re.escape(joint) + r"(?=[A-Za-z0-9_\-]{16})") for joint in _JOINTS]
 _JOINED: Final = [prefix for prefix in sorted(_AFTER, key=len, reverse=True) if prefix[-1] in _JOINTS]
 _BY_END: Final = {end: [each for each in _JOINED if each.endswith(end)] for end in {each[-3:] for each in _JOINED}}
 _DISCORD = re.compile(rf"\.{_WORD}{{6}}\.{_WORD}{{27,45}}+")
@@ -118,24 +140,26 @@ _TELEGRAM_HEAD = re.compile(r"(?<!\d)\d{8,12}\Z")
 
 def find_tokens(text: str) -> Iterator[Found]:
     """Tokens with an issuer's prefix."""
-    for hits in (_capitals(text), *(_each(text, prefix) for prefix in _SMALL), _joints(text)):
+    by_letter = (_matches(text, pattern) for pattern in _CAPITALS)
+    by_joint = (_joints(text, pattern) for pattern in _JOINT)
+    for hits in (*by_letter, *by_joint, *(_each(text, prefix) for prefix in _SINGLE)):
         done = 0
         for prefix, end in hits:
             if end < done:  # within what was looked at: a text of prefixes alone would be read again for each
                 continue
             family, rest = _AFTER[prefix]
-            place = rest.match(text, end)
             start = _start(text, prefix, end)
-            if place is not None and start >= 0:
+            place = rest.match(text, end) if start >= 0 else None
+            if place is not None:
                 done = place.end()
                 if _is_token(text[start:done], prefix):
                     yield Found(start, done, family)
     yield from _discord(text)
 
 
-def _capitals(text: str) -> Iterator[tuple[str, int]]:
+def _matches(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int]]:
     """Prefixes and where they end, in order."""
-    for hit in _CAPITAL.finditer(text):
+    for hit in pattern.finditer(text):
         yield hit[0], hit.end()
 
 
@@ -146,8 +170,8 @@ def _each(text: str, prefix: str) -> Iterator[tuple[str, int]]:
         at = text.find(prefix, at + len(prefix))
 
 
-def _joints(text: str) -> Iterator[tuple[str, int]]:
-    for hit in _JOINT.finditer(text):
+def _joints(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int]]:
+    for hit in pattern.finditer(text):
         end = hit.end()
         for prefix in _BY_END.get(text[end - 3 : end], ()):
             if text.startswith(prefix, end - len(prefix)):

@@ -53,7 +53,8 @@ def _pem(text: str) -> Iterator[Found]:
         if mark is not None and mark[0].startswith("-----END"):
             end = mark.end()
         else:
-            body = _BODY.match(text, begin.end(), begin.end() + BLOCK_CHARS)
+            stop = begin.end() + BLOCK_CHARS if mark is None else mark.start()
+            body = _BODY.match(text, begin.end(), stop)
             end = body.end() if body is not None else begin.end()
         if end - begin.end() > _LEAST + 40 or (mark is None and end - begin.end() >= _LEAST):
             yield Found(begin.start(), end, "PRIVATE_KEY")

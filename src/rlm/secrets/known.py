@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -26,12 +28,12 @@ class KnownValues:
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> KnownValues:
-        """The secrets in an environment, as they are and as an address or JSON carries them."""
+        """The secrets in an environment, as they are and as addresses, JSON, Python and headers write them."""
         families: dict[str, str] = {}
         for name, value in environ.items():
             family = family_of(name)
             if family is not None and _is_secret(value.strip(), family):
-                for form in (value.strip(), quote(value.strip(), safe=""), quote(value.strip())):
+                for form in _forms(value.strip()):
                     families[form] = "API_KEY" if family == "KEY" else family
         return cls(families)
 
@@ -42,6 +44,14 @@ class KnownValues:
             while at >= 0:
                 yield Found(at, at + len(value), family)
                 at = text.find(value, at + len(value))
+
+
+def _forms(value: str) -> set[str]:
+    exact = value.encode("utf-8", "surrogateescape")
+    # The last characters of base64 depend on what follows the value.
+    encoded = b64encode(exact[: len(exact) // 3 * 3]).decode("ascii")
+    escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
+    return {value, quote(exact, safe=""), quote(exact), encoded, *escaped}
 
 
 def _is_secret(value: str, family: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rlm.secrets.addresses import find_addresses
 from rlm.secrets.assigned import find_assigned, mentions
+from rlm.secrets.colours import uncoloured
 from rlm.secrets.commands import find_placed
 from rlm.secrets.families import find_tokens
 from rlm.secrets.key_blocks import find_blocks
@@ -55,19 +56,24 @@ class SecretMasker:
         """The places that `mask` replaces, in order and apart."""
         if len(text) < LEAST_CHARS:
             return []
-        return merged(text, self._found(text))
+        plain = uncoloured(text)
+        if plain is None:
+            return merged(text, self._found(text))
+        return merged(text, plain.back(merged(plain.text, self._found(plain.text))))
 
     def _found(self, text: str) -> Iterator[Found]:
-        lower = _lowered(text)
+        # Of the same length: what issuers and formats define is ASCII, which is searched twice as fast.
+        narrow = text if text.isascii() else text.encode("ascii", "replace").decode("ascii")
+        lower = narrow.lower()
         places = mentions(lower)
         yield from chain(
             self.known.find(text),
-            find_blocks(text),
-            find_addresses(text),
-            find_tokens(text),
+            find_blocks(narrow),
+            find_addresses(narrow),
+            find_tokens(narrow),
             find_assigned(text, places),
-            find_placed(text, lower),
-            find_unlabelled(text, lower, places),
+            find_placed(narrow, lower),
+            find_unlabelled(narrow, lower, places),
         )
         if self.personal:
             yield from find_personal(text, lower)
@@ -93,9 +99,3 @@ def mask_value(value: Any, *, level: Level = "secrets") -> Any:
     """A masked copy of nested dicts, lists, tuples, sets, text and bytes: the same shape, sharing and cycles kept."""
     masking = masker(level)
     return value if masking is None else masking.mask_value(value)
-
-
-def _lowered(text: str) -> str:
-    """`text` in lower case, of the same length: one capital letter of Turkish becomes two characters."""
-    lower = text.lower()
-    return lower if len(lower) == len(text) else text.replace("İ", "i").lower()

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NAME = re.compile(r"-{0,2}(?:[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:[_-][A-Z]+)+|[a-z]+(?:[A-Z][a-z]+)+)")
 _SPLIT = re.compile(r"[^a-z]+")
 _ASIDE: Final = frozenset((
     "value", "val", "prod", "production", "dev", "development", "test", "staging", "stage", "live", "old", "new",
@@ -34,6 +35,7 @@ _NO_KEY_OF: Final = frozenset((
     "dict", "group", "unique", "tab", "enter", "arrow", "shift", "natural", "surrogate", "range", "hash", "s3",
     "blob", "file", "i18n", "translation", "message", "state", "query", "storage_key", "feature",
 ))  # fmt: skip
+_NO_TOKEN_OF: Final = frozenset(("next", "page", "continuation", "pagination", "cursor", "cancellation", "stop", "pad"))
 _STRICT: Final = {
     "credential": "CREDENTIALS",
     "credentials": "CREDENTIALS",
@@ -69,6 +71,8 @@ def family_of(name: str) -> str | None:
         return "PASSWORD"
     if joined == "password_hash" or joined.endswith("_password_hash"):
         return "PASSWORD_HASH"
+    if last == "token" and before in _NO_TOKEN_OF:
+        return None
     if last.endswith(("token", "jwt")):
         return "AWS_SESSION_TOKEN" if joined.endswith("aws_session_token") else "TOKEN"
     if last.endswith("secret"):
@@ -79,8 +83,13 @@ def family_of(name: str) -> str | None:
 
 
 def names_one(value: str) -> bool:
-    """Whether a value is itself the name of a secret, as variables and settings are called."""
-    return ("_" in value or "-" in value) and len(value) < NAME_CHARS and family_of(value) is not None
+    """Whether a value is itself the name of a secret, as variables are called: `DB_PASSWORD`, `api-key`."""
+    return len(value) < NAME_CHARS and _NAME.fullmatch(value) is not None and family_of(value) is not None
+
+
+def says_no_key(word: str) -> bool:
+    """Whether a key with that word before it is no secret: `cache key`, `primary key`."""
+    return word in _NO_KEY_OF
 
 
 def _key_family(joined: str, last: str, before: str) -> str | None:

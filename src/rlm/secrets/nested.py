@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from rlm.secrets.masking import SecretMasker
 
 _NAME = re.compile(r"[\w. @$-]{1,60}")
+_VALUES: Final = ("value", "val", "current", "new", "old", "default", "text", "plain")
+"""Keys that say nothing of a value but that it is one."""
+_ALL: Final = "*"
+_CARD_FROM: Final = 10**12
+_CARD_TO: Final = 10**19
 _LEAST_DIGITS: Final = 1000
 """A smaller number under a key such as `password` is a count or a setting."""
 
@@ -46,17 +51,21 @@ class _Walk:
         self._masker = masker
         # A container under a secret's name is masked otherwise than the same one elsewhere. It is kept with its copy,
         # so that its id is not given to another object meanwhile.
+        self._texts: dict[tuple[str, str | None], str] = {}
         self._done: dict[tuple[int, str | None], tuple[Any, Any]] = {}
 
     def masked(self, value: Any, family: str | None) -> Generator[tuple[Any, str | None], Any, Any]:
         """The copy of `value`, which stands under a name of `family`."""
         if isinstance(value, str):
-            return self._text(value, family)
+            done = self._texts.get((value, family))
+            if done is None:
+                done = self._texts[value, family] = self._text(value, family)
+            return done
         if isinstance(value, (bytes, bytearray)):
             text = self._text(value.decode("utf-8", "surrogateescape"), family)
             return type(value)(text.encode("utf-8", "surrogateescape"))
         if isinstance(value, int):
-            return label(family) if family and _is_secret_number(value, family) else value
+            return self._number(value, family)
         key = (id(value), family)
         if key not in self._done:
             self._done[key] = (value, None)
@@ -67,31 +76,42 @@ class _Walk:
     def _copied(
         self, value: Any, family: str | None, key: tuple[int, str | None]
     ) -> Generator[tuple[Any, str | None], Any, Any]:
-        kind = type(value)
-        if kind is dict:
+        if isinstance(value, dict):
             return (yield from self._dict(value, key))
-        if kind is list:
+        if isinstance(value, list):
             copy: list[Any] = []
             self._done[key] = (value, copy)
             for item in value:
                 copy.append((yield item, family))  # noqa: PERF401 - each item is a step of the walk
             return copy
-        if kind in (tuple, set, frozenset):
+        if isinstance(value, (tuple, set, frozenset)):
             items = []
             for item in value:
                 items.append((yield item, family))  # noqa: PERF401
-            return kind(items)
+            return _rebuilt(value, items)
         return value
 
     def _dict(self, value: dict[Any, Any], key: tuple[int, str | None]) -> Generator[tuple[Any, str | None], Any, Any]:
         copy: dict[Any, Any] = {}
         self._done[key] = (value, copy)
+        told, numbers = _told(value), dict[Any, int]()
         for name, item in value.items():
-            family = family_of(name) if isinstance(name, str) and _NAME.fullmatch(name) else None
+            family = _family(name) or _within(key[1], name) or (told if name in _VALUES else None)
+            if family is None and isinstance(item, (dict, list, tuple, set, frozenset)):
+                family = _of_many(name, is_mapping=isinstance(item, dict))
             masked_name = yield name, None
-            masked_item = yield item, None if isinstance(item, dict) else family
-            copy[_free(copy, masked_name)] = masked_item
+            masked_item = yield item, family
+            copy[_free(copy, masked_name, numbers)] = masked_item
         return copy
+
+    def _number(self, value: int, family: str | None) -> Any:
+        if family and _is_secret_number(value, family):
+            return label(family)
+        if not self._masker.personal or not _CARD_FROM <= value < _CARD_TO:
+            return value
+        text = str(value)
+        masked = self._masker.mask(text)
+        return value if masked == text else masked
 
     def _text(self, text: str, family: str | None) -> str:
         if family is not None and accepted(text, family, quoted=True) and LABEL_START not in text:
@@ -99,15 +119,49 @@ class _Walk:
         return self._masker.mask(text)
 
 
+def _family(name: Any) -> str | None:
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+    return family_of(text) if isinstance(text, str) and _NAME.fullmatch(text) else None
+
+
+def _told(value: dict[Any, Any]) -> str | None:
+    """The family of a value whose name stands beside it: `{"name": "DB_PASSWORD", "value": ...}`."""
+    named = value.get("name", value.get("key"))
+    return _family(named) if isinstance(named, str) else None
+
+
+def _of_many(name: Any, *, is_mapping: bool) -> str | None:
+    """The family of all that stands under a name such as `passwords`; in a mapping, whatever the keys."""
+    family = _family(name[:-1]) if isinstance(name, str) and name[-1:] in ("s", "S") else None
+    if family not in ("PASSWORD", "SECRET", "API_KEY"):
+        return None
+    return f"{family}{_ALL}" if is_mapping else family
+
+
+def _within(family: str | None, name: Any) -> str | None:
+    """The family of what stands under `name` in a mapping that itself stands under a name of `family`."""
+    if family is None:
+        return None
+    if family.endswith(_ALL):
+        return family.removesuffix(_ALL)
+    return family if name in _VALUES else None
+
+
+def _rebuilt(value: Any, items: list[Any]) -> Any:
+    """A tuple or set of the same kind; what has names for its fields keeps them."""
+    if hasattr(value, "_make"):
+        return value._make(items)
+    return next(kind for kind in (tuple, set, frozenset) if isinstance(value, kind))(items)
+
+
 def _is_secret_number(value: int, family: str) -> bool:
     return family in ("PASSWORD", "SECRET") and not isinstance(value, bool) and abs(value) >= _LEAST_DIGITS
 
 
-def _free(copy: dict[Any, Any], name: Any) -> Any:
-    """`name`, numbered where two names became the same label."""
-    if name not in copy:
-        return name
-    number = 2
-    while f"{name} {number}" in copy:
-        number += 1
-    return f"{name} {number}"
+def _free(copy: dict[Any, Any], name: Any, numbers: dict[Any, int]) -> Any:
+    """`name`, numbered where two names became the same label; `numbers` are those given so far."""
+    free = name
+    while free in copy:
+        numbers[name] = numbers.get(name, 1) + 1
+        free = f"{name} {numbers[name]}"
+    return free

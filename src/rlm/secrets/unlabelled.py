@@ -1,13 +1,14 @@
 """Random-looking text that nothing names, where words before it speak of a secret: `secret (base64) ...`.
 
-Each mention answers for the first such text after it, in its line or, where that soon ends, in the next.
+Each mention answers for the first such text after it, up to the next mention, in its line or, where that soon ends, in
+the next.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import chain
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rlm.secrets.names import names_one
 from rlm.secrets.spans import LABEL_START, Found
@@ -15,6 +16,8 @@ from rlm.secrets.values import is_digest, is_placeholder, is_random, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from rlm.secrets.assigned import Mention
 
 REACH: Final = 120
 """How far after its mention a secret may stand."""
@@ -28,7 +31,7 @@ MENTION = re.compile(
 _ACCESS_KEY = re.compile(r"AKIA[A-Z2-7]{16}(?![\w\"'])")
 _CANDIDATE = re.compile(r"[A-Za-z0-9+/_=~.!#%*^-]{12,512}+")
 _TELLING = re.compile(
-    r"(?i)sha-?\d|md5|digest|checksum|commit|fingerprint|\brev\b|integrity"
+    r"sha-?\d|md5|digest|checksum|commit|fingerprint|\brev\b|integrity"
     r"|uuid|request|public|data:|://|\bhash|\bh1:|\bfile|line "
 )
 _FAMILIES: Final = {
@@ -41,17 +44,38 @@ _FAMILIES: Final = {
 }
 
 
-def find_unlabelled(text: str, lower: str, places: Iterable[int]) -> Iterator[Found]:
+class _Said(NamedTuple):
+    """A mention that nothing is assigned to."""
+
+    end: int
+    family: str
+
+
+def find_unlabelled(text: str, lower: str, places: Iterable[Mention]) -> Iterator[Found]:
     """Random-looking text near a mention of a secret; `lower` is `text` in lower case, `places` its mentions."""
-    said = (MENTION.match(lower, at) for at in places)
-    for mention in chain(filter(None, said), _ACCESS_KEY.finditer(text)):
-        line = text.find("\n", mention.end(), mention.end() + REACH)
-        end = min(len(text), mention.end() + REACH) if line < 0 else line
-        place = _first(text, mention.end(), end)
-        if place is None and 0 <= line - mention.end() < NEAR and LABEL_START not in text[mention.end() : line]:
-            place = _next_line(text, mention.end(), line)
+    said = [*_said(lower, places), *(_Said(hit.end(), "AWS_SECRET_KEY") for hit in _ACCESS_KEY.finditer(text))]
+    said.sort()
+    for mention, following in pairwise((*said, _Said(len(text), ""))):
+        place = _after(text, lower, mention.end, following.end)
         if place is not None:
-            yield Found(*place, _FAMILIES.get(mention[0][:3], "SECRET"))
+            yield Found(*place, mention.family)
+
+
+def _said(lower: str, places: Iterable[Mention]) -> Iterator[_Said]:
+    for start, end in places:
+        hit = MENTION.search(lower, start, end + 2)
+        if hit is not None:
+            yield _Said(hit.end(), _FAMILIES.get(hit[0][:3], "SECRET"))
+
+
+def _after(text: str, lower: str, start: int, stop: int) -> tuple[int, int] | None:
+    """What the mention that ends at `start` speaks of, before `stop`."""
+    line = text.find("\n", start, min(stop, start + REACH))
+    end = min(stop, start + REACH) if line < 0 else line
+    place = _first(text, lower, start, end)
+    if place is None and 0 <= line - start < NEAR and LABEL_START not in text[start:line]:
+        return _next_line(text, start, line)
+    return place
 
 
 def _next_line(text: str, start: int, line: int) -> tuple[int, int] | None:
@@ -66,14 +90,14 @@ def _next_line(text: str, start: int, line: int) -> tuple[int, int] | None:
     return at, at + len(value)
 
 
-def _first(text: str, start: int, end: int) -> tuple[int, int] | None:
+def _first(text: str, lower: str, start: int, end: int) -> tuple[int, int] | None:
     """The first random-looking text in the rest of the mention's line."""
     for place in _CANDIDATE.finditer(text, start, end):
-        between = text[start : place.start()]
-        if LABEL_START in between or _TELLING.search(between):
-            return None
-        called = text[place.end() : place.end() + 1] in ("(", "[")
-        if not called and _is_secret(place[0].rstrip(".!"), place.start() - start):
+        if text[place.end() : place.end() + 1] in ("(", "["):
+            continue
+        if _is_secret(place[0].rstrip(".!"), place.start() - start):
+            if LABEL_START in text[start : place.start()] or _TELLING.search(lower, start, place.start()):
+                return None
             whole = _CANDIDATE.match(text, place.start())
             assert whole is not None
             return place.start(), place.start() + len(whole[0].rstrip(".!"))
@@ -87,4 +111,4 @@ def _is_secret(value: str, distance: int) -> bool:
         return distance < NEAR and len(value) >= 24 and any(map(str.isalpha, value))
     if not any(map(str.isdigit, value)):
         return len(value) >= 20 and is_random(value) and runs(value) > 0.35
-    return is_random(value) or (distance < NEAR and len(value) >= 12 and "!" in value)
+    return is_random(value) or (distance < NEAR and len(value) >= 12 and "!" in value and "=" not in value)

@@ -6,19 +6,26 @@ import re
 from pathlib import Path
 from typing import Final
 
+from rlm.secrets.prefixes import any_of
+
 _WORDS: Final = frozenset(Path(__file__).with_name("placeholder_words.txt").read_text(encoding="ascii").split())
 """Of what placeholders, types and sentences are made."""
 
 _WORD = re.compile(r"[a-z]+")
-_HOLDER = re.compile(
-    r"(?i)(?:x{5}|\*{3}|\.{3}|…|•{3}|#{4}|0{10}|[_-]here\b|\byour[_ -]|\bexample\b|(?<=[0-9a-z])EXAMPLE"
-    r"|placeholder|redacted|\[masked|changeme|change[_-]me|insert[_-]|dummy)"
-)
+_HOLDER = re.compile(any_of((
+    "xxxxx", "***", "...", "…", "•••", "####", "0000000000", "placeholder", "redacted", "[masked", "changeme",
+    "change_me", "change-me", "insert_", "insert-", "dummy", "your_", "your-", "your ", "_here", "-here",
+)))  # fmt: skip
+"""What stands in a placeholder and in no secret."""
 _REFERENCE = re.compile(
-    r"[fbru]?['\"`]?(?:\$[\w{(]|\$\{|%\(|%[sdr]\b|\{\{|\{%|#\{|<[\w /.-]{1,60}>|\{[\w.!:\[\]'\"]{0,60}\}|!\w+ |<%)"
+    r"[fbru]?['\"`]?(?:\$[\w{(]|\$\{|%\(|%[sdr]\b|\{\{|\{%|#\{|<[\w /.-]{1,60}>|\{[\w.!:\[\]'\"]{0,60}\}"
+    r"|![A-Za-z_]+(?: |\Z)|<%)"
     r"|(?:process\.env|os\.environ|os\.getenv|ENV\[|env\.|env:|secrets?\.[A-Za-z]|vars?\.|var\.|data\.|local\.|self\."
     r"|this\.|config\.|cfg\.|args\.|settings\.|vault:|ssm:|arn:|op://|ref\+|sm://|file:)"
 )
+_ALNUM = re.compile(r"[^\W_]")
+_MIXED_WORD = re.compile(r"[A-Za-z]\d|\d[A-Za-z]")
+_DIGIT = re.compile(r"\d")
 _RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[!?]?\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -33,23 +40,27 @@ RANDOM_RUNS: Final = 0.28
 """Runs of one kind of character for each character: random text has about 0.45, names and words under 0.25."""
 NAME_RUNS: Final = 0.2
 """Words joined by dashes have fewer."""
+HEAD_CHARS: Final = 256
+"""What a value is judged by, so that many long ones cost no more than short ones."""
 LEAST_RANDOM: Final = 16
 """Shorter text tells too little to be called random."""
 
 
 def is_placeholder(value: str) -> bool:
     """Whether `value` stands for a secret and is none: `<password>`, `xxxxx`, `${TOKEN}`, `your-key-here`, `None`."""
-    if not value or _REFERENCE.match(value) or _HOLDER.search(value):
+    head = value[:HEAD_CHARS]
+    lower = head.lower()
+    if _REFERENCE.match(head) or _HOLDER.search(lower) or not _ALNUM.search(head):
         return True
-    if not any(char.isalnum() for char in value):
-        return True
-    words = _WORD.findall(value.lower()) if len(value) < 80 else []
-    return bool(words) and all(word in _WORDS for word in words) and not any(map(str.isdigit, value))
+    if len(value) >= 80 or _DIGIT.search(head):
+        return False
+    words = _WORD.findall(lower)
+    return bool(words) and _WORDS.issuperset(words)
 
 
 def is_name(value: str) -> bool:
     """Whether it reads like a variable or an attribute without digits: `self.token`, `next_token`, `API_KEY`."""
-    return _NAME.match(value) is not None and not any(map(str.isdigit, value))
+    return _NAME.match(value) is not None and _DIGIT.search(value) is None
 
 
 def is_place(value: str) -> bool:
@@ -87,6 +98,8 @@ def is_mixed(value: str) -> bool:
 
 def is_prose(value: str) -> bool:
     """Whether it is a sentence rather than a passphrase."""
+    if _MIXED_WORD.search(value):
+        return False
     words = _WORD.findall(value.lower())
     return " " in value.strip() and (
         value[:1].isupper() or value.rstrip()[-1:] in ".:!?" or sum(word in _WORDS for word in words) >= 1

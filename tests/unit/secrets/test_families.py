@@ -79,6 +79,78 @@ def test_a_value_is_known_by_what_stands_around_it(text: str, expected: str) -> 
     assert masked(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"password": "S3cr/et+Pw 9"}', '{"password": "[REDACTED_PASSWORD]"}'),
+        ("- name: DB_PASSWORD\n  value: hunter2", "- name: DB_PASSWORD\n  value: [REDACTED_PASSWORD]"),
+        (
+            'variable "db_password" {\n  default = "hunter2"',
+            'variable "db_password" {\n  default = "[REDACTED_PASSWORD]"',
+        ),
+        ("password: >-\n  hunter2x9\n", "password: >-\n  [REDACTED_PASSWORD]\n"),
+        ("  password: tr0ub4dor&3\n", "  password: [REDACTED_PASSWORD]\n"),
+        ('PASSWORD: str = "hunter2"', 'PASSWORD: str = "[REDACTED_PASSWORD]"'),
+        ("| password | hunter2x9 |", "| password | [REDACTED_PASSWORD] |"),
+        ("**Password**: hunter2", "**Password**: [REDACTED_PASSWORD]"),
+        ("ENV DB_PASSWORD hunter2", "ENV DB_PASSWORD [REDACTED_PASSWORD]"),
+        ('requests.get(url, auth=("eva", "hunter2"))', 'requests.get(url, auth=("eva", "[REDACTED_PASSWORD]"))'),
+        ("mysqldump -uroot -phunter2 app", "mysqldump -uroot -p[REDACTED_PASSWORD] app"),
+        ("echo 'hunter2' | sudo -S true", "echo '[REDACTED_PASSWORD]' | sudo -S true"),
+        ("openssl rsa -passin pass:hunter2 -in k", "openssl rsa -passin pass:[REDACTED_PASSWORD] -in k"),
+        ("db:5432:app:eva:hunter2", "db:5432:app:eva:[REDACTED_PASSWORD]"),
+        ("login eva\n  password hunter2", "login eva\n  password [REDACTED_PASSWORD]"),
+        ("root:hunter2@tcp(db:3306)/app", "root:[REDACTED_PASSWORD]@tcp(db:3306)/app"),
+        ("Your password is hunter2x", "Your password is [REDACTED_PASSWORD]"),
+        (f"client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJ{long(80)}==", "client-key-data: [REDACTED_PRIVATE_KEY]"),
+        ("psql postgresql://app:p%40ss9@/app", "psql [REDACTED_DATABASE_URL]"),
+    ],
+)
+def test_where_people_keep_secrets(text: str, expected: str) -> None:
+    assert masked(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password added, token facade",
+        "password: !vault |",
+        "password: !Ref DBPassword",
+        "cache key: linux-py311-0123456789abcdef0123456789abcdef",
+        '["password", "manager", "token"]',
+        "docker run -u 1000:1000 image",
+        "the password is base64-encoded",
+        'validator("on_fail", "on_pass", "on_error")',
+        '"passkey", "password", "password_2"',
+        'key = "6 days, 23:11:12"',
+        '"nextToken": "RW5DdDJkMWYwZjM2MzM2VHVpOHJIUXlDUXlhc2QzRGViYnc5"',
+        "    password=parts['password'],\n    password=parts[0]\n",
+        'set(key="auth_token", value=token_b64)',
+        "arn:aws:secretsmanager:us-west-2:123456789012:secret:MyDatabase-a1b2c3",
+        "token:function(e,t){var n=t.errorToken;n&&(t.errorToken=!1",
+    ],
+)
+def test_what_reads_like_a_secret_and_is_none(text: str) -> None:
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize("escape", ["\x1b", r"\x1b", r"\u001b", r"\033"])
+def test_colours_hide_nothing(escape: str) -> None:
+    red, plain = f"{escape}[31m", f"{escape}[0m"
+    assert masked(f"{red}sk-{long(48)}{plain}") == f"{red}[REDACTED_API_KEY]{plain}"
+    assert masked(f"{red}password={plain}hunter2") == f"{red}password={plain}[REDACTED_PASSWORD]"
+
+
+def test_the_examples_that_everybody_tries_are_masked() -> None:
+    assert masked("AKIAIOSFODNN7EXAMPLE") == "[REDACTED_AWS_ACCESS_KEY]"
+    numbers = "4111 1111 1111 1111, 4242424242424242, 5105-1051-0510-5100"
+    assert rlm.mask_secrets(numbers, level="pii") == "[REDACTED_CARD], [REDACTED_CARD], [REDACTED_CARD]"
+
+
+def test_a_name_within_the_value_of_another_is_looked_at_too() -> None:
+    assert masked("key=@" * 3 + "password=hunter2").endswith("[REDACTED_PASSWORD]")
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n", r"\n", r"\\n"])
 def test_a_private_key_goes_as_a_whole(newline: str) -> None:
     lines = ["-----BEGIN RSA PRIVATE KEY-----", *(long(64) for _ in range(20)), "-----END RSA PRIVATE KEY-----"]

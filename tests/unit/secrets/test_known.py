@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+
 import rlm
 from rlm.secrets.known import KnownValues
 from rlm.secrets.masking import SecretMasker
@@ -19,6 +22,19 @@ def test_a_value_is_masked_without_any_sign_around_it() -> None:
 
 def test_its_form_in_an_address_is_masked_too() -> None:
     assert masked("to correct%2Fhorse%2Bbattery%209!", SERVICE_PASSWORD=ODD) == "to [REDACTED_PASSWORD]!"
+
+
+def test_its_forms_in_json_python_and_base64_are_masked_too() -> None:
+    value = 'été \\ "seven" 9\n'.strip()
+    texts = (
+        json.dumps([value]),
+        json.dumps([value], ensure_ascii=False),
+        repr([value]),
+        b64encode(value.encode()).decode(),
+    )
+    left = [masked(text, SERVICE_PASSWORD=value) for text in texts]
+    assert ["seven" in text or b64encode(b"seven").decode() in text for text in left] == [False] * 4
+    assert all("[REDACTED_PASSWORD]" in text for text in left)
 
 
 def test_only_names_of_secrets_count() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, namedtuple
+
 import rlm
 from rlm.secrets import SecretMasker
 
@@ -25,6 +27,32 @@ def test_a_key_may_make_its_value_a_secret() -> None:
 
 def test_a_list_under_such_a_key_holds_secrets() -> None:
     assert masked({"password": ["hunter2", "swordfish"]}) == {"password": ["[REDACTED_PASSWORD]"] * 2}
+
+
+def test_all_that_a_name_in_the_plural_holds_is_secret() -> None:
+    value = {"passwords": {"eva": "hunter2", "host": {"db": "swordfish9"}}, "tokens": {"the": 12}}
+    label = "[REDACTED_PASSWORD]"
+    assert masked(value)["passwords"]["eva"] == label
+    assert masked(value)["tokens"] == value["tokens"]
+
+
+def test_a_name_may_stand_beside_its_value() -> None:
+    value = [{"name": "DB_PASSWORD", "value": "hunter2"}, {"password": {"value": "hunter2", "type": "string"}}]
+    label = "[REDACTED_PASSWORD]"
+    assert masked(value) == [{"name": "DB_PASSWORD", "value": label}, {"password": {"value": label, "type": "string"}}]
+
+
+def test_kinds_of_containers_made_from_the_plain_ones() -> None:
+    login = namedtuple("login", "user password")("eva", KEY)
+    assert masked(OrderedDict(password="hunter2")) == {"password": "[REDACTED_PASSWORD]"}
+    assert masked({b"password": b"hunter2"}) == {b"password": b"[REDACTED_PASSWORD]"}
+    assert masked(login).password == "[REDACTED_API_KEY]"
+
+
+def test_a_card_number_may_be_a_number() -> None:
+    value = {"card": 4539148803436467, "sum": 4539148803436468}
+    assert masked(value) == value
+    assert rlm.mask_value(value, level="pii") == {**value, "card": "[REDACTED_CARD]"}
 
 
 def test_placeholders_and_switches_stay() -> None:
