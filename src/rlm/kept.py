@@ -16,14 +16,21 @@ import msgspec
 
 from rlm.core.events import SessionCarried, Warned
 from rlm.core.exceptions import ConfigError, REPLError, StoreError
-from rlm.repl.guest.carrier import EXPORT, IMPORT
-from rlm.repl.guest.forms import CannotCarry, from_text, to_text
-from rlm.repl.guest.wire import WireError
+from rlm.kept_values import masked_state
+from rlm.repl.guest.carrier import EXPORT, PIECE, taking
 from rlm.store.database import Database, store_path
-from rlm.store.sessions import MAX_STATE_BYTES, CellNote, Definition, Revision, SessionStore, State, state_of
+from rlm.store.sessions import (
+    MAX_STATE_BYTES,
+    CellNote,
+    Revision,
+    SessionStore,
+    State,
+    add_piece,
+    state_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from rlm.core.config import Config
     from rlm.core.context import Context
@@ -31,10 +38,10 @@ if TYPE_CHECKING:
     from rlm.core.recorder import Recorder
     from rlm.core.types import ExecResult, ReplSpec, Traits
 
-_CARRY_S = 30.0
+_CARRY_S = 60.0
 """What giving out or taking in all variables may take."""
-_PIECE_BYTES = 4 << 20
-"""How much goes into one cell."""
+_MAX_PIECES = 4_096
+_WHY_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ class Keeping:
     """What its REPL begins with."""
     recorder: Recorder
     masker: Masker | None
+    resumes: str = ""
+    """The run that this one goes on, which may have saved the session as it broke off."""
     saves: bool = True
     """False for a replay, which changes nothing."""
 
@@ -77,6 +86,18 @@ def session_begins(config: Config, earlier: Iterable[SessionCarried] = ()) -> Re
     if began is None:
         return store.load(config.session)
     return Revision.empty() if began.revision == 0 else store.load(config.session, began.revision)
+
+
+def empty_session(config: Config) -> None:
+    """Save the session of this configuration, if it has one, without variables; what it held stays a revision.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    if config.session is not None:
+        store = session_store(config)
+        store.ensure(config.session)
+        store.save(config.session, State())
 
 
 class KeptSandbox:
@@ -122,8 +143,8 @@ class KeptRepl:
         self._keeping = keeping
         self._latest = keeping.begins
         self._lost = dict(keeping.begins.state.lost)
-        self._unrestored: list[Definition] = []
-        """What could not run here, and may run elsewhere: it stays in the session."""
+        self._unrestored = State()
+        """What could not be set or run here, and may be elsewhere: it stays in the session."""
         self._has_changed = False
         self._is_emptied = False
         self._is_closed = False
@@ -133,27 +154,37 @@ class KeptRepl:
         REPLError: the sandbox failed meanwhile.
         """
         state = self._latest.state
-        failed: dict[str, str] = {}
-        self._unrestored = []
-        for piece in _pieces(state.values):
-            failed.update(await self._set(piece))
+        until = time.monotonic() + _CARRY_S
+        failed = await self._set(state.values, until)
+        values = {name: text for name, text in state.values.items() if name in failed}
+        definitions = []
         for definition in state.definitions:
-            result = await self._repl.execute(definition.source, _CARRY_S)
+            result = await self._carry(definition.source, until)
             if result.error is not None:
-                failed.update((name, f"{result.error.kind}: {result.error.message}") for name in definition.names)
-                self._unrestored.append(definition)
+                why = f"{result.error.kind}: {result.error.message}"[:_WHY_CHARS]
+                failed.update(dict.fromkeys(definition.names, why))
+                definitions.append(definition)
+        self._unrestored = State(values=values, definitions=definitions)
         self._record("loaded", self._latest, [name for name in state.names if name not in failed], failed)
 
     async def execute(self, code: str, timeout_s: float | None = None) -> ExecResult:
-        """Run one cell; see `Repl.execute`. A REPL that was killed begins anew with the last state of the session."""
+        """Run one cell; see `Repl.execute`. A REPL that was killed begins anew with the last state of the session.
+
+        A cell that is cancelled is interrupted, not killed: what the cells before it set is the session's.
+        """
         if self._is_emptied:
             await self.restore()
+        self._is_emptied, self._has_changed = True, False  # unless the cell comes to its end
+        working = asyncio.ensure_future(self._repl.execute(code, timeout_s))
         try:
-            result = await self._repl.execute(code, timeout_s)
-        except BaseException:
-            self._is_emptied, self._has_changed = True, False
+            result = await asyncio.shield(working)
+        except asyncio.CancelledError:
+            self._repl.interrupt("the run was ended")
+            await asyncio.wait({working})
+            if not working.cancelled() and working.exception() is None:
+                self._ran(working.result())
             raise
-        self._is_emptied, self._has_changed = result.state_reset, not result.state_reset
+        self._ran(result)
         await self._note(code, result.status)
         return result
 
@@ -167,12 +198,7 @@ class KeptRepl:
             REPLError: the sandbox does not give them out.
             StoreError: they can't be kept; the state before is unharmed.
         """
-        keeping = self._keeping
-        result = await self._repl.execute(f"FINAL({EXPORT}({MAX_STATE_BYTES}))", _CARRY_S)
-        if result.final is None:
-            why = "it gave none" if result.error is None else f"{result.error.kind}: {result.error.message}"
-            raise REPLError(f"the variables of session {keeping.name!r} can't be had: {why}")
-        exported = result.final.value
+        exported = await self._exported()
         self._latest = await asyncio.to_thread(lambda: self._saved(state_of(exported)))
         self._has_changed = False
         self._record("saved", self._latest, self._latest.state.names, self._latest.state.lost)
@@ -193,17 +219,65 @@ class KeptRepl:
 
     def _saved(self, state: State) -> Revision:
         keeping, there = self._keeping, frozenset(state.names)
-        waiting = [each for each in self._unrestored if not there.intersection(each.names)]
-        state = msgspec.structs.replace(state, definitions=[*waiting, *state.definitions])
+        definitions = [each for each in self._unrestored.definitions if not there.intersection(each.names)]
+        values = {name: text for name, text in self._unrestored.values.items() if name not in there}
+        state = msgspec.structs.replace(
+            state, values=values | state.values, definitions=[*definitions, *state.definitions]
+        )
         masked = masked_state(state, keeping.masker)
-        return keeping.store.save(keeping.name, masked, based_on=self._latest.number, run=keeping.recorder.run_id)
+        return keeping.store.save(
+            keeping.name,
+            masked,
+            based_on=self._latest.number,
+            run=keeping.recorder.run_id,
+            resumes=keeping.resumes,
+        )
 
-    async def _set(self, values: Mapping[str, str]) -> dict[str, str]:
-        result = await self._repl.execute(f"FINAL({IMPORT}({dict(values)!r}))", _CARRY_S)
-        if result.final is None or not isinstance(result.final.value, dict):
-            why = "the sandbox did not take it" if result.error is None else result.error.message
-            return dict.fromkeys(values, why)
-        return {str(name): str(why) for name, why in result.final.value.items()}
+    def _ran(self, result: ExecResult) -> None:
+        self._is_emptied, self._has_changed = result.state_reset, not result.state_reset
+
+    async def _exported(self) -> dict[str, Any]:
+        """The variables as the guest gives them out, unchecked but for their size."""
+        until = time.monotonic() + _CARRY_S
+        given = await self._given(f"{EXPORT}({MAX_STATE_BYTES})", until)
+        count = given.get("pieces") if isinstance(given, dict) else None
+        if not isinstance(count, int) or not 0 <= count <= _MAX_PIECES:
+            raise StoreError("the sandbox gave out no state")
+        texts: dict[str, list[str]] = {}
+        for number in range(count):
+            add_piece(texts, await self._given(f"{PIECE}({number})", until))
+        return {**given, "values": {name: "".join(parts) for name, parts in texts.items()}}
+
+    async def _given(self, call: str, until: float) -> Any:
+        result = await self._carry(f"FINAL({call})", until)
+        if result.final is None:
+            why = "it gave none" if result.error is None else f"{result.error.kind}: {result.error.message}"
+            raise REPLError(f"the variables of session {self._keeping.name!r} can't be had: {why}")
+        return result.final.value
+
+    async def _set(self, values: Mapping[str, str], until: float) -> dict[str, str]:
+        """Set variables; returns why each that could not be set was not."""
+        if not values:
+            return {}
+        for cell in taking(values):
+            result = await self._carry(cell, until)
+            if result.error is not None:
+                return dict.fromkeys(values, result.error.message[:_WHY_CHARS])
+        refused = None if result.final is None else result.final.value
+        if not isinstance(refused, dict):
+            return dict.fromkeys(values, "the sandbox did not take it")
+        return {name: str(why)[:_WHY_CHARS] for name, why in refused.items() if name in values}
+
+    async def _carry(self, code: str, until: float) -> ExecResult:
+        """Run a cell of our own. Raises:
+        REPLError: the sandbox was killed, now or since the cell before: what is in it is no longer the session's.
+        """
+        result = await self._repl.execute(code, _left(until))
+        if result.state_reset:
+            self._is_emptied, self._has_changed = True, False
+            why = f" ({result.error.message[:_WHY_CHARS]})" if result.status == "killed" and result.error else ""
+            raise REPLError(f"the variables of session {self._keeping.name!r} are gone: the sandbox was killed{why}")
+        return result
 
     async def _note(self, code: str, status: str) -> None:
         keeping = self._keeping
@@ -244,48 +318,14 @@ class KeptRepl:
         recorder.record(recorder.root, Warned(message=message))
 
 
-def masked_state(state: State, masker: Masker | None) -> State:
-    """The state with secrets masked, and the names in which there were any."""
-    if masker is None:
-        return state
-    values, lost, masked = dict(state.values), dict(state.lost), []
-    for name, text in state.values.items():
-        try:
-            values[name] = to_text(masker.mask_value({name: from_text(text)})[name])
-        except (CannotCarry, WireError) as error:
-            lost[name] = str(error)
-            del values[name]
-        else:
-            masked += [name] if values[name] != text else []
-    definitions = [Definition(names=each.names, source=masker.mask(each.source)) for each in state.definitions]
-    for before, after in zip(state.definitions, definitions, strict=True):
-        masked += before.names if before.source != after.source else []
-    return msgspec.structs.replace(state, values=values, lost=lost, definitions=definitions, masked=masked)
-
-
-def values_of(state: State) -> dict[str, Any]:
-    """The values of a state for Python on the host: data only, no code.
-
-    Raises:
-        StoreError: the store was tampered with.
+def _left(until: float) -> float:
+    """Seconds. Raises:
+    REPLError: there are none.
     """
-    try:
-        return {name: from_text(text) for name, text in state.values.items()}
-    except WireError as error:
-        raise StoreError(f"the state can't be read: {error}") from error
-
-
-def _pieces(values: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    piece: dict[str, str] = {}
-    size = 0
-    for name, text in values.items():
-        if piece and size + len(text) > _PIECE_BYTES:
-            yield piece
-            piece, size = {}, 0
-        piece[name] = text
-        size += len(text)
-    if piece:
-        yield piece
+    left_s = until - time.monotonic()
+    if left_s <= 0:
+        raise REPLError(f"carrying the variables of the session took more than {_CARRY_S:g} s")
+    return left_s
 
 
 def _listed(lost: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from rlm.repl.guest.skills import LOAD
 from rlm.store.database import Database, store_path
 from rlm.store.skills import Skill, SkillStore, parse_reference
 from rlm.tools.decorator import tool
+from rlm.trajectory.plain import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,5 +72,4 @@ def loading_tool(skills: Iterable[Skill]) -> Tool:
 
 
 def _shown(description: str) -> str:
-    line = " ".join(description.split()).rstrip(".")
-    return line if len(line) <= _SHOWN_CHARS else line[:_SHOWN_CHARS] + "..."
+    return one_line(description, _SHOWN_CHARS).rstrip(".")

@@ -5,18 +5,20 @@ The truth is the saved state; the REPL that is open between two calls is a copy 
 
 from __future__ import annotations
 
+import keyword
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError
-from rlm.kept import masked_state, session_store, values_of
+from rlm.kept import session_store
+from rlm.kept_values import masked_state, values_of
 from rlm.repl.guest.forms import CannotCarry, to_text
 from rlm.runtime import RLM
 from rlm.secrets import masker
 from rlm.store.names import session_name
-from rlm.store.sessions import State
+from rlm.store.sessions import MAX_STATE_BYTES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from rlm.core.types import ExecResult, RLMResult
     from rlm.runtime import OpenRepl
     from rlm.store.sessions import Revision
+
+
+_GIVEN = frozenset({"context", "FINAL", "FINAL_VAR", "SHOW_VARS", "SubcallError"})
+"""What every cell is given anew."""
 
 
 class Session:
@@ -44,7 +50,9 @@ class Session:
         self._rlm = rlm
         self._repl: OpenRepl | None = None
         self._store = session_store(self.config)
-        self.description = self._store.ensure(self.name, description).description
+        masking = masker(self.config.mask)
+        about = description if masking is None else masking.mask(description)
+        self.description = self._store.ensure(self.name, about).description
 
     def save_state(self, values: Mapping[str, Any] | None = None) -> Revision:
         """Keep the variables of the REPL or, where given, `values` beside what is kept; returns all that is kept then.
@@ -58,10 +66,8 @@ class Session:
             return self._opened().save()
         texts = {_variable(name): _text(name, value) for name, value in values.items()}
         self._settle()
-        latest = self._store.load(self.name)
         given = masked_state(State(values=texts), masker(self.config.mask))
-        state = _overlaid(latest.state, given)
-        return self._store.save(self.name, state, based_on=latest.number)
+        return self._store.change(self.name, lambda state: _overlaid(state, given))
 
     def load_state(self, revision: int | None = None) -> dict[str, Any]:
         """The values that were kept last, or as that revision, by name; functions and classes come back in cells alone.
@@ -121,12 +127,14 @@ class Session:
 def _variable(name: object) -> str:
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or name.startswith("__"):
         raise ConfigError(f"{ascii(name)[:80]} can't name a variable of a session: use a Python identifier in ASCII")
+    if keyword.iskeyword(name) or name in _GIVEN:
+        raise ConfigError(f"{name!r} can't name a variable of a session: it has a meaning of its own in cells")
     return name
 
 
 def _text(name: str, value: Any) -> str:
     try:
-        return to_text(value)
+        return to_text(value, MAX_STATE_BYTES)
     except (CannotCarry, RecursionError) as error:
         raise ConfigError(f"{name!r} can't be kept in a session: {error or 'it is nested too deeply'}") from error
 

@@ -17,7 +17,7 @@ from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.types import ReplSpec
 from rlm.loop import LoopThread
 from rlm.offered import loading_tool, skill_store
-from rlm.repl.guest.carrier import IMPORT
+from rlm.repl.guest.carrier import taking
 from rlm.repl.guest.forms import CannotCarry, to_text
 from rlm.repl.guest.skills import LOAD
 from rlm.secrets import masker
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rlm.core.types import ExecResult, Json
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 _MAX_REQUIRED = 100
 
 
@@ -50,10 +51,10 @@ class LoadedSkill:
             given = {"given": to_text(list(args)), "named": to_text(kwargs)}
         except CannotCarry as error:
             raise ConfigError(f"skill {name!r}: an argument can't be given to a sandbox: {error}") from error
-        cells = (f"{IMPORT}({given!r})", f"FINAL({LOAD}({name!r})(*given, **named))")
+        cells = (*taking(given), f"FINAL({LOAD}({name!r})(*given, **named))")
         *_, result = _waited(_tried(self.skill, cells, self.config)).results
         if result.error is not None or result.final is None:
-            raise ToolError(f"skill {name!r} failed: {_why(result)}")
+            raise _with_trace(ToolError(f"skill {name!r} failed: {_why(result)}"), result)
         return result.final.value
 
 
@@ -78,15 +79,18 @@ def save_skill(
 
     `test` is Python in which the skill is the variable `name`: `assert name(...) == ...`. Secrets are masked first, and
     what runs is what is kept. Raises:
-        ConfigError: the name can't be one, a part is missing, or it failed its test; nothing is kept.
+        ConfigError: the name can't be one, a part is missing, or it failed its test; nothing is kept. The traceback of
+            the skill is a note of the error, for those that run it too.
         SandboxUnavailableError: the sandbox can't run here.
         StoreError: it can't be kept.
     """
     config = _settled(config, environment)
-    masking = masker(config.mask)
-    description, code, test = (text if masking is None else masking.mask(text) for text in (description, code, test))
     skill = Skill(name=name, description=description, code=code, test=test)
     check(skill)
+    masking = masker(config.mask)
+    if masking is not None:
+        masked = {part: masking.mask(getattr(skill, part)) for part in ("description", "code", "test")}
+        skill = msgspec.structs.replace(skill, **masked)
     return skill_store(config).save(_proved(skill, config))
 
 
@@ -99,7 +103,9 @@ def load_skill(name: str, version: int | None = None, *, config: Config | None =
     """
     config = _settled(config, None)
     given, at = parse_reference(name)
-    return LoadedSkill(skill=skill_store(config).load(given, version or at), config=config)
+    if version is not None and at is not None and version != at:
+        raise ConfigError(f"{name} is one version, and version={version} another: name one of them")
+    return LoadedSkill(skill=skill_store(config).load(given, at if version is None else version), config=config)
 
 
 def list_skills(*, config: Config | None = None) -> list[Skill]:
@@ -128,7 +134,8 @@ def _proved(skill: Skill, config: Config) -> Skill:
     trial = _waited(_tried(skill, cells, config))
     for part, result in zip(("code", "test"), trial.results, strict=False):
         if result.error is not None:
-            raise ConfigError(f"the {part} of skill {skill.name!r} failed in {trial.environment}: {_why(result)}")
+            failed = f"the {part} of skill {skill.name!r} failed in {trial.environment}: {_why(result)}"
+            raise _with_trace(ConfigError(failed), result)
     final = trial.results[0].final
     requires = _modules(None if final is None else final.value)
     return msgspec.structs.replace(skill, requires=requires, tested_in=trial.environment)
@@ -167,11 +174,19 @@ async def _tried(skill: Skill, cells: Sequence[str], config: Config) -> Trial:
 
 
 def _why(result: ExecResult) -> str:
+    """On one line; the rest is in the traceback."""
     error = result.error
     if error is None:
         return "it gave no value"
-    said = f"{error.kind}: {error.message}"
-    return error.traceback.strip() if error.traceback and result.status == "error" else said
+    lines = error.message.splitlines() or [""]
+    return f"{error.kind}: {lines[0]}" if lines[0] else error.kind
+
+
+def _with_trace(error: E, result: ExecResult) -> E:
+    """`error` with the traceback of the skill as its note, which Python shows below it."""
+    if result.error is not None and result.error.traceback and result.status == "error":
+        error.add_note(result.error.traceback.strip())
+    return error
 
 
 def _settled(config: Config | None, environment: str | None) -> Config:

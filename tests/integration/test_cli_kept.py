@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +32,9 @@ def test_cells_of_a_session_go_on_from_each_other(user: User) -> None:
     second = user.rlm("session", "run", "work", *LOCAL, stdin="rows[1]")
     assert (second.returncode, second.stdout) == (0, "(2,)\n")
     shown = user.rlm("session", "show", "work").stdout
+    assert re.match(
+        r"# session work: revision 2, saved 20..-..-.. ..:.. by run [0-9a-f]{32}; 1 variable, \d+ bytes\n", shown
+    )
     assert "rows = [1, (2,)]" in shown
     assert user.rlm("session", "show", "work", "--cells").stdout.count("rows") == 2
 
@@ -84,6 +90,64 @@ def test_a_skill_that_fails_its_test_is_not_saved(user: User) -> None:
     failed = user.rlm("skill", "save", "f", "-c", "def f(): return 1", "-d", "One.", "-t", "test.py", *LOCAL)
     assert (failed.returncode, "the test of skill 'f' failed in local" in failed.stderr) == (2, True)
     assert json.loads(user.rlm("skill", "list", "--json").stdout) == []
+
+
+def test_a_function_of_a_session_becomes_a_skill(user: User) -> None:
+    user.rlm("session", "run", "work", "-c", "n = [1]\ndef twice(x):\n    # why\n    return 2 * x\nf = open", *LOCAL)
+    source = user.rlm("session", "show", "work", "twice").stdout
+    assert source == "def twice(x):\n    # why\n    return 2 * x\n"
+    assert user.rlm("skill", "save", "twice", "-", "-d", "Twice.", *LOCAL, stdin=source).returncode == 0
+    assert user.rlm("session", "show", "work", "n").stdout == "[1]\n"
+    for name, why in (("f", "a value of type"), ("gone", "no variable 'gone'")):
+        missing = user.rlm("session", "show", "work", name)
+        assert (missing.returncode, why in missing.stderr) == (2, True)
+
+
+def test_a_failure_shows_its_traceback_and_one_line_of_error(user: User) -> None:
+    user.write("test.py", "def check():\n    assert f() == 2, 'two\\nlines'\ncheck()")
+    failed = user.rlm("skill", "save", "f", "-c", "def f(): return 1", "-d", "One.", "-t", "test.py", *LOCAL)
+    *trace, error = failed.stderr.splitlines()
+    assert error == "error: the test of skill 'f' failed in local: AssertionError: two"
+    assert trace[0] == "Traceback (most recent call last):"
+    assert "    assert f() == 2, 'two\\nlines'" in trace
+    assert "hint:" not in failed.stderr
+
+
+def test_a_run_goes_on_with_the_version_of_a_skill_that_it_loaded(user: User) -> None:
+    save = ("skill", "save", "f", "-d", "Says which.", *LOCAL, "-c")
+    assert user.rlm(*save, "def f(): return 'old'").returncode == 0
+    model = user.script(fenced("said = [skills.f()]"), fenced("import time\nprint('in the cell')\ntime.sleep(3)"))
+    options = ("--skill", "f", "--session", "work", "-m", model, "--output-format", "stream-json", *LOCAL)
+    run = user.start("run", "go", *options)
+    assert run.stdout is not None
+    assert any("in the cell\\n" in line for line in run.stdout)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert user.rlm(*save, "def f(): return 'new'").returncode == 0
+    user.script(fenced("FINAL([said, skills.f(), load_skill('f')()])"))
+    again = user.rlm("resume", "last", "--session", "work")
+    assert (again.returncode, json.loads(again.stdout)) == (0, [["old"], "old", "old"])
+
+
+def test_what_a_store_says_does_not_steer_the_terminal(user: User) -> None:
+    user.rlm("session", "run", "work", "-c", "x = '\x1b[2J'", "-c", "x = '\x1b[2J'", *LOCAL)
+    user.rlm("session", "save", "work", "-d", "\x1b]0;own\x07", stdin='{"y": "\\u001b[2J"}')
+    store = user.home / ".local/share/rlm/store.sqlite"
+    connection = sqlite3.connect(store)
+    with connection:
+        connection.execute(
+            "INSERT INTO cells (session, at, run, status, code) VALUES ('work', 1e300, '', 'ok\x1b', '\x1b[2J')"
+        )
+    connection.close()
+    for command in (
+        ("list",),
+        ("show", "work"),
+        ("show", "work", "--cells"),
+        ("show", "work", "--json"),
+        ("list", "--json"),
+    ):
+        shown = user.rlm("session", *command)
+        assert (shown.returncode, "\x1b" in shown.stdout + shown.stderr) == (0, False), command
 
 
 def test_what_a_skill_says_does_not_steer_the_terminal(user: User) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rlm import RLM, Config, RLMError, Session
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from rlm.core.config import DockerConfig
-from rlm.core.exceptions import ConfigError, StoreError
+from rlm.core.budget import Budget
+from rlm.core.config import DockerConfig, LocalConfig
+from rlm.core.exceptions import ConfigError
 from rlm.kept import session_store
 from rlm.sinks.memory import MemorySink
+from tests.integration.cli import User
+from tests.support.mcp_clients import LEGACY, host
 from tests.support.required import TEST_IMAGE, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from rlm.core.events import Event
 
 SANDBOXES = [
     "local",
@@ -58,6 +65,17 @@ def complete(config: Config, *codes: str, **options: Any) -> tuple[Any, MemorySi
     sink = MemorySink()
     with RLM(ScriptedBackend([cell(code) for code in codes]), config=config, sinks=[sink]) as rlm:
         return rlm.completion("go", session="work", **options), sink
+
+
+class Ending(MemorySink):
+    """Ends the run once a cell prints."""
+
+    rlm: RLM | None = None
+
+    def write(self, event: Event) -> None:
+        super().write(event)
+        if event.type == "exec.output" and self.rlm is not None:
+            self.rlm.cancel()
 
 
 def warnings(sink: MemorySink) -> list[str]:
@@ -108,9 +126,71 @@ def test_a_killed_sandbox_does_not_empty_the_session(settings: Any) -> None:
     assert session_store(settings()).load("work").state.values["kept"] == "7"
 
 
-def test_what_this_sandbox_cannot_make_stays_for_another(settings: Any) -> None:
-    from rlm.core.config import LocalConfig
+@pytest.mark.parametrize("limit", [None, "timeout_s"])
+def test_a_run_that_is_ended_in_a_cell_keeps_what_the_cells_set(settings: Any, limit: str | None) -> None:
+    config, sink = settings(budget=Budget(timeout_s=60.0 if limit is None else 2.0)), Ending()
+    codes = "kept = [1]", "kept.append(2)\nprint('on')\nwhile True: pass"
+    with RLM(ScriptedBackend([cell(code) for code in codes]), config=config, sinks=[sink]) as rlm:
+        sink.rlm = rlm if limit is None else None
+        result = rlm.completion("go", session="work")
+    assert (result.status, result.limit) == ("cancelled" if limit is None else "limit", limit)
+    assert session_store(settings()).load("work").state.values == {"kept": "[1,2]"}
 
+
+def test_what_a_failed_cell_did_not_reach_is_not_kept(settings: Any) -> None:
+    complete(settings(), "def f(): return 1", "1/0\ndef f(): return 2")
+    result, _ = complete(settings(), "FINAL(f())")
+    assert result.value == 1
+
+
+@pytest.mark.parametrize("environment", SANDBOXES)
+def test_values_made_to_burst_are_named_and_the_rest_is_kept(settings: Any, environment: str) -> None:
+    bombs = (
+        "kept = 1\nbomb = [1]\nfor _ in range(60): bomb = [bomb, bomb]\ntext = ['x' * 1_000_000] * 1_000\n"
+        "circle = []\ncircle.append(circle)\nsurrogate = '\\ud800'\nclass \u212b:\n    pass\nodd = \u212b()\nFINAL(1)"
+    )
+    _, sink = complete(settings(environment=environment), bombs)
+    state = session_store(settings()).load("work").state
+    assert {name: state.lost[name] for name in ("bomb", "text", "circle")} == {
+        "bomb": "it is too large",
+        "text": "it is too large",
+        "circle": "it contains itself",
+    }
+    assert {"kept", "surrogate"} <= state.values.keys()
+    assert any("odd (a value of type" in text for text in warnings(sink))
+
+
+@pytest.mark.parametrize("environment", SANDBOXES)
+def test_large_values_go_in_pieces(settings: Any, environment: str) -> None:
+    code = "text = 'ä\\n\"' * 1_500_000\nrows = [{'n': i, 't': (i,)} for i in range(50_000)]\nFINAL(1)"
+    complete(settings(environment=environment), code)
+    result, _ = complete(
+        settings(environment=environment), "FINAL([len(text), text[-3:], len(rows), rows[-1]['t'][0]])"
+    )
+    assert result.value == [4_500_000, 'ä\n"', 50_000, 49_999]
+
+
+def test_what_modules_have_comes_back_however_it_was_imported(settings: Any) -> None:
+    odd = "try:\n    import json as j\nexcept ImportError:\n    j = None\nimport math\nroot = math.sqrt\nFINAL(1)"
+    complete(settings(), odd)
+    result, _ = complete(settings(), "FINAL([j.dumps([1]), root(9)])")
+    assert result.value == ["[1]", 3.0]
+
+
+def test_a_sandbox_that_dies_between_cells_does_not_empty_the_session(settings: Any) -> None:
+    config = settings(local=LocalConfig(policy="off"))
+    with Session("work", config=config) as session:
+        guest = session.run("import os\nkept = 1\nFINAL(os.getpid())").final
+        session.save_state()
+        assert guest is not None
+        os.kill(guest.value, signal.SIGKILL)
+        with pytest.raises(RLMError, match="are gone"):
+            session.save_state()
+        assert session.run("kept").output == "1\n"
+    assert session_store(settings()).load("work").state.values == {"kept": "1"}
+
+
+def test_what_this_sandbox_cannot_make_stays_for_another(settings: Any) -> None:
     free = settings(local=LocalConfig(policy="off"))
     complete(free, "import os\ndef f():\n    return os.sep\nFINAL(1)")
     _, sink = complete(settings(), "FINAL(1)")
@@ -120,7 +200,7 @@ def test_what_this_sandbox_cannot_make_stays_for_another(settings: Any) -> None:
 
 
 def test_too_large_and_reserved_variables_are_named_and_left(settings: Any) -> None:
-    complete(settings(), "big = 'x' * (17 << 20)\nsmall = 1\nFINAL(1)")
+    complete(settings(), "big = 'x' * (129 << 20)\nsmall = 1\nFINAL(1)")
     state = session_store(settings()).load("work").state
     assert (list(state.values), list(state.lost)) == (["small"], ["big"])
 
@@ -129,8 +209,10 @@ def test_a_resumed_run_begins_with_the_state_that_it_began_with(settings: Any) -
     complete(settings(), "n = 1\nFINAL(1)")
     cut, _ = complete(settings(), "n += 10\nn")
     assert cut.status == "failed"
-    with RLM(ScriptedBackend([cell("FINAL(n)")]), config=settings(session="work")) as rlm:
+    sink = MemorySink()
+    with RLM(ScriptedBackend([cell("FINAL(n)")]), config=settings(session="work"), sinks=[sink]) as rlm:
         assert rlm.resume(cut.run_id).value == 11
+    assert warnings(sink) == []
     with RLM(ScriptedBackend([cell("FINAL(n)")]), config=settings()) as rlm, pytest.raises(ConfigError, match="'work'"):
         rlm.resume(cut.run_id)
 
@@ -162,11 +244,11 @@ def test_closing_the_rlm_saves_what_is_open(settings: Any) -> None:
 def test_values_that_would_come_back_otherwise_are_refused(settings: Any) -> None:
     with Session("work", config=settings()) as session:
         session.save_state({"a": 1})
-        for values in ({"f": open}, {"a b": 1}, {"__x": 1}, {1: 2}, {"ａ": 1}):
+        for values in ({"f": open}, {"a b": 1}, {"__x": 1}, {1: 2}, {"ａ": 1}, {"class": 1}, {"context": 1}):
             with pytest.raises(ConfigError):
                 session.save_state(values)
-        with pytest.raises(StoreError, match="at most"):
-            session.save_state({"b": "x" * (17 << 20)})
+        with pytest.raises(ConfigError, match="too large"):
+            session.save_state({"b": "x" * (129 << 20)})
         assert session.load_state() == {"a": 1}
 
 
@@ -175,3 +257,27 @@ def test_hostile_names_reach_no_store(settings: Any, tmp_path: Path) -> None:
         with pytest.raises(RLMError, match="can't name a session"):
             Session(name, config=settings())
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_over_mcp_one_session_of_one_client_is_the_kept_one(tmp_path: Path) -> None:
+    with User(tmp_path) as user:
+        user.environ["RLM_SESSION"] = "work"
+        async with host(user, "stdio", LEGACY) as mine:
+            await mine.run("kept = 1")
+            await mine.run("other = 2", session_id="b")
+        async with host(user, "stdio", LEGACY) as mine:
+            assert await mine.run("kept") == "1"
+            assert "NameError" in await mine.run("kept", session_id="b")
+            assert "NameError" in await mine.run("other")
+            await mine.call("clear_repl_context")
+            assert "NameError" in await mine.run("kept")
+        shown = user.rlm("session", "show", "work", "-r", "2").stdout
+        assert "kept = 1" in shown
+
+
+async def test_clients_over_http_share_no_kept_session(tmp_path: Path) -> None:
+    with User(tmp_path) as user:
+        user.environ["RLM_SESSION"] = "work"
+        user.rlm("session", "save", "work", stdin='{"kept": 1}')
+        async with host(user, "http", LEGACY) as theirs:
+            assert "NameError" in await theirs.run("kept")

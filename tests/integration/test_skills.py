@@ -115,6 +115,34 @@ def test_what_does_not_work_is_not_saved(settings: Any, code: str, test: str, wh
     assert list_skills(config=settings()) == []
 
 
+def test_a_flood_from_a_test_is_bounded_and_says_what_failed(settings: Any) -> None:
+    flood = "print('x' * 50_000_000)\nraise ValueError('y' * 1_000_000)"
+    with pytest.raises(ConfigError, match="ValueError: yyy") as caught:
+        saved(settings(), "def f(): pass", name="x", test=flood)
+    assert len(str(caught.value)) < 20_000
+    assert any("Traceback" in note for note in caught.value.__notes__)
+
+
+def test_a_skill_can_use_another_one_that_is_offered(settings: Any) -> None:
+    saved(settings(), "def f(): return 1", name="one")
+    saved(settings(), "def g(): return skills.one() + load_skill('one')()", name="two")
+    result, _ = complete(settings(skills=("one", "two")), cell("FINAL(skills.two())"))
+    assert result.value == 2
+
+
+def test_what_a_skill_removed_is_not_there(settings: Any) -> None:
+    saved(settings(), "def f(): return 1\ndef g(): return 2\ndel g", name="x")
+    result, _ = complete(settings(skills=("x",)), cell("FINAL(dir(skills.x))"))
+    assert result.value == ["f", "requires"]
+
+
+@pytest.mark.parametrize("name", ["print", "llm_query", "fs", "FINAL", "../x", "a\0b", "х"])
+def test_names_that_hide_something_or_look_alike_are_refused(settings: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match="can't name a skill"):
+        saved(settings(), "def f(): pass", name=name)
+    assert list_skills(config=settings()) == []
+
+
 def test_hostile_code_is_held_by_the_sandbox(settings: Any, tmp_path: Path) -> None:
     escape = f"def f():\n    open({str(tmp_path / 'escaped')!r}, 'w').write('x')"
     free = settings(local=LocalConfig(policy="off"))
@@ -134,6 +162,11 @@ def test_each_save_is_a_version_and_both_can_be_had(settings: Any) -> None:
     assert load_skill("x", 1, config=settings())() == 1
     with pytest.raises(ConfigError, match="no version 3"):
         load_skill("x", 3, config=settings())
+    for name, version in (("x", 0), ("x@0", None), ("x", -1)):
+        with pytest.raises(ConfigError, match="from 1 on"):
+            load_skill(name, version, config=settings())
+    with pytest.raises(ConfigError, match="name one of them"):
+        load_skill("x@1", 2, config=settings())
 
 
 def test_calling_gives_values_and_says_what_failed(settings: Any) -> None:

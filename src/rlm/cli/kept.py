@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def day(at: float) -> str:
     """A moment, in seconds since the epoch, in local time to the minute."""
-    return datetime.fromtimestamp(at).astimezone().isoformat(" ", "minutes")[:16]
+    try:
+        return datetime.fromtimestamp(at).astimezone().isoformat(" ", "minutes")[:16]
+    except (ValueError, OverflowError, OSError):  # no moment that a calendar has
+        return "at an unknown time"
+
+
+@contextmanager
+def traces_shown() -> Iterator[None]:
+    """Write the traceback that an error has as its note before the error itself: it is no hint."""
+    from rlm.cli.console import say
+    from rlm.core.exceptions import RLMError
+    from rlm.trajectory.plain import plain
+
+    try:
+        yield
+    except RLMError as error:
+        for note in getattr(error, "__notes__", ()):
+            say(plain(note))
+        raise
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

@@ -11,7 +11,7 @@ from rlm.cli.options import ModelOptions, Overrides, SandboxOptions
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
-    from rlm.store.sessions import Revision, State
+    from rlm.store.sessions import Revision, SessionNote, State
 
 Name: TypeAlias = Annotated[str, Argument(metavar="NAME", help="The session.")]
 Json: TypeAlias = Annotated[bool, Option("--json", help="As JSON.")]
@@ -25,6 +25,7 @@ def list_sessions(as_json: Json = False) -> int:
     from rlm.cli.console import answer, say
     from rlm.cli.kept import day
     from rlm.kept import session_store
+    from rlm.trajectory.plain import one_line
 
     notes = session_store(_config()).all()
     if as_json:
@@ -34,13 +35,16 @@ def list_sessions(as_json: Json = False) -> int:
         say("no session is kept: rlm session run NAME makes one")
     for note in notes:
         saved = "nothing saved" if note.saved_at is None else f"revision {note.revision}, {day(note.saved_at)}"
-        about = f"  {_line(note.description)}" if note.description else ""
+        about = f"  {one_line(note.description, _VALUE_CHARS)}" if note.description else ""
         answer(f"{note.name}  {saved}, {note.size_bytes:,} bytes{about}")
     return 0
 
 
 def show(
     name: Name,
+    variable: Annotated[
+        str | None, Argument(metavar="[VARIABLE]", help="One of its variables alone: its source, or its value as JSON.")
+    ] = None,
     revision: Annotated[
         int | None, Option("--revision", "-r", metavar="N", help="An earlier state. [default: the last]")
     ] = None,
@@ -56,10 +60,13 @@ def show(
     store = session_store(_config())
     if cells:
         for cell in store.cells(name):
-            answer(f"# {day(cell.at)}, {cell.status}\n{plain(cell.code)}")
+            answer(f"# {day(cell.at)}, {plain(cell.status)}\n{plain(cell.code)}")
         return 0
-    found = store.load(name, revision)
-    answer(_as_json(found) if as_json else "\n".join(_described(found.state)))
+    note, found = store.note(name), store.load(name, revision)
+    if variable is not None:
+        answer(_alone(found.state, variable))
+        return 0
+    answer(_as_json(found) if as_json else "\n".join([*_header(note, found), *_described(found.state)]))
     return 0
 
 
@@ -104,13 +111,13 @@ def save(
     ] = None,
 ) -> int:
     """Put values into a session, made if there is none; what it holds beside them stays."""
-    from rlm.cli.console import say
+    from rlm.cli.console import counted, say
     from rlm.sessions import Session
 
     values = _read_values(file)
     with Session(name, description or "", config=_config()) as session:
         saved = session.save_state(values)
-    say(f"session {name}: revision {saved.number}, {len(saved.state.names)} variables")
+    say(f"session {name}: revision {saved.number}, {counted(len(saved.state.names), 'variable')}")
     _say_lost(saved)
     return 0
 
@@ -122,7 +129,7 @@ def delete(name: Name, yes: Annotated[bool, Option("--yes", "-y", help="Don't as
     from rlm.kept import session_store
 
     store = session_store(_config())
-    store.load(name)
+    store.note(name)
     if not confirmed(f"forget session {name} and all that it holds?", yes=yes):
         say("nothing is changed")
         return 1
@@ -142,23 +149,68 @@ def _config(*groups: Any) -> Config:
 
 def _say_lost(revision: Revision) -> None:
     from rlm.cli.console import warn
+    from rlm.trajectory.plain import one_line
 
     for name, why in revision.state.lost.items():
-        warn(f"{name} is not kept: {why}")
+        warn(f"{name} is not kept: {one_line(why, _VALUE_CHARS)}")
     for name in revision.state.masked:
         warn(f"{name} has a secret, which was masked before it was kept")
     if revision.overtaken:
         warn(f"another process saved this session meanwhile: it is in revision {revision.number - 1}")
 
 
-def _described(state: State) -> list[str]:
-    from rlm.kept import values_of
-    from rlm.trajectory.plain import plain
+def _header(note: SessionNote, revision: Revision) -> list[str]:
+    import msgspec
 
-    values = [f"{name} = {_line(repr(value))}" for name, value in values_of(state).items()]
+    from rlm.cli.console import counted
+    from rlm.cli.kept import day
+    from rlm.trajectory.plain import one_line
+
+    saved = "nothing saved yet"
+    if revision.number:
+        by = f" by run {one_line(revision.run, _VALUE_CHARS)}" if revision.run else ""
+        older = "" if revision.number == note.revision else f" of {note.revision}"
+        saved = f"revision {revision.number}{older}, saved {day(revision.saved_at)}{by}"
+    size_bytes = len(msgspec.json.encode(revision.state))
+    counts = f"{counted(len(revision.state.names), 'variable')}, {size_bytes:,} bytes"
+    about = [f"# {one_line(note.description, 2 * _VALUE_CHARS)}"] if note.description else []
+    return [f"# session {note.name}: {saved}; {counts}", *about]
+
+
+def _described(state: State) -> list[str]:
+    from rlm.trajectory.plain import one_line, plain
+
+    values = [f"{name} = {_value(name, text)}" for name, text in state.values.items()]
     definitions = [plain(each.source) for each in state.definitions]
-    lost = [f"# not kept: {name}: {_line(why)}" for name, why in state.lost.items()]
-    return [*values, *definitions, *lost] or ["# nothing"]
+    lost = [f"# not kept: {name}: {one_line(why, _VALUE_CHARS)}" for name, why in state.lost.items()]
+    masked = [f"# masked: {', '.join(state.masked)}"] if state.masked else []
+    return [*values, *definitions, *lost, *masked]
+
+
+def _alone(state: State, variable: str) -> str:
+    from rlm.core.exceptions import ConfigError
+    from rlm.trajectory.plain import one_line, plain
+
+    if variable in state.values:
+        return state.values[variable]
+    sources = [each.source for each in state.definitions if variable in each.names]
+    if not sources:
+        why = f": {one_line(state.lost[variable], _VALUE_CHARS)}" if variable in state.lost else ""
+        raise ConfigError(f"the session keeps no variable {one_line(variable, _VALUE_CHARS)!r}{why}")
+    return plain("\n".join(sources))
+
+
+def _value(name: str, text: str) -> str:
+    from rlm.core.exceptions import StoreError
+    from rlm.kept_values import value_of
+    from rlm.repl.guest.shorten import short_repr
+    from rlm.trajectory.plain import one_line
+
+    try:
+        shown = one_line(short_repr(value_of(name, text)), _VALUE_CHARS)
+    except StoreError as error:
+        return f"?  # {one_line(str(error), _VALUE_CHARS)}"
+    return f"{shown}  # {len(text):,} characters" if len(text) > _VALUE_CHARS else shown
 
 
 def _as_json(revision: Revision) -> str:
@@ -183,10 +235,3 @@ def _read_values(file: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: give a JSON object, each key a variable")
     return values
-
-
-def _line(text: str) -> str:
-    from rlm.trajectory.plain import plain
-
-    line = " ".join(plain(text).split())
-    return line if len(line) <= _VALUE_CHARS else f"{line[:_VALUE_CHARS]}... ({len(text):,} characters)"

@@ -36,11 +36,13 @@ def save(
     """
     from rlm.cli.console import say
     from rlm.cli.execute import read_source
+    from rlm.cli.kept import traces_shown
     from rlm.skills import save_skill
 
     source, _ = read_source(script, code)
     tested, _ = read_source(test, None) if test is not None else ("", False)
-    saved = save_skill(name, source, description, test=tested, config=_config(sandbox))
+    with traces_shown():
+        saved = save_skill(name, source, description, test=tested, config=_config(sandbox))
     if (saved.code, saved.test, saved.description) != (source, tested, description):
         say("secrets were masked in it: rlm skill show has it as it was saved")
     say(f"skill {name}: version {saved.version}{_needs(saved)}{'' if tested else ' (it has no test)'}")
@@ -91,11 +93,13 @@ def show(reference: Reference, as_json: Json = False) -> int:
 def test(reference: Reference, sandbox: SandboxOptions) -> int:
     """Run a skill and its test in the sandbox; exit code 2 if it fails there."""
     from rlm.cli.console import say
+    from rlm.cli.kept import traces_shown
     from rlm.skills import prove_skill
 
     config = _config(sandbox)
     skill = _loaded(reference, config)
-    prove_skill(skill, config=config)
+    with traces_shown():
+        prove_skill(skill, config=config)
     what = "and its test pass" if skill.test else "runs (it has no test)"
     say(f"skill {skill.name}@{skill.version} {what} in {config.environment}")
     return 0

@@ -9,14 +9,21 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from rlm.core.config_files import user_folder
 from rlm.core.exceptions import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 _BUSY_S = 10.0
 _VERSION = 1
@@ -66,7 +73,7 @@ class Database:
                 self._migrate(connection)
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self.path}: sessions and skills can't be used: {error}") from error
+            raise StoreError(f"{self.path}: sessions and skills can't be used: {_said(error)}") from error
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,13 +82,16 @@ class Database:
             held = os.fstat(descriptor)
             if not stat.S_ISREG(held.st_mode):
                 raise StoreError(f"{self.path} is no regular file: name another by store_path")
-            if held.st_uid == os.getuid() and stat.S_IMODE(held.st_mode) & 0o077:
+            if held.st_uid != os.geteuid():
+                raise StoreError(f"{self.path} belongs to another user: name another by store_path")
+            if stat.S_IMODE(held.st_mode) & 0o077:
                 os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA auto_vacuum = FULL")  # what is forgotten leaves the file
+            connection.execute("PRAGMA journal_mode = DELETE")  # for one transaction per connection, a WAL is slower
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:
@@ -97,3 +107,25 @@ class Database:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def row_of(kind: type[T], row: Sequence[Any]) -> T:
+    """The dataclass `kind` with the values of `row` as its first fields.
+
+    Raises:
+        StoreError: they are no such values: the store was tampered with.
+    """
+    names = [each.name for each in fields(kind)]
+    try:
+        return msgspec.convert(dict(zip(names, row, strict=False)), kind)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"the store has a row that is no {kind.__name__}: {error}") from error
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in the words of the system, and what to do about it."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, sqlite3.OperationalError):
+        return f"{error} (by another process, for {_BUSY_S:g} s)" if "locked" in str(error) else str(error)
+    return f"{error}\nmove the file away to begin anew, or name another by store_path"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 import unicodedata
@@ -11,7 +12,11 @@ from rlm.core.exceptions import ConfigError
 MAX_CHARS = 64
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _SKILL = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-_TAKEN = frozenset({"skills", "load_skill", "context", "requires", "fs", "code", "transform", "git"})
+_TAKEN = frozenset({
+    "skills", "load_skill", "context", "requires", "fs", "code", "transform", "git", "llm_query", "llm_query_batched",
+    "rlm_query", "rlm_query_batched", "save_artifact", "history", "__name__",
+}) | frozenset(dir(builtins))  # fmt: skip
+"""What cells have of their own, which a skill of that name would hide."""
 
 
 def session_name(name: object) -> str:
@@ -33,6 +38,20 @@ def skill_name(name: object) -> str:
     if keyword.iskeyword(checked) or keyword.issoftkeyword(checked) or checked in _TAKEN:
         raise ConfigError(f"{checked!r} can't name a skill: the word has a meaning of its own in cells")
     return checked
+
+
+def check_text(text: object, what: str, max_chars: int) -> None:
+    """Raises:
+    ConfigError: it is no text that can be written to a file, or too long.
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f"{what} is no text but a {type(text).__name__}")
+    if len(text) > max_chars:
+        raise ConfigError(f"{what} has {len(text):,} characters; at most {max_chars:,} are kept")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{what} is no text: {error.reason} at character {error.start + 1:,}") from error
 
 
 def _checked(name: object, what: str, pattern: re.Pattern[str], wanted: str) -> str:

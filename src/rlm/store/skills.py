@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError, StoreError
-from rlm.store.names import skill_name
+from rlm.store.names import check_text, skill_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_CODE_CHARS = 200_000
 MAX_DESCRIPTION_CHARS = 1_000
+_MAX_VERSION = 10**9
 
 
 class Skill(Struct, frozen=True, kw_only=True):
@@ -68,6 +69,8 @@ class SkillStore:
             StoreError: the store can't be used.
         """
         name = skill_name(name)
+        if version is not None and not 0 < version < _MAX_VERSION:
+            raise ConfigError(f"a version is a number from 1 on, not {version}")
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT skill FROM skills WHERE name = ? AND version = ifnull(?, version)"
@@ -91,6 +94,7 @@ class SkillStore:
         """
         self.load(name, version)
         with self._database.transaction() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
             statement = "DELETE FROM skills WHERE name = ? AND version = ifnull(?, version)"
             return connection.execute(statement, (name, version)).rowcount
 
@@ -112,14 +116,13 @@ def check(skill: Skill) -> None:
     ConfigError: its name can't be one, or a part is missing or too long.
     """
     skill_name(skill.name)
+    caps = {"description": MAX_DESCRIPTION_CHARS, "code": MAX_CODE_CHARS, "test": MAX_CODE_CHARS}
+    for part, cap in caps.items():
+        check_text(getattr(skill, part), f"the {part} of skill {skill.name!r}", cap)
     if not skill.description.strip():
         raise ConfigError(f"skill {skill.name!r} needs a description: models choose by it")
     if not skill.code.strip():
         raise ConfigError(f"skill {skill.name!r} has no code")
-    caps = {"description": MAX_DESCRIPTION_CHARS, "code": MAX_CODE_CHARS, "test": MAX_CODE_CHARS}
-    for part, cap in caps.items():
-        if len(getattr(skill, part)) > cap:
-            raise ConfigError(f"the {part} of skill {skill.name!r} has more than {cap:,} characters")
 
 
 def _latest(connection: sqlite3.Connection, name: str) -> int:
@@ -130,6 +133,8 @@ def _latest(connection: sqlite3.Connection, name: str) -> int:
 
 def _decoded(encoded: bytes) -> Skill:
     try:
-        return msgspec.json.decode(encoded, type=Skill)
-    except msgspec.DecodeError as error:
+        skill = msgspec.json.decode(encoded, type=Skill)
+        check(skill)
+    except (msgspec.DecodeError, TypeError, ConfigError) as error:
         raise StoreError(f"a skill can't be read: {error}") from error
+    return skill

@@ -40,7 +40,9 @@ def test_a_look_alike_is_named():
         session_name("pаypal")
 
 
-@pytest.mark.parametrize("name", ["class", "match", "Upper", "a-b", "1a", "_a", "skills", "context"])
+@pytest.mark.parametrize(
+    "name", ["class", "match", "Upper", "a-b", "1a", "_a", "skills", "context", "llm_query", "print", "fs"]
+)
 def test_what_is_no_identifier_or_taken_names_no_skill(name):
     with pytest.raises(ConfigError):
         skill_name(name)

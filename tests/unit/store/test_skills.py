@@ -42,7 +42,7 @@ def test_one_version_or_all_are_forgotten(store):
         ({"name": "../x"}, "can't name"),
         ({"description": " "}, "description"),
         ({"code": "\n"}, "no code"),
-        ({"code": "x" * (MAX_CODE_CHARS + 1)}, "more than"),
+        ({"code": "x" * (MAX_CODE_CHARS + 1)}, "at most"),
     ],
 )
 def test_a_skill_with_a_part_missing_or_too_long_is_refused(store, parts, why):

@@ -7,19 +7,31 @@ back as something else is refused. Never pickle: what is read may have been writ
 from __future__ import annotations
 
 import builtins
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rlm.repl.guest.wire import MAX_DEPTH, WireError, decode_value, encode_value, pack_value, unpack_value
+from rlm.repl.guest.wire import (
+    MAX_DEPTH,
+    WireError,
+    check_keys,
+    decode_value,
+    encode_value,
+    pack_value,
+    unpack_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
-_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+_ATOMS = frozenset({type(None), bool, int, float, str})
+_SCALARS = _ATOMS | {bytes}
+_IS_STR = frozenset({str})
+_MAX_LEVELS = MAX_DEPTH - 2
 _ITEMS: Mapping[type, str] = {
     tuple: "$tuple", set: "$set", frozenset: "$frozenset", deque: "$deque",
 }  # fmt: skip
@@ -28,43 +40,151 @@ _FACTORIES: Mapping[str, type] = {each.__name__: each for each in (int, float, s
 _FACTORY_NAMES = {each: name for name, each in _FACTORIES.items()}
 
 
+_name_of = type.__dict__["__qualname__"].__get__
+_module_of = type.__dict__["__module__"].__get__
+"""Past what a class of the cells makes of these."""
+
+
 class CannotCarry(Exception):
     """A value has no form from which it would come back; says which part and why."""
 
 
-def to_text(value: Any) -> str:
+def to_text(value: Any, max_chars: int = sys.maxsize) -> str:
     """The JSON text of `value`.
 
     Raises:
-        CannotCarry: it would not come back as it is.
+        CannotCarry: it would not come back as it is, or its text would have more than `max_chars` characters.
     """
-    return str(pack_value(_form(value, set())), "utf-8")
+    text = _plain_text(value, max_chars)
+    if text is None:
+        text = str(pack_value(_Forms(max_chars).form(value)), "utf-8")
+    if len(text) > max_chars:
+        raise CannotCarry("it is too large")
+    return text
 
 
 def from_text(text: str) -> Any:
     """The value of that text. Raises:
     WireError: it is no text of a value.
     """
-    return _value(unpack_value(text), 0)
+    form = unpack_value(text)
+    if '"$' in text or not _is_shallow(form):
+        return _value(form, 0)
+    return form
 
 
-def _form(value: Any, path: set[int]) -> Any:
-    kind = type(value)
-    if kind in _SCALARS:
-        return _scalar(value)
-    if kind in _TEXTS:
-        return {_TEXTS[kind][0]: _TEXTS[kind][1](value)}
-    if kind is not list and kind is not defaultdict and kind not in _ITEMS and kind not in _PAIRS:
-        raise CannotCarry(_article(kind))
-    if id(value) in path:
-        raise CannotCarry("it contains itself")
-    if len(path) >= MAX_DEPTH - 2:
-        raise CannotCarry("it is nested too deeply")
-    path.add(id(value))
+def _plain_text(value: Any, max_chars: int) -> str | None:
+    """The text of a value that is JSON already, or None: the short way, for most of what is large."""
+    if not _is_plain(value, max_chars):
+        return None
     try:
-        return _container(value, kind, path)
-    finally:
-        path.discard(id(value))
+        text = str(pack_value(value), "utf-8")
+    except ValueError:  # NaN, a lone surrogate, a number too long: they have forms
+        return None
+    return None if '"$' in text else text
+
+
+def _is_plain(value: Any, max_chars: int) -> bool:
+    """It has lists, dicts with text as keys, and atoms only, and no part of it stands in two places."""
+    if type(value) in _ATOMS:
+        return True
+    level, chars, seen = [value], 0, set()
+    for _ in range(_MAX_LEVELS):
+        deeper: list[Any] = []
+        for part in level:
+            kind = type(part)
+            if kind is list:
+                items = part
+            elif kind is dict and _IS_STR.issuperset(map(type, part)):
+                items = part.values()
+                chars += sum(map(len, part))
+            else:
+                return False
+            if id(part) in seen:
+                return False
+            seen.add(id(part))
+            chars += 2 * len(part) + sum([len(item) for item in items if type(item) is str])
+            deeper += [item for item in items if type(item) not in _ATOMS]
+        if chars > max_chars:
+            raise CannotCarry("it is too large")
+        if not deeper:
+            return True
+        level = deeper
+    return False
+
+
+def _is_shallow(form: Any) -> bool:
+    """It is nested no deeper than a value may be."""
+    level = [form]
+    for _ in range(MAX_DEPTH):
+        parts = [part.values() if type(part) is dict else part for part in level if type(part) not in _ATOMS]
+        level = [item for part in parts for item in part if type(item) not in _ATOMS]
+        if not level:
+            return True
+    return False
+
+
+class _Forms:
+    """Makes the form of one value, in a bounded number of characters: what is in it twice is looked at once."""
+
+    def __init__(self, max_chars: int) -> None:
+        self._room = max_chars
+        self._path: set[int] = set()
+        self._made: dict[int, tuple[Any, Any, int, int]] = {}
+        """id -> the part itself, which keeps the id its own; its form; its characters; how deep it stood."""
+
+    def form(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _SCALARS:
+            self._spend(len(value) if kind is str or kind is bytes else 1)
+            return _scalar(value)
+        if kind in _TEXTS:
+            self._spend(len(value) if kind is bytearray else 1)
+            return {_TEXTS[kind][0]: _TEXTS[kind][1](value)}
+        if kind is not list and kind is not defaultdict and kind not in _ITEMS and kind not in _PAIRS:
+            raise CannotCarry(_article(kind))
+        made = self._made.get(id(value))
+        if made is not None and len(self._path) <= made[3]:
+            self._spend(made[2])
+            return made[1]
+        return self._new(value, kind)
+
+    def _new(self, value: Any, kind: type) -> Any:
+        if id(value) in self._path:
+            raise CannotCarry("it contains itself")
+        if len(self._path) >= _MAX_LEVELS:
+            raise CannotCarry("it is nested too deeply")
+        depth, room = len(self._path), self._room
+        self._path.add(id(value))
+        try:
+            self._spend(len(value) + 2)
+            form = self._container(value, kind)
+        finally:
+            self._path.discard(id(value))
+        self._made[id(value)] = (value, form, room - self._room, depth)
+        return form
+
+    def _container(self, value: Any, kind: type) -> Any:
+        if kind is list:
+            return [self.form(item) for item in value]
+        if kind is deque and value.maxlen is not None:
+            raise CannotCarry("a deque with a maxlen")
+        if kind in _ITEMS:
+            return {_ITEMS[kind]: [self.form(item) for item in value]}
+        if kind is defaultdict:
+            return {"$defaultdict": [_factory_name(value), self._pairs(value)]}
+        if kind is dict and all(type(key) is str and key[:1] != "$" and _is_clean(key) for key in value):
+            self._spend(sum(map(len, value)))
+            return {key: self.form(item) for key, item in value.items()}
+        return {_PAIRS[kind]: self._pairs(value)}
+
+    def _pairs(self, value: Mapping[Any, Any]) -> list[Any]:
+        return [[self.form(key), self.form(item)] for key, item in value.items()]
+
+    def _spend(self, chars: int) -> None:
+        self._room -= chars
+        if self._room < 0:
+            raise CannotCarry("it is too large")
 
 
 def _scalar(value: Any) -> Any:
@@ -72,24 +192,6 @@ def _scalar(value: Any) -> Any:
         return encode_value(value)
     except TypeError:
         raise CannotCarry("a number with too many digits") from None
-
-
-def _container(value: Any, kind: type, path: set[int]) -> Any:
-    if kind is list:
-        return [_form(item, path) for item in value]
-    if kind is deque and value.maxlen is not None:
-        raise CannotCarry("a deque with a maxlen")
-    if kind in _ITEMS:
-        return {_ITEMS[kind]: [_form(item, path) for item in value]}
-    if kind is defaultdict:
-        return {"$defaultdict": [_factory_name(value), _pairs(value, path)]}
-    if kind is dict and all(type(key) is str and key[:1] != "$" and _is_clean(key) for key in value):
-        return {key: _form(item, path) for key, item in value.items()}
-    return {_PAIRS[kind]: _pairs(value, path)}
-
-
-def _pairs(value: Mapping[Any, Any], path: set[int]) -> list[Any]:
-    return [[_form(key, path), _form(item, path)] for key, item in value.items()]
 
 
 def _is_clean(key: str) -> bool:
@@ -108,10 +210,11 @@ def _factory_name(value: defaultdict[Any, Any]) -> str | None:
 
 
 def _article(kind: type) -> str:
-    name = (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__repl__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    return f"a value of type {name[:100]}"
+    module, name = _module_of(kind), _name_of(kind)
+    own = type(module) is not str or module in ("builtins", "__repl__")
+    hint = "; keep its str()" if module == "pathlib" else ""
+    text = f"a value of type {name[:100] if own else f'{module[:100]}.{name[:100]}'}{hint}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _moment(value: datetime | time) -> str:
@@ -161,21 +264,30 @@ def _items(kind: Callable[[list[Any]], Any]) -> Callable[[Any, int], Any]:
     return lambda body, depth: kind([_value(item, depth + 1) for item in body])
 
 
+def _hashed(kind: Callable[[list[Any]], Any]) -> Callable[[Any, int], Any]:
+    return lambda body, depth: kind(check_keys([_value(item, depth + 1) for item in body]))
+
+
 def _mapped(kind: Callable[[dict[Any, Any]], Any]) -> Callable[[Any, int], Any]:
-    return lambda body, depth: kind({_value(key, depth + 1): _value(item, depth + 1) for key, item in body})
+    return lambda body, depth: kind(_dict(body, depth))
+
+
+def _dict(body: Any, depth: int) -> dict[Any, Any]:
+    keys = check_keys([_value(key, depth + 1) for key, _item in body])
+    return dict(zip(keys, [_value(item, depth + 1) for _key, item in body], strict=True))
 
 
 def _default(body: Any, depth: int) -> Any:
     factory, pairs = body
     made: defaultdict[Any, Any] = defaultdict(None if factory is None else _FACTORIES[factory])
-    made.update((_value(key, depth + 1), _value(item, depth + 1)) for key, item in pairs)
+    made.update(_dict(pairs, depth))
     return made
 
 
 _MADE: Mapping[str, Callable[[Any, int], Any]] = {
     "$tuple": _items(tuple),
-    "$set": _items(set),
-    "$frozenset": _items(frozenset),
+    "$set": _hashed(set),
+    "$frozenset": _hashed(frozenset),
     "$deque": _items(deque),
     "$map": _mapped(dict),
     "$counter": _mapped(Counter),

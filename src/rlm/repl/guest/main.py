@@ -20,7 +20,7 @@ from rlm.repl.guest import errors
 from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
 from rlm.repl.guest.namespace import FinalGiven, Namespace, NoPolicy, Outcome, Policy, form_of
-from rlm.repl.guest.objects import objects_of
+from rlm.repl.guest.objects import argument_form, objects_of
 from rlm.repl.guest.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.wire import MAX_FRAME_BYTES, VERSION, WireError, as_text, decode_value
 
@@ -140,10 +140,12 @@ def _threads_left(outcome: Outcome) -> int:
 def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
     """The function of that name in the guest: calls the host and gives what it answers."""
 
+    form_of_other = argument_form if "." in name else form_of
+
     def form(value: Any) -> Any:
         if value is prepared.context and prepared.context_bytes >= _SHARED_FROM_BYTES:
             return {"$context": True}
-        return form_of(value)
+        return form_of_other(value)
 
     def function(*args: Any, **kwargs: Any) -> Any:
         try:

@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rlm.repl.guest import errors
-from rlm.repl.guest.carrier import EXPORT, IMPORT, Carrier
+from rlm.repl.guest.carrier import EXPORT, IMPORT, PIECE, Carrier
 from rlm.repl.guest.shorten import short_repr
 from rlm.repl.guest.wire import as_text, encode_value
 
@@ -30,9 +30,12 @@ __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _compile: Any = compile
 _run, _evaluate = exec, eval
+_trace_of = vars(BaseException)["__traceback__"].__get__  # past what a class of the cell makes of it
 _lines = linecache.cache
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
 _HELD_BYTES = 65_536
+_SHOWN_CHARS = 1 << 20
+"""A longer cell is not kept for its tracebacks: what is loaded into a session comes in such cells."""
 _threads: Mapping[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # `enumerate` takes a lock
 
 
@@ -115,8 +118,9 @@ class Namespace:
         self._hidden = frozenset(self._names) | frozenset(self._bound)
         self._names.setdefault("context", None)
         self._carrier = Carrier(self._names, self._is_users)
-        self._bound |= {EXPORT: self._carrier.give, IMPORT: self._carrier.take}
-        self._hidden |= {EXPORT, IMPORT}
+        carrying = {EXPORT: self._carrier.give, PIECE: self._carrier.piece, IMPORT: self._carrier.take}
+        self._bound |= carrying
+        self._hidden |= carrying.keys()
 
     def execute(self, code: str, filename: str, interrupts: Interrupts) -> Outcome:
         """Run one cell; whatever it raises is in the outcome."""
@@ -133,6 +137,8 @@ class Namespace:
                 interrupts.disarm()
         except BaseException as e:  # noqa: BLE001 - whatever guest code raises is a result
             error = e
+        if error is None or (failed_at := _line_of(error, filename)) is not None:
+            self._carrier.note(code, None if error is None else failed_at)
         given = isinstance(error, FinalGiven) and self._final is not None
         return Outcome(
             error=None if error is None or given else errors.describe(error),
@@ -142,7 +148,8 @@ class Namespace:
         )
 
     def _run(self, code: str, filename: str, interrupts: Interrupts) -> None:
-        _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+        if len(code) <= _SHOWN_CHARS:
+            _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
         tree: ast.Module = _compile(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
         shown = None
         if tree.body and isinstance(last := tree.body[-1], ast.Expr):
@@ -150,7 +157,6 @@ class Namespace:
             shown = self._policy.compile(ast.Expression(last.value), filename)
         body = self._policy.compile(tree, filename)
         interrupts.arm()
-        self._carrier.note(code)
         _run(body, self._names)
         if shown is not None:
             value = _evaluate(shown, self._names)
@@ -190,6 +196,14 @@ class Namespace:
         names = {n: v for n, v in self._names.items() if self._offered.get(n) is not v}
         rows = [_row(n, v) for n, v in names.items() if n not in hidden and not n.startswith("__")]
         return Listing("\n".join(rows) or "no variables")
+
+
+def _line_of(error: BaseException, filename: str) -> int | None:
+    """The line of the cell at which it failed; None where it did not begin."""
+    trace = _trace_of(error)
+    while trace is not None and trace.tb_frame.f_code.co_filename != filename:
+        trace = trace.tb_next
+    return None if trace is None else trace.tb_lineno
 
 
 def _stamp(value: Any) -> tuple[int, Any]:

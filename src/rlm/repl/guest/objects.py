@@ -6,7 +6,10 @@ They hold nothing but functions that call the host.
 from __future__ import annotations
 
 import builtins
+from os import fspath
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from rlm.repl.guest.wire import encode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +35,21 @@ class HelperObject:
 
     def __repr__(self) -> str:
         return f"<{self._name}: {', '.join(dir(self))}>"
+
+
+def argument_form(value: Any) -> Any:
+    """The wire's form of an argument of a helper: exact, for what it shows might be written to a file.
+
+    Raises:
+        TypeError: a part has no form; a path goes as its text.
+    """
+    return encode_value(value, other=_path_form)
+
+
+def _path_form(part: Any) -> Any:
+    if not hasattr(type(part), "__fspath__"):
+        raise TypeError(f"a helper can't be given a {type(part).__name__}: make text, numbers, lists or dicts of it")
+    return encode_value(fspath(part))
 
 
 def objects_of(functions: Mapping[str, Callable[..., Any]]) -> dict[str, HelperObject]:

@@ -83,7 +83,7 @@ class Loader:
         """`offered` are the names that skills find besides builtins: what calls the host."""
         self._fetch = fetch
         self._policy = policy
-        self._offered = dict(offered)
+        self._offered = {**offered, LOAD: self.load_skill, OBJECT: Skills(self.load_skill)}
         self._loaded: dict[str, Skill] = {}
 
     def load_skill(self, name: str) -> Skill:
@@ -107,7 +107,7 @@ class Loader:
         except ImportError as error:
             raise ImportError(f"{title} needs what this sandbox doesn't have: {error}") from None
         main = name if name in functions else functions[0] if len(functions) == 1 else ""
-        members = {node.name: names[node.name] for node in public}
+        members = {node.name: names[node.name] for node in public if node.name in names}
         return Skill(title, {"requires": requires, **members}, names.get(main))
 
     def _namespace(self, name: str) -> dict[str, Any]:

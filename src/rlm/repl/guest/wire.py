@@ -13,6 +13,7 @@ from binascii import a2b_base64, b2a_base64
 from dataclasses import fields, is_dataclass
 from json import JSONDecoder, JSONEncoder
 from math import isfinite
+from operator import eq
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ JSON_KIND = 0
 
 _MAX_PLAIN_INT = 2**53
 _MAX_DIGITS = 4300
+_MAX_ALIKE = 64
 _FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -266,9 +268,23 @@ def _decode_marked(form: dict[str, Json], special: Special, depth: int) -> Any:
 def _decode_map(body: Json, special: Special, depth: int) -> dict[Any, Any]:
     _check_depth(depth)
     try:
-        return {_hashable(_decode(key, special, depth + 1)): _decode(item, special, depth + 1) for key, item in body}
+        keys = check_keys([_hashable(_decode(key, special, depth + 1)) for key, _item in body])
+        return dict(zip(keys, [_decode(item, special, depth + 1) for _key, item in body], strict=True))
     except (ValueError, TypeError) as e:
         raise WireError(f"bad $map form: {e}") from e
+
+
+def check_keys(keys: list[Any]) -> list[Any]:
+    """`keys`, if a table of them takes time linear in their number: made up ones with one hash would take for ever.
+
+    Raises:
+        WireError: too many of them have one hash.
+        TypeError: one has none.
+    """
+    hashes = sorted(map(hash, keys)) if len(keys) > _MAX_ALIKE else []
+    if any(map(eq, hashes, hashes[_MAX_ALIKE:])):
+        raise WireError(f"more than {_MAX_ALIKE} different keys have one hash")
+    return keys
 
 
 def _hashable(key: Any) -> Any:

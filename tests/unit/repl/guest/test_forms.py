@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm.repl.guest.forms import CannotCarry, from_text, to_text
-from rlm.repl.guest.wire import WireError
+from rlm.repl.guest.wire import WireError, decode_value
 
 EXACT = [
     None, True, 0, -(2**70), 1.5, "text", "\ud800", b"\0raw", bytearray(b"b"), 2 + 3j, range(1, 9, 2),
@@ -83,6 +84,47 @@ def test_circles_and_depth_are_refused():
         deep = [deep]
     with pytest.raises(CannotCarry, match="nested"):
         to_text(deep)
+
+
+def test_what_stands_in_many_places_is_counted_and_looked_at_once():
+    bomb = shared = (1,)
+    for _ in range(90):
+        bomb = [bomb, bomb]
+    for value in (
+        bomb,
+        [shared, bomb],
+        ["x" * 1000] * 1000,
+        ("x" * 1000,) * 1000,
+        {"a": [range(9)] * 1000},
+        "x" * 2000,
+    ):
+        with pytest.raises(CannotCarry, match="too large"):
+            to_text(value, 1990)
+    assert from_text(to_text([[shared] * 3, {"a": shared}], 200)) == [[shared] * 3, {"a": shared}]
+
+
+@pytest.mark.parametrize("mark", ["$set", "$frozenset", "$map", "$counter"])
+def test_keys_made_to_share_a_hash_are_refused(mark):
+    keys = [{"$int": str(number * (2**61 - 1))} for number in range(100)]
+    body = keys if mark in ("$set", "$frozenset") else [[key, 1] for key in keys]
+    with pytest.raises(WireError, match="one hash"):
+        from_text(json.dumps({mark: body}))
+    with pytest.raises(WireError, match="one hash"):
+        decode_value({"$map": [[key, 1] for key in keys]})
+
+
+class Meta(type):
+    __module__ = property(lambda _self: 1 / 0)
+
+
+ODD = [Meta("Odd", (), {}), type("Odd", (), {"__module__": 5}), type("Odd", (), {"__qualname__": "\ud800"})]
+
+
+@pytest.mark.parametrize("kind", ODD, ids=("its metaclass", "no text", "a surrogate"))
+def test_a_class_that_lies_about_its_name_is_refused_as_any_other(kind):
+    with pytest.raises(CannotCarry, match="a value of type") as caught:
+        to_text(kind())
+    assert str(caught.value).isascii()
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:30])
