@@ -12,19 +12,20 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.figures import Figure
+from rlm import RLM, Config
+from rlm.backends.scripted import ScriptedBackend
 from rlm.helpers import HelperSet, open_helpers
-from rlm.helpers.rights import Right
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "savings.md"
 PACKAGE = "aiohttp"
-_RIGHTS: tuple[Right, ...] = ("read", "write")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,16 @@ class Row:
         return 1 - self.by_helper / self.by_files
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """A word that is to be renamed."""
+
+    places: int
+    """Where it stands as a word."""
+    renamed: int
+    """Where it means the function."""
+
+
 def savings() -> list[Figure]:
     """Tokens through the helper for each token through files; smaller is better."""
     return [Figure(name=f"tokens: {row.name}", value=row.by_helper / row.by_files, unit="x") for row in rows()]
@@ -70,21 +81,39 @@ def rows() -> list[Row]:
 def document() -> str:
     """The page with the table."""
     lines = [f"| {row.name} | {row.files} | {row.by_files:,} | {row.by_helper:,} | {row.saved:.1%} |" for row in rows()]
-    version = importlib.metadata.version(PACKAGE)
-    return _PAGE.format(package=PACKAGE, version=version, table="\n".join(lines))
+    mention = _by_text()
+    shell = _call("bash", command="grep -rlw set_exception . | xargs sed -i 's/\\bset_exception\\b/store_exception/g'")
+    with TemporaryDirectory() as folder:
+        told = _told(Path(folder))
+    return _PAGE.format(
+        package=PACKAGE,
+        version=importlib.metadata.version(PACKAGE),
+        table="\n".join(lines),
+        told=told,
+        shell=_counter()(shell),
+        places=mention.places,
+        others=mention.places - mention.renamed,
+    )
 
 
 def _tasks() -> Iterable[Task]:
-    for make in (_rename, _rename_unread, _extract, _audit, _clean):
-        with TemporaryDirectory() as folder:
-            spec = importlib.util.find_spec(PACKAGE)
-            assert spec is not None
-            assert spec.submodule_search_locations is not None
-            source = Path(next(iter(spec.submodule_search_locations)))
-            tree = Path(folder, PACKAGE)
-            shutil.copytree(source, tree, ignore=lambda _at, names: [n for n in names if n == "__pycache__"])
-            os.environ["XDG_STATE_HOME"] = str(Path(folder, "state"))
-            yield make(tree, open_helpers(tree, rights=_RIGHTS))
+    for make in (_rename, _rename_unread, _rename_looked_at, _extract, _audit, _clean):
+        with _copy() as (tree, helpers):
+            yield make(tree, helpers)
+
+
+@contextmanager
+def _copy() -> Iterator[tuple[Path, HelperSet]]:
+    """The package as it is installed, to be worked on."""
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    source = Path(next(iter(spec.submodule_search_locations)))
+    with TemporaryDirectory() as folder:
+        tree = Path(folder, PACKAGE)
+        shutil.copytree(source, tree, ignore=lambda _at, names: [n for n in names if n == "__pycache__"])
+        os.environ["XDG_STATE_HOME"] = str(Path(folder, "state"))
+        yield tree, open_helpers(tree)
 
 
 def _rename(tree: Path, helpers: HelperSet) -> Task:
@@ -117,6 +146,20 @@ def _rename_unread(tree: Path, helpers: HelperSet) -> Task:
         files=whole.files,
         by_files=whole.by_files.replace(_read(before, changed), ""),
         by_helper=whole.by_helper,
+    )
+
+
+def _rename_looked_at(tree: Path, helpers: HelperSet) -> Task:
+    """As `_rename_unread`, for a model that looks at the whole diff before the helper writes it."""
+    name = '"set_exception", "store_exception"'
+    preview = helpers.transform.rename_identifier(".", "set_exception", "store_exception", dry_run=True)
+    looked_at = _cell(f'print(transform.rename_identifier(".", {name}, dry_run=True)["diff"])', preview["diff"])
+    unread = _rename_unread(tree, helpers)
+    return Task(
+        name="The same, and the helper's diff looked at before",
+        files=unread.files,
+        by_files=unread.by_files,
+        by_helper=looked_at + unread.by_helper,
     )
 
 
@@ -178,6 +221,28 @@ def _clean(tree: Path, helpers: HelperSet) -> Task:
     )
 
 
+def _told(folder: Path) -> int:
+    """The tokens by which a run's first messages are longer where there is a workspace."""
+    told = []
+    for allowed in ((), (str(folder),)):
+        backend = ScriptedBackend(["done"])
+        with RLM(backend, config=Config(allowed_paths=allowed, log_dir=str(folder / "logs"))) as rlm:
+            rlm.completion("Go.").raise_for_status()
+        told.append("".join(message.content for message in backend.requests[0].messages))
+    count = _counter()
+    return count(told[1]) - count(told[0])
+
+
+def _by_text() -> Mention:
+    """What replacing the word of the first task as text, as a shell would, touches beyond the function."""
+    with _copy() as (tree, helpers):
+        _rename(tree, helpers)
+        renamed = sum(text.count("store_exception") for text in _texts(tree).values())
+    with _copy() as (tree, _):
+        places = sum(len(re.findall(r"\bset_exception\b", text)) for text in _texts(tree).values())
+    return Mention(places=places, renamed=renamed)
+
+
 def _texts(tree: Path) -> dict[str, str]:
     return {path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8") for path in sorted(tree.rglob("*.py"))}
 
@@ -230,17 +295,27 @@ ways, with the tokens that pass through the conversation counted by `tiktoken` (
 
 **Through files**: one search where names are looked for, each file that is changed or judged read once and whole, one
 edit call for each place with its lines before and after, `ok` for an answer. This is the least a model without helpers
-could do that looks at what it changes: no file is read twice, no edit fails, nothing is thought aloud. For the rename
-the second line shows a model that edits from the search alone, and trusts that each line it saw means that function.
+could do that looks at what it changes: no file is read twice, no edit fails, nothing is thought aloud. The second line
+is a model that edits from the search alone, and trusts that it picks the lines that mean that function.
 
-**Through a helper**: the cell that makes the calls, and all that it prints.
+**Through a helper**: the cell that makes the calls, and all that it prints. In the third line the model looks at the
+whole diff first (`dry_run=True`, at most 40,000 characters, some 10,000 tokens); otherwise it sees counts and names.
 
-The docstrings of the helper are made of names and signatures; those of a model that read the code would say more.
+## What a doubter would ask
 
-Neither counts the system prompt or tool schemas, nor that each later turn sends the conversation again, which makes
-the first way dearer still (prompt caches make it cheaper). What a helper changed is not seen by the model unless it
-asks for a diff (`dry_run=True`, at most 40,000 characters, some 10,000 tokens). Where one small file is all there is to
-do, reading it is the better way.
+- **What it costs to be told.** A run with a workspace has {told} tokens more in its first messages (the file tools and
+  the list of helpers), once, and most providers cache them. They are in no line above. So one rename of a few lines in
+  a small file is no cheaper by a helper, and reading that file is the better way.
+- **A shell does that too.** `sed` over `grep -l` renames with {shell} tokens, less than the helper. It would change
+  {others} of the {places} places that have the word and mean something else: methods of that name, those of asyncio
+  among them. Where the text is what is meant, `fs.search_replace` is that `sed`, with a diff, undo, and no shell. An
+  audit by Ruff in a shell costs what its output costs; the helper is Ruff and a parser where there is no shell.
+- **Later turns.** Each sends the conversation again, which makes the first way dearer still; prompt caches make it
+  cheaper. Neither is counted, nor are the rest of the system prompt and the schemas of tools.
+- **The same result?** Of the renames and copies, yes: the edits counted on the left are those that the helper made.
+  The docstrings of the helper are made of names and signatures; those of a model that read the code would say more. A
+  reader of all files would find more than unused imports and complexity.
+- **Chosen tasks.** Bulk is where helpers save. What needs each file read and understood saves nothing.
 """
 
 

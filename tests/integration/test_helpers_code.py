@@ -78,7 +78,7 @@ def test_a_name_is_changed_everywhere(tree: Path) -> None:
 
 
 def test_a_rename_needs_the_right_to_write(tree: Path) -> None:
-    assert "not allowed here" in final(tree, RENAME)
+    assert "not allowed here" in final(tree, RENAME, helper_rights=("read",))
     assert "getUserData()" in (tree / "use.py").read_text()
 
 

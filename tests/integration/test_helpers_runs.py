@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from mcp_types import ListRootsResult, Root, ToolAnnotations
 
 from rlm import RLM, Budget, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
-from rlm.core.config import DockerConfig
+from rlm.core.config import DockerConfig, LocalConfig
 from rlm.sinks.memory import MemorySink
+from tests.integration.cli import User, fenced
+from tests.support.mcp_clients import LEGACY, Host, host
 from tests.support.required import TEST_IMAGE, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from rlm.core.types import ModelRequest
+
+ENDLESS = """
+try:
+    fs.search_replace("c.txt", "(a+)+$", "x", regex=True)
+except Exception as error:
+    said = str(error)
+"""
+FAILURES = """
+def failure(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+FINAL({
+    "missing": failure(fs.read_file, "gone.py"),
+    "outside": failure(fs.read_file, "../x"),
+    "wrong": failure(fs.read_file, 5),
+    "twice": failure(fs.read_file, "a.py", path="b.py"),
+    "denied": failure(git.git_push, "origin"),
+    "unknown": failure(lambda: git.git_pull).partition(";")[0],
+    "object": failure(fs.write_file, "a.py", range(3)),
+    "bytes": failure(fs.write_file, "a.py", b"x").partition(" Its")[0],
+})
+"""
 SANDBOXES = [
     "local",
     pytest.param("docker", marks=needs("docker")),
@@ -45,17 +74,37 @@ def make(tree: Path, tmp_path: Path) -> Iterator[Callable[..., RLM]]:
     made: list[RLM] = []
 
     def build(*codes: str, **settings: Any) -> RLM:
+        script = settings.pop("script", None) or [cell(code) for code in codes]
         given = {"allowed_paths": (str(tree),), "log_dir": str(tmp_path / "logs")}
         given |= {"docker": DockerConfig(image=TEST_IMAGE), **settings}
         config = Config(**given)
         sink = MemorySink()
-        made.append(RLM(ScriptedBackend([cell(code) for code in codes]), config=config, sinks=[sink]))
+        made.append(RLM(ScriptedBackend(script), config=config, sinks=[sink]))
         made[-1].sink = sink
         return made[-1]
 
     yield build
     for rlm in made:
         rlm.close()
+
+
+def is_child(request: ModelRequest) -> bool:
+    return any(message.role == "user" and "child" in message.content for message in request.messages)
+
+
+async def executing(connected: Host) -> ToolAnnotations:
+    """What the tool that runs cells is announced as."""
+    tools = (await connected.client.list_tools()).tools
+    (found,) = [tool.annotations for tool in tools if tool.name == "execute_python"]
+    assert found is not None
+    return found
+
+
+def workers() -> list[int]:
+    """The worker processes of this one."""
+    own = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    children = [int(pid) for each in own for pid in each.read_text().split()]
+    return [pid for pid in children if b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def value(rlm: RLM) -> Any:
@@ -98,7 +147,8 @@ def test_calls_count_in_the_tool_budget(make: Any) -> None:
 
 
 def test_writing_is_refused_where_it_was_not_granted(make: Any, tree: Path) -> None:
-    rlm = make("try:\n    fs.write_file('a.py', 'x')\nexcept Exception as e:\n    FINAL(str(e))")
+    code = "try:\n    fs.write_file('a.py', 'x')\nexcept Exception as e:\n    FINAL(str(e))"
+    rlm = make(code, helper_rights=("read",))
     assert "helper_rights has no 'write'" in value(rlm)
     assert (tree / "a.py").read_text() == "one\ntwo\nthree"
 
@@ -113,12 +163,107 @@ def test_a_name_of_a_helper_may_be_a_variable(make: Any) -> None:
     assert value(rlm) == ["one\n", 3]
 
 
-def test_a_pattern_that_never_ends_is_stopped(make: Any, tree: Path) -> None:
+@pytest.mark.parametrize("environment", SANDBOXES)
+def test_a_pattern_that_never_ends_is_stopped(make: Any, tree: Path, environment: str) -> None:
     (tree / "c.txt").write_text("a" * 40 + "!")
-    code = "try:\n    fs.search_replace('c.txt', '(a+)+$', 'x', regex=True)\nexcept Exception as e:\n    FINAL(str(e))"
-    rlm = make(code, helper_rights=("write",), cell_timeout_s=1.0)
-    assert "took" in value(rlm)
+    rlm = make(f"{ENDLESS}\nFINAL(said)", environment=environment, cell_timeout_s=1.0)
+    assert value(rlm) == "ToolError: it took longer than 1 s and was stopped: make it simpler or narrower."
     assert (tree / "c.txt").read_text() == "a" * 40 + "!"
+
+
+@pytest.mark.parametrize("environment", SANDBOXES)
+def test_a_failure_reads_the_same_in_every_sandbox(make: Any, environment: str) -> None:
+    rlm = make(FAILURES, environment=environment)
+    assert value(rlm) == {
+        "missing": "SubcallError: ToolError: 'gone.py' does not exist in tree.",
+        "outside": "SubcallError: ToolError: '../x' is outside of what may be read (tree).",
+        "wrong": "SubcallError: ToolError: fs.read_file: Expected `str`, got `int` - at `$.path`. Its arguments: path.",
+        "twice": "TypeError: got multiple values for argument 'path'",
+        "denied": "SubcallError: ToolError: git.git_push: pushing to a remote is not allowed here "
+        "(helper_rights has no 'push').",
+        "unknown": "AttributeError: git has no 'git_pull'",
+        "object": "TypeError: a helper can't be given a range: make text, numbers, lists or dicts of it",
+        "bytes": "SubcallError: ToolError: fs.write_file: Expected `str`, got `bytes` - at `$.content`.",
+    }
+
+
+@pytest.mark.parametrize("environment", SANDBOXES)
+def test_a_path_of_a_cell_is_taken_as_its_text(make: Any, environment: str) -> None:
+    code = "from pathlib import PurePosixPath\nFINAL(fs.copy_lines(PurePosixPath('a.py'), 1, 1))"
+    assert value(make(code, environment=environment, local=LocalConfig(policy="off"))) == "one\n"
+
+
+def test_a_run_that_is_cancelled_kills_the_worker_and_ends_the_span(make: Any, tree: Path) -> None:
+    (tree / "c.txt").write_text("a" * 40 + "!")
+    rlm = make(f"fs.stat('a.py')\n{ENDLESS}", budget=Budget(timeout_s=3))
+    result = rlm.completion("go")
+    assert result.limit == "timeout_s"
+    ends = [event.body.error for event in rlm.sink.events if isinstance(event.body, events.ToolEnd)]
+    assert ends == [None, "CancelledError: "]
+    assert workers() == []
+
+
+def test_threads_of_a_cell_and_children_edit_one_file_without_loss(make: Any, tree: Path) -> None:
+    threads = "[threading.Thread(target=paste, args=(n,)) for n in range(12)]"
+    code = (
+        "import threading\ndef paste(n):\n    fs.paste_code('b.py', -1, f'thread {n}')\n"
+        f"threads = {threads}\nfor each in threads:\n    each.start()\nfor each in threads:\n    each.join()\n"
+        "rlm_query_batched(['child'] * 3)\nFINAL(fs.read_file('b.py').splitlines())"
+    )
+    child = cell("fs.paste_code('b.py', -1, 'child')\nFINAL('done')")
+    rlm = make(local=LocalConfig(policy="off"), script=lambda request: child if is_child(request) else cell(code))
+    lines = value(rlm)
+    assert (sum("thread" in line for line in lines), lines.count("child"), len(lines)) == (12, 3, 17)
+
+
+def test_a_replay_edits_nothing(make: Any, tree: Path) -> None:
+    first = make("FINAL(fs.write_file('a.py', 'new')['lines'])").completion("go")
+    (tree / "a.py").write_text("mine")
+    report = make("").replay(first.trajectory)
+    assert (report.cells, report.served, report.differences) == (1, 2, [])
+    assert (tree / "a.py").read_text() == "mine"
+
+
+def test_a_run_is_resumed_in_the_folder_that_is_named_again(tmp_path: Path) -> None:
+    with User(tmp_path) as user:
+        user.write("src/a.py", "one\n")
+        model = user.script(fenced("done = fs.paste_code('a.py', 1, 'zero')"))
+        run = user.rlm("run", "go", "-m", model, "--allowed-path", "src", "--max-turns", "1", "--environment", "local")
+        assert run.returncode == 3
+        user.script(fenced("FINAL(done['start_line'])"))
+        again = user.rlm("resume", "last", "--allowed-path", "src", "--max-turns", "5")
+        assert (again.returncode, again.stdout) == (0, "1\n"), again.stderr
+        assert (user.cwd / "src" / "a.py").read_text() == "zero\none\n"
+        replayed = user.rlm("replay", "last", "--allowed-path", "src")
+        assert replayed.returncode == 0, replayed.stdout
+
+
+async def test_the_roots_of_an_mcp_client_are_no_workspace(tmp_path: Path) -> None:
+    async def roots(_context: object) -> ListRootsResult:
+        return ListRootsResult(roots=[Root(uri=(tmp_path / "project").as_uri())])
+
+    with User(tmp_path) as user:
+        user.write("a.txt", "loaded")
+        async with host(user, "stdio", LEGACY, list_roots_callback=roots) as connected:
+            await connected.call("load_context", path="a.txt")
+            assert "NameError" in await connected.run("fs")
+            assert "fs.undo" not in (connected.client.instructions or "")
+            assert (await executing(connected)).destructive_hint is False
+
+
+async def test_an_mcp_host_is_told_where_its_cells_may_edit(tmp_path: Path) -> None:
+    with User(tmp_path) as user:
+        user.write("src/a.py", "one\n")
+        user.environ["RLM_ALLOWED_PATHS"] = str(user.cwd / "src")
+        async with host(user, "stdio", LEGACY) as connected:
+            assert f"below {user.cwd / 'src'} " in (connected.client.instructions or "")
+            assert (await executing(connected)).destructive_hint is True
+            assert "'lines': 1" in await connected.run("fs.write_file('a.py', 'two')")
+        user.environ["RLM_HELPER_RIGHTS"] = "read"
+        async with host(user, "stdio", LEGACY) as connected:
+            assert (await executing(connected)).destructive_hint is False
+            assert "not allowed here" in await connected.run("fs.write_file('a.py', 'three')")
+    assert (user.cwd / "src" / "a.py").read_text() == "two"
 
 
 def test_a_resumed_run_serves_edits_from_the_record(make: Any, tree: Path) -> None:

@@ -43,17 +43,12 @@ def rename(program: str, old: str, new: str) -> str:
 
 @given(programs(), names)
 @example("alpha = 1\nclass beta:\n    alpha = alpha\n    show(alpha)\n", "alpha")
-def test_a_rename_changes_nothing_that_the_program_does(program: str, old: str) -> None:
-    after = rename(program, old, "renamed_name")
+def test_a_rename_changes_nothing_that_the_program_does_and_can_be_taken_back(program: str, old: str) -> None:
+    after = rename_or_refuse(program, old, "renamed_name")
     event("changed" if after != program else "same")
     assert outcome(after) == outcome(program)
-
-
-@given(programs(), names)
-def test_a_rename_and_back_is_the_program(program: str, old: str) -> None:
-    after = rename(program, old, "renamed_name")
-    assume(after != program)
-    assert rename(after, "renamed_name", old) == program
+    if after != program:
+        assert rename(after, "renamed_name", old) == program
 
 
 def rename_or_refuse(program: str, old: str, new: str) -> str:
@@ -74,6 +69,7 @@ def test_a_rename_to_a_name_in_use_is_refused_or_changes_nothing(program: str, o
 
 
 @given(programs(), st.sampled_from(NAMES[:2]), st.sampled_from([*NAMES, "renamed_name"]))
+@example("class alpha:\n    alpha = alpha\n", "alpha", "gamma")
 def test_a_local_rename_changes_nothing_that_the_program_does(program: str, old: str, new: str) -> None:
     assume(old != new)
     program = f"def around({NAMES[0]}=1, *, {NAMES[1]}=2):\n{indent(program, '    ')}around({NAMES[0]}=3)\n"
@@ -83,17 +79,13 @@ def test_a_local_rename_changes_nothing_that_the_program_does(program: str, old:
 
 
 @given(programs(), st.sampled_from(["google", "numpy", "sphinx"]))
-def test_docstrings_change_nothing_that_the_program_does(program: str, style: str) -> None:
+def test_docstrings_change_nothing_and_debug_statements_go_alone(program: str, style: str) -> None:
     after = changed(program, "transform.add_docstrings", style=style)
     assert outcome(after) == outcome(program)
     assert changed(after, "transform.add_docstrings", style=style) == after
-
-
-@given(programs())
-def test_what_is_left_without_debug_statements_parses_and_has_none(program: str) -> None:
-    after = changed(program, "transform.remove_debug_statements")
-    ast.parse(after)
-    assert changed(after, "transform.remove_debug_statements") == after
+    without = changed(after, "transform.remove_debug_statements")
+    ast.parse(without)
+    assert changed(without, "transform.remove_debug_statements") == without
 
 
 @given(programs(), names)
@@ -132,7 +124,7 @@ def test_every_name_of_a_real_module_can_be_renamed_and_back(module: str) -> Non
     assert path is not None
     program = Path(path).read_text()
     tops = [node.name for node in ast.parse(program).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    for name in tops[:12]:
+    for name in tops[:: max(1, len(tops) // 4)][:4]:
         after = rename(program, name, "renamed_name")
         ast.parse(after)
         assert rename(after, "renamed_name", name) == program

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import builtins
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 names = st.sampled_from(NAMES)
@@ -18,22 +21,22 @@ _CALLS_DEEP = 3
 def expressions(draw: st.DrawFn, depth: int = 2) -> str:
     """An expression; it calls nothing that could run for long."""
     kind = draw(st.integers(0, 11)) if depth else draw(st.integers(0, 2))
-    name = draw(names)
     if kind <= 2:
-        return name if kind else str(draw(st.integers(0, 9)))
-    inner = expressions(depth=depth - 1)
-    one, two = draw(inner), draw(inner)
-    return {
-        3: f"({one}, {two})",
-        4: f"[{two} for {name} in ({one},) if {draw(names)}]",
-        5: f"(lambda {name}, {draw(names)}_={two}: {one})",
-        6: f"({one} if {two} else {name})",
-        7: f"f'{name} {{{name}!r:>{{{draw(st.integers(1, 5))}}}}} {{{draw(names)}}}'",
-        8: f"show({one}, {name}={two})",
-        9: f"{{{one!r}: {two}, **{{}}}}",
-        10: f"({name} := {one})" if depth == 2 else one,
-        11: f"[show({name}) for _ in (1,)]  ",
-    }[kind].strip()
+        return draw(names) if kind else str(draw(st.integers(0, 9)))
+    # What is drawn takes most of the time: each form draws no more than it has.
+    name, inner = draw(names), expressions(depth=depth - 1)
+    forms: dict[int, Callable[[], str]] = {
+        3: lambda: f"({draw(inner)}, {draw(inner)})",
+        4: lambda: f"[{draw(inner)} for {name} in ({draw(inner)},) if {draw(names)}]",
+        5: lambda: f"(lambda {name}, {draw(names)}_={draw(inner)}: {draw(inner)})",
+        6: lambda: f"({draw(inner)} if {draw(inner)} else {name})",
+        7: lambda: f"f'{name} {{{name}!r:>{{{draw(st.integers(1, 5))}}}}} {{{draw(names)}}}'",
+        8: lambda: f"show({draw(inner)}, {name}={draw(inner)})",
+        9: lambda: f"{{{draw(inner)!r}: {draw(inner)}, **{{}}}}",
+        10: lambda: f"({name} := {draw(inner)})" if depth == 2 else draw(inner),
+        11: lambda: f"[show({name}) for _ in (1,)]",
+    }
+    return forms[kind]()
 
 
 @st.composite
@@ -50,33 +53,46 @@ def blocks(draw: st.DrawFn, depth: int = 0, kind: str = "module") -> list[str]:
 @st.composite
 def statements(draw: st.DrawFn, depth: int, kind: str) -> list[str]:
     """The lines of one statement."""
-    form = draw(st.integers(0, 12 if depth < _DEEPEST else 5))
-    name, value = draw(names), draw(expressions())
-    if form <= 5:
-        return [
-            [f"{name} = {value}"],
-            [f"show({value})  # {name}"],
-            [f"print({value})"],
-            [f"{name}: int = {value}; show('{name}', {name})"],
-            [f"for {name} in ({value},): show({draw(names)})"],
-            [f"import math as {name}" if draw(st.booleans()) else f"from os import path as {name}"],
-        ][form]
-    body = ["    " + line for line in draw(blocks(depth=depth + 1, kind={6: "function", 7: "class"}.get(form, kind)))]
-    if form == 6:
+    form = draw(st.integers(0, 13 if depth < _DEEPEST else 6))
+    name = draw(names)
+    if form <= 6:
+        return [draw(_simple(form, name))]
+    body = ["    " + line for line in draw(blocks(depth=depth + 1, kind={7: "function", 8: "class"}.get(form, kind)))]
+    if form == 7:
         parameters = draw(st.lists(names, max_size=2, unique=True))
         given = [f"{each}={draw(expressions(depth=0))}" for each in parameters]
         taken = {line.split()[1] for line in body if line.startswith("    global ")}
         body = [line for line in body if not (line.startswith("    global ") and taken & set(parameters))]
         return [f"def {name}({', '.join(given)}):", *body, f"    return {draw(names)}"]
-    if form == 7:
+    if form == 8:
         return [f"class {name}:", *body]
+    if form == 10:
+        return ["try:", *body, f"except Exception as {name}:", f"    show(type({name}).__name__)"]
+    if form == 13:
+        return ["while True:", *body, "    break"]
+    value = draw(expressions())
     return {
-        8: [f"if {value}:", *body, "else:", f"    show({name})"],
-        9: ["try:", *body, f"except Exception as {name}:", f"    show(type({name}).__name__)"],
-        10: [f"with manager({value}) as {name}:", *body],
-        11: [f"match {value}:", f"    case [{name}, *_]:", *["    " + line for line in body], "    case _: pass"],
-        12: ["while True:", *body, "    break"],
+        9: [f"if {value}:", *body, "else:", f"    show({name})"],
+        11: [f"with manager({value}) as {name}:", *body],
+        12: [f"match {value}:", f"    case [{name}, *_]:", *["    " + line for line in body], "    case _: pass"],
     }[form]
+
+
+@st.composite
+def _simple(draw: st.DrawFn, form: int, name: str) -> str:
+    """A statement on one line."""
+    if form == 5:
+        return f"import math as {name}" if draw(st.booleans()) else f"from os import path as {name}"
+    value = draw(expressions())
+    return [
+        f"{name} = {value}",
+        f"show({value})  # {name}",
+        f"print({value})",
+        f"{name}: int = {value}; show('{name}', {name})",
+        f"for {name} in ({value},): show({name})",
+        "",
+        f"{name} += 1" if draw(st.booleans()) else f"def {name}(x: '{name} | {draw(names)}'): return '{name}'",
+    ][form]
 
 
 def programs() -> st.SearchStrategy[str]:

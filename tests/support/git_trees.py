@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ ENVIRON = {
     "GIT_AUTHOR_EMAIL": "a@example.org",
     "GIT_COMMITTER_NAME": "A",
     "GIT_COMMITTER_EMAIL": "a@example.org",
+    "TERM": "xterm",
 }
+_CREDENTIAL = b"protocol=https\nhost=example.org\n\n"
 
 
 def run_git(folder: Path, *arguments: str) -> str:
@@ -24,6 +27,19 @@ def run_git(folder: Path, *arguments: str) -> str:
         ["git", *arguments], cwd=folder, env=ENVIRON, check=True, capture_output=True, text=True, timeout=60
     )
     return done.stdout.strip()
+
+
+def spring(folder: Path, *arguments: str) -> None:
+    """Plain git on a terminal, as a user would run it, however it ends."""
+    terminal, screen = pty.openpty()
+    try:
+        subprocess.run(
+            ["git", *arguments], cwd=folder, env=ENVIRON, check=False, input=_CREDENTIAL, stdout=screen,
+            stderr=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(screen)
+        os.close(terminal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

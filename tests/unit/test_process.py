@@ -71,3 +71,21 @@ async def test_a_group_dies_with_its_keeper(tmp_path: Path) -> None:
     os.kill(child.process.pid, signal.SIGTERM)  # as the kernel does when the host dies
     await until_ended([pid])
     await child.kill()
+
+
+async def test_a_command_has_time_to_clean_up(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    child = await start(tmp_path, "sh", "-c", "trap 'rm lock; exit' TERM; echo $$; while :; do sleep 0.01; done")
+    pid = int(await child.stdout.readline())
+    os.kill(child.process.pid, signal.SIGTERM)
+    await until_ended([pid])
+    assert not (tmp_path / "lock").exists()
+    await child.kill()
+
+
+async def test_a_command_that_takes_no_notice_is_killed(tmp_path: Path) -> None:
+    child = await start(tmp_path, "sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.01; done")
+    pid = int(await child.stdout.readline())
+    os.kill(child.process.pid, signal.SIGTERM)
+    await until_ended([pid])
+    await child.kill()

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError, ToolError
@@ -50,6 +50,7 @@ class Confined:
             ConfigError: a root does not exist.
         """
         self.roots: tuple[Path, ...] = tuple(_root(root) for root in roots)
+        self._bases = _bases(self.roots)
 
     def locate(self, path: str) -> Place:
         """Find where `path` leads: absolute, or relative to a root (or to what holds the root), symlinks resolved.
@@ -57,7 +58,7 @@ class Confined:
         Raises:
             ToolError: it leads out of the roots, or nothing is there.
         """
-        _check_text(path)
+        check_text(path)
         places = [place for candidate in self._candidates(path) if (place := self._place(candidate))]
         if not places:
             raise ToolError(f"{shown(path)} is outside of what may be read ({self.names()}).")
@@ -72,7 +73,7 @@ class Confined:
         Raises:
             ToolError: it leads out of the roots, or its folder does not exist.
         """
-        _check_text(path)
+        check_text(path)
         try:
             return self.locate(path)
         except ToolError:
@@ -81,7 +82,8 @@ class Confined:
                 raise
         folder = self.locate(above or ("/" if path.startswith("/") else os.curdir))
         if not folder.path.is_dir():
-            raise ToolError(f"{shown(above)} is no folder.")
+            what = f"{shown(above)} is no folder" if above else f"{shown(path)} is outside of {self.names()}"
+            raise ToolError(f"{what}.")
         place = Place(root=folder.root, parts=(*folder.parts, name))
         if os.path.islink(place.path):  # noqa: PTH114 - one that leads out, or nowhere
             raise ToolError(f"{shown(path)} is a symlink that leads nowhere, or out of {self.names()}.")
@@ -127,14 +129,24 @@ class Confined:
         except OSError as error:
             raise ToolError(f"{shown(path)} cannot be opened as a folder: {error.strerror}.") from error
 
+    def name(self, path: Path) -> str:
+        """A path inside of a root as callers name it, which `locate` finds again: relative, with no more of the host's
+        folders than it takes to tell the roots apart."""
+        base = next(base for root, base in zip(self.roots, self._bases, strict=True) if path.is_relative_to(root))
+        return path.relative_to(base).as_posix()
+
     def names(self) -> str:
         """The roots, for a message."""
-        return ", ".join(str(root) for root in self.roots) or "no folder is allowed"
+        if len(self.roots) == 1:
+            return self.roots[0].name or "/"
+        return ", ".join(map(self.name, self.roots)) or "no folder is allowed"
 
     def _candidates(self, path: str) -> list[str]:
         if path.startswith("/"):
             return [path]
-        bases = [base for root in self.roots for base in (root, root.parent)]
+        named = zip(self.roots, self._bases, strict=True)
+        bases = [base for root, base in named if PurePath(path).is_relative_to(root.relative_to(base))]
+        bases += [base for root in self.roots for base in (root, root.parent)]
         return [os.path.join(base, path) for base in bases]  # noqa: PTH118 - Path would drop what realpath must see
 
     def _place(self, candidate: str) -> Place | None:
@@ -198,7 +210,21 @@ def _root(root: str | os.PathLike[str]) -> Path:
         raise ConfigError(f"allowed_paths: {shown(str(root))} cannot be used: {reason}.") from error
 
 
-def _check_text(path: str) -> None:
+def _bases(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    """For each root, the folder that names begin at: itself if it is alone, what holds it if that tells them apart."""
+    if len(roots) == 1:
+        return (roots[0] if roots[0].is_dir() else roots[0].parent,)
+    if len({root.name for root in roots}) == len(roots):
+        return tuple(root.parent for root in roots)
+    return (Path(os.path.commonpath([root.parent for root in roots])),) * len(roots)
+
+
+def check_text(path: str) -> None:
+    """Let text pass that can be a path.
+
+    Raises:
+        ToolError: it is empty, or no file can have such a name.
+    """
     try:
         fit = "\0" not in path and bool(os.fsencode(path))
     except UnicodeEncodeError:

@@ -106,7 +106,8 @@ class TextFile:
         if reason := why_binary(head):
             if not reading.binary:
                 raise BinaryFileError(
-                    f"{printable(self.name)} is {reason}. To take its bytes as they are, ask for binary."
+                    f"{printable(self.name)} is {reason}.\n"
+                    'The text path.read_bytes().decode("latin-1") has its bytes, one character for each.'
                 )
             notes.add("binary, one character per byte", self.name)
             return Charset(encoding="latin-1", start=0)

@@ -119,7 +119,7 @@ class Walk:
             return []
 
     def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[Rules, ...]) -> bool:
-        if name == _ALWAYS_SKIPPED:
+        if name.casefold() == _ALWAYS_SKIPPED:  # some file systems don't tell .GIT from .git
             return True
         if self.everything or not (name.startswith(".") or _ignored(path + "/" * is_folder, rules)):
             return False
@@ -127,18 +127,25 @@ class Walk:
         return True
 
 
-def rules_above(folder: Path) -> tuple[Rules, ...]:
-    """The ignore rules that the repository around `folder` sets for it; none outside of a repository."""
+def rules_above(folder: Path, root: Path | None = None) -> tuple[Rules, ...]:
+    """The ignore rules that the repository around `folder`, and the folders up to `root`, set for what is in it.
+
+    None where they exclude `folder` itself: it was asked for by its name.
+    """
     parents = (folder, *folder.parents)
     top = next((place for place, parent in enumerate(parents) if (parent / _ALWAYS_SKIPPED).exists()), 0)
-    found = [(parent, _read_rules(parent / _IGNORE_FILE)) for parent in parents[1 : top + 1]]
-    return tuple(Rules(spec=spec, above=f"{folder.relative_to(parent).as_posix()}/") for parent, spec in found if spec)
+    if root is not None:
+        top = max(top, parents.index(root))
+    found = [(parent, _spec_of(parent)) for parent in parents[1 : top + 1]]
+    named = [(f"{folder.relative_to(parent).as_posix()}/", spec) for parent, spec in found if spec]
+    rules = tuple(Rules(spec=spec, above=above) for above, spec in named)
+    return () if _ignored("", rules) else rules
 
 
 def matches(path: str, pattern: str) -> bool:
     """Whether a relative path fits a glob: `*` and `?` stop at `/`, `**` spans folders, `{a,b}` is either.
 
-    A pattern without `/` is matched with the name alone, in whatever folder.
+    A pattern without `/` is matched with the name alone, in whatever folder; `./*.md` is the folder's own.
     """
     parts = tuple(path.split("/"))
     return any(_fits(parts, segments) for segments in _alternatives(pattern))
@@ -147,7 +154,11 @@ def matches(path: str, pattern: str) -> bool:
 @lru_cache(maxsize=256)
 def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
     choices = _unbraced(pattern)
-    return tuple(tuple(choice.split("/")) if "/" in choice else ("**", choice) for choice in choices)
+    return tuple(_segments(choice) if "/" in choice else ("**", choice) for choice in choices)
+
+
+def _segments(pattern: str) -> tuple[str, ...]:
+    return tuple(segment for segment in pattern.split("/") if segment != ".")
 
 
 def _unbraced(pattern: str) -> list[str]:
@@ -172,19 +183,28 @@ def _ignored(path: str, rules: tuple[Rules, ...]) -> bool:
 
 
 def _rules_in(folder: int, cut: int) -> tuple[Rules, ...]:
+    spec = _spec_in(folder)
+    return () if spec is None else (Rules(spec=spec, cut=cut),)
+
+
+def _spec_of(folder: Path) -> GitIgnoreSpec | None:
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _spec_in(fd)
+    finally:
+        os.close(fd)
+
+
+def _spec_in(folder: int) -> GitIgnoreSpec | None:
     try:
         fd = open_file(_IGNORE_FILE, folder)
     except OSError:
-        return ()  # most folders have none, and one that can't be read rules nothing
+        return None  # most folders have none, and one that can't be read rules nothing
     with os.fdopen(fd, "rb") as file:
-        return (Rules(spec=_spec(file.read(_IGNORE_BYTES)), cut=cut),)
-
-
-def _read_rules(path: Path) -> GitIgnoreSpec | None:
-    try:
-        return _spec(path.read_bytes()[:_IGNORE_BYTES]) if path.is_file() else None
-    except OSError:
-        return None
+        return _spec(file.read(_IGNORE_BYTES))
 
 
 def _spec(content: bytes) -> GitIgnoreSpec:

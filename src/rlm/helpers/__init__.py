@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rlm.core.exceptions import ConfigError
 from rlm.helpers.door import HostObject
+from rlm.helpers.rights import DEFAULT
 
 if TYPE_CHECKING:
     import os
@@ -33,12 +35,18 @@ class HelperSet:
 
     def __init__(self, roots: Iterable[str | os.PathLike[str]], rights: Iterable[Right]) -> None:
         roots, rights = tuple(roots), tuple(rights)
+        if not roots:
+            raise ConfigError("open_helpers: name at least one folder or file to work in.")
         self.fs = HostObject("fs", roots, rights)
         self.code = HostObject("code", roots, rights)
         self.transform = HostObject("transform", roots, rights)
         self.git = HostObject("git", roots, rights)
 
 
-def open_helpers(*roots: str | os.PathLike[str], rights: Iterable[Right] = ("read",)) -> HelperSet:
-    """The helpers over these folders and files alone, with these rights: `open_helpers("src", rights=["read"]).fs`."""
+def open_helpers(*roots: str | os.PathLike[str], rights: Iterable[Right] = DEFAULT) -> HelperSet:
+    """The helpers over these folders and files alone, with these rights: `open_helpers("src", rights=["read"]).fs`.
+
+    Raises:
+        ConfigError: no folder is named, or a right that there isn't.
+    """
     return HelperSet(roots, rights)

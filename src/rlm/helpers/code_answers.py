@@ -1,4 +1,4 @@
-"""Answers one question about Python files: reads each, parses it and collects rows. Runs in place or in a worker.
+"""Answers one question about files of code: reads each, parses it and collects rows. Runs in place or in a worker.
 
 Files are opened here, by descriptors below the workspace's folders: only their paths go to a worker.
 """
@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.paths import Confined, Place, open_file
-from rlm.helpers.code_grammars import foreign_facts, grammar_of
-from rlm.helpers.code_parsing import MAX_PARSED_BYTES, NotParsed, Unparsed, no_collections, parsed
+from rlm.helpers.code_file import CodeFile
+from rlm.helpers.code_parsing import MAX_PARSED_BYTES, NotParsed, Unparsed, no_collections
 from rlm.helpers.workspace import Workspace
 
 if TYPE_CHECKING:
-    import ast
     from collections.abc import Sequence
-
-    from rlm.helpers.code_facts import Facts
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of each file."""
 
     question: str
-    """`module:function` of this package: takes a tree (of another language its `Facts`), the file's name and `about`;
-    returns rows, Structs or dicts."""
+    """`module:function` of this package: takes a `CodeFile` and `about`; returns rows, which are Structs."""
     about: dict[str, Any] = {}
     named: bool = True
     """Whether each row is given the name of its file."""
@@ -45,10 +41,9 @@ class Answer(msgspec.Struct, kw_only=True):
 
     def add(self, file: str | None, rows: Sequence[Any], most: int) -> None:
         """Take the rows of one file, as far as there is room for them."""
+        plain = [msgspec.to_builtins(row) for row in rows[: max(0, most - len(self.rows))]]
+        self.rows += plain if file is None else [{"file": file, **row} for row in plain]
         self.total += len(rows)
-        for row in rows[: max(0, most - len(self.rows))]:
-            plain = msgspec.to_builtins(row)
-            self.rows.append(plain if file is None else {"file": file, **plain})
 
 
 def answers(work: Workspace, places: Sequence[Place], ask: Ask, most: int) -> Answer:
@@ -60,20 +55,15 @@ def answers(work: Workspace, places: Sequence[Place], ask: Ask, most: int) -> An
         for place in places:
             file = work.name(place.path)
             try:
-                rows = question(_read(content_of(work, place), place), file, **ask.about)
+                code = CodeFile(place.parts[-1], content_of(work, place))
+                answer.add(file if ask.named else None, question(code, **ask.about), most)
+                if code.broken is not None:
+                    answer.unparsed.append(code.broken.of(file))
             except NotParsed as error:
                 answer.unparsed.append(error.of(file))
             except (RecursionError, MemoryError):
-                answer.unparsed.append(Unparsed(file=file, error="nested too deep to be looked at"))
-            else:
-                answer.add(file if ask.named else None, rows, most)
+                answer.unparsed.append(Unparsed(file=file, error="nested too deep, or too large, to be looked at"))
     return answer
-
-
-def _read(content: bytes, place: Place) -> ast.Module | Facts:
-    """The tree of Python; of another language what is known of it."""
-    grammar = grammar_of(place.parts[-1])
-    return parsed(content) if grammar is None else foreign_facts(content, grammar)
 
 
 def answer_in_worker(roots: list[str], ask: dict[str, Any], most: int, batch: list[list[str]]) -> dict[str, Any]:

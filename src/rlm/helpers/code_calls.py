@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.helpers.code_facts import Facts, dotted, python_alone
+from rlm.helpers.code_facts import below, cut, dotted
 from rlm.helpers.code_scopes import Names
 from rlm.helpers.code_survey import Where, ask
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.types import Json
+    from rlm.helpers.code_file import CodeFile
     from rlm.helpers.workspace import Workspace
 
 _HERE = "rlm.helpers.code_calls"
@@ -26,9 +27,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One edge of a call graph."""
 
     caller: str
-    """The qualified name of the function that the call stands in; `<module>` outside of any."""
+    """The qualified name of the function or class whose body the call stands in; `<module>` outside of any."""
     callee: str
-    """As it is written: `self.save`, `json.dumps`."""
+    """As it is written: `self.save`, `json.dumps`, `?.save` of what has no name."""
     line: int
 
 
@@ -37,7 +38,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     line: int
     role: str
-    """As in `code_scopes`, or attribute, or keyword."""
+    """As in `code_mentions`, or attribute, or keyword."""
     scope: str
     """Where it is bound: the qualified name of a function or class, `<module>`, or nothing where that can't be told."""
 
@@ -55,7 +56,7 @@ def call_graph(
 
     Args:
         path: A file or a folder.
-        name: Only calls by or of functions of that name.
+        name: Only calls by or of functions of that name: "save", or "Box.save".
         file_pattern: Which files of a folder.
         limit: The most rows; 1,000 of a folder if not given, 5,000 at most.
         offset: How many rows to leave out before them.
@@ -86,38 +87,52 @@ def find_references(
     return ask(where, "references", f"{_HERE}:references_in", name=name)
 
 
-def calls_in(tree: ast.Module | Facts, file: str, name: str | None) -> list[Call]:  # noqa: ARG001 - asked alike
+def calls_in(code: CodeFile, name: str | None) -> list[Call]:
     """The calls of a module, in the order of their lines."""
-    tree = python_alone(tree)
-    calls = sorted(_calls(tree), key=lambda each: each.line)
-    return [each for each in calls if name is None or name in (_last(each.caller), _last(each.callee))]
+    if name is not None and not code.mentions(name.rpartition(".")[2]):
+        return []
+    calls = sorted(_calls(code.tree()), key=lambda each: each.line)
+    return [each for each in calls if name is None or _is_named(name, each.caller) or _is_named(name, each.callee)]
 
 
-def references_in(tree: ast.Module | Facts, file: str, name: str) -> list[Reference]:  # noqa: ARG001 - asked alike
+def references_in(code: CodeFile, name: str) -> list[Reference]:
     """The places of a name in a module, in the order of their lines."""
-    tree = python_alone(tree)
+    if not code.mentions(name):
+        return []
+    tree = code.tree()
     names = Names(tree, {name})
     found = []
     for each in names.mentions:
         owner = names.owner(each)
         scope = "" if owner is None else owner.qualname or _MODULE
         found.append(Reference(line=getattr(each.node, "lineno", 1), role=each.role, scope=scope))
-    found += [Reference(line=part.node.end_lineno or 1, role="attribute", scope="") for part in names.attributes]
+    found += [_unbound(part.node.end_lineno or 1, "attribute") for part in names.attributes]
+    found += [_unbound(alias.lineno, "import") for _, alias in names.imports]
     keywords = (word for part in names.calls for word in part.node.keywords if word.arg == name)
-    found += [Reference(line=word.lineno, role="keyword", scope="") for word in keywords]
+    found += [_unbound(word.lineno, "keyword") for word in keywords]
+    patterns = (node for node in ast.walk(tree) if isinstance(node, ast.MatchClass) and name in node.kwd_attrs)
+    found += [_unbound(node.lineno, "attribute") for node in patterns]
     return sorted(found, key=lambda each: each.line)
 
 
+def _unbound(line: int, role: str) -> Reference:
+    return Reference(line=line, role=role, scope="")
+
+
 def _calls(tree: ast.Module) -> Iterator[Call]:
+    """The calls of a module as they are written, each with the function or class whose body it stands in."""
     waiting: list[tuple[ast.AST, str]] = [(tree, "")]
     while waiting:
         node, inside = waiting.pop()
         if isinstance(node, ast.Call):
             yield Call(caller=inside or _MODULE, callee=dotted(node.func), line=node.lineno)
+        parts = [(child, inside) for child in ast.iter_child_nodes(node)]
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            inside = f"{inside}.{node.name}" if inside else node.name
-        waiting += [(child, inside) for child in ast.iter_child_nodes(node)]
+            # Decorators, defaults and bases are evaluated outside.
+            own, name = {id(each) for each in node.body}, below(inside, cut(node.name))
+            parts = [(child, name if id(child) in own else inside) for child, _ in parts]
+        waiting += reversed(parts)
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+def _is_named(name: str, qualname: str) -> bool:
+    return qualname == name or qualname.endswith(f".{name}")

@@ -59,6 +59,10 @@ class _Worker:
         finally:
             deadline.cancel()
 
+    def stop(self) -> None:
+        """Have whoever waits for an answer get None."""
+        self._process.kill()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()
@@ -71,11 +75,15 @@ class Crew:
         self._threads = ThreadPoolExecutor(size)
         self._own = threading.local()
         self._workers: list[_Worker] = []
+        self._closed = False
 
     def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True
+        for worker in [*self._workers]:  # what is at work now is not waited for, nor tried again
+            worker.stop()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.kill()
@@ -90,7 +98,7 @@ class Crew:
 
         def answered(batch: Batch) -> list[tuple[Batch, Json | None]]:
             value = self._ask(request_frame(target, {**fixed, "batch": [*batch]}, _BATCH_S))
-            if value is not None or len(batch) == 1:
+            if value is not None or len(batch) == 1 or self._closed:
                 return [(batch, value)]
             half = len(batch) // 2
             return answered(batch[:half]) + answered(batch[half:])

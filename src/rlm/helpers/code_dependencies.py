@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.helpers.code_facts import Facts, Function, facts_of, imports_of, python_alone
+from rlm.helpers.code_facts import Function, facts_of, imports_of, listed
 from rlm.helpers.code_survey import Where, ask
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 
 if TYPE_CHECKING:
-    import ast
-    from collections.abc import Iterable
-
     from rlm.core.types import Json
+    from rlm.helpers.code_file import CodeFile
     from rlm.helpers.workspace import Workspace
 
 _HERE = "rlm.helpers.code_dependencies"
-_LISTED = 200
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +72,9 @@ def find_complex(
     return ask(where, "functions", f"{_HERE}:complex_in", above=above)
 
 
-def dependencies_of(tree: ast.Module | Facts, file: str) -> list[Dependencies]:  # noqa: ARG001 - asked alike
+def dependencies_of(code: CodeFile) -> list[Dependencies]:
     """The one row of a file."""
-    tree = python_alone(tree)
+    tree = code.tree()
     facts = facts_of(tree)
     imported = {each.module for each in imports_of(tree)}
     relative = {each for each in imported if each.startswith(".")}
@@ -86,22 +83,18 @@ def dependencies_of(tree: ast.Module | Facts, file: str) -> list[Dependencies]: 
         Dependencies(
             functions=len(facts.functions),
             classes=len(facts.classes),
-            lines=max((node.end_lineno or 0 for node in tree.body), default=0),
+            lines=code.lines,
             complexity=facts.complexity,
             max_complexity=max((each.complexity for each in facts.functions), default=0),
             imports={
-                "standard": _listed(standard),
-                "relative": _listed(relative),
-                "other": _listed(imported - relative - standard),
+                "standard": listed(sorted(standard)),
+                "relative": listed(sorted(relative)),
+                "other": listed(sorted(imported - relative - standard)),
             },
         )
     ]
 
 
-def complex_in(tree: ast.Module | Facts, file: str, above: int) -> list[Function]:  # noqa: ARG001 - asked alike
+def complex_in(code: CodeFile, above: int) -> list[Function]:
     """The functions that are more complex than `above`."""
-    return [each for each in facts_of(tree).functions if each.complexity > above]
-
-
-def _listed(modules: Iterable[str]) -> list[str]:
-    return sorted(modules)[:_LISTED]
+    return [each for each in code.facts().functions if each.complexity > above]

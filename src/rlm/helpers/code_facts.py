@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from rlm.helpers.code_parsing import NotParsed
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 FunctionNode: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef"
-_LISTED = 50
-"""Arguments, bases, methods and decorators that are named of one definition."""
+_NAME_CHARS = 200
+_QUALNAME_CHARS = 500
+_LISTED = 500
+"""Arguments, bases, methods, decorators and modules that are named of one definition or file."""
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     decorators: list[str]
     is_async: bool
     docstring: bool
+    """Of Python alone."""
     complexity: int
     """Cyclomatic, after McCabe: 1 and one more for each branch, nested functions included."""
 
@@ -70,12 +71,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     classes: list[Class]
     complexity: int
     """The sum over its functions and its own branches."""
+    broken_line: int | None = None
+    """The first line that is no correct code, in a language whose parser goes on after it."""
 
 
-def facts_of(tree: ast.Module | Facts) -> Facts:
+def facts_of(tree: ast.Module) -> Facts:
     """The functions and classes of a module, in the order of their lines."""
-    if isinstance(tree, Facts):
-        return tree
     survey = _Survey()
     complexity = survey.block(tree.body, "", "function")
     survey.functions.sort(key=lambda each: each.start_line)
@@ -83,32 +84,17 @@ def facts_of(tree: ast.Module | Facts) -> Facts:
     return Facts(functions=survey.functions, classes=survey.classes, complexity=complexity)
 
 
-def python_alone(tree: ast.Module | Facts) -> ast.Module:
-    """The tree, where it is Python.
-
-    Raises:
-        NotParsed: it is another language.
-    """
-    if isinstance(tree, Facts):
-        raise NotParsed("this is told of Python alone")
-    return tree
-
-
 def imports_of(tree: ast.Module) -> list[Import]:
     """Every name that an import binds anywhere in a module, in the order of their lines."""
-    top = {id(statement) for statement in _unconditional(tree.body)}
-    found = [fact for node in statements(tree.body) for fact in _imports(node, id(node) in top)]
-    return sorted(found, key=lambda each: each.line)
-
-
-def statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Every statement of a body, at any depth; expressions are not looked into."""
-    waiting = list(body)
+    found: list[Import] = []
+    waiting = [(statement, True) for statement in tree.body]
     while waiting:
-        statement = waiting.pop()
-        yield statement
+        statement, top_level = waiting.pop()
+        found += _imports(statement, top_level)
+        top_level = top_level and not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
         for block in blocks(statement):
-            waiting += block
+            waiting += [(each, top_level) for each in block]
+    return sorted(found, key=lambda each: each.line)
 
 
 def blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -122,13 +108,30 @@ def blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
 
 def dotted(node: ast.expr) -> str:
     """The name of what is called, inherited from or used as decorator: `a.b` of `a.b(1)`, `?` for what has none."""
-    if isinstance(node, (ast.Call, ast.Subscript)):
-        return dotted(node.func if isinstance(node, ast.Call) else node.value)
+    while isinstance(node, (ast.Call, ast.Subscript)):
+        node = node.func if isinstance(node, ast.Call) else node.value
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
         node = node.value
-    return ".".join([node.id if isinstance(node, ast.Name) else "?", *reversed(names)])
+    return cut(".".join([node.id if isinstance(node, ast.Name) else "?", *reversed(names)]), _QUALNAME_CHARS)
+
+
+def cut(name: str, most: int = _NAME_CHARS) -> str:
+    """A name of bounded length."""
+    return name if len(name) <= most else f"{name[:most]}..."
+
+
+def below(outer: str, name: str) -> str:
+    """The qualified name of what is defined inside of something else."""
+    return cut(f"{outer}.{name}" if outer else name, _QUALNAME_CHARS)
+
+
+def listed(names: Iterable[str]) -> list[str]:
+    """Names of bounded length and number; the last one says how many more there are."""
+    found = list(names)
+    more = len(found) - _LISTED
+    return [cut(name) for name in found[:_LISTED]] + ([f"... and {more:,} more"] if more > 0 else [])
 
 
 class _Survey:
@@ -138,34 +141,35 @@ class _Survey:
         self.functions: list[Function] = []
         self.classes: list[Class] = []
 
-    def block(self, body: Sequence[ast.stmt], prefix: str, kind: str) -> int:
+    def block(self, body: Sequence[ast.stmt], outer: str, kind: str) -> int:
         """Note what a block defines; returns the branches in it."""
         branches = 0
         waiting = list(body)
         while waiting:
             statement = waiting.pop()
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                branches += self._function(statement, prefix, kind)
+                branches += self._function(statement, outer, kind)
             elif isinstance(statement, ast.ClassDef):
-                branches += self._class(statement, prefix)
+                branches += self._class(statement, outer)
             elif isinstance(statement, _COMPOUND):
                 branches += own_branches(statement)
                 for block in blocks(statement):
                     waiting += block
         return branches
 
-    def _function(self, node: FunctionNode, prefix: str, kind: str) -> int:
-        qualname = prefix + node.name
-        complexity = 1 + self.block(node.body, f"{qualname}.<locals>.", "nested")
+    def _function(self, node: FunctionNode, outer: str, kind: str) -> int:
+        name = cut(node.name)
+        qualname = below(outer, name)
+        complexity = 1 + self.block(node.body, qualname, "nested")
         self.functions.append(
             Function(
-                name=node.name,
+                name=name,
                 qualname=qualname,
                 kind=kind,
                 start_line=first_line(node),
                 end_line=node.end_lineno or node.lineno,
-                args=arguments_of(node)[:_LISTED],
-                decorators=[dotted(each) for each in node.decorator_list[:_LISTED]],
+                args=listed(arguments_of(node)),
+                decorators=listed(dotted(each) for each in node.decorator_list),
                 is_async=isinstance(node, ast.AsyncFunctionDef),
                 docstring=has_docstring(node),
                 complexity=complexity,
@@ -173,22 +177,23 @@ class _Survey:
         )
         return complexity
 
-    def _class(self, node: ast.ClassDef, prefix: str) -> int:
-        qualname = prefix + node.name
-        methods = [each.name for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    def _class(self, node: ast.ClassDef, outer: str) -> int:
+        name = cut(node.name)
+        qualname = below(outer, name)
+        methods = (each.name for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)))
         self.classes.append(
             Class(
-                name=node.name,
+                name=name,
                 qualname=qualname,
                 start_line=first_line(node),
                 end_line=node.end_lineno or node.lineno,
-                bases=[dotted(each) for each in node.bases[:_LISTED]],
-                decorators=[dotted(each) for each in node.decorator_list[:_LISTED]],
-                methods=methods[:_LISTED],
+                bases=listed(dotted(each) for each in node.bases),
+                decorators=listed(dotted(each) for each in node.decorator_list),
+                methods=listed(methods),
                 docstring=has_docstring(node),
             )
         )
-        return self.block(node.body, f"{qualname}.", "method")
+        return self.block(node.body, qualname, "method")
 
 
 _COMPOUND = (
@@ -243,22 +248,22 @@ def arguments_of(node: FunctionNode) -> list[str]:
     return names + ([f"**{given.kwarg.arg}"] if given.kwarg else [])
 
 
-def _unconditional(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that run when the module is imported, whatever branch is taken."""
-    for statement in body:
-        yield statement
-        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            for block in blocks(statement):
-                yield from _unconditional(block)
-
-
 def _imports(node: ast.stmt, top_level: bool) -> Iterator[Import]:
     if isinstance(node, ast.Import):
         for alias in node.names:
             bound = alias.asname or alias.name.partition(".")[0]
-            yield Import(module=alias.name, name=None, bound_as=bound, line=node.lineno, top_level=top_level)
+            yield _import(alias.name, None, bound, node, top_level)
     elif isinstance(node, ast.ImportFrom):
         module = "." * node.level + (node.module or "")
         for alias in node.names:
-            bound = alias.asname or alias.name
-            yield Import(module=module, name=alias.name, bound_as=bound, line=node.lineno, top_level=top_level)
+            yield _import(module, alias.name, alias.asname or alias.name, node, top_level)
+
+
+def _import(module: str, name: str | None, bound: str, node: ast.stmt, top_level: bool) -> Import:
+    return Import(
+        module=cut(module, _QUALNAME_CHARS),
+        name=None if name is None else cut(name),
+        bound_as=cut(bound),
+        line=node.lineno,
+        top_level=top_level,
+    )

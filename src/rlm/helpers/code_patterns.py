@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
@@ -28,10 +29,12 @@ def name_filter(pattern: str | None) -> Callable[[str], bool]:
         return lambda _name: True
     if _NAME.fullmatch(pattern) and ".*" not in pattern:
         return lambda name: name == pattern
-    if _GLOB.fullmatch(pattern):
+    if _GLOB.fullmatch(pattern) or pattern.startswith(("*", "?")):  # no expression begins with these
         return lambda name: fnmatch.fnmatchcase(name, pattern)
     try:
-        compiled = re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Python may read otherwise one day
+            compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ToolError(
             f"the pattern is neither a name, a glob nor a regular expression of Python's: {error}."

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.helpers.code_facts import Class, Facts, Function, Import, facts_of, imports_of, python_alone
+from rlm.helpers.code_facts import Class, Function, Import, imports_of
 from rlm.helpers.code_patterns import name_filter
 from rlm.helpers.code_survey import Where, ask
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 
 if TYPE_CHECKING:
-    import ast
-
     from rlm.core.types import Json
+    from rlm.helpers.code_file import CodeFile
     from rlm.helpers.workspace import Workspace
 
 _HERE = "rlm.helpers.code_queries"
@@ -31,7 +30,7 @@ def find_functions(
 
     Args:
         path: A file or a folder.
-        pattern: Which names: a name, a glob such as "handle_*", or a regular expression such as ".*_util$".
+        pattern: Which names: a name ("save", "Box.save"), a glob ("handle_*"), or a regular expression (".*_util$").
         file_pattern: Which files of a folder.
         limit: The most rows; 1,000 of a folder if not given, 5,000 at most.
         offset: How many rows to leave out before them.
@@ -87,20 +86,20 @@ def find_imports(
     return ask(where, "imports", f"{_HERE}:imports_in", module=module)
 
 
-def functions_in(tree: ast.Module | Facts, file: str, pattern: str | None) -> list[Function]:  # noqa: ARG001 - asked alike
-    """The functions of a module whose names fit."""
+def functions_in(code: CodeFile, pattern: str | None) -> list[Function]:
+    """The functions of a file whose names fit."""
     fits = name_filter(pattern)
-    return [each for each in facts_of(tree).functions if fits(each.name)]
+    return [each for each in code.facts().functions if fits(each.name) or each.qualname == pattern]
 
 
-def classes_in(tree: ast.Module | Facts, file: str, pattern: str | None) -> list[Class]:  # noqa: ARG001 - asked alike
-    """The classes of a module whose names fit."""
+def classes_in(code: CodeFile, pattern: str | None) -> list[Class]:
+    """The classes of a file whose names fit."""
     fits = name_filter(pattern)
-    return [each for each in facts_of(tree).classes if fits(each.name)]
+    return [each for each in code.facts().classes if fits(each.name) or each.qualname == pattern]
 
 
-def imports_in(tree: ast.Module | Facts, file: str, module: str | None) -> list[Import]:  # noqa: ARG001 - asked alike
-    """What a module imports from modules whose names fit."""
-    tree = python_alone(tree)
+def imports_in(code: CodeFile, module: str | None) -> list[Import]:
+    """What a file imports from modules whose names fit."""
     fits = name_filter(module)
-    return [each for each in imports_of(tree) if fits(each.module) or (module and each.module.startswith(f"{module}."))]
+    found = imports_of(code.tree())
+    return [each for each in found if fits(each.module) or (module and each.module.startswith(f"{module}."))]

@@ -7,75 +7,21 @@ it (spans, edits) is another module's business.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING
+
+from rlm.helpers.code_facts import below as qualified
+from rlm.helpers.code_facts import cut
+from rlm.helpers.code_mentions import Mention, Part, Scope
+from rlm.helpers.code_parsing import NotParsed, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from rlm.helpers.code_facts import FunctionNode
+    from rlm.helpers.code_mentions import Kind, Role, String
 
-Role: TypeAlias = Literal[
-    "load",
-    "store",
-    "delete",
-    "def",
-    "class",
-    "param",
-    "import",
-    "global",
-    "except",
-    "match",
-    "type",
-    "text",
-    "exported",
-]
 _BINDING: frozenset[Role] = frozenset({"store", "delete", "def", "class", "param", "import", "except", "match", "type"})
-Node = TypeVar("Node", bound=ast.AST)
-
-
 _ROLES: dict[type[ast.expr_context], Role] = {ast.Load: "load", ast.Store: "store", ast.Del: "delete"}
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Scope:
-    """One namespace of a module."""
-
-    kind: Literal["module", "class", "function", "comprehension", "types"]
-    parent: Scope | None
-    qualname: str
-    number: int
-    """In the order in which scopes begin."""
-    bound: dict[str, int] = field(default_factory=dict)
-    """Name -> the mention that binds it first."""
-    globals: set[str] = field(default_factory=set)
-    nonlocals: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mention:
-    """One place where a name is used as a variable."""
-
-    name: str
-    role: Role
-    node: ast.AST
-    scope: Scope
-    """Where it stands; `Names.owner` says where it is bound."""
-    number: int
-    """In the order of evaluation."""
-    within: ast.JoinedStr | None = None
-    """The f-string that it is in: the parser's positions are not exact there."""
-    statement: ast.Import | ast.ImportFrom | None = None
-    """Of an import."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part(Generic[Node]):
-    """A node that has a name in it which is no variable, and where it stands."""
-
-    node: Node
-    scope: Scope
-    within: ast.JoinedStr | None
 
 
 class Names:
@@ -91,8 +37,11 @@ class Names:
         """Every `from x import name as other`, which binds no wanted name."""
         self.stars: list[ast.ImportFrom] = []
         self.scopes: list[Scope] = []
+        self.quoted: dict[ast.Constant, ast.expr] = {}
+        """The trees of annotations in quotes."""
+        self._binding: dict[tuple[Scope, str], list[Mention]] | None = None
         self._wanted = frozenset(wanted)
-        self.module = self._scope("module", None, "")
+        self.module = self.below("module", None, "", tree)
         _Reader(self).body(tree.body, self.module)
 
     def owner(self, mention: Mention) -> Scope | None:
@@ -100,10 +49,14 @@ class Names:
         name, scope = mention.name, mention.scope
         own = True
         while True:
-            if name in scope.globals:
+            if name in scope.globals and (own or scope.kind != "class"):
                 return self.module
-            if name in scope.bound and name not in scope.nonlocals and self._visible(scope, mention, own=own):
-                return scope
+            if name in scope.bound and name not in scope.nonlocals:
+                if self._visible(scope, mention, own=own):
+                    return scope
+                if scope is mention.scope:
+                    # What the body binds later is looked for among the globals until then, not in functions around it.
+                    return self.module if name in self.module.bound else None
             if scope.parent is None:
                 return None
             own = own and scope.kind == "types"
@@ -111,7 +64,21 @@ class Names:
 
     def bound_in(self, scope: Scope, name: str) -> list[Mention]:
         """The mentions that bind a name in a scope."""
-        return [each for each in self.mentions if each.name == name and self.binds(each) and self.owner(each) is scope]
+        if self._binding is None:
+            self._binding = {}
+            for each in self.mentions:
+                if self.binds(each) and (owner := self.owner(each)) is not None:
+                    self._binding.setdefault((owner, each.name), []).append(each)
+        return self._binding.get((scope, name), [])
+
+    def tree_of(self, string: String) -> ast.expr:
+        """What an f-string, or an annotation in quotes, is made of."""
+        return self.quoted[string] if isinstance(string, ast.Constant) else string
+
+    def binding(self, mention: Mention) -> list[Mention]:
+        """The mentions that bind what a mention means; none for a builtin, or what a star import brings."""
+        owner = self.owner(mention)
+        return [] if owner is None else self.bound_in(owner, mention.name)
 
     def binds(self, mention: Mention) -> bool:
         """Whether a mention gives the name a value, or takes it away."""
@@ -133,15 +100,11 @@ class Names:
     def wants(self, name: str | None) -> bool:
         return name in self._wanted
 
-    def _scope(self, kind: Literal["module"], parent: None, qualname: str) -> Scope:
-        scope = Scope(kind=kind, parent=parent, qualname=qualname, number=0)
-        self.scopes.append(scope)
-        return scope
-
-    def below(self, kind: Literal["class", "function", "comprehension", "types"], parent: Scope, name: str) -> Scope:
-        """A new scope inside of another."""
-        inner = f"{parent.qualname}.{name}" if parent.qualname else name
-        scope = Scope(kind=kind, parent=parent, qualname=inner if name else parent.qualname, number=len(self.scopes))
+    def below(self, kind: Kind, parent: Scope | None, name: str, node: ast.AST) -> Scope:
+        """A new scope inside of another; one without a name of its own has that of its parent."""
+        outer = parent.qualname if parent else ""
+        qualname = qualified(outer, cut(name)) if name else outer
+        scope = Scope(kind=kind, parent=parent, qualname=qualname, number=len(self.scopes), node=node)
         self.scopes.append(scope)
         return scope
 
@@ -152,7 +115,7 @@ class _Reader:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._in_annotation = False
-        self._within: ast.JoinedStr | None = None
+        self._within: String | None = None
 
     def body(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
         statements = list(statements)
@@ -195,7 +158,8 @@ class _Reader:
             )
 
     def visit_Name(self, node: ast.Name, scope: Scope) -> None:
-        self._add(node.id, _ROLES[type(node.ctx)], node, scope)
+        in_quotes = isinstance(self._within, ast.Constant)
+        self._add(node.id, "text" if in_quotes else _ROLES[type(node.ctx)], node, scope)
 
     def visit_JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> None:
         before, self._within = self._within, self._within or node
@@ -208,7 +172,13 @@ class _Reader:
             self._names.attributes.append(Part(node, scope, self._within))
 
     def visit_Call(self, node: ast.Call, scope: Scope) -> None:
+        # What a call in an annotation takes is a value: `Annotated[str, Option("--name")]`.
+        before, self._in_annotation = self._in_annotation, False
         self._parts(node, scope)
+        self._in_annotation = before
+        if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "__all__":
+            for argument in node.args:
+                self._exported(argument, scope)
         if any(self._names.wants(keyword.arg) for keyword in node.keywords):
             self._names.calls.append(Part(node, scope, self._within))
 
@@ -218,6 +188,9 @@ class _Reader:
             self._exported(node.value, scope)
 
     def visit_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
+        if scope.kind == "class" and isinstance(node.target, ast.Name):
+            # It reads what is outside, where the body has not bound it yet.
+            self._add(node.target.id, "load", node.target, scope)
         self._each([node.value, node.target], scope)
         if isinstance(node.target, ast.Name) and node.target.id == "__all__":
             self._exported(node.value, scope)
@@ -229,10 +202,9 @@ class _Reader:
             self._exported(node.value, scope)
 
     def _exported(self, node: ast.expr, scope: Scope) -> None:
-        if scope.kind == "module" and isinstance(node, (ast.List, ast.Tuple)):
-            for item in node.elts:
-                if isinstance(item, ast.Constant) and isinstance(item.value, str):
-                    self._add(item.value, "exported", item, scope)
+        for item in ast.walk(node) if scope.kind == "module" else ():
+            if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                self._add(item.value, "exported", item, scope)
 
     def visit_NamedExpr(self, node: ast.NamedExpr, scope: Scope) -> None:
         self.visit(node.value, scope)
@@ -252,7 +224,7 @@ class _Reader:
         for argument in _arguments(node.args):
             self._annotation(argument.annotation, outer)
         self._annotation(node.returns, outer)
-        inner = self._names.below("function", outer, node.name)
+        inner = self._names.below("function", outer, node.name if outer is scope else "", node)
         self._params(node.args, inner)
         self.body(node.body, inner)
         self._add(node.name, "def", node, scope)
@@ -261,7 +233,7 @@ class _Reader:
 
     def visit_Lambda(self, node: ast.Lambda, scope: Scope) -> None:
         self._each([*node.args.defaults, *node.args.kw_defaults], scope)
-        inner = self._names.below("function", scope, "<lambda>")
+        inner = self._names.below("function", scope, "<lambda>", node)
         self._params(node.args, inner)
         self.visit(node.body, inner)
 
@@ -273,7 +245,7 @@ class _Reader:
         self._each(node.decorator_list, scope)
         outer = self._types(node, scope)
         self._each([*node.bases, *node.keywords], outer)
-        self.body(node.body, self._names.below("class", outer, node.name))
+        self.body(node.body, self._names.below("class", outer, node.name if outer is scope else "", node))
         self._add(node.name, "class", node, scope)
 
     def visit_TypeAlias(self, node: ast.AST, scope: Scope) -> None:
@@ -286,7 +258,8 @@ class _Reader:
         parameters: list[ast.AST] = getattr(node, "type_params", [])
         if not parameters:
             return scope
-        inner = self._names.below("types", scope, "")
+        name = getattr(node.name, "id", None) or node.name  # type: ignore[attr-defined]
+        inner = self._names.below("types", scope, name, node)
         for each in parameters:
             self._add(each.name, "type", each, inner)  # type: ignore[attr-defined]
             self._each(ast.iter_child_nodes(each), inner)
@@ -295,7 +268,7 @@ class _Reader:
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: Scope) -> None:
         first, *others = node.generators
         self.visit(first.iter, scope)
-        inner = self._names.below("comprehension", scope, "")
+        inner = self._names.below("comprehension", scope, "", node)
         self._each([first.target, *first.ifs], inner)
         for each in others:
             self._each([each.iter, each.target, *each.ifs], inner)
@@ -350,20 +323,33 @@ class _Reader:
         before = self._in_annotation
         self.visit(node.value, scope)
         name = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
-        self._in_annotation = before and name != "Literal"
-        self.visit(node.slice, scope)
+        parts = node.slice.elts if name == "Annotated" and isinstance(node.slice, ast.Tuple) else [node.slice]
+        for number, part in enumerate(parts):
+            self._in_annotation = before and name != "Literal" and number == 0
+            self.visit(part, scope)
         self._in_annotation = before
 
     def visit_Constant(self, node: ast.Constant, scope: Scope) -> None:
         if not self._in_annotation or not isinstance(node.value, str):
             return
-        try:
-            inner = ast.parse(node.value.strip(), mode="eval")
-        except (SyntaxError, ValueError):
+        inner = quoted(node.value)
+        if inner is None:
             return
         for each in ast.walk(inner):
-            if isinstance(each, ast.Name):
-                self._add(each.id, "text", node, scope)
+            ast.copy_location(each, node)
+        before, self._within = self._within, self._within or node
+        self._names.quoted[node] = inner
+        self.visit(inner, scope)
+        self._within = before
+
+
+def quoted(text: str) -> ast.expr | None:
+    """The tree of an annotation that stands in quotes, if it is an expression."""
+    try:
+        body = parsed(text.strip()).body
+    except NotParsed:
+        return None
+    return body[0].value if len(body) == 1 and isinstance(body[0], ast.Expr) else None
 
 
 def _declared(statement: ast.stmt, scope: Scope) -> None:

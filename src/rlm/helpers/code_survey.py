@@ -1,4 +1,4 @@
-"""Asks the same of every Python file of a workspace, in parallel, and pages the answers.
+"""Asks the same of every file of code in a workspace, in parallel, and pages the answers.
 
 Of one file an answer is a list of rows. Of a folder it is a page: rows, how many there are in all, where the next page
 begins, and which files could not be parsed.
@@ -7,7 +7,7 @@ begins, and which files could not be parsed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 MAX_ROWS = 5_000
 """Of one page."""
 USUAL_ROWS = 1_000
+MAX_PAGE_BYTES = 4 << 20
 _BATCH = 100
+_BATCH_BYTES = 2 << 20
 _ALONE = 40
-"""So many files are parsed here rather than in processes, which have to be started."""
-_ERRORS_LISTED = 50
+_ALONE_BYTES = 512 << 10
+"""So many files, if they are small, are parsed here rather than in processes, which have to be started."""
+_ERRORS_LISTED = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,49 @@ class Window:
     @property
     def end(self) -> int:
         return self.limit + self.offset
+
+
+@dataclass(slots=True, kw_only=True)
+class Page:
+    """The rows of a window, taken from all rows as those come in their order; bounded in bytes too."""
+
+    window: Window
+    rows: list[Json] = field(default_factory=list)
+    total: int = 0
+    """Rows that have come."""
+    _bytes: int = 0
+
+    def add(self, rows: Sequence[dict[str, Any]], total: int) -> None:
+        """Take what belongs here of the next `total` rows; `rows` has the first of them, up to the window's end."""
+        for row in rows[max(0, self.window.offset - self.total) :]:
+            self._bytes += len(msgspec.json.encode(row)) if len(self.rows) < self.window.limit else MAX_PAGE_BYTES
+            if self._bytes > MAX_PAGE_BYTES and self.rows:
+                break
+            self.rows.append(row)
+        self.total += total
+
+    @property
+    def next_offset(self) -> int | None:
+        """Where the next page begins; None where there is none."""
+        end = self.window.offset + len(self.rows)
+        return end if end < self.total else None
+
+    def facts(self, what: str, files: int) -> dict[str, Json]:
+        """The page as it is given, the rows under `what`."""
+        page: dict[str, Json] = {what: self.rows, "total": self.total, "files": files}
+        return page if self.next_offset is None else page | {"next_offset": self.next_offset}
+
+    def alone(self, path: str, limit: int | None) -> Json:
+        """The rows of one file, as a list.
+
+        Raises:
+            ToolError: it has more than are given at once, and no such limit was set.
+        """
+        if self.next_offset is not None and (limit is None or len(self.rows) < limit):
+            raise ToolError(
+                f"{shown(path)} has {self.total:,} rows: ask with limit and offset, for {len(self.rows):,} at most."
+            )
+        return self.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +152,15 @@ def rows_of_file(where: Where, ask: Ask) -> Json:
     """The rows of one file.
 
     Raises:
-        ToolError: it can't be read or parsed, or has more rows than are given at once and no limit was set.
+        ToolError: it can't be read or parsed whole, or has more rows than are given at once.
     """
-    window = Window.of(where.limit, where.offset, MAX_ROWS)
-    answer = answers(where.work, [where.work.existing(where.path)], ask, window.end)
-    if answer.unparsed:
-        raise ToolError(told(answer.unparsed[0]))
-    if where.limit is None and answer.total > window.end:
-        raise ToolError(f"{shown(where.path)} has {answer.total:,} rows: ask with limit and offset.")
-    rows: list[Json] = [*answer.rows[window.offset : window.end]]
-    return rows
+    page = Page(window=Window.of(where.limit, where.offset, MAX_ROWS))
+    for answer in in_batches(where.work, [where.work.existing(where.path)], ask, page.window.end):
+        if answer.unparsed:
+            rest = " What could be read is in a page of its folder: give its name as file_pattern."
+            raise ToolError(told(answer.unparsed[0]) + rest * bool(answer.total))
+        page.add(answer.rows, answer.total)
+    return page.alone(where.path, where.limit)
 
 
 def page_of_tree(where: Where, ask: Ask, what: str) -> dict[str, Json]:
@@ -124,29 +169,25 @@ def page_of_tree(where: Where, ask: Ask, what: str) -> dict[str, Json]:
     Raises:
         ToolError: the folder is refused.
     """
-    window, skipped = Window.of(where.limit, where.offset), Skipped()
+    page, skipped = Page(window=Window.of(where.limit, where.offset)), Skipped()
     places = where.places(skipped)
-    rows: list[Json] = []
-    total = 0
     unparsed: list[Unparsed] = []
-    for answer in in_batches(where.work, places, ask, window.end):
-        start = max(0, window.offset - total)
-        rows += answer.rows[start : start + window.limit - len(rows)]
-        total += answer.total
+    for answer in in_batches(where.work, places, ask, page.window.end):
+        page.add(answer.rows, answer.total)
         unparsed += answer.unparsed
-    page: dict[str, Json] = {what: rows, "total": total, "files": len(places)}
-    if window.offset + len(rows) < total:
-        page["next_offset"] = window.offset + len(rows)
-    return page | troubles(unparsed, skipped)
+    return page.facts(what, len(places)) | troubles(unparsed, skipped)
 
 
 def in_batches(work: Workspace, places: Sequence[Place], ask: Ask, most: int) -> Iterator[Answer]:
-    """The answers of all files in order, rows of the first `most` at least; in processes where there are many files."""
-    if len(places) <= _ALONE:
+    """The answers of all files in order, rows of the first `most` at least; in processes where there is much to parse.
+
+    A hostile file can take the process that parses it, and gigabytes: only small ones are parsed in this one.
+    """
+    sizes = [_size(place) for place in places]
+    if len(places) <= _ALONE and sum(sizes) <= _ALONE_BYTES:
         yield answers(work, places, ask, most)
         return
-    paths = [[str(place.root), *place.parts] for place in places]
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    batches = [*_batches([[str(place.root), *place.parts] for place in places], sizes)]
     roots: list[Json] = [str(root) for root in work.confined.roots]
     fixed: dict[str, Json] = {"roots": roots, "ask": msgspec.to_builtins(ask), "most": most}
     with Crew(min(os.cpu_count() or 1, len(batches))) as crew:
@@ -156,6 +197,26 @@ def in_batches(work: Workspace, places: Sequence[Place], ask: Ask, most: int) ->
                 most -= answer.total
                 fixed["most"] = max(0, most)  # batches that are still to begin need no more rows than that
                 yield answer
+
+
+def _batches(paths: Sequence[list[str]], sizes: Sequence[int]) -> Iterator[Batch]:
+    batch: Batch = []
+    batch_bytes = 0
+    for path, size in zip(paths, sizes, strict=True):
+        if batch and (len(batch) == _BATCH or batch_bytes + size > _BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(path)
+        batch_bytes += size
+    if batch:
+        yield batch
+
+
+def _size(place: Place) -> int:
+    try:
+        return os.lstat(place.path).st_size
+    except OSError:
+        return 0  # it vanished, and will be listed as that
 
 
 def troubles(unparsed: Sequence[Unparsed], skipped: Skipped) -> dict[str, Json]:

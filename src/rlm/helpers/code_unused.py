@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.helpers.code_answers import content_of
+from rlm.helpers.code_facts import cut
+from rlm.helpers.code_file import CodeFile
 from rlm.helpers.code_parsing import NotParsed, Unparsed, as_utf8
-from rlm.helpers.code_survey import MAX_ROWS, Where, Window, told, troubles
-from rlm.helpers.helper import helper
+from rlm.helpers.code_survey import MAX_ROWS, USUAL_ROWS, Page, Where, Window, told, troubles
+from rlm.helpers.declaring import helper
 from rlm.helpers.workspace import Skipped
+from rlm.repl.spool_folders import SpoolFolder, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from rlm.core.paths import Place
     from rlm.core.types import Json
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 120
 _NAMED = re.compile(r"`([^`]+)`")
 _BATCH = 2_000
+_BATCH_BYTES = 64 << 20
+_PREFIX = "rlm-imports-"
 
 
 class _At(msgspec.Struct, frozen=True):
@@ -71,64 +75,89 @@ def find_unused_imports(
     """
     where = Where(work=work, path=path, file_pattern=file_pattern, limit=limit, offset=offset)
     skipped, unparsed = Skipped(), list[Unparsed]()
+    page = Page(window=Window.of(limit, offset, MAX_ROWS if where.is_file else USUAL_ROWS))
     places = [work.existing(path)] if where.is_file else where.places(skipped)
-    found: dict[str, list[Unused]] = {}
-    for start in range(0, len(places), _BATCH):
-        found |= _unused(work, places[start : start + _BATCH], unparsed)
-    if where.is_file:
-        if unparsed:
-            raise ToolError(told(unparsed[0]))
-        window = Window.of(limit, offset, MAX_ROWS)
-        own = [msgspec.to_builtins(each) for each in next(iter(found.values()), [])]
-        return own[offset : window.end]
-    window = Window.of(limit, offset)
-    rows: list[Json] = [{"file": file, **msgspec.to_builtins(each)} for file, all_ in found.items() for each in all_]
-    page: dict[str, Json] = {"unused_imports": rows[offset : window.end], "total": len(rows), "files": len(places)}
-    if window.end < len(rows):
-        page["next_offset"] = window.end
-    return page | troubles(unparsed, skipped)
+    sweep(_PREFIX)
+    for batch in _batches(places, work, unparsed):
+        for file, unused in _unused(batch, unparsed).items():
+            rows = [msgspec.to_builtins(each) for each in unused]
+            page.add(rows if where.is_file else [{"file": file, **row} for row in rows], len(rows))
+    if not where.is_file:
+        return page.facts("unused_imports", len(places)) | troubles(unparsed, skipped)
+    if unparsed:
+        raise ToolError(told(unparsed[0]))
+    return page.alone(path, limit)
 
 
-def _unused(work: Workspace, places: Sequence[Place], unparsed: list[Unparsed]) -> dict[str, list[Unused]]:
+def _batches(places: Sequence[Place], work: Workspace, unparsed: list[Unparsed]) -> Iterator[dict[str, bytes]]:
+    """The files in UTF-8, so many at a time that neither memory nor disk is filled."""
+    batch: dict[str, bytes] = {}
+    batch_bytes = 0
+    for place in places:
+        file = work.name(place.path)
+        try:
+            content = as_utf8(CodeFile(file, content_of(work, place)).python())
+        except NotParsed as error:
+            unparsed.append(error.of(file))
+            continue
+        if batch and (len(batch) == _BATCH or batch_bytes + len(content) > _BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = {}, 0
+        batch[file] = content
+        batch_bytes += len(content)
+    if batch:
+        yield batch
+
+
+def _unused(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list[Unused]]:
     """The unused imports by file, in the order of the files; a file that ends Ruff is found by halves."""
-    with TemporaryDirectory(prefix="rlm-imports-") as folder:
-        names: dict[str, str] = {}
-        unread: list[Unparsed] = []
-        for number, place in enumerate(places):
-            # What a package's __init__ imports is its face: Ruff goes by the name.
-            name = "__init__.py" if place.parts[-1] == "__init__.py" else "module.py"
-            copy = Path(folder).resolve() / str(number) / name
-            try:
-                content = as_utf8(content_of(work, place))
-            except NotParsed as error:
-                unread.append(error.of(work.name(place.path)))
-                continue
-            copy.parent.mkdir()
-            copy.write_bytes(content)
-            names[str(copy)] = work.name(place.path)
-        found: dict[str, list[Unused]] = {file: [] for file in names.values()}
-        findings = _ruff(folder) if names else []
-        for finding in findings or ():
-            _take(finding, names[finding.filename], found, unread)
+    folder = SpoolFolder(_PREFIX)
+    try:
+        names = _copied(batch, folder.path.resolve())
+        findings = _ruff(folder.path.resolve())
+    finally:
+        folder.remove()
     if findings is not None:
-        unparsed += unread
-        return {file: rows for file, rows in found.items() if rows}
-    if len(places) > 1:
-        half = len(places) // 2
-        return _unused(work, places[:half], unparsed) | _unused(work, places[half:], unparsed)
-    unparsed.append(Unparsed(file=work.name(places[0].path), error="it ended Ruff: nested too deep"))
-    return {}
+        return _by_file(findings, names, unparsed)
+    files = [*batch]
+    if len(files) == 1:
+        unparsed.append(Unparsed(file=files[0], error="it ended Ruff: nested too deep"))
+        return {}
+    half = len(files) // 2
+    halves = ({file: batch[file] for file in part} for part in (files[:half], files[half:]))
+    return {file: rows for part in halves for file, rows in _unused(part, unparsed).items()}
 
 
-def _take(finding: _Finding, file: str, found: dict[str, list[Unused]], unparsed: list[Unparsed]) -> None:
-    named = _NAMED.search(finding.message)
-    if finding.code == "F401" and named is not None:
-        found[file].append(Unused(name=named[1], line=finding.location.row))
-    elif file not in {each.file for each in unparsed[-1:]}:
-        unparsed.append(Unparsed(file=file, error=f"syntax error: {finding.message[:200]}", line=finding.location.row))
+def _copied(batch: dict[str, bytes], folder: Path) -> dict[str, str]:
+    """Write each file below the folder; their names by those of the copies."""
+    names: dict[str, str] = {}
+    for number, (file, content) in enumerate(batch.items()):
+        # Ruff goes by the name: what an __init__ imports is a package's face, a stub may use names before.
+        suffix = ".pyi" if file.endswith(".pyi") else ".py"
+        copy = folder / f"module_{number}{suffix}"
+        if file.rpartition("/")[2] == f"__init__{suffix}":
+            copy = folder / str(number) / f"__init__{suffix}"
+            copy.parent.mkdir()
+        copy.write_bytes(content)
+        names[str(copy)] = file
+    return names
 
 
-def _ruff(folder: str) -> list[_Finding] | None:
+def _by_file(findings: list[_Finding], names: dict[str, str], unparsed: list[Unparsed]) -> dict[str, list[Unused]]:
+    found: dict[str, list[Unused]] = {file: [] for file in names.values()}
+    broken: dict[str, Unparsed] = {}
+    for each in findings:
+        file, named = names[each.filename], _NAMED.search(each.message)
+        if each.code == "F401" and named is not None:
+            found[file].append(Unused(name=cut(named[1]), line=each.location.row))
+        else:
+            error = f"syntax error: {each.message[:200]}"
+            broken.setdefault(file, Unparsed(file=file, error=error, line=each.location.row))
+    unparsed += broken.values()
+    return {file: rows for file, rows in found.items() if rows}
+
+
+def _ruff(folder: Path) -> list[_Finding] | None:
     """What Ruff finds; None where it could not come to an end."""
     try:
         from ruff import find_ruff_bin
@@ -139,7 +168,7 @@ def _ruff(folder: str) -> list[_Finding] | None:
     options = ["--isolated", "--no-cache", "--select", "F401", "--output-format", "json", "--exit-zero", "--quiet"]
     try:
         done = subprocess.run(  # noqa: S603 - Ruff itself, over copies in our own folder
-            [program, "check", *options, "--no-respect-gitignore", "--", folder],
+            [program, "check", *options, "--no-respect-gitignore", "--", str(folder)],
             capture_output=True,
             timeout=_TIMEOUT_S,
             check=False,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.context import printable
+from rlm.files.encodings import byte_order_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,9 +46,10 @@ def diff_of(changes: Iterable[Change]) -> Diff:
 
 
 def _lines(change: Change, *, brief: bool) -> Iterator[str]:
-    old, new = _split(change.before), _split(change.after)
-    before = "/dev/null" if change.before is None else f"a/{change.name}"
-    after = "/dev/null" if change.after is None else f"b/{change.name}"
+    old, new = _split(change.before, change.encoding), _split(change.after, change.encoding)
+    name = change.name if change.name.isprintable() else repr(change.name)  # it may have newlines
+    before = "/dev/null" if change.before is None else f"a/{name}"
+    after = "/dev/null" if change.after is None else f"b/{name}"
     start = _common(old, new)
     end = _common(old[start:][::-1], new[start:][::-1])
     if brief or max(len(old), len(new)) - start - end > _COMPARED_LINES:
@@ -56,14 +59,18 @@ def _lines(change: Change, *, brief: bool) -> Iterator[str]:
 
 
 def _unified(old: list[str], new: list[str], before: str, after: str) -> Iterator[str]:
-    for line in difflib.unified_diff(old, new, before, after, lineterm=""):
+    for number, line in enumerate(difflib.unified_diff(old, new, before, after, lineterm="")):
         yield line.rstrip("\r\n")
-        if line[:1] in "-+ " and line[:4] not in ("--- ", "+++ ") and not line.endswith("\n"):
+        if number > 1 and line[:1] in "-+ " and not line.endswith(("\n", "\r")):
             yield "\\ No newline at end of file"
 
 
-def _split(content: bytes | None) -> list[str]:
-    return [] if content is None else content.decode("utf-8", "replace").splitlines(keepends=True)
+def _split(content: bytes | None, encoding: str) -> list[str]:
+    """The lines as `sources` counts them."""
+    if content is None:
+        return []
+    marked, size = byte_order_mark(content[:4])
+    return io.StringIO(content[size:].decode(marked or encoding, "replace"), newline="").readlines()
 
 
 def _common(one: list[str], other: list[str]) -> int:

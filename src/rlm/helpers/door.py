@@ -13,7 +13,7 @@ from rlm.core.exceptions import ToolError
 from rlm.helpers.opening import open_workspace
 from rlm.helpers.operations import find, names
 from rlm.helpers.performing import perform
-from rlm.helpers.rights import ALL
+from rlm.helpers.rights import ALL, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ class HostObject:
         """Over `roots`; none given: the working directory at the time of each call."""
         self._name = name
         self._roots = None if roots is None else tuple(roots)
-        self._rights = tuple(rights)
+        self._rights = checked(rights)
 
     def __getattr__(self, attribute: str) -> Callable[..., Any]:
         if attribute.startswith("_"):
@@ -41,7 +41,7 @@ class HostObject:
             raise AttributeError(str(error)) from None
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            work = open_workspace(self._roots or (".",), self._rights, os.environ)
+            work = open_workspace((".",) if self._roots is None else self._roots, self._rights, os.environ)
             arguments = by_position(operation.tool.spec.parameters, args, kwargs)
             return perform(work, operation.name, {key: _plain(value) for key, value in arguments.items()})
 
@@ -58,5 +58,9 @@ class HostObject:
 
 
 def _plain(value: Any) -> Any:
-    """A path as the text that an operation takes."""
+    """A value with the text of a path, as an operation takes it, for each path in it."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
     return os.fspath(value) if isinstance(value, os.PathLike) else value

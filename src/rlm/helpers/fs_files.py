@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 from rlm.helpers.sources import lines_of
 from rlm.helpers.writing import edit
 

@@ -6,23 +6,26 @@ Lines count from 1 and ranges are inclusive. A line that has no end gets one bef
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 from rlm.helpers.sources import lines_of
 from rlm.helpers.writing import edit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rlm.core.types import Json
     from rlm.helpers.sources import Source
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Change, Edit
+
+    Blocks: TypeAlias = Mapping[int, list[str]]
 
 MAX_COPIED_CHARS = 4_000_000
 MAX_OPERATIONS = 10_000
@@ -49,7 +52,8 @@ def copy_lines(work: Workspace, source_file: str, start_line: int, end_line: int
         start_line: The first line, from 1.
         end_line: The last line, inclusive.
     """
-    block = "".join(_range(work.source(source_file), start_line, end_line))
+    source = work.source(source_file)
+    block = "".join(_range(source.lines, source.name, start_line, end_line))
     if len(block) > MAX_COPIED_CHARS:
         raise ToolError(f"fs.copy_lines: {len(block):,} characters are too much to return; fs.batch_copy has no cap.")
     return block
@@ -74,9 +78,9 @@ def paste_code(
         dry_run: Change nothing and return a diff.
     """
     target = work.source_or_new(target_file) if line_number in (APPEND, 1) else work.source(target_file)
-    change = _with_blocks(target, {line_number: [code]})
-    at = line_number if line_number > 0 else len(target.lines) + 1
-    facts: dict[str, Json] = {"file": target.name, "start_line": at, "lines_added": len(lines_of(code))}
+    at = _place_of(line_number, target.lines, target.name)
+    change = _with_blocks(target, {at: [code]})
+    facts: dict[str, Json] = {"file": target.name, "start_line": at + 1, "lines_added": len(lines_of(code))}
     return edit("fs.paste_code", [change], facts, dry_run=dry_run, undoable=create_backup)
 
 
@@ -90,55 +94,77 @@ def batch_copy(work: Workspace, operations: list[CopyOperation], dry_run: bool =
     """
     if len(operations) > MAX_OPERATIONS:
         raise ToolError(f"fs.batch_copy: {len(operations):,} operations; at most {MAX_OPERATIONS:,} at a time.")
-    sources: dict[str, Source] = {}
-    targets: dict[str, Source] = {}
-    blocks: defaultdict[str, defaultdict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-    copied = 0
+    batch = _Batch(work=work)
     for number, each in enumerate(operations, 1):
-        lines = _numbered(number, work, sources, each)
-        target = work.source_or_new(each.target_file)
-        targets[target.name] = target
-        blocks[target.name][each.target_line].append("".join(lines))
-        copied += len(lines)
-    changes = [_with_blocks(target, blocks[name]) for name, target in targets.items()]
+        try:
+            batch.add(each)
+        except ToolError as error:
+            raise ToolError(f"operation {number}: {error} Nothing was copied.") from error
+    targets = batch.inserted
+    changes = [_with_blocks(batch.sources[name], blocks) for name, blocks in targets.items()]
     files: list[Json] = [*targets][:_NAMED]
     facts: dict[str, Json] = {
-        "operations": len(operations), "lines_copied": copied, "files_modified": len(targets), "files": files,
+        "operations": len(operations), "lines_copied": batch.copied, "files_modified": len(targets), "files": files,
     }  # fmt: skip
     return edit("fs.batch_copy", changes, facts, dry_run=dry_run)
 
 
-def _numbered(number: int, work: Workspace, sources: dict[str, Source], each: CopyOperation) -> list[str]:
-    """The lines of one operation of a batch, whose errors say which one it is."""
-    try:
-        if each.source_file not in sources:
-            sources[each.source_file] = work.source(each.source_file)
-        return _range(sources[each.source_file], each.start_line, each.end_line)
-    except ToolError as error:
-        raise ToolError(f"operation {number}: {error} Nothing was copied.") from error
+@dataclass(kw_only=True)
+class _Batch:
+    """The copies of a batch so far; each file is read once, so all numbers are those before it."""
+
+    work: Workspace
+    sources: dict[str, Source] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    inserted: defaultdict[str, Blocks] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    """For each target, by its name, what is put before which line, counted from 0."""
+    copied: int = 0
+    _names: dict[str, str] = field(default_factory=dict, init=False)
+
+    def add(self, operation: CopyOperation) -> None:
+        """Take one more copy.
+
+        Raises:
+            ToolError: a file or a line of it is not there.
+        """
+        source = self._known(operation.source_file, self.work.source)
+        block = _range(self.lines[source], source, operation.start_line, operation.end_line)
+        target = self._known(operation.target_file, self.work.source_or_new)
+        at = _place_of(operation.target_line, self.lines[target], target)
+        self.inserted[target][at].append("".join(block))
+        self.copied += len(block)
+
+    def _known(self, path: str, read: Callable[[str], Source]) -> str:
+        """The name of a file that is read by now."""
+        if path not in self._names:
+            source = read(path)
+            self._names[path] = source.name
+            if source.name not in self.sources:
+                self.sources[source.name], self.lines[source.name] = source, source.lines
+        return self._names[path]
 
 
-def _range(source: Source, start: int, end: int) -> list[str]:
-    lines = source.lines
+def _range(lines: list[str], name: str, start: int, end: int) -> list[str]:
     if start < 1 or end < start:
         raise ToolError(f"lines {start} to {end}: lines count from 1, and end_line must not be before start_line.")
     if end > len(lines):
-        raise ToolError(f"lines {start} to {end}: {shown(source.name)} has only {len(lines):,} lines.")
+        raise ToolError(f"lines {start} to {end}: {shown(name)} has only {len(lines):,} lines.")
     return lines[start - 1 : end]
 
 
-def _with_blocks(target: Source, blocks: Mapping[int, list[str]]) -> Change:
-    """The target with each block before the line that it is for; all numbers are those before the change."""
+def _place_of(number: int, lines: list[str], name: str) -> int:
+    """How many lines are before line `number`."""
+    at = len(lines) if number == APPEND else number - 1
+    if not 0 <= at <= len(lines):
+        raise ToolError(
+            f"line {number}: {shown(name)} has {len(lines):,} lines; give 1 to {len(lines) + 1:,}, or -1 for the end."
+        )
+    return at
+
+
+def _with_blocks(target: Source, inserted: Blocks) -> Change:
+    """The target with each block after as many lines as it is for, counted before the change."""
     lines = target.lines
-    inserted: defaultdict[int, list[str]] = defaultdict(list)
-    for number, texts in blocks.items():
-        at = len(lines) if number == APPEND else number - 1
-        if not 0 <= at <= len(lines):
-            raise ToolError(
-                f"line {number}: {shown(target.name)} has {len(lines):,} lines; "
-                f"give 1 to {len(lines) + 1:,}, or -1 for the end."
-            )
-        inserted[at] += texts
     newline = target.newline if target.is_mixed else "\n"
     out: list[str] = []
     done = 0
@@ -156,6 +182,7 @@ def _add(out: list[str], text: str, newline: str, *, followed: bool) -> None:
         return
     if out and not out[-1].endswith(("\n", "\r")):
         out.append(newline)
-    out.append(text.replace("\r\n", "\n").replace("\n", newline))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    out.append(text.replace("\n", newline))
     if followed and not text.endswith("\n"):
         out.append(newline)

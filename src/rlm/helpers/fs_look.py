@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from itertools import islice
+from stat import S_IFDIR, S_IFMT, S_IFREG, S_IMODE
 from typing import TYPE_CHECKING
 
-from rlm.core.context import printable, readable_size
+from rlm.core.context import readable_size
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 from rlm.helpers.workspace import Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from rlm.core.paths import Place
     from rlm.core.types import Json
+    from rlm.files.walk import Found
     from rlm.helpers.workspace import Workspace
 
 MAX_NAMES = 20_000
 MAX_TREE_LINES = 1_000
+_KINDS = {S_IFDIR: "folder", S_IFREG: "file"}
 
 
 @helper("fs.glob")
@@ -40,15 +45,14 @@ def glob(
         offset: How many files to pass over first.
         hidden: Whether to list hidden and git-ignored files too.
     """
-    most = MAX_NAMES if limit is None else max(0, min(limit, MAX_NAMES))
-    names: list[Json] = []
-    for number, (place, _) in enumerate(work.files(pattern, path, skipped=Skipped(), hidden=hidden)):
-        if len(names) == most:
-            if limit is None:
-                raise ToolError(f"fs.glob: more than {MAX_NAMES:,} files fit: narrow it, or page by limit and offset.")
-            break
-        if number >= offset:
-            names.append(work.name(place.path))
+    if offset < 0 or not 0 <= (MAX_NAMES if limit is None else limit) <= MAX_NAMES:
+        raise ToolError(f"fs.glob: limit is 0 to {MAX_NAMES:,}, offset 0 or more: get the next page by offset.")
+    found = work.files(pattern, path, skipped=Skipped(), hidden=hidden)
+    start = min(offset, 1 << 40)  # no tree has so many
+    page = islice(found, start, start + (MAX_NAMES + 1 if limit is None else limit))
+    names: list[Json] = [work.name(place.path) for place, _ in page]
+    if len(names) > MAX_NAMES:
+        raise ToolError(f"fs.glob: more than {MAX_NAMES:,} files fit: narrow it, or page by limit and offset.")
     return names
 
 
@@ -61,15 +65,15 @@ def stat(work: Workspace, path: str) -> Json:
     """
     place = work.existing(path)
     try:
-        found = os.lstat(place.path)
+        found = work.status(place)
     except OSError as error:
         raise ToolError(f"{shown(path)} cannot be looked at: {error.strerror}.") from error
     facts: dict[str, Json] = {
         "file": work.name(place.path),
-        "kind": "folder" if place.path.is_dir() else "file",
+        "kind": _KINDS.get(S_IFMT(found.st_mode), "other"),
         "bytes": found.st_size,
         "modified": found.st_mtime,
-        "mode": f"{found.st_mode & 0o7777:o}",
+        "mode": f"{S_IMODE(found.st_mode):o}",
     }
     if facts["kind"] == "file":
         facts |= _text_facts(work, path)
@@ -81,15 +85,18 @@ def tree(work: Workspace, path: str = ".", depth: int = 3, limit: int = 200, hid
     """Return folders and files as an indented list, with the count and size of what each folder holds.
 
     Args:
-        path: The folder to begin at.
+        path: The folder to begin at; names are relative to it.
         depth: How many levels to show.
         limit: The most lines, up to 1,000.
         hidden: Whether to count and list hidden and git-ignored files too.
     """
     skipped = Skipped()
     top = _Folder()
-    for place, _ in work.files("**/*", path, skipped=skipped, hidden=hidden):
-        top.add(work.name(place.path).split("/"), _size(place.path))
+    everywhere = path in ("", ".")
+    begin = 0 if everywhere else len(work.existing(path).parts)
+    for place, found in work.files("**/*", path, skipped=skipped, hidden=hidden):
+        below = work.name(place.path).split("/") if everywhere else place.parts[begin:] or place.parts[-1:]
+        top.add(below, _size(work, place, found))
     lines = list(top.lines(depth))
     most = max(1, min(limit, MAX_TREE_LINES))
     if len(lines) > most:
@@ -106,7 +113,7 @@ class _Folder:
     folders: dict[str, _Folder] = field(default_factory=dict)
     own: dict[str, int] = field(default_factory=dict)
 
-    def add(self, parts: list[str], size: int) -> None:
+    def add(self, parts: Sequence[str], size: int) -> None:
         folder = self
         for part in parts[:-1]:
             folder._count(size)
@@ -118,14 +125,19 @@ class _Folder:
         if depth <= 0:
             return
         for name, folder in self.folders.items():
-            yield f"{indent}{printable(name)}/ ({folder.files:,} files, {readable_size(folder.bytes)})"
+            yield f"{indent}{_on_a_line(name)}/ ({folder.files:,} files, {readable_size(folder.bytes)})"
             yield from folder.lines(depth - 1, indent + "  ")
         for name, size in self.own.items():
-            yield f"{indent}{printable(name)} ({readable_size(size)})"
+            yield f"{indent}{_on_a_line(name)} ({readable_size(size)})"
 
     def _count(self, size: int) -> None:
         self.files += 1
         self.bytes += size
+
+
+def _on_a_line(name: str) -> str:
+    """A name that can't pass for several lines of the tree."""
+    return name if name.isprintable() else repr(name)
 
 
 def _text_facts(work: Workspace, path: str) -> dict[str, Json]:
@@ -137,8 +149,10 @@ def _text_facts(work: Workspace, path: str) -> dict[str, Json]:
     return {"text": True, "lines": len(source.lines), "encoding": source.encoding, "newline": newline}
 
 
-def _size(path: os.PathLike[str]) -> int:
+def _size(work: Workspace, place: Place, found: Found | None) -> int:
     try:
-        return os.lstat(path).st_size
+        if found is None:
+            return work.status(place).st_size
+        return os.stat(found.name, dir_fd=found.folder, follow_symlinks=False).st_size
     except OSError:
         return 0  # it vanished

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, why_binary
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 from rlm.helpers.sources import NotText, Source
 from rlm.helpers.workspace import Skipped
 from rlm.helpers.writing import edit

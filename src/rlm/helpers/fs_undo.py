@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 from rlm.helpers.journal import MAX_ENTRIES, Journal
 
 if TYPE_CHECKING:

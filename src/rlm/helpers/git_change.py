@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.helpers.declaring import helper
 from rlm.helpers.git_names import checked_branch
-from rlm.helpers.git_repository import open_repository, user_setting
-from rlm.helpers.git_states import read_status
-from rlm.helpers.helper import helper
+from rlm.helpers.git_repository import open_repository
+from rlm.helpers.git_states import read_status, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ def git_add(work: Workspace, files: list[str], path: str = ".") -> Json:
     """Stage files and folders, removals too; "." is all.
 
     Args:
-        files: What to stage.
+        files: What to stage, as git_status names it.
         path: A folder of the repository.
     """
     repository = open_repository(work, path)
@@ -41,10 +41,9 @@ def git_add(work: Workspace, files: list[str], path: str = ".") -> Json:
     if not names:
         raise ToolError("git.git_add: name what to stage; ['.'] is all.")
     _refuse_filtered(repository, read_status(repository, names).paths)
-    repository.git.checked("add", "--all", "--", *names)
+    repository.git.checked("add", "--all", "--", *names, changes=True)
     staged = read_status(repository).staged
-    listed: list[Json] = [*staged[:_NAMED]]
-    return {"staged": len(staged), "files": listed}
+    return {"staged": len(staged), "files": [*map(readable, staged[:_NAMED])]}
 
 
 @helper("git.git_commit", right="git")
@@ -63,10 +62,10 @@ def git_commit(work: Workspace, message: str, path: str = ".") -> Json:
         raise ToolError("git.git_commit: nothing is staged; call git.git_add first.")
     git = _with_author(repository)
     asked = ("commit", "--quiet", "--no-verify", "--no-gpg-sign", "--cleanup=verbatim", "--no-status", "--file=-")
-    git.checked(*asked, stdin=message.encode("utf-8", "replace"))
-    made = git.checked("log", "-1", "--no-show-signature", "--format=%H%x00%s", "HEAD").output
+    git.checked(*asked, stdin=message.encode("utf-8", "replace"), changes=True)
+    made = git.checked("log", "-1", "--no-show-signature", "--format=%H%x00%s", "HEAD")
     commit, _, subject = made.decode("utf-8", "replace").strip().partition("\0")
-    counts = git.checked("diff-tree", "--root", "--no-commit-id", "--name-only", "-r", "-z", "HEAD").output
+    counts = git.checked("diff-tree", "--root", "--no-commit-id", "--name-only", "-r", "-z", "HEAD")
     return {"commit": commit, "subject": subject[:200], "files": counts.count(b"\0")}
 
 
@@ -90,16 +89,18 @@ def create_branch(work: Workspace, name: str, checkout: bool = True, path: str =
     if commit.code and not checkout:
         raise ToolError("there is no commit yet that a branch could begin at.")
     if commit.code == 0:
-        git.checked("branch", "--no-track", "--", name, commit.output.decode().strip())
+        git.checked("branch", "--no-track", "--", name, commit.output.decode().strip(), changes=True)
     if checkout:  # by name alone: a checkout would run filters over the files that it writes
-        git.checked("symbolic-ref", "-m", f"checkout: moving to {name}", "HEAD", branch)
+        git.checked("symbolic-ref", "-m", f"checkout: moving to {name}", "HEAD", branch, changes=True)
     return {"branch": name, "checked_out": checkout}
 
 
 def _with_author(repository: Repository) -> Program:
-    name, email = (user_setting(repository.git, f"user.{each}") for each in ("name", "email"))
+    name, email = (repository.settings.value(f"user.{each}") for each in ("name", "email"))
     if not name or not email:
-        raise ToolError("git.git_commit: git does not know who you are: git config --global user.name, user.email")
+        raise ToolError(
+            "git.git_commit: git does not know who you are: set user.name and user.email (git config --global ...)."
+        )
     who = {f"GIT_{role}_NAME": name for role in ("AUTHOR", "COMMITTER")}
     who |= {f"GIT_{role}_EMAIL": email for role in ("AUTHOR", "COMMITTER")}
     return replace(repository.git, extra={**repository.git.extra, **who})
@@ -112,7 +113,7 @@ def _refuse_filtered(repository: Repository, paths: Iterable[str]) -> None:
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
     if not given:
         return
-    fields = repository.git.checked("check-attr", "-z", "--stdin", "filter", stdin=given).output.split(b"\0")
+    fields = repository.git.checked("check-attr", "-z", "--stdin", "filter", stdin=given).split(b"\0")
     for path, value in zip(fields[::3], fields[2::3], strict=False):
         if value not in (b"unspecified", b"unset"):
             raise ToolError(

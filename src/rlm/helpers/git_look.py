@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.helpers.declaring import helper
 from rlm.helpers.git_names import checked_revision
 from rlm.helpers.git_repository import open_repository
-from rlm.helpers.git_states import read_status
-from rlm.helpers.helper import helper
+from rlm.helpers.git_run import complaint
+from rlm.helpers.git_states import read_status, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 1_000
 MAX_DIFF_CHARS = 100_000
 MAX_COMMITS = 500
+_GROUP = re.compile(r"[0-9a-f]{40,64} \d+ \d+ (\d+)")
 _FIELDS = "%H%x00%h%x00%an%x00%aI%x00%D%x00%s"
 
 
@@ -34,7 +38,7 @@ def git_status(work: Workspace, path: str = ".", limit: int = 200) -> Json:
         limit: The most files to name of each kind, up to 1,000; the counts are of all.
     """
     repository = open_repository(work, path)
-    return read_status(repository).facts(repository.state, min(limit, MAX_LISTED))
+    return read_status(repository).facts(repository.state, max(0, min(limit, MAX_LISTED)))
 
 
 @helper("git.current_branch")
@@ -45,7 +49,7 @@ def current_branch(work: Workspace, path: str = ".") -> Json:
         path: A folder of the repository.
     """
     done = open_repository(work, path).git.run("symbolic-ref", "--quiet", "--short", "HEAD")
-    return os.fsdecode(done.output).strip() if done.code == 0 else None
+    return done.output.decode("utf-8", "backslashreplace").strip() if done.code == 0 else None
 
 
 @helper("git.diff")
@@ -60,7 +64,7 @@ def diff(
     """Return a unified diff of the working tree, cut at a number of characters, with counts of all that changed.
 
     Args:
-        paths: Files and folders to compare; none: all.
+        paths: Files and folders to compare, as git_status names them; none: all.
         staged: Compare what is staged.
         base: Compare with this commit or branch.
         max_chars: Where to cut the diff, up to 100,000; 0 gives the counts alone.
@@ -69,11 +73,15 @@ def diff(
     repository = open_repository(work, path)
     what = ["diff", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "--submodule=short", "--find-renames"]
     what += ["--cached"] * staged + ([] if base is None else [checked_revision(repository.git, base)])
-    only = ["--", *repository.paths(paths or [])]
-    counts = repository.git.checked(*what, "--numstat", "-z", *only).output
-    facts = _counted(counts)
+    names = repository.paths(paths or [])
+    facts = _counted(repository.git.checked(*what, "--numstat", "-z", "--", *names))
+    if not facts["files"]:
+        repository.require_known(names)
     if most := max(0, min(max_chars, MAX_DIFF_CHARS)):
-        done = repository.git.checked(*what, "--no-color", "--src-prefix=a/", "--dst-prefix=b/", *only, most=4 * most)
+        what += ["--no-color", "--src-prefix=a/", "--dst-prefix=b/", "--", *names]
+        done = repository.git.run(*what, most=4 * most)
+        if done.code:
+            raise ToolError(complaint("git diff", done))
         text = done.output.decode("utf-8", "replace")
         facts |= {"diff": text[:most], "was_cut": done.was_cut or len(text) > most}
     return facts
@@ -94,16 +102,19 @@ def log(
         limit: The most commits, up to 500.
         offset: How many to pass over first.
         base: The commit or branch to begin at.
-        paths: Only commits that changed these.
+        paths: Only commits that changed these files and folders, as git_status names them.
         path: A folder of the repository.
     """
     repository = open_repository(work, path)
     if base == "HEAD" and repository.git.run("rev-parse", "--verify", "--quiet", "HEAD").code:
         return []
+    only = repository.paths(paths or [])
     asked = ["log", "-z", f"--format={_FIELDS}", "--no-show-signature", "--no-notes", "--no-ext-diff", "--no-textconv"]
     asked += [f"--max-count={max(0, min(limit, MAX_COMMITS))}", f"--skip={max(0, offset)}", "--encoding=UTF-8"]
-    done = repository.git.checked(*asked, checked_revision(repository.git, base), "--", *repository.paths(paths or []))
-    values = done.output.decode("utf-8", "replace").split("\0")
+    output = repository.git.checked(*asked, checked_revision(repository.git, base), "--", *only)
+    if not output:
+        repository.require_known(only)
+    values = output.decode("utf-8", "replace").split("\0")
     names = ("commit", "short", "author", "date", "refs", "subject")
     rows = (values[at : at + len(names)] for at in range(0, len(values) - len(names) + 1, len(names)))
     return [{name: value[:500] for name, value in zip(names, row, strict=True)} for row in rows]
@@ -119,63 +130,72 @@ def blame(work: Workspace, file: str, start_line: int | None = None, end_line: i
         end_line: The last line, inclusive.
     """
     repository = open_repository(work, file)
-    first, last = start_line or 1, end_line
-    if first < 1 or (last is not None and last < first):
+    first = 1 if start_line is None else start_line
+    if first < 1 or (end_line is not None and end_line < first):
         raise ToolError("lines count from 1, and end_line must not be before start_line.")
-    span = f"{first},{last or ''}"
-    (name,) = repository.paths([file])
-    done = repository.git.run("blame", "--line-porcelain", "--no-textconv", "-L", span, "--", name)
-    if done.code:
-        raise ToolError(f"git blame of {shown(file)}: {done.said}")
+    repository.settings.require_own_file("blame.ignorerevsfile", repository.top)
+    name = str(work.existing(file).path.relative_to(repository.top))
+    span = [] if start_line is None and end_line is None else ["-L", f"{first},{end_line or ''}"]
+    done = repository.git.run("blame", "--incremental", "--no-textconv", *span, "--", name)
+    if done.code or done.was_cut:
+        raise ToolError(complaint(f"git blame of {shown(file)}", done))
     return _blamed(done.output)
 
 
 def _blamed(output: bytes) -> Json:
-    authors: Counter[str] = Counter()
-    commits: Counter[str] = Counter()
-    subjects: dict[str, str] = {}
+    """Counts from `--incremental`: groups of lines, each with its commit, which is described where it comes first."""
+    lines: Counter[str] = Counter()
+    author: dict[str, str] = {}
+    subject: dict[str, str] = {}
     commit = ""
-    is_head = True
     for line in output.decode("utf-8", "replace").split("\n"):
-        if line.startswith("\t"):
-            is_head = True
-        elif is_head and line:
-            commit, is_head = line.partition(" ")[0], False
-            commits[commit] += 1
-        elif line.startswith("author "):
-            authors[line[7:200]] += 1
-        elif line.startswith("summary "):
-            subjects[commit] = line[8:200]
+        key, _, value = line.partition(" ")
+        if group := _GROUP.fullmatch(line):
+            commit = key
+            lines[commit] += int(group[1])
+        elif key in ("author", "summary"):
+            (author if key == "author" else subject)[commit] = value[:200]
+    authors: Counter[str] = Counter()
+    for commit, count in lines.items():
+        authors[author[commit]] += count
     top: list[Json] = [
-        {"commit": commit, "lines": count, "subject": subjects.get(commit, "")}
-        for commit, count in commits.most_common(20)
+        {"commit": commit, "lines": count, "subject": subject.get(commit, "")}
+        for commit, count in lines.most_common(20)
     ]
-    return {"lines": commits.total(), "authors": dict(authors.most_common(20)), "commits": top}
+    return {"lines": lines.total(), "authors": dict(authors.most_common(20)), "commits": top}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changed:
+    """One file of a diff."""
+
+    added: int
+    removed: int
+    is_binary: bool
+    names: Sequence[str]
+    """Of a rename, the old one first."""
+
+    def row(self) -> Json:
+        *old, name = map(readable, self.names)
+        row: dict[str, Json] = {"file": name, "added": self.added, "removed": self.removed}
+        return row | ({"from": old[0]} if old else {}) | ({"binary": True} if self.is_binary else {})
 
 
 def _counted(output: bytes) -> dict[str, Json]:
     """Counts from `--numstat -z`, in which a rename has its two names after an empty one."""
-    rows: list[Json] = []
-    added = removed = files = 0
+    changed: dict[str, _Changed] = {}  # one with conflicts comes twice, the second time with its counts
     fields = iter(os.fsdecode(output).split("\0"))
     for field in fields:
-        if not field:
-            continue
-        plus, minus, name = field.split("\t", 2)
-        names = [name] if name else [next(fields), next(fields)]
-        added, removed, files = added + _count(plus), removed + _count(minus), files + 1
-        if len(rows) < MAX_LISTED:
-            rows.append(_row(plus, minus, names))
-    return {"files_changed": files, "lines_added": added, "lines_removed": removed, "files": rows}
-
-
-def _row(plus: str, minus: str, names: Sequence[str]) -> Json:
-    row: dict[str, Json] = {"file": names[-1], "added": _count(plus), "removed": _count(minus)}
-    if len(names) > 1:
-        row["from"] = names[0]
-    if plus == "-":
-        row["binary"] = True
-    return row
+        if field:
+            plus, minus, name = field.split("\t", 2)
+            names = [name] if name else [next(fields), next(fields)]
+            changed[names[-1]] = _Changed(added=_count(plus), removed=_count(minus), is_binary=plus == "-", names=names)
+    return {
+        "files_changed": len(changed),
+        "lines_added": sum(each.added for each in changed.values()),
+        "lines_removed": sum(each.removed for each in changed.values()),
+        "files": [each.row() for each in [*changed.values()][:MAX_LISTED]],
+    }
 
 
 def _count(text: str) -> int:

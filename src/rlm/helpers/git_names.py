@@ -22,7 +22,7 @@ def checked_branch(git: Program, name: str) -> str:
     Raises:
         ToolError: it is none that git takes.
     """
-    if not _BRANCH.fullmatch(name) or name == "HEAD" or git.run("check-ref-format", f"refs/heads/{name}").code:
+    if not _BRANCH.fullmatch(name) or name in ("HEAD", "@") or git.run("check-ref-format", f"refs/heads/{name}").code:
         raise ToolError(
             f"{shown(name)} is no name for a branch: letters, digits and ./_+@#=- ; no dash first, no '..'."
         )

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
     from rlm.helpers.git_repository import Repository
 
-_KINDS = {"M": "modified", "T": "modified", "A": "added", "D": "deleted", "C": "copied"}
+_KINDS = {"M": "modified", "T": "modified", "A": "added", "D": "deleted"}
 _ORDINARY_FIELDS, _RENAMED_FIELDS, _UNMERGED_FIELDS = 8, 9, 10
 
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """Changed files by kind; a file that is staged and changed again is in `staged` and `modified`."""
+    """Changed files by kind; one that is staged or renamed, and then changed again, is in `modified` too."""
 
     branch: str | None = None
     """None where HEAD is detached."""
@@ -29,9 +29,7 @@ class Status:
     behind: int = 0
     staged: list[str] = field(default_factory=list)
     by_kind: dict[str, list[str]] = field(
-        default_factory=lambda: {
-            kind: [] for kind in ("modified", "added", "deleted", "copied", "untracked", "conflicted")
-        }
+        default_factory=lambda: {kind: [] for kind in ("modified", "added", "deleted", "untracked", "conflicted")}
     )
     renamed: list[tuple[str, str]] = field(default_factory=list)
     """From, to."""
@@ -44,8 +42,8 @@ class Status:
         yield from (to for _, to in self.renamed)
 
     def facts(self, state: str | None, limit: int) -> dict[str, Json]:
-        files: dict[str, Json] = {kind: [*names[:limit]] for kind, names in self.by_kind.items()}
-        renamed: list[Json] = [{"from": old, "to": new} for old, new in self.renamed[:limit]]
+        files: dict[str, Json] = {kind: [*map(readable, names[:limit])] for kind, names in self.by_kind.items()}
+        renamed: list[Json] = [{"from": readable(old), "to": readable(new)} for old, new in self.renamed[:limit]]
         counts: dict[str, Json] = {kind: len(names) for kind, names in self.by_kind.items() if names}
         counts |= {"renamed": len(self.renamed)} if self.renamed else {}
         return {
@@ -57,8 +55,13 @@ class Status:
             "state": state,
             "is_clean": not counts,
             "counts": counts,
-            "files": {**files, "renamed": renamed, "staged": [*self.staged[:limit]]},
+            "files": {**files, "renamed": renamed, "staged": [*map(readable, self.staged[:limit])]},
         }
+
+
+def readable(name: str) -> str:
+    """A name as text that JSON can carry: a byte that is no UTF-8 becomes its number, as in `caf\\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_status(repository: Repository, paths: Sequence[str] = ()) -> Status:
@@ -68,9 +71,9 @@ def read_status(repository: Repository, paths: Sequence[str] = ()) -> Status:
         ToolError: git failed.
     """
     asked = ("status", "--porcelain=v2", "-z", "--branch", "--find-renames", "--untracked-files=all")
-    done = repository.git.checked(*asked, "--ignore-submodules=all", "--", *paths)
+    output = repository.git.checked(*asked, "--ignore-submodules=all", "--", *paths)
     status = Status()
-    records = iter(os.fsdecode(done.output).split("\0"))
+    records = iter(os.fsdecode(output).split("\0"))
     for record in records:
         kind, _, rest = record.partition(" ")
         if kind == "#":
@@ -85,11 +88,11 @@ def read_status(repository: Repository, paths: Sequence[str] = ()) -> Status:
 def _head(status: Status, rest: str) -> None:
     name, _, value = rest.partition(" ")
     if name == "branch.head":
-        status.branch = None if value == "(detached)" else value
+        status.branch = None if value == "(detached)" else readable(value)
     elif name == "branch.oid":
         status.commit = None if value == "(initial)" else value
     elif name == "branch.upstream":
-        status.upstream = value
+        status.upstream = readable(value)
     elif name == "branch.ab":
         ahead, behind = value.split(" ")
         status.ahead, status.behind = int(ahead), -int(behind)
@@ -111,4 +114,6 @@ def _renamed(status: Status, rest: str, old: str) -> None:
     both, *_, path = rest.split(" ", _RENAMED_FIELDS - 1)
     if both[0] != ".":
         status.staged.append(path)
+    if both[0] != "." and both[1] != ".":
+        status.by_kind[_KINDS.get(both[1], "modified")].append(path)
     status.renamed.append((old, path))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from rlm.core.interfaces import Tool
     from rlm.core.types import Json, ToolSpec
-    from rlm.helpers.helper import Helper
+    from rlm.helpers.declaring import Operation
     from rlm.helpers.workspace import Workspace
     from rlm.tools.worker import WorkerPool
 
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 class GuestHelper:
     """One operation as a tool that guest code may call."""
 
-    operation: Helper
+    operation: Operation
     work: Workspace
     workers: WorkerPool
     timeout_s: float
+    turns: asyncio.Lock
+    """Held while something is changed: threads and children that append to one file all succeed."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -49,16 +52,24 @@ class GuestHelper:
         Raises:
             ToolError: it is refused or failed; nothing is half written.
         """
-        require(self.work.rights, self.operation.right, self.operation.name)
-        asked = {"work": told(self.work), "name": self.operation.name, "arguments": dict(arguments)}
+        name = self.operation.name
+        require(self.work.rights, self.operation.right, name)
+        self.operation.tool.convert(arguments)  # what does not fit is refused here, before a worker is taken
+        _require_json(name, arguments)
+        if self.reads_only:
+            return (await self._plan(arguments)).facts
+        async with self.turns:
+            planned = await self._plan(arguments)
+            return planned.facts if planned.entry is None else await _to_its_end(self.work, planned)
+
+    async def _plan(self, arguments: Mapping[str, Json]) -> Planned:
+        name = self.operation.name
+        asked = {"work": told(self.work), "name": name, "arguments": dict(arguments)}
         try:
             answer = await self.workers.call("rlm.helpers.performing:plan_in_worker", asked, timeout_s=self.timeout_s)
-        except (UnicodeEncodeError, TypeError) as error:
-            raise ToolError(f"{self.operation.name}: an argument is nothing that JSON can carry: {error}") from error
-        planned = msgspec.convert(answer, Planned)
-        if planned.entry is None:
-            return commit(self.work, planned)
-        return await _to_its_end(self.work, planned)
+        except UnicodeEncodeError as error:
+            raise ToolError(f"{name}: an argument has characters that no text can have (lone surrogates).") from error
+        return msgspec.convert(answer, Planned)
 
 
 class GuestHelpers:
@@ -66,8 +77,10 @@ class GuestHelpers:
 
     def __init__(self, work: Workspace, workers: WorkerPool, timeout_s: float) -> None:
         self._rights = work.rights
+        turns = asyncio.Lock()
         self._tools = {
-            name: GuestHelper(operation=find(name), work=work, workers=workers, timeout_s=timeout_s) for name in names()
+            name: GuestHelper(operation=find(name), work=work, workers=workers, timeout_s=timeout_s, turns=turns)
+            for name in names()
         }
 
     def get(self, name: str) -> Tool:
@@ -76,7 +89,9 @@ class GuestHelpers:
         Raises:
             ToolNotFoundError: there is none; the message names near ones.
         """
-        return self._tools[name] if name in self._tools else self._tools[find(name).name]
+        if name not in self._tools:
+            find(name)
+        return self._tools[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
@@ -87,6 +102,21 @@ class GuestHelpers:
     def allowed(self) -> Iterator[Tool]:
         """Those that the rights suffice for."""
         return (each for each in self._tools.values() if each.operation.right in self._rights)
+
+
+def _require_json(name: str, arguments: Mapping[str, Json]) -> None:
+    """Let arguments pass that reach the worker as they are; msgspec would make text of bytes, and null of a NaN.
+
+    Raises:
+        ToolError: one would not.
+    """
+    waiting: list[Json] = [*arguments.values()]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, bytes) or (isinstance(value, float) and not isfinite(value)):
+            what = "bytes" if isinstance(value, bytes) else repr(value)
+            raise ToolError(f"{name}: {what} in an argument has no form in JSON; give text, finite numbers, lists.")
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
 
 
 async def _to_its_end(work: Workspace, planned: Planned) -> Json:

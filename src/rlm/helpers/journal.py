@@ -1,62 +1,51 @@
 """Writes edits all or none, and keeps what was there before, so that they can be undone.
 
-An edit is staged (a folder of its own with the bytes before and after), then committed: every file is compared with
-what it was, written beside its place, then renamed into it. A commit that fails or was cut off, by a kill too, is
-rolled back: at once, or by whoever opens the journal next. A file that someone else has changed is never overwritten.
+An edit is staged (an entry with the bytes before and after), then committed: every file is compared with what it was,
+written beside its place, then renamed into it. A commit that fails or was cut off, by a kill too, is rolled back: at
+once, or by whoever opens the journal next. A file that someone else has changed is never overwritten, and what can't
+be put back is kept and named, never dropped.
+
+The state of an entry is the end of its folder's name, so that each step is one rename: `.staged`, `.committing`, then
+`.done`, or `.spent` where it can't be undone; `.stuck` is for people to look at, `.trash` is on its way out.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
+import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.places import Files, Write
-from rlm.helpers.writing import Change, Edit, digest
+from rlm.helpers.entries import Entry, described, keep, sync
+from rlm.helpers.places import ChangedMeanwhile, Files, Write
+from rlm.helpers.writing import MAX_EDIT_BYTES, Change, Edit, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from rlm.core.paths import Place
     from rlm.core.types import Json
+    from rlm.helpers.entries import Kept, Row
     from rlm.helpers.workspace import Workspace
 
 MAX_ENTRIES = 100
 MAX_BYTES = 1 << 30
 """What the journal of one workspace may keep; the oldest entries go first."""
-_STALE_S = 3600.0
-_MANIFEST = "manifest.json"
-
-State = Literal["staged", "committing", "done"]
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of an entry."""
-
-    path: str
-    name: str
-    before: str | None
-    """SHA-256; None for no file."""
-    after: str | None
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an entry is about; the bytes are in files beside it, named by row: `0.before`, `0.after`."""
-
-    label: str
-    at: float
-    """Unix time in seconds."""
-    rows: list[Row]
-    undoable: bool = True
-    undoes: list[str] = []
-    """Entries that are gone when this one is done."""
+LOCK_S = 30.0
+"""How long one edit waits for another."""
+_STALE_S = 600.0
+_POLL_S = 0.02
+_NAMED = 100
+_LOST_NAMED = 20
+_OTHERS_WRITE = 0o022
 
 
 class Journal:
@@ -67,6 +56,7 @@ class Journal:
             raise ToolError("there is no home for the undo journal: set HOME or XDG_STATE_HOME; nothing was changed.")
         self._work = work
         self._folder = Path(work.journal)
+        self._files = Files(work.confined)
 
     def stage(self, edit: Edit) -> str:
         """Keep an edit to be committed and return the name of its entry.
@@ -74,201 +64,285 @@ class Journal:
         Raises:
             ToolError: the journal can't be written.
         """
-        rows = [
-            Row(path=str(each.place.path), name=each.name, before=digest(each.before), after=digest(each.after))
-            for each in edit.changes
-        ]
-        manifest = Manifest(
-            label=edit.label, at=time.time(), rows=rows, undoable=edit.undoable, undoes=list(edit.undoes)
-        )
-        entry = f"{time.time_ns():020}-{os.getpid()}"
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = self._folder / f"{entry}.staged"
-            folder.mkdir(mode=0o700)
-            for number, change in enumerate(edit.changes):
-                _keep(folder / f"{number}.before", change.before)
-                _keep(folder / f"{number}.after", change.after)
-            _keep(folder / _MANIFEST, msgspec.json.encode(manifest))
-        except OSError as error:
-            raise ToolError(f"the undo journal cannot be written ({error.strerror}): nothing was changed.") from error
-        return entry
+        token = secrets.token_hex(8)
+        staged = self._folder / f"{token}.staged"
+        with self._usable():
+            self._make()
+            try:
+                keep(staged, edit, time.time())
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
+        return token
 
-    def commit(self, entry: str) -> None:
+    def commit(self, token: str) -> None:
         """Write every file of a staged entry, or none.
 
         Raises:
             ToolError: a file was changed meanwhile or can't be written; nothing was changed.
         """
-        with self._locked():
-            try:
-                self._commit(self._folder / f"{entry}.staged", self._folder / f"{entry}.committing")
-            finally:
-                shutil.rmtree(self._folder / f"{entry}.staged", ignore_errors=True)
-            self._settle(entry)
-
-    def newest(self, count: int) -> list[str]:
-        """The names of the last `count` entries that can be undone, the newest first."""
-        with self._locked():
-            return self._done()[:count]
+        staged = self._folder / f"{token}.staged"
+        try:
+            with self._locked():
+                self._commit(Entry.open(staged))
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
     def undone(self, count: int, *, dry_run: bool) -> Edit:
         """The edit that takes the last `count` entries back.
 
         Raises:
-            ToolError: there are not so many, or a file is not as they left it.
+            ToolError: there are not so many, a file is not as they left it, or it is too much at once.
         """
-        entries = self.newest(count)
-        if not 1 <= count <= len(entries):
-            raise ToolError(f"fs.undo: {len(self.newest(MAX_ENTRIES))} edits can be undone here, not {count}.")
-        changes: dict[str, Change] = {}
-        for entry in entries:
-            folder = self._folder / f"{entry}.done"
-            for number, row in enumerate(_manifest(folder).rows):
-                changes[row.path] = self._taken_back(row, folder / f"{number}.before", changes.get(row.path))
-        files: Json = [change.name for change in list(changes.values())[:100]]
-        facts: dict[str, Json] = {"undone": len(entries), "files_restored": len(changes), "files": files}
+        changes: dict[bytes, Change] = {}
+        with self._locked():
+            names = self._done()
+            if not 1 <= count <= len(names):
+                raise ToolError(f"fs.undo: {len(names) or 'no'} edits can be undone here, not {count}.")
+            names = names[:count]
+            for name in names:
+                self._take_back(Entry.open(self._folder / name), changes)
+        files: list[Json] = [change.name for change in list(changes.values())[:_NAMED]]
+        facts: dict[str, Json] = {"undone": count, "files_restored": len(changes), "files": files}
         return Edit(
             label="fs.undo",
             changes=tuple(changes.values()),
             facts=facts,
             dry_run=dry_run,
             undoable=False,
-            undoes=tuple(entries),
+            undoes=tuple(names),
         )
 
     def history(self, limit: int) -> list[Json]:
         """What can be undone, the newest first."""
-        return [self._described(entry) for entry in self.newest(limit)]
+        with self._usable():
+            if not self._folder.exists():
+                return []
+        with self._locked():
+            return [self._described(Entry.open(self._folder / name)) for name in self._done()[:limit]]
 
-    def _described(self, entry: str) -> Json:
-        manifest = _manifest(self._folder / f"{entry}.done")
-        files: list[Json] = [row.name for row in manifest.rows[:10]]
-        return {"operation": manifest.label, "at": manifest.at, "files_modified": len(manifest.rows), "files": files}
+    def _described(self, entry: Entry) -> Json:
+        rows = entry.manifest.rows
+        files: list[Json] = [self._work.name(Path(os.fsdecode(row.path))) for row in rows[:10]]
+        return {
+            "operation": entry.manifest.label, "at": entry.manifest.at, "files_modified": len(rows), "files": files,
+        }  # fmt: skip
 
-    def _taken_back(self, row: Row, kept: Path, later: Change | None) -> Change:
-        files = Files(self._work.confined)
-        place = self._work.confined.locate_new(row.path)
-        now = files.read(place) if later is None else later.after
-        if digest(now) != row.after:
-            raise ToolError(f"{shown(row.name)} was changed since: nothing was undone.")
-        before = None if row.before is None else kept.read_bytes()
-        if digest(before) != row.before:
-            raise ToolError(f"the undo journal is damaged at {shown(row.name)}: nothing was undone.")
-        if later is None:
-            return Change(place=place, name=row.name, before=now, after=before)
-        return Change(place=place, name=row.name, before=later.before, after=before)
+    def _take_back(self, entry: Entry, changes: dict[bytes, Change]) -> None:
+        """Add to `changes` what takes one entry back, after those that are later than it."""
+        for row in entry.manifest.rows:
+            later = changes.get(row.path)
+            place = self._work.recorded(row.path)
+            name = self._work.name(place.path)
+            try:
+                now = self._files.content(place, row.after) if later is None else later.before
+            except OSError as error:
+                raise ToolError(f"{shown(name)} {_reason(error)}: nothing was undone.") from error
+            if later is not None and digest(later.after) != (row.after and row.after.sha256):
+                raise ToolError(f"{shown(name)} was changed by an edit that keeps no backup: nothing was undone.")
+            before = None if row.before is None else entry.before(row)
+            changes[row.path] = Change(place=place, name=name, before=now, after=before)
+        if sum(change.size_bytes for change in changes.values()) > MAX_EDIT_BYTES:
+            raise ToolError("fs.undo: that is too much at once: undo fewer edits.")
 
-    def _commit(self, staged: Path, committing: Path) -> None:
-        writes = self._writes(staged)
-        files = Files(self._work.confined)
+    def _commit(self, entry: Entry) -> None:
+        places = [self._work.recorded(row.path) for row in entry.manifest.rows]
+        entry = entry.moved_to(self._folder / f"{entry.token}.committing")
+        writes = [_write(entry, number, place) for number, place in enumerate(places)]
         try:
-            files.prepare(writes)
-            staged.rename(committing)
-            _sync(self._folder)
-            files.replace(writes)
+            sync(self._folder)
+            self._files.prepare(writes)
+            self._files.replace(writes)
+            entry = self._settled(entry)
         except OSError as error:
-            files.discard(writes)
-            stuck = self._roll_back(committing) if committing.exists() else []
-            name = next((shown(each.name) for each in writes if each.failed), "a file")
-            became = f"these could not be restored: {', '.join(stuck)}" if stuck else "nothing was changed"
-            raise ToolError(f"{name} cannot be written: {error.strerror or error}; {became}.") from error
+            name = next((shown(self._work.name(each.place.path)) for each in writes if each.failed), "the undo journal")
+            left = self._roll_back(entry, [each.begun for each in writes])
+            raise ToolError(f"{name} cannot be written: {error.strerror or error}; {left}.") from error
         except BaseException:
-            files.discard(writes)
+            if entry.folder.exists():  # or the interrupt came when the edit was just made
+                self._roll_back(entry, [each.begun for each in writes])
             raise
+        self._finish(entry)
 
-    def _settle(self, entry: str) -> None:
-        """Make a committed entry one that can be undone, and let go of what it undoes and of what is too old."""
-        folder = self._folder / f"{entry}.committing"
-        manifest = _manifest(folder)
-        for number in range(len(manifest.rows)):
-            (folder / f"{number}.after").unlink(missing_ok=True)
-        for name in manifest.undoes:
-            shutil.rmtree(self._folder / f"{name}.done", ignore_errors=True)
-        if manifest.undoable and manifest.rows:
-            folder.rename(self._folder / f"{entry}.done")
-        else:
-            shutil.rmtree(folder)
-        self._trim()
+    def _settled(self, entry: Entry) -> Entry:
+        """Make a committed entry one that can be undone: from here on, the edit is made."""
+        if entry.manifest.undoable and entry.manifest.rows:
+            number = max((int(name.partition("-")[0]) for name in self._done()), default=0) + 1
+            return entry.moved_to(self._folder / f"{number:010}-{entry.token}.done")
+        return entry.moved_to(self._folder / f"{entry.token}.spent")
+
+    def _finish(self, entry: Entry) -> None:
+        """Let go of what an entry that is made needs no more, of what it undoes, and of what is too old."""
+        with suppress(OSError):  # the edit is made; what is left is cleaned up by the next
+            sync(self._folder)
+            if entry.folder.suffix == ".spent":
+                for name in entry.manifest.undoes:
+                    _remove(self._folder / name)
+                _remove(entry.folder)
+            else:
+                entry.forget_after()
+            self._trim()
 
     def _trim(self) -> None:
         room = MAX_BYTES
-        for number, entry in enumerate(self._done()):
-            folder = self._folder / f"{entry}.done"
+        for number, name in enumerate(self._done()):
+            folder = self._folder / name
             room -= sum(kept.stat().st_size for kept in folder.iterdir())
             if number >= MAX_ENTRIES or room < 0:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
 
     def _done(self) -> list[str]:
-        return sorted((path.stem for path in self._folder.glob("*.done")), reverse=True)
+        """The names of the entries that can be undone, the newest first."""
+        return sorted((path.name for path in self._folder.glob("*.done")), reverse=True)
 
-    def _writes(self, folder: Path) -> list[Write]:
-        return [self._write_of(folder, number, row) for number, row in enumerate(_manifest(folder).rows)]
-
-    def _write_of(self, folder: Path, number: int, row: Row) -> Write:
-        after = None if row.after is None else (folder / f"{number}.after").read_bytes()
-        return Write(place=self._work.confined.locate_new(row.path), name=row.name, expected=row.before, content=after)
-
-    def _roll_back(self, committing: Path) -> list[str]:
-        """Restore each file that a cut-off commit has replaced, and return those that can't be.
+    def _roll_back(self, entry: Entry, begun: Sequence[bool]) -> str:
+        """Restore each file that a commit has, or may have, replaced, and say what has become of them.
 
         One that is neither as it was nor as it was to become is somebody else's work and left alone.
         """
-        files = Files(self._work.confined)
-        stuck = []
-        for number, row in enumerate(_manifest(committing).rows):
-            try:
-                place = self._work.confined.locate_new(row.path)
-                now = digest(files.read(place))
-                if now == row.after != row.before:
-                    before = None if row.before is None else (committing / f"{number}.before").read_bytes()
-                    write = Write(place=place, name=row.name, expected=now, content=before)
-                    files.prepare([write])
-                    files.replace([write])
-            except (ToolError, OSError):
-                stuck.append(shown(row.name))
-        shutil.rmtree(committing)
-        return stuck
+        rows = enumerate(zip(entry.manifest.rows, begun, strict=True))
+        lost = [row.path for number, (row, may) in rows if not self._restored(entry, number, row, may)]
+        if not lost:
+            _remove(entry.folder)
+            return "nothing was changed"
+        return f"these could not be restored: {self._listed(lost)}; {self._set_aside(entry.folder)}"
+
+    def _restored(self, entry: Entry, number: int, row: Row, begun: bool) -> bool:
+        """Whether a file is as it was before the commit of `entry`, by now."""
+        part = _part(entry, number)
+        try:
+            place = self._work.recorded(row.path)
+            self._files.clear(place, part)
+            if not begun or self._holds(place, row.before):
+                return True
+            load = partial(entry.before, row)
+            write = Write(place=place, was=row.after, becomes=row.before, load=load, part=part)
+            self._files.prepare([write])
+            self._files.replace([write])
+        except (ToolError, OSError):
+            return not begun
+        return True
+
+    def _holds(self, place: Place, kept: Kept | None) -> bool:
+        try:
+            self._files.content(place, kept)
+        except ChangedMeanwhile:
+            return False
+        return True
+
+    def _set_aside(self, folder: Path) -> str:
+        """Keep an entry that nothing more can be done with for its user to look at, out of the way."""
+        stuck = folder.with_suffix(".stuck")
+        folder.rename(stuck)
+        return f"what they held before is kept in {described(stuck)}"
+
+    def _listed(self, paths: Sequence[bytes]) -> str:
+        more = [f"and {len(paths) - _LOST_NAMED:,} more"] if len(paths) > _LOST_NAMED else []
+        return ", ".join([*map(self._work.recorded_name, paths[:_LOST_NAMED]), *more])
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone in the journal, with what was left of earlier commits cleaned up."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._usable():
+            self._make()
+            lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                _wait_for(lock)
+                self._recover()
+                yield
+            finally:
+                os.close(lock)
+
+    def _recover(self) -> None:
+        for left in sorted(self._folder.iterdir()):
+            if left.suffix == ".committing":
+                self._recovered(left)
+            elif left.suffix == ".spent":
+                self._finish(Entry.open(left))
+            elif left.suffix == ".trash" or (left.suffix == ".staged" and _is_stale(left)):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _recovered(self, left: Path) -> None:
+        """Roll back a commit that was cut off.
+
+        Raises:
+            ToolError: it couldn't be, as a whole; it is out of the way of the next call.
+        """
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for left in self._folder.glob("*.committing"):
-                self._roll_back(left)
-            for left in self._folder.glob("*.staged"):
-                if time.time() - left.stat().st_mtime > _STALE_S:
-                    shutil.rmtree(left, ignore_errors=True)
+            entry = Entry.open(left)
+        except ToolError:
+            became = self._set_aside(left)
+        else:
+            became = self._roll_back(entry, [True] * len(entry.manifest.rows))
+        if left.with_suffix(".stuck").exists():
+            raise ToolError(
+                f"an earlier edit was cut off, and not all of it could be taken back: {became}. "
+                "This call did nothing; later ones leave it at that."
+            )
+
+    def _make(self) -> None:
+        """Have the folder of the journal, and let nobody else have a hand in it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder, self._folder.parent):
+            found = folder.lstat()
+            mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if not mine or found.st_mode & _OTHERS_WRITE:
+                raise PermissionError(0, "it is a link, or others may write in it")
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """What goes wrong with the journal itself, as an error for the caller."""
+        try:
             yield
-        finally:
-            os.close(lock)
+        except OSError as error:
+            where = described(self._folder)
+            raise ToolError(
+                f"the undo journal ({where}) cannot be used: {error.strerror}; nothing was changed."
+            ) from error
 
 
-def _manifest(folder: Path) -> Manifest:
+def _write(entry: Entry, number: int, place: Place) -> Write:
+    row = entry.manifest.rows[number]
+    load = partial(entry.after, row)
+    return Write(place=place, was=row.before, becomes=row.after, load=load, part=_part(entry, number))
+
+
+def _wait_for(lock: int) -> None:
+    """Take the lock.
+
+    Raises:
+        ToolError: somebody else has had it for too long.
+    """
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ToolError(
+                    f"another edit of these folders has not ended for {LOCK_S:g} s: nothing was changed; try later."
+                ) from None
+            time.sleep(_POLL_S)
+
+
+def _part(entry: Entry, number: int) -> str:
+    return f".{entry.token}-{number}.rlm"
+
+
+def _remove(folder: Path) -> None:
+    """Remove an entry such that no half of it is ever taken for one."""
+    trash = folder.with_suffix(".trash")
+    with suppress(FileNotFoundError):
+        folder.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def _reason(error: OSError) -> str:
+    return "was changed since" if isinstance(error, ChangedMeanwhile) else f"cannot be read ({error.strerror})"
+
+
+def _is_stale(staged: Path) -> bool:
     try:
-        return msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ToolError(f"the undo journal is damaged ({folder.name}): {error}") from error
-
-
-def _keep(path: Path, content: bytes | None) -> None:
-    if content is None:
-        return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        if path.name != _MANIFEST:
-            return
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        return time.time() - staged.stat().st_mtime > _STALE_S
+    except FileNotFoundError:
+        return False  # whoever staged it has given it up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.config_files import user_folder
@@ -11,8 +12,7 @@ from rlm.core.paths import Confined
 from rlm.helpers.workspace import PROGRAM_ENVIRON, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rlm.core.config import Config
     from rlm.core.interfaces import Helpers
@@ -21,18 +21,26 @@ if TYPE_CHECKING:
 
 
 def open_workspace(
-    roots: Iterable[str | os.PathLike[str]], rights: Iterable[Right], environ: Mapping[str, str]
+    roots: Iterable[str | os.PathLike[str]],
+    rights: Iterable[Right],
+    environ: Mapping[str, str],
+    spared: Iterable[Path] = (),
 ) -> Workspace:
     """The workspace over `roots`; the same roots share one undo journal, in the user's state folder.
+
+    No edit reaches what is in `spared`, nor the undo journals.
 
     Raises:
         ConfigError: a root does not exist.
     """
     confined = Confined(roots)
+    journal = _journal(confined.roots, environ)
+    journals = [Path(journal).parent] if journal else []
     return Workspace(
         confined=confined,
         rights=frozenset(rights),
-        journal=_journal(confined.roots, environ),
+        journal=journal,
+        spared=tuple(path.resolve() for path in (*spared, *journals)),
         environ={name: environ[name] for name in PROGRAM_ENVIRON if name in environ},
     )
 
@@ -47,8 +55,20 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
         return None
     from rlm.helpers.guests import GuestHelpers  # reads every operation's schema, which most runs don't need
 
-    work = open_workspace(config.allowed_paths, config.helper_rights, os.environ)
+    spared = _own(config, os.environ)
+    work = open_workspace(config.allowed_paths, config.helper_rights, os.environ, spared)
     return GuestHelpers(work, workers, config.cell_timeout_s)
+
+
+def _own(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where the runtime keeps what no cell may rewrite: records, sessions, undo journals, trust, settings."""
+    yield Path(config.log_dir)
+    if config.store_path is not None:
+        yield from (Path(config.store_path + ending) for ending in ("", "-wal", "-shm", "-journal"))
+    bases = (("XDG_STATE_HOME", ".local/state"), ("XDG_DATA_HOME", ".local/share"), ("XDG_CONFIG_HOME", ".config"))
+    for variable, fallback in (*bases, ("XDG_CACHE_HOME", ".cache")):
+        if (folder := user_folder(environ, variable, fallback)) is not None:
+            yield folder
 
 
 def _journal(roots: Iterable[Path], environ: Mapping[str, str]) -> str:

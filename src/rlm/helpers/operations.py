@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolNotFoundError
 
 if TYPE_CHECKING:
-    from rlm.helpers.helper import Helper
+    from rlm.helpers.declaring import Operation
 
 OBJECTS = ("fs", "code", "transform", "git")
 
@@ -41,7 +41,7 @@ def names() -> tuple[str, ...]:
     return tuple(name for each in OBJECTS for name in found if name.startswith(f"{each}."))
 
 
-def find(name: str) -> Helper:
+def find(name: str) -> Operation:
     """The operation of that name.
 
     Raises:
@@ -49,7 +49,7 @@ def find(name: str) -> Helper:
     """
     for module, listed in MODULES.items():
         if name in listed:
-            found: Helper = getattr(import_module(module), name.partition(".")[2])
+            found: Operation = getattr(import_module(module), name.partition(".")[2])
             return found
     close = get_close_matches(name, names(), n=3) or list(names())
     raise ToolNotFoundError(f"there is no {name[:80]!r}. Did you mean: {', '.join(close)}?")

@@ -5,11 +5,14 @@ The plan of an edit is made by code that may be killed; the writing is done by t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core.paths import Confined
+from rlm.core.exceptions import ConfigError, RLMError, ToolError
+from rlm.core.paths import Confined, shown
+from rlm.core.texts import change_texts
 from rlm.helpers.journal import Journal
 from rlm.helpers.operations import find
 from rlm.helpers.rights import Right, require
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rlm.core.types import Json
-    from rlm.helpers.helper import Helper
+    from rlm.helpers.declaring import Operation
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     roots: list[str]
     rights: list[Right]
     journal: str
+    spared: list[str]
     environ: dict[str, str]
 
 
@@ -49,7 +53,7 @@ def perform(work: Workspace, name: str, arguments: Mapping[str, Any]) -> Json:
     return commit(work, planned)
 
 
-def plan(work: Workspace, operation: Helper, arguments: Mapping[str, Any]) -> Planned:
+def plan(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) -> Planned:
     """Do all but the writing.
 
     Raises:
@@ -57,14 +61,36 @@ def plan(work: Workspace, operation: Helper, arguments: Mapping[str, Any]) -> Pl
     """
     name = operation.name
     require(work.rights, operation.right, name)
-    done = operation(work, **operation.tool.convert(arguments))
+    done = _done(work, operation, operation.tool.convert(arguments))
     if not isinstance(done, Edit):
         return Planned(facts=done)
+    _require_unspared(work, done)
     if done.dry_run:
         return Planned(facts=done.preview())
     if not done.changes:
         return Planned(facts=dict(done.facts))
     return Planned(facts=dict(done.facts), entry=Journal(work).stage(done))
+
+
+def _done(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) -> Json | Edit:
+    try:
+        return operation(work, **arguments)
+    except (RLMError, MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error  # no path of the host's, as a whole OSError would have
+        raise ToolError(f"{operation.name} failed: {type(error).__name__}: {reason}") from error
+
+
+def _require_unspared(work: Workspace, edit: Edit) -> None:
+    """Let an edit pass that leaves alone what the runtime keeps for itself.
+
+    Raises:
+        ToolError: it does not.
+    """
+    for change in edit.changes:
+        if any(change.place.path.is_relative_to(path) for path in work.spared):
+            raise ToolError(f"{shown(change.name)} is the runtime's own (its records, settings or state): left alone.")
 
 
 def commit(work: Workspace, planned: Planned) -> Json:
@@ -86,15 +112,29 @@ def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -
         ToolError: as `plan`.
     """
     planned = plan(workspace_of(msgspec.convert(work, Given)), find(name), arguments)
-    return {"facts": planned.facts, "entry": planned.entry}
+    return {"facts": change_texts(planned.facts, _encodable), "entry": planned.entry}
+
+
+def _encodable(text: str) -> str:
+    """A text as JSON can carry it: what is no text, in a file name or a damaged file, as visible escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def workspace_of(given: Given) -> Workspace:
-    """The workspace that was told of."""
+    """The workspace that was told of.
+
+    Raises:
+        ToolError: a folder of it is gone.
+    """
+    try:
+        confined = Confined(given.roots)
+    except ConfigError as error:
+        raise ToolError("a folder that helpers work in is not there any more.") from error
     return Workspace(
-        confined=Confined(given.roots),
+        confined=confined,
         rights=frozenset(given.rights),
         journal=given.journal,
+        spared=tuple(map(Path, given.spared)),
         environ=given.environ,
     )
 
@@ -103,4 +143,7 @@ def told(work: Workspace) -> dict[str, Json]:
     """A workspace as `plan_in_worker` takes it."""
     roots: list[Json] = [str(root) for root in work.confined.roots]
     rights: list[Json] = [*sorted(work.rights)]
-    return {"roots": roots, "rights": rights, "journal": work.journal, "environ": {**work.environ}}
+    spared: list[Json] = [str(path) for path in work.spared]
+    return {
+        "roots": roots, "rights": rights, "journal": work.journal, "spared": spared, "environ": {**work.environ},
+    }  # fmt: skip

@@ -5,10 +5,10 @@ Used by the journal alone, which makes several of these all or none.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
-import secrets
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from rlm.core.paths import open_file
 from rlm.helpers.writing import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rlm.core.paths import Confined, Place
+    from rlm.helpers.entries import Kept
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE = 0o222
+_MANY = 50
 
 
 class ChangedMeanwhile(OSError):
@@ -37,15 +39,18 @@ class Write:
     """One file on its way."""
 
     place: Place
-    name: str
-    expected: str | None
-    """SHA-256 of what must be there; None for no file."""
-    content: bytes | None
+    was: Kept | None
+    """What must be there; None for no file."""
+    becomes: Kept | None
     """None: remove it."""
-    part: str | None = None
+    load: Callable[[], bytes]
+    """Reads the new content."""
+    part: str
     """The name of what is written beside it."""
     seen: tuple[int, int, int] | None = None
     """What the file that was compared is known by."""
+    begun: bool = False
+    """It may have been replaced."""
     failed: bool = False
 
 
@@ -55,108 +60,158 @@ class Files:
     def __init__(self, confined: Confined) -> None:
         self._confined = confined
 
-    def read(self, place: Place) -> bytes | None:
-        """The content of a file, None if it isn't there.
+    def content(self, place: Place, expected: Kept | None) -> bytes | None:
+        """The content of a file that is as expected, None if none is.
 
         Raises:
+            ChangedMeanwhile: it is something else.
             OSError: it can't be read.
         """
-        folder = self._confined.descend(place)
-        try:
-            fd = open_file(place.parts[-1], folder)
-        except FileNotFoundError:
-            return None
-        finally:
-            os.close(folder)
-        with os.fdopen(fd, "rb") as file:
-            return file.read()
+        with self._folder(place) as folder:
+            return _compared(place.parts[-1], folder, expected)[0]
 
     def prepare(self, writes: Sequence[Write]) -> None:
-        """Compare each file with what is expected, and write its new content beside it.
+        """Compare each file with what it must be, and write its new content beside it.
 
         Raises:
             ChangedMeanwhile: one is something else.
-            OSError: a file can't be written; call `discard`.
+            OSError: a file can't be written; `clear` removes what was prepared.
         """
         for write in writes:
-            self._prepare(write)
+            with self._folder_of(write) as folder:
+                _prepare(write, folder)
+        # All of them are written before the first is waited for.
+        self._flush([each for each in writes if each.becomes is not None], lambda each, at: _sync(each.part, at))
 
     def replace(self, writes: Sequence[Write]) -> None:
         """Rename what was prepared into its place, file by file.
 
         Raises:
-            ChangedMeanwhile, OSError: at the first that can't be; those before it are replaced.
+            ChangedMeanwhile, OSError: at the first that can't be; those that were replaced are marked as begun.
         """
         for write in writes:
-            self._replace(write)
+            with self._folder_of(write) as folder:
+                _replace(write, folder)
+        folders = {write.place.path.parent: write for write in writes}
+        self._flush([*folders.values()], lambda _each, folder: os.fsync(folder))
 
-    def discard(self, writes: Sequence[Write]) -> None:
-        """Remove what was prepared and not replaced."""
+    def clear(self, place: Place, part: str) -> None:
+        """Remove what was prepared and not replaced.
+
+        Raises:
+            OSError: it is there and can't be removed.
+        """
+        with suppress(FileNotFoundError), self._folder(place) as folder:
+            os.unlink(part, dir_fd=folder)
+
+    def _flush(self, writes: Sequence[Write], one: Callable[[Write, int], None]) -> None:
+        """Have them on disk: one by one, or if they are many their file system at once, which then is far faster."""
+        flushed: set[int] = set()
         for write in writes:
-            if write.part is not None:
-                with suppress(OSError), self._folder_of(write) as folder:
-                    os.unlink(write.part, dir_fd=folder)
+            with self._folder_of(write) as folder:
+                if len(writes) <= _MANY:
+                    one(write, folder)
+                elif (device := os.fstat(folder).st_dev) not in flushed:
+                    flushed.add(device)
+                    _sync_file_system(folder)
 
     @contextmanager
     def _folder_of(self, write: Write) -> Iterator[int]:
         """The open folder of a file; what is raised inside is marked as that file's failure."""
         write.failed = True
-        folder = self._confined.descend(write.place)
+        with self._folder(write.place) as folder:
+            yield folder
+        write.failed = False
+
+    @contextmanager
+    def _folder(self, place: Place) -> Iterator[int]:
+        folder = self._confined.descend(place)
         try:
             yield folder
         finally:
             os.close(folder)
-        write.failed = False
-
-    def _prepare(self, write: Write) -> None:
-        with self._folder_of(write) as folder:
-            name = write.place.parts[-1]
-            found = _compared(name, folder, write.expected)
-            write.seen = _stamp(found)
-            if found is not None and not found.st_mode & _WRITABLE:
-                raise PermissionError(errno.EACCES, "it is read-only", name)
-            if write.content is not None:
-                write.part = f".{secrets.token_hex(8)}.rlm"
-                _write(os.open(write.part, _NEW, 0o600, dir_fd=folder), write.content, found)
-
-    def _replace(self, write: Write) -> None:
-        with self._folder_of(write) as folder:
-            name = write.place.parts[-1]
-            if _stamp(_status(name, folder)) != write.seen:
-                raise ChangedMeanwhile
-            if write.part is None:
-                os.unlink(name, dir_fd=folder)
-            else:
-                os.rename(write.part, name, src_dir_fd=folder, dst_dir_fd=folder)
-                write.part = None
-            os.fsync(folder)
 
 
-def _compared(name: str, folder: int, expected: str | None) -> os.stat_result | None:
-    """What the file is known by, if its content is what is expected."""
+def _prepare(write: Write, folder: int) -> None:
+    name = write.place.parts[-1]
+    _, found = _compared(name, folder, write.was)
+    write.seen = _stamp(found)
+    if found is not None:
+        _require_writable(name, folder, found)
+    if write.becomes is not None:
+        _write(os.open(write.part, _NEW, 0o600, dir_fd=folder), write.load(), found)
+
+
+def _replace(write: Write, folder: int) -> None:
+    name = write.place.parts[-1]
+    if _stamp(_status(name, folder)) != write.seen:
+        raise ChangedMeanwhile
+    write.begun = True
+    if write.becomes is None:
+        os.unlink(name, dir_fd=folder)
+    else:
+        os.rename(write.part, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _compared(name: str, folder: int, expected: Kept | None) -> tuple[bytes | None, os.stat_result | None]:
+    """The content of a file and what it is known by, if it is what is expected; Nones if no file is."""
     try:
         fd = open_file(name, folder)
     except FileNotFoundError:
         if expected is None:
-            return None
+            return None, None
         raise ChangedMeanwhile from None
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
-        if digest(file.read()) != expected:
+        # The size first: it may have become one that memory doesn't hold.
+        if expected is None or found.st_size != expected.size:
             raise ChangedMeanwhile
-    return found
+        content = file.read(expected.size)
+    if digest(content) != expected.sha256:
+        raise ChangedMeanwhile
+    return content, found
+
+
+def _require_writable(name: str, folder: int, found: os.stat_result) -> None:
+    """Refuse a file that is not to be written, although its folder would let it be replaced."""
+    allowed = os.access(name, os.W_OK, dir_fd=folder, effective_ids=True)
+    if not (allowed and found.st_mode & _WRITABLE):
+        raise PermissionError(errno.EACCES, "it is read-only", name)
 
 
 def _write(fd: int, content: bytes, replaced: os.stat_result | None) -> None:
-    """Write a new file whole, with the mode of the one that it replaces; takes over `fd`."""
+    """Write a new file whole, with the mode and owner of the one that it replaces; takes over `fd`."""
     with os.fdopen(fd, "wb") as file:
         file.write(content)
-        file.flush()
-        if replaced is not None and replaced.st_gid != os.fstat(fd).st_gid:
-            with suppress(PermissionError):
-                os.fchown(fd, -1, replaced.st_gid)
+        if replaced is not None:
+            _own_like(fd, replaced)
         os.fchmod(fd, (0o666 & ~_umask()) if replaced is None else replaced.st_mode & 0o777)
+
+
+def _own_like(fd: int, replaced: os.stat_result) -> None:
+    """Give it to whom the old file belonged, as far as this process may."""
+    mine = os.fstat(fd)
+    if (mine.st_uid, mine.st_gid) == (replaced.st_uid, replaced.st_gid):
+        return
+    try:
+        os.fchown(fd, replaced.st_uid, replaced.st_gid)
+    except PermissionError:
+        with suppress(PermissionError):
+            os.fchown(fd, -1, replaced.st_gid)
+
+
+def _sync(name: str, folder: int) -> None:
+    fd = open_file(name, folder)
+    try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_file_system(folder: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(folder):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _umask() -> int:

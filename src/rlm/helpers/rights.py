@@ -1,18 +1,19 @@
-"""What a caller of helpers may do in a workspace: read, write, change a git repository, push. Default: read alone."""
+"""What a caller of helpers may do in a workspace: read, write (both by default), change a git repository, push."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from rlm.core.exceptions import ToolError
+from rlm.core.exceptions import ConfigError, ToolError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
 Right: TypeAlias = Literal["read", "write", "git", "push"]
 
-READ: Right = "read"
-ALL: tuple[Right, ...] = ("read", "write", "git", "push")
+ALL: tuple[Right, ...] = get_args(Right)
+DEFAULT: tuple[Right, ...] = ("read", "write")
 
 _WHAT = {
     "read": "reading files",
@@ -20,6 +21,18 @@ _WHAT = {
     "git": "changing the git repository",
     "push": "pushing to a remote",
 }
+
+
+def checked(rights: Iterable[Right]) -> frozenset[Right]:
+    """The rights as a set.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    given = frozenset(rights)
+    if wrong := given - {*ALL}:
+        raise ConfigError(f"rights: there is no {min(wrong)!r}; give a list of: {', '.join(ALL)}.")
+    return given
 
 
 def require(rights: AbstractSet[Right], needed: Right, operation: str) -> None:

@@ -89,7 +89,8 @@ class Source:
         Raises:
             ToolError: its encoding has no such characters.
         """
-        return Change(place=self.place, name=self.name, before=self.content, after=self._encoded(text))
+        after = self._encoded(text)
+        return Change(place=self.place, name=self.name, before=self.content, after=after, encoding=self.encoding)
 
     def _encoded(self, text: str) -> bytes:
         if text == self.text and self.content is not None:
@@ -128,8 +129,10 @@ def _decoded(content: bytes, encoding: str) -> tuple[str, str, str]:
 
 
 def _exactly(content: bytes, encoding: str) -> str | None:
-    """The text if it encodes to the same bytes again."""
+    """The text if it encodes to the same bytes again, and the guess at `encoding` leaves ASCII as it is."""
     try:
+        if "\n".encode(encoding) != b"\n":
+            return None
         text = content.decode(encoding)
         return text if text.encode(encoding) == content else None
     except (UnicodeError, LookupError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
 from rlm.helpers.sources import Source
 from rlm.helpers.workspace import Workspace
 from rlm.helpers.writing import Change, Edit, edit
@@ -33,7 +33,7 @@ def batch(work: Workspace, operations: list[dict[str, Any]], dry_run: bool = Fal
     """
     if len(operations) > _MOST:
         raise ToolError(f"{_NAME}: at most {_MOST} operations at once.")
-    over = _Changed(confined=work.confined, rights=work.rights, journal=work.journal)
+    over = _Changed(**{each.name: getattr(work, each.name) for each in fields(Workspace)})
     results: list[Json] = []
     for number, each in enumerate(operations):
         done = _apply(over, number, each)
@@ -52,6 +52,8 @@ def _apply(work: Workspace, number: int, asked: dict[str, Any]) -> Edit:
     known = [each for each in names() if each.startswith("transform.") and each != _NAME]
     if name not in known:
         raise ToolError(f'{_NAME}: operations[{number}] needs an "operation", one of: {", ".join(known)}.')
+    if arguments.get("dry_run"):
+        raise ToolError(f"{_NAME}: operations[{number}]: dry_run is for the batch as a whole.")
     operation = find(name)
     try:
         done = operation(work, **operation.tool.convert(arguments))

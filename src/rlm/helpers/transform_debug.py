@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers.code_facts import blocks, dotted
-from rlm.helpers.code_scopes import Names
-from rlm.helpers.helper import helper
+from rlm.helpers.declaring import helper
+from rlm.helpers.transform_debuggers import Debuggers
 from rlm.helpers.transform_many import Operation, Planned
 from rlm.helpers.transform_spans import Span
 
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Edit
 
-Kind = Literal["print", "breakpoint", "pdb", "logging"]
-
-_DEBUGGERS = ("pdb", "ipdb", "pudb", "wdb")
-_TRACES = ("set_trace", "post_mortem", "trace")
+_NEEDLES = {"print": [b"print"], "breakpoint": [b"breakpoint"], "pdb": [b"pdb", b"pudb", b"wdb"], "logging": [b"debug"]}
 _STREAMS = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
 _LOGGERS = re.compile(r"(?:(?:self|cls)\._?)?_{0,2}(?:logging|logger|log|LOGGER|LOG)\.debug")
 _HARMLESS = frozenset(
@@ -55,20 +52,21 @@ def remove_debug_statements(
         kinds: What to remove: "print", "breakpoint", "pdb", "logging" (calls of debug on a logger).
         dry_run: Change nothing and return a diff.
     """
-    if unknown := sorted(set(kinds) - {"print", "breakpoint", "pdb", "logging"}):
-        raise ToolError(f"kinds: there is no {unknown[0]!r}; there are print, breakpoint, pdb, logging.")
+    if unknown := sorted(set(kinds) - set(_NEEDLES)):
+        raise ToolError(f"kinds: there is no {unknown[0]!r}; there are {', '.join(_NEEDLES)}.")
     wanted = frozenset(kinds)
     operation = Operation(
         name="transform.remove_debug_statements",
         counted="statements_removed",
         plan=lambda file: _planned(file, wanted),
+        needles=[needle for kind in wanted for needle in _NEEDLES[kind]],
     )
     return operation.apply(work, path, file_pattern, dry_run=dry_run)
 
 
 def _planned(file: PythonFile, kinds: frozenset[str]) -> Planned:
     doomed = _doomed(file.tree, kinds)
-    planned = Planned(count=len(doomed))
+    planned = Planned(count=len(doomed), gone=doomed)
     for body in _bodies(file.tree):
         runs = list(_runs(body, doomed))
         emptied = sum(map(len, runs)) == len(body)
@@ -80,28 +78,25 @@ def _planned(file: PythonFile, kinds: frozenset[str]) -> Planned:
 
 def _doomed(tree: ast.Module, kinds: frozenset[str]) -> set[ast.stmt]:
     """The statements that go."""
-    if not kinds:
-        return set()
-    names = Names(tree, {"print", "breakpoint", *_DEBUGGERS, *_TRACES})
-    builtin = {id(each.node) for each in names.mentions if names.owner(each) is None}
+    debuggers = Debuggers(tree)
     found: set[ast.stmt] = set()
     for body in _bodies(tree):
         for statement in body:
             call = statement.value if isinstance(statement, ast.Expr) else None
-            if isinstance(call, ast.Call) and _is_debug(call, kinds, builtin) and not _does_more(call):
+            if isinstance(call, ast.Call) and _is_debug(call, kinds, debuggers) and not _does_more(call):
                 found.add(statement)
     if "pdb" in kinds:
-        found |= _debuggers(tree, names, found)
+        gone = {node for statement in found for node in ast.walk(statement)}
+        found |= {each for body in _bodies(tree) for each in body if debuggers.imports_one(each, gone)}
     return found
 
 
-def _is_debug(call: ast.Call, kinds: frozenset[str], builtin: set[int]) -> bool:
+def _is_debug(call: ast.Call, kinds: frozenset[str], debuggers: Debuggers) -> bool:
     name = dotted(call.func)
     if name in ("print", "breakpoint"):
-        return name in kinds and id(call.func) in builtin and (name == "breakpoint" or _to_terminal(call))
-    module, _, function = name.rpartition(".")
-    if module in _DEBUGGERS and function in _TRACES:
-        return "pdb" in kinds
+        return name in kinds and debuggers.is_builtin(call.func) and (name == "breakpoint" or _to_terminal(call))
+    if "pdb" in kinds and debuggers.is_trace(call.func):
+        return True
     return "logging" in kinds and _LOGGERS.fullmatch(name) is not None
 
 
@@ -119,26 +114,6 @@ def _calls_more(statement: ast.stmt) -> bool:
         return False
     calls = [node for node in ast.walk(statement.value) if isinstance(node, ast.Call)]
     return any(dotted(call.func) not in _HARMLESS for call in calls if call is not statement.value)
-
-
-def _debuggers(tree: ast.Module, names: Names, doomed: set[ast.stmt]) -> set[ast.stmt]:
-    """The imports of debuggers that nothing needs any more, and the calls of what they import."""
-    gone = {id(node) for statement in doomed for node in ast.walk(statement)}
-    found: set[ast.stmt] = set()
-    for body in _bodies(tree):
-        for statement in body:
-            if isinstance(statement, (ast.Import, ast.ImportFrom)) and _imports_debugger(statement):
-                bound = {alias.asname or alias.name for alias in statement.names}
-                used = [each for each in names.mentions if each.name in bound and each.role != "import"]
-                if all(id(each.node) in gone for each in used):
-                    found.add(statement)
-    return found
-
-
-def _imports_debugger(statement: ast.Import | ast.ImportFrom) -> bool:
-    if isinstance(statement, ast.ImportFrom):
-        return False
-    return all(alias.name in _DEBUGGERS and alias.asname is None for alias in statement.names)
 
 
 def _bodies(tree: ast.Module) -> Iterator[list[ast.stmt]]:
@@ -170,7 +145,7 @@ def _span(layout: Layout, run: Sequence[ast.stmt], *, keep: bool) -> Span:
         return Span(start=start, end=end, text="pass")
     line = layout.at(run[0].lineno, 0)
     rest = _REST.match(layout.content, end)
-    if rest is not None and not layout.content[line:start].strip():
+    if rest is not None and layout.begins_line(start):
         return Span(start=line, end=rest.end(), text="")
     if following := re.compile(rb"[ \t]*;[ \t]*(?=[^\s#])").match(layout.content, end):
         return Span(start=start, end=following.end(), text="")

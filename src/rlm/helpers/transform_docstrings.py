@@ -6,8 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING, Literal
 
-from rlm.helpers.code_facts import FunctionNode, dotted, first_line, has_docstring
-from rlm.helpers.helper import helper
+from rlm.helpers.code_facts import FunctionNode, blocks, dotted, has_docstring
+from rlm.helpers.declaring import helper
 from rlm.helpers.transform_many import Operation, Planned
 from rlm.helpers.transform_spans import Span
 from rlm.helpers.transform_styles import Described, Parameter, docstring
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.helpers.transform_python import PythonFile
+    from rlm.helpers.transform_spans import Layout
     from rlm.helpers.transform_styles import Style
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Edit
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)
+_GENERATORS = ("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator")
 _TYPE_CHARS = 60
-_INDENT = re.compile(r"[ \t]*")
+_INDENT = re.compile(rb"[ \t\f]*")
 
 
 @helper("transform.add_docstrings", right="write")
@@ -50,30 +52,29 @@ def add_docstrings(
         name="transform.add_docstrings",
         counted="docstrings_added",
         plan=lambda file: _planned(file, style, private=private),
-        needle=b"def",
+        needles=(b"def",),
     )
     return operation.apply(work, path, file_pattern, dry_run=dry_run)
 
 
 def _planned(file: PythonFile, style: Style, *, private: bool) -> Planned:
     planned = Planned()
-    lines = file.source.lines
     for node in _functions(file.tree.body):
         if not has_docstring(node) and _wanted(node, private=private):
-            planned.spans.append(_span(file, node, lines[node.lineno - 1], style))
+            planned.spans.append(_span(file.layout, node, style))
             planned.count += 1
     return planned
 
 
 def _functions(body: list[ast.stmt]) -> Iterator[FunctionNode]:
     """Functions and methods, also those behind conditions; none that is inside of another."""
-    for statement in body:
+    waiting = [*reversed(body)]
+    while waiting:
+        statement = waiting.pop()
         if isinstance(statement, _FUNCTIONS):
             yield statement
-        elif isinstance(statement, ast.ClassDef):
-            yield from _functions(statement.body)
-        elif isinstance(statement, (ast.If, ast.Try)):
-            yield from _functions([*statement.body, *statement.orelse])
+        else:
+            waiting += [each for inner in blocks(statement) for each in inner][::-1]
 
 
 def _wanted(node: FunctionNode, *, private: bool) -> bool:
@@ -83,33 +84,42 @@ def _wanted(node: FunctionNode, *, private: bool) -> bool:
     return not decorators & {"overload", "setter", "deleter"} and (private or not node.name.startswith("_"))
 
 
-def _span(file: PythonFile, node: FunctionNode, line: str, style: Style) -> Span:
-    """Where the docstring goes: before the first statement of the body, which gets a line of its own."""
-    layout, first = file.layout, node.body[0]
-    start = layout.start(first)
-    begin = layout.at(first_line(first) if isinstance(first, (*_FUNCTIONS, ast.ClassDef)) else first.lineno, 0)
-    if not layout.content[begin:start].split(b"@")[0].strip():
-        indent = _INDENT.match(layout.content[begin:].split(b"\n", 1)[0].decode("utf-8", "replace"))
-        assert indent is not None
-        return Span(start=begin, end=begin, text=docstring(_described(node), style, indent[0]) + "\n")
-    outer = _INDENT.match(line)
+def _span(layout: Layout, node: FunctionNode, style: Style) -> Span:
+    """The docstring before the first statement of the body, which gets a line of its own."""
+    start = _begin(layout, node.body[0])
+    if layout.begins_line(start):
+        begin = layout.at(layout.line(start), 0)
+        indent = layout.content[begin:start].decode()
+        return Span(start=begin, end=begin, text=docstring(_described(node), style, indent) + "\n")
+    outer = _INDENT.match(layout.content, layout.at(node.lineno, 0))
     assert outer is not None
-    indent_text = outer[0] + ("\t" if outer[0].endswith("\t") else "    ")
-    header = layout.content[:start].rstrip(b" \t\\\r\n")
-    text = f"\n{docstring(_described(node), style, indent_text)}\n{indent_text}"
-    return Span(start=len(header), end=start, text=text)
+    indent = outer[0].decode()
+    indent += "\t" if indent.endswith("\t") else "    "
+    header = start
+    while layout.content[header - 1 : header] in (b" ", b"\t", b"\f", b"\\", b"\r", b"\n"):
+        header -= 1
+    return Span(start=header, end=start, text=f"\n{docstring(_described(node), style, indent)}\n{indent}")
+
+
+def _begin(layout: Layout, statement: ast.stmt) -> int:
+    """Where a statement begins, its decorators included."""
+    decorators = getattr(statement, "decorator_list", ())
+    if not decorators:
+        return layout.start(statement)
+    return layout.content.rindex(b"@", 0, layout.start(decorators[0]))
 
 
 def _described(node: FunctionNode) -> Described:
     own = list(_own(node))
     values = [each.value for each in own if isinstance(each, ast.Return) and each.value is not None]
     gives = any(not isinstance(value, ast.Constant) or value.value is not None for value in values)
+    yields = any(isinstance(each, (ast.Yield, ast.YieldFrom)) for each in own)
     return Described(
         name=node.name,
         parameters=tuple(_parameters(node)),
-        returns=_type(node.returns),
+        returns=_type(_yielded(node.returns) if yields else node.returns),
         gives_value=gives,
-        yields=any(isinstance(each, (ast.Yield, ast.YieldFrom)) for each in own),
+        yields=yields,
         raises=tuple(dict.fromkeys(_raised(own))),
     )
 
@@ -128,6 +138,13 @@ def _parameters(node: FunctionNode) -> Iterator[Parameter]:
         yield Parameter(name=each.arg, type=_type(each.annotation), optional=id(each) in optional)
     if given.kwarg:
         yield Parameter(name=f"**{given.kwarg.arg}", type=_type(given.kwarg.annotation))
+
+
+def _yielded(node: ast.expr | None) -> ast.expr | None:
+    """What a generator with this annotation yields: `int` of `Iterator[int]`."""
+    if not isinstance(node, ast.Subscript) or dotted(node.value).rpartition(".")[2] not in _GENERATORS:
+        return None
+    return node.slice.elts[0] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
 
 
 def _type(node: ast.expr | None) -> str:
@@ -154,5 +171,6 @@ def _raised(own: list[ast.AST]) -> Iterator[str]:
     for each in sorted(raises, key=lambda node: node.lineno):
         assert each.exc is not None
         name = dotted(each.exc)
+        name = name.removeprefix("self.").removeprefix("cls.")
         if "?" not in name and name.rpartition(".")[2][:1].isupper():
             yield name

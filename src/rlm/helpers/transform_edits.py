@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.helpers.code_scopes import Names
-from rlm.helpers.transform_spans import Layout, Renaming, Span, Unlocatable
+from rlm.helpers.transform_clashes import Clash
+from rlm.helpers.transform_spans import Renaming, Span, Unlocatable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rlm.helpers.code_scopes import Mention
+    from rlm.helpers.code_mentions import Mention, Part, String
     from rlm.helpers.transform_bindings import Bindings, Module
 
 Key = tuple[int | None, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clash:
-    """A place where the rename would change what the code means."""
-
-    file: str
-    line: int
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +37,8 @@ class Editor:
         self._old = old
         self._new = new
 
-    def edits(self, module: Module, others: Iterable[ast.AST] = ()) -> Edits:
-        """What is to be replaced; `others` are nodes (attributes, keywords) that are renamed too.
+    def edits(self, module: Module, others: Iterable[Part[ast.AST]] = ()) -> Edits:
+        """What is to be replaced; `others` are attributes and keywords that are renamed too.
 
         Raises:
             Unlocatable: a place can't be changed for certain.
@@ -57,29 +46,30 @@ class Editor:
         renaming = Renaming(layout=module.file.layout, old=self._old, new=self._new)
         meant = [each for each in module.mentions(self._old) if self._bindings.has(module, each)]
         _refuse_mangled(meant, self._old, self._new)
+        parts = [*self._attributes(module), *others]
         found = [span for each in meant if each.within is None for span in self._of_mention(module, each, renaming)]
+        found += [renaming.name(part.node) for part in parts if part.within is None]
         for statement, alias in module.names.imports:
-            if alias.name == self._old and self._bindings.takes_it(module, statement):
+            if alias.name == self._old and self._bindings.imports_from_it(module, alias, statement):
                 found.append(renaming.alias(alias, source=True))
-        nodes = [*self._attributes(module), *others]
-        inside = {id(node): within for node, within in _inside(module.file.tree, self._old)}
-        found += [renaming.name(node) for node in nodes if id(node) not in inside]
-        counts = Counter(each.within for each in meant if each.within is not None)
-        counts.update(inside[id(node)] for node in nodes if id(node) in inside)
-        for within, count in counts.items():
-            found += _in_f_string(renaming, within, count)
+        quoted: defaultdict[String, set[ast.AST]] = defaultdict(set)
+        for within, node in [(each.within, each.node) for each in meant] + [(part.within, part.node) for part in parts]:
+            if within is not None:
+                quoted[within].add(node)
+        for string, nodes in quoted.items():
+            found += renaming.quoted(string, module.names.tree_of(string), nodes)
         return Edits(spans=tuple(dict.fromkeys(found)), renamed=frozenset(each.number for each in meant))
 
-    def _attributes(self, module: Module) -> list[ast.AST]:
+    def _attributes(self, module: Module) -> list[Part[ast.AST]]:
         parts = (part for part in module.names.attributes if part.node.attr == self._old)
-        return [part.node for part in parts if self._bindings.is_attribute(module, part.node)]
+        return [part for part in parts if self._bindings.is_attribute(module, part.node)]
 
     def _of_mention(self, module: Module, mention: Mention, renaming: Renaming) -> Iterator[Span]:
         node = mention.node
         if isinstance(node, ast.alias):
             yield from self._of_import(module, mention, node, renaming)
         elif isinstance(node, ast.Constant):
-            yield from renaming.text(node)
+            yield renaming.exported(node)
         else:
             yield renaming.name(node)
 
@@ -132,36 +122,3 @@ def _refuse_mangled(mentions: Iterable[Mention], old: str, new: str) -> None:
             scope = scope.parent
         if scope.kind == "class":
             raise Unlocatable(getattr(mention.node, "lineno", 1), "names with two underscores are private to a class")
-
-
-def _inside(tree: ast.Module, name: str) -> Iterator[tuple[ast.AST, ast.JoinedStr]]:
-    """Attributes and keywords of that name in f-strings."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            for each in ast.walk(node):
-                if getattr(each, "attr", getattr(each, "arg", None)) == name:
-                    yield each, node
-
-
-def _in_f_string(renaming: Renaming, node: ast.JoinedStr, count: int) -> list[Span]:
-    """The spans of a name in an f-string, where the parser gives no exact positions.
-
-    Raises:
-        Unlocatable: not every mention of the name in it is to be renamed, or it can't be taken apart.
-    """
-    layout: Layout = renaming.layout
-    start, end = layout.start(node), layout.end(node)
-    segment = layout.content[start:end].decode("utf-8", "surrogatepass")
-    found = list(_names_in(segment, renaming.old))
-    if len(found) != count:
-        raise Unlocatable(node.lineno, "it is in an f-string together with others of the name, or is not found there")
-    begins = [start + len(segment[:position].encode()) for position in found]
-    size = len(renaming.old.encode())
-    return [Span(start=begin, end=begin + size, text=renaming.new) for begin in begins]
-
-
-def _names_in(segment: str, name: str) -> Iterator[int]:
-    """The positions of a name in the expressions of an f-string."""
-    from rlm.helpers.transform_fstrings import name_positions
-
-    yield from name_positions(segment, name)

@@ -5,6 +5,7 @@ Nothing is imported, and no search path is read: what is not in the workspace is
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -40,11 +41,13 @@ class Modules:
             folder = tuple(importer.split("/")[:-1])
             return self._exact.get((*folder[: len(folder) - level + 1], *parts)) if level <= len(folder) + 1 else None
         fitting = [
-            (found, file)
+            (top, file)
             for found, file in self._by_last.get(parts[-1] if parts else "", ())
-            if found[-len(parts) :] == parts and found[: -len(parts)] not in self._packages
+            if found[-len(parts) :] == parts
+            and (top := found[: -len(parts)]) not in self._packages
+            and _may_begin(top, parts[0], importer)
         ]
-        return min(fitting, key=lambda each: _distance(each[0][: -len(parts)], importer))[1] if fitting else None
+        return min(fitting, key=lambda each: _distance(each[0], importer))[1] if fitting else None
 
 
 def module_parts(file: str) -> Parts:
@@ -54,6 +57,11 @@ def module_parts(file: str) -> Parts:
         stem = stem.removesuffix(suffix)
     parts = tuple(stem.split("/"))
     return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def _may_begin(top: Parts, package: str, importer: str) -> bool:
+    """Whether imports of a package may begin at a folder: one that hides a standard module must be on every path."""
+    return package not in sys.stdlib_module_names or top in ((), tuple(importer.split("/")[:-1]))
 
 
 def _distance(top: Parts, importer: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, replace
 from io import BytesIO
 from tokenize import detect_encoding
@@ -10,17 +11,20 @@ from typing import TYPE_CHECKING
 from rlm.core.context import printable
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.code_parsing import NotParsed, parsed
+from rlm.helpers.code_facts import blocks
+from rlm.helpers.code_parsing import MAX_PARSED_BYTES, NotParsed, parsed
 from rlm.helpers.code_survey import told
 from rlm.helpers.sources import NotText, Source
 from rlm.helpers.transform_spans import Layout
 
 if TYPE_CHECKING:
-    import ast
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from rlm.helpers.code_parsing import Unparsed
     from rlm.helpers.workspace import Skipped, Workspace
+
+_HEAD_BYTES = 8 << 10
+"""Where a line may name the encoding; it is the first or the second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,8 @@ class PythonFile:
         Raises:
             NotParsed: it can't be.
         """
-        if source.encoding != "utf-8" or source.errors != "strict":
+        assert source.content is not None
+        if source.encoding != "utf-8" or source.errors != "strict" or b"coding" in source.content[:_HEAD_BYTES]:
             source = _as_declared(source)
         return cls(source=source, tree=parsed(source.text), layout=Layout(source.text))
 
@@ -54,16 +59,37 @@ def _as_declared(source: Source) -> Source:
         NotParsed: it says nothing, or something else than it is.
     """
     assert source.content is not None
+    if len(source.content) > MAX_PARSED_BYTES:
+        raise NotParsed(f"larger than {MAX_PARSED_BYTES:,} bytes, the most that is parsed")
     try:
-        encoding, _ = detect_encoding(BytesIO(source.content).readline)
+        encoding = detect_encoding(BytesIO(source.content).readline)[0].removesuffix("-sig")
         text = source.content[len(source.mark) :].decode(encoding)
         exact = text.encode(encoding) == source.content[len(source.mark) :]
-    except (SyntaxError, UnicodeError) as error:
+    except (SyntaxError, UnicodeError, LookupError) as error:
         raise NotParsed(f"broken encoding: {error}") from error
     if not exact:
         raise NotParsed(f"its text in {encoding} would not come out as it is")
     plain = text if source.is_mixed or source.newline == "\n" else text.replace(source.newline, "\n")
     return replace(source, encoding=encoding, errors="strict", text=plain)
+
+
+def outline(tree: ast.Module, without: Container[ast.stmt] = ()) -> list[tuple[int, str]]:
+    """The statements of a module by depth and kind, but for `pass`, strings and those that are named.
+
+    What an operation does to whole statements is checked by it: those that stay must be where they were.
+    """
+    found: list[tuple[int, str]] = []
+    waiting: list[tuple[int, ast.stmt]] = [(0, each) for each in reversed(tree.body)]
+    while waiting:
+        depth, statement = waiting.pop()
+        if statement not in without and not isinstance(statement, ast.Pass) and not _is_text(statement):
+            found.append((depth, type(statement).__name__))
+            waiting += [(depth + 1, each) for inner in blocks(statement) for each in inner][::-1]
+    return found
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def python_files(

@@ -8,16 +8,23 @@ import ast
 import keyword
 import re
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers.sources import lines_of
+from rlm.helpers.transform_quoted import positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from rlm.helpers.code_mentions import String
+
 _BLANK = rb"(?:\s|\\\r?\n)+"
+_BEGIN, _END = rb"(?<![\w\x80-\xff])", rb"(?![\w\x80-\xff])"
+"""Of a name, which may have letters of any script."""
+_WORD_FIRST, _WORD_LAST = re.compile(r"\w+"), re.compile(r"\w+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -56,9 +63,15 @@ class Layout:
         """A position, given the line from 1 and the column in bytes."""
         return self._starts[line - 1] + column
 
+    def begins_line(self, position: int) -> bool:
+        """Whether only blanks stand before a position on its line, which goes on with nothing of the line before."""
+        line = bisect_right(self._starts, position) - 1
+        before = self.content[self._starts[max(0, line - 1)] : self._starts[line]].rstrip(b"\r\n")
+        return not self.content[self._starts[line] : position].strip(b" \t\f") and not before.endswith(b"\\")
+
     def line(self, position: int) -> int:
         """The line, from 1, that a position is in."""
-        return self.content.count(b"\n", 0, position) + 1
+        return bisect_right(self._starts, position)
 
     def with_spans(self, spans: Iterable[Span]) -> str:
         """The text with each span replaced; equal ones count once.
@@ -91,25 +104,34 @@ class Renaming:
             Unlocatable: it can't be found for certain.
         """
         finder = _FINDERS.get(type(node).__name__)
-        span = self._whole(node) if finder is None else finder(self, node)
-        found = self.layout.content[span.start : span.end].decode("utf-8", "replace")
-        if unicodedata.normalize("NFKC", found) != self.old:
-            raise Unlocatable(node.lineno, "the name is not where it should be")  # type: ignore[attr-defined]
-        return span
+        return self._whole(node) if finder is None else finder(self, node)
 
-    def text(self, node: ast.Constant) -> list[Span]:
-        """The spans of the name inside of a string that is an annotation or stands in `__all__`.
+    def exported(self, node: ast.Constant) -> Span:
+        """The span of the name in a string of `__all__`.
 
         Raises:
-            Unlocatable: the string is not a plain one on one line.
+            Unlocatable: the string is not a plain one.
         """
         start, end = self.layout.start(node), self.layout.end(node)
-        segment = self.layout.content[start:end]
-        assert isinstance(node.value, str)
-        if re.fullmatch(rb"[rRuU]?(['\"])[^\\\n]*\1", segment) is None:
+        plain = rb"[rRuU]?('''|\"\"\"|'|\")" + re.escape(self.old.encode()) + rb"\1"
+        found = re.fullmatch(plain, self.layout.content[start:end])
+        if found is None:
             raise Unlocatable(node.lineno, "it is in a string that can't be changed for certain")
-        found = [*re.finditer(rb"(?<![\w.])" + re.escape(self.old.encode()) + rb"(?!\w)", segment)]
-        return [Span(start=start + each.start(), end=start + each.end(), text=self.new) for each in found]
+        return self._of(start + found.end(1))
+
+    def quoted(self, string: String, tree: ast.expr, nodes: set[ast.AST]) -> list[Span]:
+        """The spans of the name in an f-string or an annotation in quotes, for those nodes of its tree.
+
+        Raises:
+            Unlocatable: one of them is not found there.
+        """
+        start, end = self.layout.start(string), self.layout.end(string)
+        segment = self.layout.content[start:end].decode("utf-8", "surrogatepass")
+        found = positions(segment, string, tree, self.old)
+        if missing := nodes - found.keys():
+            line = getattr(missing.pop(), "lineno", string.lineno)
+            raise Unlocatable(line, "it is in a string that can't be changed for certain")
+        return [self._of(start + len(segment[: found[node]].encode("utf-8", "surrogatepass"))) for node in nodes]
 
     def alias(self, node: ast.alias, *, source: bool) -> Span:
         """The span of what is imported (`source`), or of what it is called, in an alias."""
@@ -125,27 +147,48 @@ class Renaming:
 
     def declared(self, node: ast.Global | ast.Nonlocal) -> Span:
         """The span of the name in a `global` or `nonlocal` statement."""
-        return self._match(rb"\b(" + re.escape(self.old.encode()) + rb")(?![\w])", node)
+        return self._match(_BEGIN, node)
 
     def _whole(self, node: ast.AST) -> Span:
-        return Span(start=self.layout.start(node), end=self.layout.end(node), text=self.new)
+        return self._span(self.layout.start(node), self.layout.end(node))
 
     def _of(self, start: int) -> Span:
-        return Span(start=start, end=start + len(self.old.encode()), text=self.new)
+        following = self.layout.content[start : start + self._reach].decode("utf-8", "ignore")
+        found = _WORD_FIRST.match(following)
+        return self._span(start, start + len(found[0].encode()) if found else start)
 
     def _before(self, end: int) -> Span:
-        return Span(start=end - len(self.old.encode()), end=end, text=self.new)
+        preceding = self.layout.content[max(0, end - self._reach) : end].decode("utf-8", "ignore")
+        found = _WORD_LAST.search(preceding)
+        return self._span(end - len(found[0].encode()) if found else end, end)
 
-    def _match(self, pattern: bytes, node: ast.AST, start: int | None = None) -> Span:
+    @property
+    def _reach(self) -> int:
+        """The most bytes that the name may take: some letters are three others to Python, which are one here."""
+        return 4 * len(self.old.encode()) + 4
+
+    def _span(self, start: int, end: int) -> Span:
+        """The span of a name that must be the old one to Python.
+
+        Raises:
+            Unlocatable: it isn't.
+        """
+        found = self.layout.content[start:end].decode("utf-8", "replace")
+        if unicodedata.normalize("NFKC", found) != self.old:
+            raise Unlocatable(self.layout.line(start), "the name is not where it should be")
+        return Span(start=start, end=end, text=self.new)
+
+    def _match(self, before: bytes, node: ast.AST, start: int | None = None) -> Span:
         begin = self.layout.start(node) if start is None else start
-        found = re.compile(pattern).search(self.layout.content, begin, self.layout.end(node))
+        pattern = re.compile(before + b"(" + re.escape(self.old.encode()) + b")" + _END)
+        found = pattern.search(self.layout.content, begin, self.layout.end(node))
         if found is None:
             raise Unlocatable(node.lineno, "the name was not found in its statement")  # type: ignore[attr-defined]
         return Span(start=found.start(1), end=found.end(1), text=self.new)
 
     def definition(self, node: ast.AST) -> Span:
         keyword = rb"class" if isinstance(node, ast.ClassDef) else rb"def"
-        return self._match(rb"\b" + keyword + _BLANK + b"(" + re.escape(self.old.encode()) + rb")(?!\w)", node)
+        return self._match(_BEGIN + keyword + _BLANK, node)
 
     def parameter(self, node: ast.arg | ast.keyword) -> Span:
         return self._of(self.layout.start(node))
@@ -155,18 +198,17 @@ class Renaming:
 
     def handler(self, node: ast.ExceptHandler) -> Span:
         assert node.type is not None
-        pattern = rb"\bas" + _BLANK + b"(" + re.escape(self.old.encode()) + rb")(?!\w)"
-        return self._match(pattern, node, self.layout.end(node.type))
+        return self._match(_BEGIN + b"as" + _BLANK, node, self.layout.end(node.type))
 
     def capture(self, node: ast.MatchAs | ast.MatchStar) -> Span:
         return self._before(self.layout.end(node))
 
     def rest(self, node: ast.MatchMapping) -> Span:
         after = max([self.layout.start(node), *(self.layout.end(each) for each in node.patterns)])
-        return self._match(rb"\*\*\s*(" + re.escape(self.old.encode()) + rb")(?!\w)", node, after)
+        return self._match(rb"\*\*\s*", node, after)
 
     def type_parameter(self, node: ast.AST) -> Span:
-        return self._match(rb"(?<!\w)(" + re.escape(self.old.encode()) + rb")(?!\w)", node)
+        return self._match(_BEGIN, node)
 
 
 _FINDERS: dict[str, Callable[[Renaming, Any], Span]] = {
@@ -195,6 +237,6 @@ def checked_identifier(name: str, what: str) -> str:
         ToolError: it is none.
     """
     normal = unicodedata.normalize("NFKC", name)
-    if not normal.isidentifier() or keyword.iskeyword(normal):
+    if not normal.isidentifier() or keyword.iskeyword(normal) or normal == "__debug__":
         raise ToolError(f"{what} {name[:80]!r} is no name that Python takes for a variable.")
     return normal

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Style: TypeAlias = Literal["google", "numpy", "sphinx"]
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+_NOTHING = ("None", "NoReturn", "Never", "typing.NoReturn", "typing.Never")
+_BORDER = re.compile(r"(?<=[^\W_])(?=[A-Z][a-z])|(?<=[^\W_A-Z])(?=[A-Z])")
+"""Where a word begins in `getUserData`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Described:
         """`Returns`, `Yields`, or nothing."""
         if self.yields:
             return "Yields"
-        return "Returns" if self.gives_value and self.returns != "None" else ""
+        return "Returns" if (self.gives_value or self.returns) and self.returns not in _NOTHING else ""
 
 
 def docstring(described: Described, style: Style, indent: str) -> str:
@@ -56,7 +58,7 @@ def docstring(described: Described, style: Style, indent: str) -> str:
 def _google(described: Described) -> list[str]:
     sections: list[list[str]] = []
     if described.parameters:
-        sections.append(["Args:", *(f"    {each.name}{_kind(each)}: {_about(each)}" for each in described.parameters)])
+        sections.append(["Args:", *(f"    {_google_name(each)}: {_about(each)}" for each in described.parameters)])
     if described.result:
         kind = f"{described.returns}: " if described.returns else ""
         sections.append([f"{described.result}:", f"    {kind}The result."])
@@ -102,13 +104,18 @@ def _joined(sections: list[list[str]]) -> list[str]:
 
 
 def _kind(parameter: Parameter) -> str:
-    said = [part for part in (parameter.type, "optional" if parameter.optional else "") if part]
-    return f" ({', '.join(said)})" if said else ""
+    """The type, and whether it is optional; without a type, readers of docstrings would take that word for one."""
+    return f"{parameter.type}, optional" if parameter.type and parameter.optional else parameter.type
 
 
 def _numpy_name(parameter: Parameter) -> str:
-    said = [part for part in (parameter.type, "optional" if parameter.optional else "") if part]
-    return f"{parameter.name} : {', '.join(said)}" if said else parameter.name
+    kind = _kind(parameter)
+    return f"{parameter.name} : {kind}" if kind else parameter.name
+
+
+def _google_name(parameter: Parameter) -> str:
+    kind = _kind(parameter)
+    return f"{parameter.name} ({kind})" if kind else parameter.name
 
 
 def _about(parameter: Parameter) -> str:
@@ -131,5 +138,5 @@ def _sentence(name: str) -> str:
 
 def _words(name: str) -> str:
     """A name as words: `getUserData` and `get_user_data` are both `get user data`."""
-    found = _WORDS.findall(name)
+    found = [word for word in _BORDER.sub("_", name).split("_") if word]
     return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in found) or name

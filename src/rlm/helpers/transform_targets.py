@@ -1,8 +1,4 @@
-"""What a rename is of, as its caller names it: the name of every module, of one, or of one function or class in it.
-
-For parameters it finds the calls that give them by name, for attributes of a class the uses through `self`. Calls and
-attributes whose object can't be told from the code are listed, not changed.
-"""
+"""What a rename is of, as its caller names it: the name of every module, of one, or of one function or class in it."""
 
 from __future__ import annotations
 
@@ -12,128 +8,160 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.helpers.code_mentions import Part
 from rlm.helpers.transform_bindings import Bindings, definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.helpers.code_scopes import Part, Scope
+    from rlm.helpers.code_mentions import Mention, Scope
     from rlm.helpers.transform_bindings import Module
-    from rlm.helpers.transform_modules import Modules
+    from rlm.helpers.transform_clashes import Clash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """The modules that mention a name."""
+
+    modules: Mapping[str, Module]
+    bindings: Bindings
+    old: str
+    new: str
+
+    def attributes(self, name: str) -> Iterator[tuple[Module, Part[ast.Attribute]]]:
+        """Every `x.name`."""
+        for module in self.modules.values():
+            yield from ((module, part) for part in module.names.attributes if part.node.attr == name)
+
+    def calls(self, name: str) -> Iterator[tuple[Module, Part[ast.Call], Part[ast.keyword]]]:
+        """Every call with that name for a keyword, and the keyword."""
+        for module in self.modules.values():
+            for part in module.names.calls:
+                for word in part.node.keywords:
+                    if word.arg == name:
+                        yield module, part, Part(word, part.scope, part.within)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What is to be renamed."""
 
-    bindings: Bindings
-    others: dict[str, list[ast.AST]] = field(default_factory=dict)
+    tree: Tree
+    home: Module | None = None
+    """The module that was named; with its `scopes`."""
+    scopes: tuple[Scope, ...] = ()
+    """Several where a function or class is defined more than once: overloads, or one for each platform."""
+    others: dict[str, list[Part[ast.AST]]] = field(default_factory=dict)
     """By file: attributes and keywords that are no variables."""
-    unsure: list[str] = field(default_factory=list)
-    """`file:line` of attributes and keywords of that name that may be meant too."""
+    unsure: dict[tuple[str, int], None] = field(default_factory=dict)
+    """File and line of what may be meant too, and can't be told from the code."""
+    clashes: list[Clash] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Of the scopes: `module`, `class` or `function`."""
+        return self.scopes[0].kind if self.scopes else "module"
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether one of the scopes has the name as a parameter."""
+        return self.kind == "function" and any(
+            each.role == "param" for where in self.scopes for each in self.bound(where)
+        )
+
+    def bound(self, scope: Scope) -> list[Mention]:
+        """What binds the name in a scope of the module that was named."""
+        return [] if self.home is None else self.home.names.bound_in(scope, self.tree.old)
+
+    def add(self, module: Module, part: Part[ast.AST]) -> None:
+        """Have an attribute or a keyword renamed too."""
+        self.others.setdefault(module.name, []).append(part)
+
+    def doubt(self, module: Module, node: ast.AST) -> None:
+        """Have a place listed for a look by hand."""
+        self.unsure[module.name, getattr(node, "lineno", 1)] = None
 
 
-def target_of(modules: Mapping[str, Module], index: Modules, old: str, place: str) -> Target:
+def target_of(tree: Tree, place: str) -> Target:
     """The bindings of a name, those that imports make of them included; with no place, of every module.
 
     Raises:
         ToolError: there is no such place, or it has no such name.
     """
-    bindings = Bindings(modules, index, old)
     if not place:
-        for module, where in definitions(modules.values(), old):
+        for module, where in definitions(tree.modules.values(), tree.old):
             if where.kind == "module":
-                bindings.add(module.name, where)
-        bindings.follow_imports()
-        return Target(bindings=bindings)
+                tree.bindings.add(module.name, where)
+        tree.bindings.follow_imports()
+        return Target(tree=tree)
     file, _, qualname = place.partition("::")
-    module, where = _named(modules, file, qualname, old)
-    bindings.add(module.name, where)
-    if where.kind == "module":
-        bindings.follow_imports()
-        return Target(bindings=bindings)
-    target = Target(bindings=bindings)
-    if where.kind == "class":
-        _add_attributes(target, modules, module, where, old)
-    elif any(each.role == "param" for each in module.names.bound_in(where, old)):
-        _add_keywords(target, modules, module, where, old)
-    return target
+    home, scopes = _named(tree, file, qualname)
+    for where in scopes:
+        tree.bindings.add(home.name, where)
+    if scopes[0].kind == "module":
+        tree.bindings.follow_imports()
+    return Target(tree=tree, home=home, scopes=scopes)
 
 
-def place_of(module: Module, scope: Scope, name: str) -> str:
-    """A name as callers give it with its place: `a.py::Class.name`."""
+def holder_of(place: str) -> str:
+    """The function or class, at the top of a module, that a parameter or attribute is of; empty for none."""
+    first, _, second = place.partition("::")[2].partition(".")
+    return first if second in ("", "__init__", "__new__") else ""
+
+
+def places_of(modules: Mapping[str, Module], name: str) -> Iterator[str]:
+    """Where a name is bound, as callers give it with its place."""
+    for module, scope in definitions(modules.values(), name):
+        yield _place(module, scope, name)
+    for module in modules.values():
+        own = {_place(module, scope, name): None for scope in module.names.scopes if _assigns(module, scope, name)}
+        yield from own
+
+
+def class_of(module: Module, value: ast.expr) -> Scope | None:
+    """The class whose instance `self` is, where an expression is the first parameter of one of its methods."""
+    if not isinstance(value, ast.Name) or value.id not in ("self", "cls"):
+        return None
+    mention = module.by_node.get(value)
+    owner = None if mention is None else module.names.owner(mention)
+    if owner is None or any(each.role != "param" for each in module.names.bound_in(owner, value.id)):
+        return None
+    return home_of(owner) if owner.kind == "function" else None
+
+
+def home_of(scope: Scope) -> Scope | None:
+    """The scope that a function or class is defined in, that of its type parameters left out."""
+    found = scope.parent
+    while found is not None and found.kind == "types":
+        found = found.parent
+    return found
+
+
+def _place(module: Module, scope: Scope, name: str) -> str:
     return f"{module.name}::{scope.qualname}.{name}" if scope.qualname else f"{module.name}::{name}"
 
 
-def _named(modules: Mapping[str, Module], file: str, qualname: str, old: str) -> tuple[Module, Scope]:
-    module = modules.get(file.removeprefix("./"))
+def _named(tree: Tree, file: str, qualname: str) -> tuple[Module, tuple[Scope, ...]]:
+    module = tree.modules.get(file.removeprefix("./"))
     if module is None:
-        raise ToolError(f"old_name: there is no {shown(file)} that mentions {old}; write it as in the results, a/b.py.")
+        raise ToolError(
+            f"old_name: there is no {shown(file)} that mentions {tree.old}; write it as in the results, a/b.py."
+        )
     wanted = qualname.replace(".<locals>", "")
-    for scope in module.names.scopes:
-        if (
-            scope.qualname == wanted
-            and scope.kind in ("module", "class", "function")
-            and module.names.bound_in(scope, old)
-        ):
-            return module, scope
-    places = [place_of(module, scope, old) for scope in module.names.scopes if module.names.bound_in(scope, old)]
-    raise ToolError(f"old_name: {shown(qualname)} has no name {old}. There is: {', '.join(places) or 'none'}.")
+    kinds = ("module", "class", "function", "types")
+    scopes = [scope for scope in module.names.scopes if scope.qualname == wanted and scope.kind in kinds]
+    scopes.sort(key=lambda scope: scope.kind == "types")
+    found = [scope for scope in scopes if module.names.bound_in(scope, tree.old)]
+    found = found or [scope for scope in scopes if _assigns(module, scope, tree.old)]
+    if not found:
+        there = ", ".join(places_of({file: module}, tree.old)) or "none"
+        raise ToolError(f"old_name: {shown(qualname or file)} has no name {tree.old}. There is: {there}.")
+    return module, tuple(scope for scope in found if scope.kind == found[0].kind)
 
 
-def _add_attributes(target: Target, modules: Mapping[str, Module], home: Module, where: Scope, old: str) -> None:
-    """The uses of a class's attribute through the first parameter of its methods, and through its name."""
-    for module, part in _parts_of(modules, "attributes", old):
-        if module is home and _is_own(part, where):
-            target.others.setdefault(module.name, []).append(part.node)
-        else:
-            target.unsure.append(f"{module.name}:{part.node.lineno}")
-
-
-def _is_own(part: Part[ast.Attribute], where: Scope) -> bool:
-    value = part.node.value
-    if not isinstance(value, ast.Name):
+def _assigns(module: Module, scope: Scope, name: str) -> bool:
+    """Whether a class has an attribute by `self.name = ...` alone."""
+    if scope.kind != "class" or module.names.bound_in(scope, name):
         return False
-    scope: Scope | None = part.scope
-    while scope is not None:
-        if scope.parent is where and scope.kind == "function":
-            return value.id in ("self", "cls")
-        scope = scope.parent
-    return value.id == where.qualname and where.parent is not None and where.parent.kind == "module"
-
-
-def _add_keywords(target: Target, modules: Mapping[str, Module], home: Module, where: Scope, old: str) -> None:
-    """The calls that give a parameter by its name: of a module's function by name, of a method through self."""
-    function = where.qualname.rpartition(".")[2]
-    for module, part in _parts_of(modules, "calls", old):
-        called = part.node.func
-        keyword = next(each for each in part.node.keywords if each.arg == old)
-        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
-        if name != function:
-            continue
-        if _calls_it(target.bindings, module, home, where, called):
-            target.others.setdefault(module.name, []).append(keyword)
-        else:
-            target.unsure.append(f"{module.name}:{keyword.lineno}")
-
-
-def _calls_it(bindings: Bindings, module: Module, home: Module, where: Scope, called: ast.expr) -> bool:
-    parent = where.parent
-    if parent is None or parent.kind not in ("module", "class"):
-        return False
-    if isinstance(called, ast.Attribute):
-        own_class = module is home and parent.kind == "class"
-        if own_class and isinstance(called.value, ast.Name) and called.value.id in ("self", "cls"):
-            return True
-        return parent.kind == "module" and bindings.module_of(module, called.value) == home.name
-    if parent.kind != "module" or not isinstance(called, ast.Name):
-        return False
-    return bindings.means(module, called, home)
-
-
-def _parts_of(modules: Mapping[str, Module], kind: str, old: str) -> Iterator[tuple[Module, Part]]:  # type: ignore[type-arg]
-    for module in modules.values():
-        for part in getattr(module.names, kind):
-            named = [each.arg for each in part.node.keywords] if kind == "calls" else [part.node.attr]
-            if old in named:
-                yield module, part
+    stored = (part.node for part in module.names.attributes if isinstance(part.node.ctx, ast.Store))
+    return any(node.attr == name and class_of(module, node.value) is scope for node in stored)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, Place, open_file, shown
-from rlm.files.walk import Walk, matches
+from rlm.files.walk import Walk, matches, rules_above
 from rlm.helpers.sources import MAX_FILE_BYTES, NotText, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from rlm.files.walk import Found
     from rlm.helpers.rights import Right
@@ -55,6 +55,8 @@ class Workspace:
     rights: frozenset[Right] = frozenset({"read"})
     journal: str = ""
     """The folder of the undo journal."""
+    spared: tuple[Path, ...] = ()
+    """Files and folders that no edit reaches, nor a walk from above, also where they are in a root."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """What programs may see of the user's environment: `PROGRAM_ENVIRON`."""
 
@@ -84,6 +86,38 @@ class Workspace:
             ToolError: it leads out, into `.git`, or nowhere.
         """
         return self._allowed(self.confined.locate(path), path)
+
+    def recorded(self, path: bytes) -> Place:
+        """Where a path leads that was recorded free of symlinks; there may be no file any more.
+
+        Raises:
+            ToolError: not to itself any more, or to nowhere that is allowed.
+        """
+        try:
+            place = self._allowed(self.confined.locate_new(os.fsdecode(path)), "")
+        except ToolError:
+            place = None
+        if place is None or os.fsencode(place.path) != path or not place.parts:
+            raise ToolError(f"{self.recorded_name(path)}: its folder is gone, or it leads elsewhere by now.")
+        return place
+
+    def recorded_name(self, path: bytes) -> str:
+        """What it is called in a message."""
+        known = Path(os.fsdecode(path))
+        allowed = any(known.is_relative_to(root) for root in self.confined.roots)
+        return shown(self.name(known) if allowed else known.name)
+
+    def status(self, place: Place) -> os.stat_result:
+        """What kind of file is there, and how large.
+
+        Raises:
+            OSError: it is gone, or something on the way became a symlink.
+        """
+        folder = self.confined.descend(place)
+        try:
+            return os.stat(place.parts[-1] if place.parts else ".", dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(folder)
 
     def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[Source]:
         """Read the text files below `path` that fit a glob; others are counted in `skipped`.
@@ -116,26 +150,43 @@ class Workspace:
     def files(
         self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
     ) -> Iterator[tuple[Place, Found | None]]:
-        """The files below `path` that fit a glob, without symlinks; `found` is None where `path` is the file.
+        """The files below `path` that fit a glob, each once, no symlinks; `found` is None where `path` is the file.
 
         Raises:
-            ToolError: `path` is refused.
+            ToolError: `path` is refused, or the glob can't fit anything.
         """
-        for top in self._tops(path):
-            if top.path.is_dir():
-                walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden)
-                yield from self._walked(walk, top)
-                skipped.hidden += walk.ignored
-                skipped.unreadable += walk.unreadable
-            elif matches(top.parts[-1], pattern) or matches(top.path.name, pattern.rpartition("/")[2]):
-                yield top, None
+        _require_below(pattern)
+        tops = self._tops(path)
+        met: set[Path] = set()
+        for top in tops:
+            for place, found in self._fitting(pattern, top, skipped, hidden=hidden):
+                if len(tops) > 1:  # roots may lie in one another
+                    if place.path in met:
+                        continue
+                    met.add(place.path)
+                yield place, found
 
     def name(self, path: Path) -> str:
-        """A path as callers name it: relative where there is one root."""
-        roots = self.confined.roots
-        if len(roots) == 1:
-            path = path.relative_to(roots[0] if roots[0].is_dir() else roots[0].parent)
-        return path.as_posix()
+        """A path as callers name it."""
+        return self.confined.name(path)
+
+    def _fitting(
+        self, pattern: str, top: Place, skipped: Skipped, *, hidden: bool
+    ) -> Iterator[tuple[Place, Found | None]]:
+        if not top.path.is_dir():
+            if matches(top.parts[-1], pattern) or matches(top.path.name, pattern.rpartition("/")[2]):
+                yield top, None
+            return
+        rules = () if hidden else rules_above(top.path, top.root)
+        walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden, rules=rules)
+        spared = [path for path in self.spared if top.path in path.parents]  # not what was asked for itself
+        for place, found in self._walked(walk, top):
+            if any(place.path.is_relative_to(path) for path in spared):
+                skipped.hidden += 1  # an edit would be refused for them, and the record of it matches what it asks for
+            else:
+                yield place, found
+        skipped.hidden += walk.ignored
+        skipped.unreadable += walk.unreadable
 
     def _walked(self, walk: Walk, top: Place) -> Iterator[tuple[Place, Found | None]]:
         folder = self.confined.open_folder(str(top.path))
@@ -166,6 +217,8 @@ class Workspace:
             raise ToolError(f"{shown(path)} is {error}.") from error
 
     def _open(self, place: Place) -> int:
+        if not place.parts:
+            raise IsADirectoryError(0, "it is a folder")
         folder = self.confined.descend(place)
         try:
             return open_file(place.parts[-1], folder)
@@ -173,10 +226,24 @@ class Workspace:
             os.close(folder)
 
 
+def _require_below(pattern: str) -> None:
+    """Let a glob pass that can fit files below a folder; no result of one that can't would look like an answer.
+
+    Raises:
+        ToolError: it can't.
+    """
+    if {"", ".."} & {*pattern.split("/")}:
+        raise ToolError(
+            f"{shown(pattern)} fits no file: a pattern is relative to the folder, such as **/*.py or src/**, without "
+            "'..' and without a '/' at its start or end."
+        )
+
+
 def _content(fd: int) -> bytes:
     """All of an open file; takes over `fd`."""
     with os.fdopen(fd, "rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
+        size = os.fstat(fd).st_size
+        content = b"" if size > MAX_FILE_BYTES else file.read(MAX_FILE_BYTES + 1)
+    if max(size, len(content)) > MAX_FILE_BYTES:
         raise NotText(f"larger than {MAX_FILE_BYTES:,} bytes, the most that is taken as a whole")
     return content

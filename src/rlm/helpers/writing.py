@@ -31,6 +31,13 @@ class Change:
     """The path as callers name it."""
     before: bytes | None
     after: bytes | None
+    encoding: str = "utf-8"
+    """For a diff."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory and in the journal."""
+        return len(self.before or b"") + len(self.after or b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ def edit(
         ToolError: it is too large to be kept for undo.
     """
     kept = tuple(change for change in changes if change.before != change.after)
-    size = sum(len(change.before or b"") + len(change.after or b"") for change in kept)
+    size = sum(change.size_bytes for change in kept)
     if size > MAX_EDIT_BYTES:
         raise ToolError(f"{label}: {size:,} bytes are too much for one edit ({MAX_EDIT_BYTES:,}): narrow the files.")
     return Edit(label=label, changes=kept, facts=facts, dry_run=dry_run, undoable=undoable)

@@ -207,15 +207,9 @@ class _Search:
             self._refused += 1
             return
         try:
-            yield self._name(path), fd
+            yield printable(self._confined.name(path)), fd
         finally:
             os.close(fd)
-
-    def _name(self, path: Path) -> str:
-        roots = self._confined.roots
-        if len(roots) == 1:
-            path = path.relative_to(roots[0] if roots[0].is_dir() else roots[0].parent)
-        return printable(path.as_posix())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 _HEADER = struct.Struct(">I")
-_MAX_REPLY_BYTES = 16 << 20
+MAX_VALUE_BYTES = 16 << 20
+_MAX_REPLY_BYTES = MAX_VALUE_BYTES + 4096
 _MEMORY_BYTES = 1 << 30
 _START_S = 20.0
-"""On top of the first call's deadline: an interpreter starts, on a machine that may be busy."""
+"""For an interpreter to start, on a machine that may be busy; no part of a call's deadline."""
 
 _TOO_LONG = "it took longer than {:g} s and was stopped: make it simpler or narrower."
 _DIED = "its process was stopped: it took too long or used too much memory."
@@ -67,12 +69,14 @@ class WorkerPool:
         """
         frame = request_frame(target, arguments, timeout_s)
         async with self._slots:
-            worker = self._warm()
-            grace_s = 0.0 if worker else _START_S
-            worker = worker or await _start(self._memory_bytes)
+            warm = self._warm()
+            worker = warm or await _start(self._memory_bytes)
             healthy = False
             try:
-                async with asyncio.timeout(timeout_s + grace_s):
+                if warm is None:
+                    async with asyncio.timeout(_START_S):
+                        await _ask(worker, _warming(target))
+                async with asyncio.timeout(timeout_s):
                     reply = await _ask(worker, frame)
                 healthy = not self._closed
             except TimeoutError as error:
@@ -124,6 +128,11 @@ def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -
     return value_of(reply)
 
 
+def warm_up(module: str) -> None:
+    """What a new worker is asked first: to import what it will be asked for."""
+    import_module(module)
+
+
 def request_frame(target: str, arguments: Mapping[str, Json], timeout_s: float) -> bytes:
     """A request as it goes to a worker: 4 bytes of length, then JSON."""
     payload = msgspec.json.encode({"target": target, "arguments": arguments, "timeout_s": timeout_s})
@@ -139,6 +148,10 @@ def value_of(reply: Reply) -> Json:
     if reply.error is not None:
         raise ToolError(reply.error)
     return msgspec.json.decode(reply.value)
+
+
+def _warming(target: str) -> bytes:
+    return request_frame(f"{__name__}:{warm_up.__name__}", {"module": target.partition(":")[0]}, _START_S)
 
 
 async def _start(memory_bytes: int) -> asyncio.subprocess.Process:

@@ -18,7 +18,7 @@ from typing import IO, Any
 import msgspec
 
 from rlm.core.exceptions import RLMError
-from rlm.tools.worker import Reply, Request
+from rlm.tools.worker import MAX_VALUE_BYTES, Reply, Request
 
 _HEADER = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1
@@ -56,7 +56,10 @@ def _answer(request: Request) -> Reply:
     function = getattr(importlib.import_module(module), name)
     arguments: dict[str, Any] = {key: msgspec.json.decode(value) for key, value in request.arguments.items()}
     try:
-        return Reply(value=msgspec.Raw(msgspec.json.encode(function(**arguments))))
+        value = msgspec.json.encode(function(**arguments))
+        if len(value) > MAX_VALUE_BYTES:
+            return Reply(error=f"the result has {len(value):,} bytes, at most {MAX_VALUE_BYTES:,} fit: ask for less.")
+        return Reply(value=msgspec.Raw(value))
     except RLMError as error:
         return Reply(error=str(error))
     except MemoryError:

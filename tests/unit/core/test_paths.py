@@ -57,7 +57,8 @@ def test_two_dots_in_a_name_are_no_way_up(area):
 def test_what_is_outside_is_refused_and_the_roots_named(area, path):
     with pytest.raises(ToolError, match="outside of what may be read") as refused:
         Confined([area]).open_read(path)
-    assert str(area) in str(refused.value)
+    assert f"({area.name})" in str(refused.value)
+    assert str(area.parent) not in str(refused.value).replace(path, "")
 
 
 def test_existence_outside_is_not_revealed(area):
@@ -102,6 +103,28 @@ def test_a_root_can_be_one_file(area):
         confined.open_read(str(area / "foo..bar"))
     with pytest.raises(ToolError, match="is a file"):
         confined.open_folder("in.txt")
+
+
+@pytest.mark.parametrize(
+    ("roots", "names"),
+    [
+        (["root"], ["sub/in.txt"]),
+        (["root/sub", "other"], ["sub/in.txt", "other/sub/in.txt"]),
+        (["root/sub", "other/sub"], ["root/sub/in.txt", "other/sub/in.txt"]),
+        (["root/sub/in.txt", "other"], ["in.txt", "other/sub/in.txt"]),
+        (["other", "root", "root/sub"], ["other/sub/in.txt", "root/sub/in.txt"]),
+    ],
+)
+def test_a_name_leads_back_to_its_file_and_tells_nothing_of_the_host(area, tmp_path, roots, names):
+    (tmp_path / "other" / "sub").mkdir(parents=True)
+    (tmp_path / "other" / "sub" / "in.txt").write_text("other")
+    (area / "sub" / "sub").mkdir()
+    (area / "sub" / "sub" / "in.txt").write_text("a trap: relative to the first root, 'sub/in.txt' is this one")
+    confined = Confined([tmp_path / root for root in roots])
+    for name in names:
+        path = tmp_path / ("other" if name.startswith("other") else "root") / "sub" / "in.txt"
+        assert confined.name(path) == name
+        assert confined.locate(name).path == path
 
 
 def test_a_root_that_is_a_symlink_is_followed_once(area, tmp_path):

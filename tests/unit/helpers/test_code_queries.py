@@ -43,6 +43,28 @@ def handle_request(): ...
 '''
 
 
+BRANCHES = """
+async def every_branch(a):
+    match a:
+        case 1 if a: pass
+        case [x] | (2 as x): pass
+        case _: pass
+    match a:
+        case {"b": y}: pass
+    try:
+        async with a: pass
+        async for b in a: pass
+    except (A, B): pass
+    except C: pass
+    else: pass
+    finally:
+        while a if a else b: pass
+    class Inner:
+        for z in a: pass
+        def method(self): return lambda: [c for c in a if c and b]
+"""
+
+
 def names(rows: list[dict[str, object]]) -> list[object]:
     return [row["name"] for row in rows]
 
@@ -56,6 +78,8 @@ def names(rows: list[dict[str, object]]) -> list[object]:
         ("load", ["load"]),
         ("loa", []),
         ("[il]*", ["inner", "load"]),
+        ("*_*l", ["parse_util"]),
+        ("Box.load", ["load"]),
         (None, ["parse_util", "size", "inner", "load", "handle_request"]),
     ],
 )
@@ -70,6 +94,7 @@ def test_a_function_is_told_with_all_of_its_lines_and_none_of_its_source(tree: P
     assert parse["args"] == ["text", "*rest", "key", "**more"]
     assert (parse["start_line"], parse["end_line"], parse["complexity"], parse["docstring"]) == (4, 12, 4, True)
     assert (size["start_line"], size["qualname"], size["kind"]) == (18, "Box.size", "method")
+    assert code.find_functions("app.py", pattern="inner")[0]["qualname"] == "Box.size.inner"
     assert size["decorators"] == ["property"]
     assert "return os.sep" not in str(parse)
 
@@ -84,8 +109,7 @@ def test_classes_come_with_bases_and_methods(tree: Path) -> None:
 def test_dependencies_are_numbers_and_modules(tree: Path) -> None:
     (tree / "app.py").write_text(SAMPLE + "import requests\nfrom .near import x\n")
     found = code.analyze_dependencies("app.py")
-    assert found["functions"] == 5
-    assert found["complexity"] == 8
+    assert (found["functions"], found["complexity"], found["lines"]) == (5, 8, 29)
     assert found["imports"] == {"standard": ["os"], "relative": [".near"], "other": ["requests"]}
 
 
@@ -136,8 +160,9 @@ def test_a_worker_that_dies_costs_the_file_that_killed_it_alone(tree: Path, monk
 
 def test_a_file_with_more_rows_than_a_page_asks_for_a_limit(tree: Path) -> None:
     (tree / "many.py").write_text("".join(f"def f{n}(): ...\n" for n in range(5_010)))
-    with pytest.raises(ToolError, match=r"5,010 rows: ask with limit"):
-        code.find_functions("many.py")
+    for limit in (None, 6_000):
+        with pytest.raises(ToolError, match=r"5,010 rows: ask with limit and offset, for 5,000 at most"):
+            code.find_functions("many.py", limit=limit)
     assert names(code.find_functions("many.py", limit=1, offset=5_009)) == ["f5009"]
 
 
@@ -145,7 +170,7 @@ def test_complexity_is_what_ruff_counts(tree: Path) -> None:
     import rlm.core.budget as sample
 
     path = Path(sample.__file__)
-    (tree / "app.py").write_text(path.read_text() + SAMPLE.replace("import os", ""))
+    (tree / "app.py").write_text(path.read_text() + SAMPLE.replace("import os", "") + BRANCHES)
     command = ["check", "--isolated", "--select", "C901", "--config", "lint.mccabe.max-complexity=0"]
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--output-format", "json", str(tree / "app.py")],
@@ -167,6 +192,12 @@ def test_unused_imports_know_exports_and_noqa(tree: Path) -> None:
     assert (page["total"], page["errors"][0]["file"]) == (2, "bad.py")
 
 
+@pytest.mark.parametrize(("file", "unused"), [("a.py", 1), ("a.pyi", 0), ("__init__.pyi", 0)])
+def test_a_stub_may_use_what_it_imports_later(tree: Path, file: str, unused: int) -> None:
+    (tree / file).write_text("class A(B): ...\nfrom m import B\n")
+    assert len(code.find_unused_imports(file)) == unused
+
+
 def test_files_that_end_ruff_or_are_in_no_encoding_are_listed_and_the_others_looked_at(tree: Path) -> None:
     (tree / "a.py").write_text("import os\n")
     (tree / "b.py").write_bytes(b"# coding: latin-1\nimport re  # \xe9\n")
@@ -185,9 +216,56 @@ def test_a_workspace_can_not_configure_the_search_for_unused_imports(tree: Path)
 
 
 def test_calls_are_edges_with_lines(tree: Path) -> None:
-    (tree / "app.py").write_text("class A:\n    def f(self):\n        self.g(len([]))\nA().f()\n")
+    (tree / "app.py").write_text("class A:\n    def f(self):\n        self.g(len([]))\nA().f(); B()\n")
     edges = [(each["caller"], each["callee"], each["line"]) for each in code.call_graph("app.py")]
-    assert sorted(edges) == [("<module>", "?.f", 4), ("<module>", "A", 4), ("A.f", "len", 3), ("A.f", "self.g", 3)]
+    assert edges == [("A.f", "self.g", 3), ("A.f", "len", 3), *(("<module>", each, 4) for each in ("?.f", "A", "B"))]
+    assert [each["line"] for each in code.call_graph("app.py", name="A.f")] == [3, 3]
+
+
+def test_what_is_evaluated_outside_of_a_body_is_called_outside_of_it(tree: Path) -> None:
+    text = "@deco(1)\ndef f(x=default()) -> kind():\n    inner()\n\nclass A(base()):\n    y = field()\n"
+    (tree / "app.py").write_text(text)
+    edges = {each["callee"]: each["caller"] for each in code.call_graph("app.py")}
+    assert {name for name, caller in edges.items() if caller == "<module>"} == {"deco", "default", "kind", "base"}
+    assert (edges["inner"], edges["field"]) == ("f", "A")
+
+
+def test_an_import_under_another_name_is_a_reference(tree: Path) -> None:
+    (tree / "app.py").write_text("from m import load as fetch\nfetch()\n")
+    assert code.find_references("app.py", "load") == [{"line": 1, "role": "import", "scope": ""}]
+
+
+def test_an_attribute_in_a_pattern_is_a_reference(tree: Path) -> None:
+    (tree / "app.py").write_text("match a:\n    case Point(x=0): pass\n")
+    assert code.find_references("app.py", "x") == [{"line": 2, "role": "attribute", "scope": ""}]
+
+
+def test_files_that_do_not_mention_a_name_need_not_be_parsed(tree: Path) -> None:
+    (tree / "a.py").write_text("def (:\n")
+    (tree / "b.py").write_text("def x(:\n")
+    (tree / "c.py").write_text("\N{MATHEMATICAL BOLD SMALL X} = 1\n")
+    for page in (code.find_references(".", "x"), code.call_graph(".", name="A.x")):
+        assert [each["file"] for each in page["errors"]] == ["b.py"]
+    assert [each["file"] for each in code.find_references(".", "x")["references"]] == ["c.py"]
+
+
+def test_an_import_that_a_function_makes_is_not_of_the_top_level(tree: Path) -> None:
+    (tree / "app.py").write_text("if a:\n    import x\ndef f():\n    if a:\n        from .y import z as w\n")
+    x, z = code.find_imports("app.py")
+    assert (x["module"], x["name"], x["bound_as"], x["top_level"]) == ("x", None, "x", True)
+    assert (z["module"], z["name"], z["bound_as"], z["top_level"]) == (".y", "z", "w", False)
+
+
+def test_a_long_chain_of_branches_hides_no_import(tree: Path) -> None:
+    (tree / "app.py").write_text("if a: import x\n" + "elif a: import y\n" * 900)
+    found = code.find_imports("app.py")
+    assert (len(found), found[-1]["line"], found[-1]["top_level"]) == (901, 901, True)
+
+
+@pytest.mark.parametrize(("module", "lines"), [("a", [1, 2]), ("*.models", [2]), ("a.models", [2]), ("a.*", [1, 2, 3])])
+def test_imports_are_found_by_module_with_what_is_below_it(tree: Path, module: str, lines: list[int]) -> None:
+    (tree / "app.py").write_text("import a.b\nfrom a.models import c\nimport ab\n")
+    assert [each["line"] for each in code.find_imports("app.py", module=module)] == lines
 
 
 def test_references_tell_roles_and_scopes(tree: Path) -> None:

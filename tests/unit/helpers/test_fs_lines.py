@@ -8,6 +8,7 @@ import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers import fs
+from rlm.helpers.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +108,66 @@ def test_a_line_beyond_the_end_is_refused(tree: Path) -> None:
     (tree / "a").write_text("a1\n")
     with pytest.raises(ToolError, match="give 1 to 2, or -1"):
         fs.paste_code("a", 3, "x\n")
+
+
+def test_blocks_for_one_place_come_in_the_order_of_the_batch(tree: Path) -> None:
+    (tree / "a").write_text("1\n2\n3\n")
+    (tree / "b").write_text("x\n")
+    places = [(1, -1), (2, 2), (3, -1)]
+    fs.batch_copy(
+        [
+            {"source_file": "a", "start_line": line, "end_line": line, "target_file": "b", "target_line": at}
+            for line, at in places
+        ]
+    )
+    assert (tree / "b").read_text() == "x\n1\n2\n3\n"
+
+
+def test_a_batch_may_copy_a_file_into_itself_with_ranges_that_overlap(tree: Path) -> None:
+    (tree / "a").write_text("1\n2\n3\n")
+    fs.batch_copy(
+        [
+            {"source_file": "a", "start_line": 1, "end_line": 3, "target_file": "./a", "target_line": 2},
+            {"source_file": "a", "start_line": 2, "end_line": 3, "target_file": str(tree / "a"), "target_line": 3},
+        ]
+    )
+    assert (tree / "a").read_text() == "1\n1\n2\n3\n2\n2\n3\n3\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"target_line": 9}, {"target_line": 0}, {"target_file": "no/b"}, {"source_file": "no"}]
+)
+def test_an_error_says_which_operation_of_the_batch_it_is(tree: Path, wrong: dict[str, object]) -> None:
+    (tree / "a").write_text("1\n")
+    good = {"source_file": "a", "start_line": 1, "end_line": 1, "target_file": "b"}
+    with pytest.raises(ToolError, match=r"^operation 2: .* Nothing was copied\.$"):
+        fs.batch_copy([good, {**good, **wrong}])
+    assert not (tree / "b").exists()
+
+
+def test_each_file_of_a_batch_is_read_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "a").write_text("1\n2\n")
+    (tree / "b").write_text("x\n")
+    read: list[str] = []
+    source = Workspace.source
+    monkeypatch.setattr(Workspace, "source", lambda work, path: (read.append(path), source(work, path))[1])
+    good = {"source_file": "a", "start_line": 1, "end_line": 2, "target_file": "b"}
+    fs.batch_copy([good] * 50)
+    assert read == ["a"]
+    assert fs.stat("b")["lines"] == 101
+
+
+def test_a_lone_carriage_return_is_an_end_of_a_line_everywhere(tree: Path) -> None:
+    (tree / "mac").write_bytes(b"1\r2\r3")
+    (tree / "unix").write_bytes(b"x\ny\n")
+    fs.paste_code("unix", 2, "a\rb\r")
+    fs.batch_copy([{"source_file": "mac", "start_line": 2, "end_line": 3, "target_file": "unix", "target_line": 1}])
+    assert (tree / "unix").read_bytes() == b"2\n3\nx\na\nb\ny\n"
+
+
+def test_an_empty_file_has_no_lines_and_takes_some(tree: Path) -> None:
+    (tree / "a").touch()
+    with pytest.raises(ToolError, match="has only 0 lines"):
+        fs.copy_lines("a", 1, 1)
+    assert fs.paste_code("a", 1, "x") == {"file": "a", "start_line": 1, "lines_added": 1}
+    assert (tree / "a").read_text() == "x"

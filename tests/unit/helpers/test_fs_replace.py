@@ -71,6 +71,14 @@ def test_a_diff_is_capped(tree: Path) -> None:
     assert facts["diff_lines_left_out"] > 9_000
 
 
+@pytest.mark.parametrize(("encoding", "word"), [("utf-16", "żółć"), ("cp1252", "größe"), ("utf-8-sig", "żółć")])
+def test_a_diff_shows_text_in_its_own_encoding(tree: Path, encoding: str, word: str) -> None:
+    (tree / "a").write_text(f"x = '\x0c'\nold {word}\n" * 9, encoding=encoding)
+    diff = fs.search_replace("a", "old", "new", dry_run=True)["diff"].splitlines()
+    assert diff[2] == "@@ -1,18 +1,18 @@"
+    assert f"+new {word}" in diff
+
+
 def test_symlinks_are_not_followed(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("old")
     (tree / "link.txt").symlink_to(tmp_path / "out.txt")
@@ -109,7 +117,7 @@ def test_a_line_of_100_mb_is_left_out_and_said(tree: Path) -> None:
 
 def test_rights_are_asked_for(tree: Path) -> None:
     (tree / "a").write_text("old")
-    reader = open_helpers(tree)
+    reader = open_helpers(tree, rights=["read"])
     assert reader.fs.read_file("a") == "old"
     with pytest.raises(ToolError, match="no 'write'"):
         reader.fs.search_replace("a", "old", "new")

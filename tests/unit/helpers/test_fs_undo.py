@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,8 +20,6 @@ from rlm.helpers.operations import find
 from rlm.helpers.performing import Planned, commit, plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rlm.helpers.workspace import Workspace
 
 
@@ -54,10 +55,10 @@ def test_an_undo_is_refused_where_a_file_was_changed_since(two: Path) -> None:
     assert (two / "a").read_text() == "new a\n"
 
 
-@pytest.mark.parametrize("count", [0, -1, 2])
+@pytest.mark.parametrize("count", [0, -1, 2, 10**30])
 def test_no_more_can_be_undone_than_there_is(two: Path, count: int) -> None:
     fs.write_file("a", "x")
-    with pytest.raises(ToolError, match="1 edits can be undone here"):
+    with pytest.raises(ToolError, match=f"1 edits can be undone here, not {count}"):
         fs.undo(count)
 
 
@@ -135,36 +136,179 @@ def test_a_failure_between_two_files_is_rolled_back(two: Path, monkeypatch: pyte
     assert sorted(path.name for path in two.iterdir()) == ["a", "b"]
 
 
-def test_a_commit_cut_off_by_a_kill_is_rolled_back_by_the_next(two: Path) -> None:
-    entry = planned(two, "fs.search_replace", file_pattern="*", search="old", replace="new").entry
-    assert entry is not None
-    journal = workspace(two).journal
-    os.rename(f"{journal}/{entry}.staged", f"{journal}/{entry}.committing")  # noqa: PTH104
-    (two / "a").write_text("new a\n")  # as far as it came
+def done(tree: Path) -> Path:
+    """The folder of the one edit that can be undone."""
+    (folder,) = Path(workspace(tree).journal).glob("*.done")
+    return folder
+
+
+def cut_off(tree: Path) -> Path:
+    """The folder of a commit that was killed when it had replaced `a`."""
+    entry = planned(tree, "fs.search_replace", file_pattern="*", search="old", replace="new").entry
+    staged = Path(workspace(tree).journal) / f"{entry}.staged"
+    (tree / "a").write_text("new a\n")
+    return staged.rename(staged.with_suffix(".committing"))
+
+
+def test_a_commit_that_was_cut_off_is_rolled_back_by_the_next_call(two: Path) -> None:
+    left = cut_off(two)
     assert fs.history() == []
     assert [(two / name).read_text() for name in "ab"] == ["old a\n", "old b\n"]
+    assert not left.exists()
+
+
+def test_what_cannot_be_rolled_back_is_kept_and_named(two: Path) -> None:
+    left = cut_off(two)
+    (two / "a").write_text("somebody's\n")
+    with pytest.raises(
+        ToolError, match="cut off, and not all of it could be taken back: these could not be restored: 'a'; .*kept in"
+    ) as refused:
+        fs.write_file("b", "x")
+    kept = left.with_suffix(".stuck")
+    assert f"undo/{kept.parent.name}/{kept.name} in the state folder of rlm" in str(refused.value)
+    assert b"old a" in (kept / "before").read_bytes()
+    assert [(two / name).read_text() for name in "ab"] == ["somebody's\n", "old b\n"]
+    assert fs.write_file("b", "x")["file"] == "b"
+
+
+def test_a_file_that_changed_after_it_was_replaced_is_named_when_the_rest_fails(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def failing(source: str, target: str, **kwargs: Any) -> None:
+        if target == "b":
+            (two / "a").write_text("somebody's\n")
+            raise OSError(28, "No space left on device")
+        rename(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(ToolError, match="these could not be restored: 'a'; what they held before is kept in"):
+        fs.search_replace("*", "old", "new")
+    assert [(two / name).read_text() for name in "ab"] == ["somebody's\n", "old b\n"]
+
+
+def test_an_interrupt_in_the_middle_is_rolled_back_at_once(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = os.rename
+
+    def interrupted(source: str, target: str, **kwargs: Any) -> None:
+        if target == "b":
+            raise KeyboardInterrupt
+        rename(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fs.search_replace("*", "old", "new")
+    assert {path.name: path.read_text() for path in two.iterdir()} == {"a": "old a\n", "b": "old b\n"}
 
 
 def test_a_damaged_journal_says_so(two: Path) -> None:
     fs.write_file("a", "x")
-    (folder,) = (path for path in os.scandir(workspace(two).journal) if path.name.endswith(".done"))
-    with open(f"{folder.path}/0.before", "wb") as file:  # noqa: PTH123
-        file.write(b"forged")
-    with pytest.raises(ToolError, match="damaged"):
+    (done(two) / "before").write_bytes(b"forged")
+    with pytest.raises(ToolError, match="damaged: remove undo/.*done in the state folder of rlm to go on"):
         fs.undo()
 
 
-def test_a_manifest_that_leads_out_changes_nothing(two: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["../out", ".git/hooks/pre-commit"])
+def test_a_manifest_that_leads_out_changes_nothing(two: Path, path: str) -> None:
+    (two / ".git" / "hooks").mkdir(parents=True)
+    fs.write_file("c", "x")
+    manifest = done(two) / "manifest.json"
+    forged = msgspec.json.decode(manifest.read_bytes())
+    forged["rows"][0]["path"] = base64.b64encode(os.fsencode(two / path)).decode()
+    manifest.write_bytes(msgspec.json.encode(forged))
+    with pytest.raises(ToolError, match="leads elsewhere by now"):
+        fs.undo()
+
+
+def test_a_file_that_became_a_link_is_not_undone_through_it(two: Path) -> None:
     fs.write_file("a", "x")
-    (folder,) = (path for path in os.scandir(workspace(two).journal) if path.name.endswith(".done"))
-    with open(f"{folder.path}/manifest.json", "r+b") as file:  # noqa: PTH123
-        manifest = msgspec.json.decode(file.read())
-        manifest["rows"][0]["path"] = str(tmp_path / "out")
-        file.seek(0)
-        file.write(msgspec.json.encode(manifest))
-        file.truncate()
-    with pytest.raises(ToolError, match="outside"):
+    (two / "b").write_text("x")
+    (two / "a").unlink()
+    (two / "a").symlink_to("b")
+    with pytest.raises(ToolError, match="'a': its folder is gone, or it leads elsewhere by now"):
         fs.undo()
+    assert (two / "b").read_text() == "x"
+
+
+def test_the_order_of_edits_does_not_depend_on_the_clock(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs.write_file("a", "1")
+    monkeypatch.setattr("rlm.helpers.journal.time.time", lambda: 0.0)
+    fs.write_file("a", "2")
+    fs.undo()
+    assert (two / "a").read_text() == "1"
+
+
+def test_edits_without_backup_in_between_are_not_taken_back(two: Path) -> None:
+    fs.write_file("a", "1\n")
+    fs.paste_code("a", 1, "0\n", create_backup=False)
+    fs.write_file("a", "2\n")
+    with pytest.raises(ToolError, match="edit that keeps no backup"):
+        fs.undo(2)
+    fs.undo()
+    assert (two / "a").read_text() == "0\n1\n"
+
+
+def test_a_file_whose_name_is_no_text_is_edited_and_undone(two: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(two) + b"/\xff.txt"))
+    path.write_text("old\n")
+    assert fs.search_replace("*.txt", "old", "new")["files_modified"] == 1
+    assert path.read_text() == "new\n"
+    fs.undo()
+    assert path.read_text() == "old\n"
+
+
+def test_a_file_that_grew_was_changed_and_is_not_read_to_see_it(two: Path) -> None:
+    fs.write_file("a", "x")
+    with (two / "a").open("r+b") as file:
+        file.truncate(1 << 42)
+    with pytest.raises(ToolError, match="'a' was changed since"):
+        fs.undo()
+
+
+def test_an_edit_waits_for_another_but_not_for_ever(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs.write_file("a", "x")
+    monkeypatch.setattr("rlm.helpers.journal.LOCK_S", 0.01)
+    with open(f"{workspace(two).journal}/lock", "rb") as lock:  # noqa: PTH123
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ToolError, match="another edit of these folders has not ended"):
+            fs.write_file("a", "y")
+    assert (two / "a").read_text() == "x"
+
+
+@pytest.mark.parametrize("mode", [0o777, None])
+def test_a_journal_that_others_may_write_in_is_not_used(
+    two: Path, home: Path, tmp_path: Path, mode: int | None
+) -> None:
+    journals = home / "rlm" / "undo"
+    journals.parent.mkdir(parents=True)
+    if mode is None:
+        (tmp_path / "elsewhere").mkdir()
+        journals.symlink_to(tmp_path / "elsewhere")
+    else:
+        journals.mkdir()
+        journals.chmod(mode)
+    for call in (lambda: fs.write_file("a", "x"), lambda: Journal(workspace(two)).undone(1, dry_run=False)):
+        with pytest.raises(ToolError, match="it is a link, or others may write in it"):
+            call()
+    assert (two / "a").read_text() == "old a\n"
+
+
+def test_a_journal_in_the_tree_is_left_alone(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(two / "state"))
+    fs.search_replace("**/*", "old", "new")
+    fs.search_replace("**/*", "new", "newer")
+    assert fs.glob("**/*", hidden=True) == ["a", "b"]
+    fs.undo(2)
+    assert (two / "a").read_text() == "old a\n"
+
+
+def test_what_was_staged_and_never_committed_goes(two: Path) -> None:
+    entry = planned(two, "fs.write_file", path="a", content="x").entry
+    staged = Path(workspace(two).journal) / f"{entry}.staged"
+    os.utime(staged, (0, 0))
+    assert fs.history() == []
+    assert not staged.exists()
 
 
 def test_the_journal_is_bounded(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +316,17 @@ def test_the_journal_is_bounded(two: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for number in range(5):
         fs.write_file("a", str(number))
     assert len(fs.history()) == 3
+
+
+def test_the_journal_takes_no_more_than_its_room(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlm.helpers.journal.MAX_BYTES", 50_000)
+    for number in range(5):
+        fs.write_file("a", f"{number}" * 20_000)
+    assert len(fs.history()) == 2
+    journal = Path(workspace(two).journal)
+    assert sum(path.stat().st_size for path in journal.rglob("*") if path.is_file()) < 50_000
+    fs.undo(2)
+    assert (two / "a").read_text() == "2" * 20_000
 
 
 def test_without_a_home_nothing_is_written(two: Path) -> None:

@@ -2,134 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers import git_run, open_helpers
-from tests.support.git_trees import Hostile, make_repository, run_git
+from rlm.helpers.git_repository import open_repository
+from rlm.helpers.opening import open_workspace
+from tests.support.git_traps import TRAPS
+from tests.support.git_trees import Hostile, make_repository, run_git, spring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-HOOKS = (
-    "pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-checkout", "reference-transaction",
-    "post-index-change", "pre-push", "pre-auto-gc", "fsmonitor-watchman", "post-rewrite",
-)  # fmt: skip
-
-
-def _hooks(trap: Hostile) -> None:
-    for name in HOOKS:
-        trap.hook(name)
-
-
-def _hooks_path(trap: Hostile) -> None:
-    _hooks(trap)
-    trap.config("core.hooksPath", str(trap.folder / ".git" / "hooks"))
-
-
-def _included(trap: Hostile) -> None:
-    (trap.folder.parent / "more.config").write_text(f'[filter "inc"]\n  clean = {trap.script("inc")}\n')
-    trap.config("include.path", str(trap.folder.parent / "more.config"))
-    trap.attributes("* filter=inc")
-
-
-def _filter(kind: str, name: str = "evil") -> Callable[[Hostile], None]:
-    def lay(trap: Hostile) -> None:
-        trap.config(f"filter.{name}.{kind}", trap.script("filter", "true" if kind == "process" else "cat"))
-        trap.config(f"filter.{name}.required", "true")
-        (trap.folder / ".gitattributes").write_text(f"* filter={name}\n")
-
-    return lay
-
-
-def _setting(key: str, attribute: str = "") -> Callable[[Hostile], None]:
-    def lay(trap: Hostile) -> None:
-        trap.config(key, trap.script("program"))
-        if attribute:
-            trap.attributes(attribute)
-
-    return lay
-
-
-def _signing(trap: Hostile) -> None:
-    for key in ("commit.gpgSign", "log.showSignature", "push.gpgSign"):
-        trap.config(key, "true")
-    trap.config("gpg.program", trap.script("gpg"))
-
-
-def _ssh_signing(trap: Hostile) -> None:
-    _signing(trap)
-    trap.config("gpg.format", "ssh")
-    trap.config("gpg.ssh.program", trap.script("sshsign"))
-    trap.config("gpg.ssh.defaultKeyCommand", trap.script("keys"))
-
-
-def _lazy_fetch(trap: Hostile) -> None:
-    """A partial clone that lacks an object: git would fetch it, over a program of the repository's choice."""
-    trap.config("remote.origin.url", str(trap.folder))
-    trap.config("remote.origin.promisor", "true")
-    trap.config("remote.origin.uploadpack", trap.script("upload", "exit 1"))
-    trap.config("extensions.partialClone", "origin")
-    trap.config("core.repositoryFormatVersion", "1")
-    blob = run_git(trap.folder, "rev-parse", "HEAD:a.txt")
-    (trap.folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-
-
-def _lazy_fetch_ext(trap: Hostile) -> None:
-    _lazy_fetch(trap)
-    trap.config("remote.origin.url", f"ext::{trap.script('ext')}")
-    trap.config("protocol.ext.allow", "always")
-
-
-def _submodule(trap: Hostile) -> None:
-    inner = make_repository(trap.folder / "inner")
-    inside = Hostile(folder=inner, canary=trap.canary)
-    run_git(inner, "config", "core.fsmonitor", inside.script("monitor"))
-    run_git(trap.folder, "-c", "advice.addEmbeddedRepo=false", "add", "inner")
-    (inner / "a.txt").write_text("changed\n")
-
-
-def _aliases(trap: Hostile) -> None:
-    for name in ("status", "diff", "log", "commit", "add", "branch", "push"):
-        trap.config(f"alias.{name}", f"!{trap.script('alias')}")
-
-
-TRAPS: dict[str, Callable[[Hostile], None]] = {
-    "hooks": _hooks,
-    "hooks path": _hooks_path,
-    "included filter": _included,
-    "clean": _filter("clean"),
-    "smudge": _filter("smudge"),
-    "process": _filter("process"),
-    "lfs by name": _filter("process", "lfs"),
-    "odd name of a filter": _filter("clean", "a=b.c"),
-    "fsmonitor": _setting("core.fsmonitor"),
-    "textconv": _setting("diff.evil.textconv", "* diff=evil"),
-    "diff command": _setting("diff.evil.command", "* diff=evil"),
-    "external diff": _setting("diff.external"),
-    "merge driver": _setting("merge.evil.driver", "* merge=evil"),
-    "pager": _setting("core.pager"),
-    "pager of a command": _setting("pager.log"),
-    "editor": _setting("core.editor"),
-    "sequence editor": _setting("sequence.editor"),
-    "askpass": _setting("core.askPass"),
-    "credential helper": _setting("credential.helper"),
-    "ssh command": _setting("core.sshCommand"),
-    "git proxy": _setting("core.gitProxy"),
-    "alternate refs": _setting("core.alternateRefsCommand"),
-    "config hook": _setting("hook.evil.command"),
-    "trailer": _setting("trailer.sign.command"),
-    "signing": _signing,
-    "ssh signing": _ssh_signing,
-    "lazy fetch": _lazy_fetch,
-    "lazy fetch over ext": _lazy_fetch_ext,
-    "submodule": _submodule,
-    "aliases": _aliases,
-}
 
 
 @pytest.fixture
@@ -138,6 +26,11 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hostile:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ssh").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     return Hostile(folder=make_repository(tmp_path / "repo"), canary=tmp_path / "canary")
 
 
@@ -150,11 +43,8 @@ def everything(folder: Path) -> list[str]:
         git.git_status,
         git.diff,
         lambda: git.diff(base="HEAD~1"),
-        git.log,
         lambda: git.log(paths=["a.txt"]),
         lambda: git.blame("a.txt"),
-        git.current_branch,
-        lambda: git.git_add(["new.txt"]),
         lambda: git.git_add(["."]),
         lambda: git.git_commit("more"),
         lambda: git.create_branch("other"),
@@ -171,36 +61,20 @@ def everything(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", TRAPS)
 def test_nothing_of_a_hostile_repository_runs(trap: Hostile, name: str) -> None:
-    TRAPS[name](trap)
+    TRAPS[name].lay(trap)
     trap.canary.unlink(missing_ok=True)  # setting the trap may have sprung it
-    everything(trap.folder)
+    refused = everything(trap.folder)
+    assert not any("left alone" in each for each in refused), "it was not even tried"
     assert not trap.canary.exists()
 
 
-SPRUNG = {
-    "hooks": ("commit", "--quiet", "--allow-empty", "-m", "x"),
-    "clean": ("add", "a.txt"),
-    "process": ("add", "a.txt"),
-    "included filter": ("add", "a.txt"),
-    "odd name of a filter": ("add", "a.txt"),
-    "fsmonitor": ("status",),
-    "textconv": ("diff", "HEAD~1"),
-    "diff command": ("diff", "HEAD~1"),
-    "external diff": ("diff", "HEAD~1"),
-    "signing": ("commit", "--quiet", "--allow-empty", "-m", "x"),
-    "lazy fetch": ("diff", "HEAD~1", "HEAD"),
-    "submodule": ("status",),
-}
-
-
-@pytest.mark.parametrize("name", SPRUNG)
-def test_the_traps_are_real(trap: Hostile, name: str) -> None:
-    """Plain git falls into them; otherwise the test above would show nothing."""
-    TRAPS[name](trap)
+@pytest.mark.parametrize("name", TRAPS)
+def test_plain_git_falls_into_the_trap(trap: Hostile, name: str) -> None:
+    TRAPS[name].lay(trap)
     trap.canary.unlink(missing_ok=True)
-    (trap.folder / "a.txt").write_text("changed\n")
-    with suppress(Exception):
-        run_git(trap.folder, *SPRUNG[name])
+    if TRAPS[name].sprung_by[0] in ("add", "status", "diff", "commit"):
+        (trap.folder / "a.txt").write_text("changed\n")
+    spring(trap.folder, *TRAPS[name].sprung_by)
     assert trap.canary.exists()
 
 
@@ -212,16 +86,9 @@ def test_variables_of_the_environment_run_nothing(trap: Hostile, monkeypatch: py
     assert not trap.canary.exists()
 
 
-def test_a_remote_helper_and_a_local_remote_are_not_pushed_to(trap: Hostile) -> None:
-    git: Any = open_helpers(trap.folder, rights=("push",)).git
-    for number, url in enumerate((f"ext::{trap.script('ext')}", "file:///x", "/x", "git://h/x", "http://h/x", "-x:y")):
-        run_git(trap.folder, "config", f"remote.r{number}.url", url)
-        with pytest.raises(ToolError, match="is not pushed to|is no remote"):
-            git.git_push(f"r{number}", "main")
-    assert not trap.canary.exists()
-
-
-@pytest.mark.parametrize("name", ["--upload-pack=touch x", "-f", "a..b", "a b", "HEAD", "x.lock", "@{-1}", "a\nb", ""])
+@pytest.mark.parametrize(
+    "name", ["--upload-pack=touch x", "-f", "a..b", "a b", "HEAD", "x.lock", "@{-1}", "a\nb", "@", ""]
+)
 def test_a_name_that_could_be_an_option_is_refused(trap: Hostile, name: str) -> None:
     git: Any = open_helpers(trap.folder, rights=("git", "push")).git
     with pytest.raises(ToolError, match="no name for a branch"):
@@ -233,6 +100,15 @@ def test_a_revision_that_could_be_an_option_is_refused(trap: Hostile, name: str)
     git: Any = open_helpers(trap.folder).git
     with pytest.raises(ToolError, match="names no commit"):
         git.log(base=name)
+
+
+def test_a_git_of_the_workspace_is_not_the_git_that_runs(trap: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = trap.folder / "bin"
+    programs.mkdir()
+    (programs / "git").symlink_to(trap.script("git"))
+    monkeypatch.setenv("PATH", f"{programs}:.:{os.environ['PATH']}")
+    assert len(everything(trap.folder)) == 1  # no remote to push to
+    assert not trap.canary.exists()
 
 
 def test_a_file_named_like_an_option_is_a_file(trap: Hostile) -> None:
@@ -261,6 +137,104 @@ def test_borrowed_objects_are_refused(trap: Hostile, tmp_path: Path) -> None:
     (trap.folder / ".git" / "objects" / "info" / "alternates").write_text(f"{other / '.git' / 'objects'}\n")
     with pytest.raises(ToolError, match="outside of the workspace"):
         open_helpers(trap.folder).git.git_status()
+
+
+@pytest.mark.parametrize("line", ["{}", "./other/.git/objects", '"{}"'])
+def test_objects_that_are_borrowed_in_turn_or_by_a_quoted_name_are_refused(
+    trap: Hostile, tmp_path: Path, line: str
+) -> None:
+    outside = make_repository(tmp_path / "outside") / ".git" / "objects"
+    make_repository(trap.folder / "other")
+    for folder, text in ((trap.folder / "other", f"{outside}"), (trap.folder, line.format(outside))):
+        info = folder / ".git" / "objects" / "info"
+        info.mkdir(exist_ok=True)
+        (info / "alternates").write_text(text.replace("./other", str(trap.folder / "other")) + "\n")
+    with pytest.raises(ToolError, match="outside of the workspace|can't be followed"):
+        open_helpers(trap.folder).git.git_status()
+
+
+@pytest.mark.parametrize("name", ["COMMIT_EDITMSG", "logs/HEAD", "index", "refs/heads", "objects/info", "packed-refs"])
+def test_a_repository_that_writes_elsewhere_is_refused(trap: Hostile, tmp_path: Path, name: str) -> None:
+    """Through such a symlink a commit message, or a name in the log of a branch, would land in any file."""
+    git: Any = open_helpers(trap.folder, rights=("git",)).git
+    inside, outside = trap.folder / ".git" / name, tmp_path / "outside"
+    shutil.move(inside, outside) if inside.exists() else outside.write_text("mine\n")
+    inside.symlink_to(outside)
+    before = outside.stat().st_mtime_ns
+    for call in (lambda: git.git_commit("curl x | sh"), lambda: git.create_branch("x"), lambda: git.git_add(["."])):
+        with pytest.raises(ToolError, match=f"'{name}' in its .git is a symlink"):
+            call()
+    assert outside.stat().st_mtime_ns == before
+
+
+def test_plain_git_does_write_elsewhere(trap: Hostile, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("mine\n")
+    (trap.folder / ".git" / "COMMIT_EDITMSG").unlink()
+    (trap.folder / ".git" / "COMMIT_EDITMSG").symlink_to(tmp_path / "outside")
+    run_git(trap.folder, "commit", "--quiet", "--allow-empty", "-m", "curl x | sh")
+    assert (tmp_path / "outside").read_text() == "curl x | sh\n"
+
+
+def test_a_file_of_git_with_a_second_name_is_refused(trap: Hostile) -> None:
+    (trap.folder / "a.txt").unlink()
+    (trap.folder / "a.txt").hardlink_to(trap.folder / ".git" / "COMMIT_EDITMSG")
+    with pytest.raises(ToolError, match="'COMMIT_EDITMSG' in its .git is a symlink or a hard link"):
+        open_helpers(trap.folder).git.git_status()
+
+
+@pytest.mark.parametrize("key", ["include.path", "includeIf.gitdir:/nowhere.path", "includeIf.onbranch:x.path"])
+def test_settings_that_could_change_while_git_runs_are_refused(trap: Hostile, key: str) -> None:
+    """They are read before git is started; an included file would be read once more by each git."""
+    trap.config(key, "../more.config")
+    with pytest.raises(ToolError, match="includes another file .* could change while git runs"):
+        open_helpers(trap.folder).git.git_status()
+
+
+def test_an_included_file_is_not_quoted(trap: Hostile, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cr3t\nno setting\n")
+    trap.config("include.path", str(tmp_path / "token"))
+    with pytest.raises(ToolError, match="git cannot use it: fatal: bad config line") as refused:
+        open_helpers(trap.folder).git.git_status()
+    assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["hook.evil.command", "filter.a=b.c.clean", "diff.\u017c.textconv", "gpg.ssh.program"])
+def test_a_setting_that_names_a_program_is_another(trap: Hostile, key: str) -> None:
+    """Those that this git knows nothing of yet, too."""
+    trap.config(key, "evil")
+    work = open_workspace([trap.folder], ["read"], os.environ)
+    output = open_repository(work, ".").git.checked("config", "--get", key)
+    assert output.strip() in (b"", b"false")
+
+
+def test_more_settings_than_a_command_can_be_given_are_refused(trap: Hostile) -> None:
+    with (trap.folder / ".git" / "config").open("a") as file:
+        file.writelines(f'[filter "{number:0>80}"]\n\tclean = cat\n' for number in range(15_000))
+    with pytest.raises(ToolError, match="cannot be started: Argument list too long"):
+        open_helpers(trap.folder).git.git_status()
+
+
+@pytest.mark.parametrize("place", ["{}", "../secret", "~/../secret", "link", "%(prefix)/x", ":(optional){}"])
+def test_a_complaint_shows_no_line_of_a_file_elsewhere(trap: Hostile, tmp_path: Path, place: str) -> None:
+    (tmp_path / "secret").write_text("s3cr3t\n")
+    (trap.folder / "link").symlink_to(tmp_path / "secret")
+    trap.config("blame.ignoreRevsFile", place.format(tmp_path / "secret"))
+    with pytest.raises(ToolError, match="'blame.ignorerevsfile' leads out") as refused:
+        open_helpers(trap.folder).git.blame("a.txt")
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_commits_that_a_file_of_the_repository_names_are_not_blamed(trap: Hostile) -> None:
+    (trap.folder / "ignored").write_text(run_git(trap.folder, "rev-parse", "HEAD"))
+    trap.config("blame.ignoreRevsFile", "ignored")
+    assert open_helpers(trap.folder).git.blame("a.txt")["lines"] == 2
+
+
+def test_an_error_has_no_control_characters(trap: Hostile) -> None:
+    git: Any = open_helpers(trap.folder, rights=("git",)).git
+    with pytest.raises(ToolError, match="did not match") as refused:
+        git.git_add(["a\x1b[31mb"])
+    assert "\x1b" not in str(refused.value)
 
 
 def test_a_filtered_file_is_not_added_as_it_is(trap: Hostile) -> None:

@@ -65,6 +65,21 @@ def renamed(tree: Path, before: str, old: str = "old") -> str:
             "try:\n    from fast import old as new\nexcept E:\n    def new(): ...\n",
         ),
         ("é = 'ü'; old = é; print(é, old)\n", "é = 'ü'; new = é; print(é, new)\n"),
+        ("éold, old = 1, 2\ndef f():\n    global éold, old\n", "éold, new = 1, 2\ndef f():\n    global éold, new\n"),
+        (
+            "def f():\n    old = 1\n    class A:\n        global old\n        old = 2\n        g = lambda: old\n",
+            "def f():\n    old = 1\n    class A:\n        global new\n        new = 2\n        g = lambda: old\n",
+        ),
+        (
+            "def old(): ...\n__all__ = ['old'] + ['x']\n__all__.append('old')\n__all__ += ('old',)\n",
+            "def new(): ...\n__all__ = ['new'] + ['x']\n__all__.append('new')\n__all__ += ('new',)\n",
+        ),
+        (
+            "class old: ...\ndef f(x: \"Literal['old'] | old\", y: Annotated[str, Option('old')]): ...\n",
+            "class new: ...\ndef f(x: \"Literal['old'] | new\", y: Annotated[str, Option('old')]): ...\n",
+        ),
+        ("old = 1\nx = f'{x.old} {old} {g(old=old)} old'\n", "new = 1\nx = f'{x.old} {new} {g(old=new)} old'\n"),
+        ('old = 1\nx = f"""{f\'{old}\'}\n{old=}"""\n', 'new = 1\nx = f"""{f\'{new}\'}\n{new=}"""\n'),
     ],
 )
 def test_a_module_level_name_is_renamed_where_it_is_meant(tree: Path, before: str, after: str) -> None:
@@ -101,6 +116,8 @@ def test_a_name_is_followed_through_imports(tree: Path) -> None:
         "old = 1\nprint(new)\n",
         "old = 1\nclass A:\n    new = 2\n    x = old\n",
         "import old.x\nold = 1\n",
+        "old = 1\nclass A:\n    old += 1\n",
+        "old = 1\nx: 'list[\\x6fld]'\n",
     ],
 )
 def test_what_would_change_the_meaning_is_refused_whole(tree: Path, before: str) -> None:
@@ -112,7 +129,8 @@ def test_what_would_change_the_meaning_is_refused_whole(tree: Path, before: str)
 
 
 @pytest.mark.parametrize(
-    "names", [("old", "1x"), ("old", "class"), ("old", "old"), ("a.b", "c"), ("", "c"), ("old", "a b")]
+    "names",
+    [("old", "1x"), ("old", "__debug__"), ("old", "class"), ("old", "old"), ("a.b", "c"), ("", "c"), ("old", "a b")],
 )
 def test_names_that_are_none_are_refused(tree: Path, names: tuple[str, str]) -> None:
     with pytest.raises(ToolError):
@@ -139,6 +157,17 @@ def test_a_name_that_no_module_defines_tells_where_it_is(tree: Path) -> None:
     (tree / "a.py").write_text("class A:\n    def old(self): ...\ndef f(old): ...\n")
     result = transform.rename_identifier(".", "old", "new")
     assert (result["files_modified"], result["defined_elsewhere"]) == (0, ["a.py::A.old", "a.py::f.old"])
+
+
+def test_a_name_that_no_module_here_defines_gives_advice(tree: Path) -> None:
+    written(tree, {"a.py": "def old(): ...\n", "b.py": "from a import old\n"})
+    assert "no module here defines old" in transform.rename_identifier("b.py", "old", "new")["advice"]
+
+
+@pytest.mark.parametrize(("pattern", "old"), [("**/*.py", "old"), (".", "A.old")])
+def test_what_was_meant_is_told(tree: Path, pattern: str, old: str) -> None:
+    with pytest.raises(ToolError, match=r"file_pattern|pkg/a\.py::A\.old"):
+        transform.rename_identifier(pattern, old, "new")
 
 
 def test_bytes_that_are_not_the_name_stay(tree: Path) -> None:
@@ -174,7 +203,7 @@ def test_files_that_can_not_be_parsed_are_listed_and_left(tree: Path) -> None:
 def test_without_the_right_to_write_only_a_refusal_comes_back(tree: Path) -> None:
     (tree / "a.py").write_text("old = 1\n")
     with pytest.raises(ToolError, match="not allowed"):
-        open_helpers(tree).transform.rename_identifier(".", "old", "new")
+        open_helpers(tree, rights=["read"]).transform.rename_identifier(".", "old", "new")
 
 
 def test_hidden_and_ignored_files_and_git_stay(tree: Path) -> None:
@@ -206,3 +235,74 @@ def test_a_text_in_a_coding_of_its_own_takes_a_new_name_in_it(tree: Path) -> Non
     assert (tree / "a.py").read_bytes() == b"# coding: latin-1\nn\xe9 = '\xe9'\n"
     with pytest.raises(ToolError, match="nothing was written"):
         transform.rename_identifier(".", "n\u00e9", "\u4e2d")
+
+
+def written(tree: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("other", "new"),
+    [
+        ({"b.py": "from a import *\nopen('x')\n"}, "open"),
+        ({"b.py": "from a import *\nold()\n"}, "_old"),
+        ({"b.py": "from a import new\n"}, "new"),
+        ({"b.py": "import a\na.new = 1\n"}, "new"),
+        ({"b.py": "from a import new as other\n"}, "new"),
+        ({"p/__init__.py": "def old(): ...\n", "p/part.py": ""}, "part"),
+    ],
+)
+def test_what_another_module_has_under_the_new_name_refuses_it(tree: Path, other: dict[str, str], new: str) -> None:
+    written(tree, {"a.py": "def old(): ...\n", **other})
+    with pytest.raises(ToolError, match="nothing was changed"):
+        transform.rename_identifier(".", "old", new)
+    assert (tree / "a.py").read_text() == "def old(): ...\n"
+
+
+def test_a_star_import_brings_what_all_lists(tree: Path) -> None:
+    written(tree, {"a.py": "__all__ = ['x']\nold = x = 1\n", "b.py": "from a import *\nfrom z import *\nold\n"})
+    assert transform.rename_identifier(".", "old", "new")["files"] == [{"file": "a.py", "replacements": 1}]
+
+
+def test_a_name_of_its_own_hides_what_a_star_import_brings(tree: Path) -> None:
+    written(tree, {"a.py": "old = 1\n", "b.py": "from a import *\nold = 2\n", "c.py": "from b import old\nold\n"})
+    assert transform.rename_identifier(".", "a.py::old", "new")["files"] == [{"file": "a.py", "replacements": 1}]
+
+
+def test_a_module_that_hides_a_standard_one_elsewhere_is_not_what_others_import(tree: Path) -> None:
+    written(tree, {"scripts/json.py": "def loads(): ...\n", "src/x.py": "from json import loads\nloads\n"})
+    assert transform.rename_identifier(".", "loads", "new")["files_modified"] == 1
+
+
+def test_letters_that_python_takes_for_others_are_the_same_name(tree: Path) -> None:
+    written(tree, {"a.py": "def file(): ...\n", "b.py": "from a import \ufb01le\n\ufb01le()\n"})
+    transform.rename_identifier(".", "file", "new")
+    assert (tree / "b.py").read_text() == "from a import new\nnew()\n"
+
+
+def test_strings_that_may_mean_the_name_are_listed(tree: Path) -> None:
+    lines = ["import a", "getattr(a, 'old')", "patch('a.old')", "x['old'] == 'old'", "cast('old', x)", "'so old'"]
+    written(tree, {"a.py": "class old: ...\n", "b.py": "\n".join(lines)})
+    assert transform.rename_identifier(".", "old", "new")["check_by_hand"] == ["b.py:2", "b.py:3", "b.py:5"]
+
+
+def test_an_annotation_in_quotes_is_followed_through_a_module(tree: Path) -> None:
+    written(tree, {"a.py": "class old: ...\n", "b.py": "import a\ndef f(x: 'a.old') -> 'list[a.old | old]': ...\n"})
+    assert "check_by_hand" not in transform.rename_identifier(".", "old", "new")
+    assert (tree / "b.py").read_text() == "import a\ndef f(x: 'a.new') -> 'list[a.new | old]': ...\n"
+
+
+def test_a_coding_line_holds_for_a_file_that_would_be_read_without_it(tree: Path) -> None:
+    (tree / "a.py").write_bytes(b"# coding: latin-1\nold = 1\n")
+    (tree / "b.py").write_bytes(b"\xef\xbb\xbf# coding: utf-8\nfrom a import old\n")
+    transform.rename_identifier(".", "old", "n\u00e9")
+    assert (tree / "a.py").read_bytes() == b"# coding: latin-1\nn\xe9 = 1\n"
+    assert (tree / "b.py").read_bytes() == b"\xef\xbb\xbf# coding: utf-8\nfrom a import n\xc3\xa9\n"
+
+
+@pytest.mark.parametrize("coding", ["rot13", "utf-7", "undefined", "no-such"])
+def test_a_coding_that_python_has_no_text_in_is_an_error_of_that_file(tree: Path, coding: str) -> None:
+    (tree / "a.py").write_bytes(b"# coding: %s\nold = '+AOk-'\n" % coding.encode())
+    assert transform.rename_identifier(".", "old", "new")["errors"][0]["file"] == "a.py"

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rlm.core.exceptions import ToolError
+from rlm.core.paths import Confined
 from rlm.helpers import transform
+from rlm.helpers.operations import find
+from rlm.helpers.transform_many import Operation, Planned
+from rlm.helpers.transform_spans import Span
+from rlm.helpers.workspace import Workspace
+from rlm.helpers.writing import Edit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +45,13 @@ def without_debug(tree: Path, before: str, **options: Any) -> str:
         ("x = print\nself.print(1)\nprint\n", "x = print\nself.print(1)\nprint\n"),
         ("logger.debug('x')\n", "logger.debug('x')\n"),
         ("s = 'print(1)'  # print(2)\n", "s = 'print(1)'  # print(2)\n"),
+        ("if c:\n    x = 1; \\\n    print(x)\ny = 2\n", "if c:\n    x = 1; \\\n    pass\ny = 2\n"),
+        ("def f():\n\x0c    print(1)\n    y\n", "def f():\n    y\n"),
+        ("pdb = load()\npdb.trace()\n", "pdb = load()\npdb.trace()\n"),
+        ("from pdb import set_trace\nset_trace()\nx\n", "x\n"),
+        ("import pdb as p\np.set_trace()\nx\n", "x\n"),
+        ("from pdb import Pdb\nimport pdb, sys\npdb.set_trace()\n", "from pdb import Pdb\nimport pdb, sys\n"),
+        ("__import__('pdb').set_trace()\n__import__('x').set_trace()\n", "__import__('x').set_trace()\n"),
     ],
 )
 def test_debug_statements_go_and_nothing_else(tree: Path, before: str, after: str) -> None:
@@ -101,6 +114,42 @@ def test_docstrings_are_added_once(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "names"),
+    [
+        ("def f(): \\\n    return 1\n", ["f"]),
+        ("def f():\n\x0c    return 1\n", ["f"]),
+        ("def f(a,\n  b):  # why\n    # c\n    return 1\n", ["f"]),
+        ("def f():\n    @(\n dec)\n    def g(): ...\n    return g\n", ["f"]),
+        ("with x:\n    def f(): ...\ntry: x\nexcept E:\n    def g(): ...\n", ["f", "g"]),
+        ("class A:\n    @x.setter\n    def x(self, v): ...\n    async def f(self): a; yield 1\n", ["f"]),
+        ("if x:\n\tdef f(): a = 1; return a\nelse:\n\tdef f(): ...\n", ["f", "f"]),
+        ("def f():\n    r'Is there.'\ndef g():\n    b'none'\ndef h():\n    f'none'\n", ["g", "h"]),
+        ("def größe(naïve): ...\n", ["größe"]),
+    ],
+)
+def test_docstrings_leave_the_rest_as_it_was(tree: Path, before: str, names: list[str]) -> None:
+    (tree / "a.py").write_text(before)
+    transform.add_docstrings("a.py")
+    after = ast.parse((tree / "a.py").read_text())
+    functions = [node for node in ast.walk(after) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    given = [node for node in functions if ast.get_docstring(node) not in (None, "Is there.")]
+    for node in given:
+        del node.body[0]
+    assert [node.name for node in given] == names
+    assert ast.dump(after) == ast.dump(ast.parse(before))
+
+
+@pytest.mark.parametrize(
+    ("name", "summary"),
+    [("getHTTPResponse", "Get HTTP response."), ("größe_x2", "Größe x2."), ("_load", "Load."), ("_", "_.")],
+)
+def test_a_name_is_told_in_words(tree: Path, name: str, summary: str) -> None:
+    (tree / "a.py").write_text(f"def {name}(): ...\n")
+    transform.add_docstrings("a.py")
+    assert f'"""{summary}"""' in (tree / "a.py").read_text()
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ("from old.mod import x\n", "from new.place import x\n"),
@@ -112,6 +161,14 @@ def test_docstrings_are_added_once(tree: Path) -> None:
         ("from .old.mod import x\n", "from .old.mod import x\n"),
         ("import old.mod, old.other\nold.mod.f(old.other)\n", "import new.place, old.other\nnew.place.f(old.other)\n"),
         ("x = 'old.mod'\n", "x = 'old.mod'\n"),
+        ("import old.mod\nf(f'{old.mod.x}')\n", "import new.place\nf(f'{new.place.x}')\n"),
+        ("import old.mod\nx: 'list[old.mod.C]'\n", "import new.place\nx: 'list[new.place.C]'\n"),
+        ("from old import a, mod, b\n", "from old import a, b\nfrom new import place as mod\n"),
+        (
+            "if x:\n    from old import (\n        mod,\n        a,\n    )  # y\n",
+            "if x:\n    from old import (\n        a,\n    )\n    from new import place as mod  # y\n",
+        ),
+        ("x; from old import a, mod as m; y\n", "x; from old import a; from new import place as m; y\n"),
     ],
 )
 def test_imports_change_with_the_uses_by_path(tree: Path, before: str, after: str) -> None:
@@ -120,12 +177,27 @@ def test_imports_change_with_the_uses_by_path(tree: Path, before: str, after: st
     assert (tree / "a.py").read_text() == after
 
 
-def test_uses_that_can_not_be_changed_refuse_the_whole(tree: Path) -> None:
+@pytest.mark.parametrize(
+    "uses", ["f(old)", "def f(new): return old.mod.g(new)", "new = old.mod.x", "new(old.mod.x)", "del old"]
+)
+def test_uses_that_can_not_be_changed_refuse_the_whole(tree: Path, uses: str) -> None:
     (tree / "a.py").write_text("from old.mod import x\n")
-    (tree / "b.py").write_text("import old.mod\nf(old)\n")
+    (tree / "b.py").write_text(f"import old.mod\n{uses}\n")
     with pytest.raises(ToolError, match=r"b.py:2: .*nothing was changed"):
         transform.change_imports(".", "old.mod", "new.place")
     assert (tree / "a.py").read_text() == "from old.mod import x\n"
+
+
+def test_imports_that_the_path_alone_does_not_tell_are_listed(tree: Path) -> None:
+    (tree / "src/old/sub").mkdir(parents=True)
+    (tree / "src/old/__init__.py").write_text("from .mod import x\nfrom . import mod\nfrom . import other\n")
+    (tree / "src/old/sub/a.py").write_text("from ..mod import x\nfrom .mod import y\npatch('old.mod.x')\n")
+    (tree / "b.py").write_text("import old\nold.mod.f()\nx = 'old.model'\n")
+    found = transform.change_imports(".", "old.mod", "new.place")["check_by_hand"]
+    assert found == [
+        "b.py:2",
+        *(f"src/old/{each}" for each in ("__init__.py:1", "__init__.py:2", "sub/a.py:1", "sub/a.py:3")),
+    ]
 
 
 def test_a_batch_sees_its_own_changes_and_is_written_whole(tree: Path) -> None:
@@ -149,3 +221,34 @@ def test_a_batch_that_fails_writes_nothing(tree: Path) -> None:
     with pytest.raises(ToolError, match=r"operations\[1\]"):
         transform.batch(steps)
     assert "print" in (tree / "a.py").read_text()
+
+
+def test_a_dry_run_inside_of_a_batch_is_refused(tree: Path) -> None:
+    (tree / "a.py").write_text("print(1)\n")
+    with pytest.raises(ToolError, match=r"operations\[0\]: dry_run"):
+        transform.batch([{"operation": "remove_debug_statements", "dry_run": True}])
+    assert (tree / "a.py").read_text() == "print(1)\n"
+
+
+def test_files_that_have_nothing_to_remove_are_not_parsed(tree: Path) -> None:
+    (tree / "bad.py").write_text("x = (\n")
+    (tree / "bad_too.py").write_text("print(\n")
+    assert [each["file"] for each in transform.remove_debug_statements()["errors"]] == ["bad_too.py"]
+
+
+def test_a_plan_that_would_move_or_drop_other_statements_is_refused(tree: Path) -> None:
+    (tree / "a.py").write_text("x\nif y:\n    z\n")
+    dropped = Planned(spans=[Span(start=0, end=2, text="")], count=1)
+    operation = Operation(name="test", counted="dropped", plan=lambda _file: dropped, needles=[b""])
+    with pytest.raises(ToolError, match="can't be changed for certain"):
+        operation.apply(Workspace(confined=Confined([tree])), ".", "**/*.py", dry_run=False)
+
+
+def test_a_batch_leaves_what_is_spared(tree: Path) -> None:
+    for name in ("a.py", "own/b.py"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("print(1)\n")
+    work = Workspace(confined=Confined([tree]), spared=(tree / "own",))
+    done = find("transform.batch")(work, operations=[{"operation": "remove_debug_statements"}])
+    assert isinstance(done, Edit)
+    assert [change.name for change in done.changes] == ["a.py"]

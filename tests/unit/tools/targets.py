@@ -41,3 +41,7 @@ def deepen() -> None:
 
 def crash() -> None:
     os._exit(3)
+
+
+def fill(size: int) -> str:
+    return "x" * size

@@ -73,6 +73,18 @@ async def test_a_catastrophic_pattern_ends_in_time_and_the_next_call_works(pool)
     assert await pool.call("targets:add", {"a": 1, "b": 1}, timeout_s=10) == 2
 
 
+async def test_the_start_of_a_worker_gives_its_first_call_no_longer_time(pool):
+    with pytest.raises(ToolError, match=r"took longer than 0\.2 s"):
+        await pool.call("targets:catastrophe", {}, timeout_s=0.2)
+
+
+async def test_a_result_too_large_is_told_and_the_worker_survives(pool):
+    first = await pool.call("targets:pid", {}, timeout_s=10)
+    with pytest.raises(ToolError, match="ask for less"):
+        await pool.call("targets:fill", {"size": (16 << 20) + 1}, timeout_s=10)
+    assert await pool.call("targets:pid", {}, timeout_s=10) == first
+
+
 async def test_a_worker_that_dies_is_an_error_and_is_replaced(pool):
     with pytest.raises(ToolError, match="was stopped"):
         await pool.call("targets:crash", {}, timeout_s=10)

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Edit
 
-    Operation: TypeAlias = Callable[..., Json | Edit]
+    Body: TypeAlias = Callable[..., Json | Edit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Helper:
+class Operation:
     """One operation."""
 
     name: str
     """With its object, as `fs.search_replace`."""
     right: Right
-    function: Operation
+    function: Body
     """Takes the workspace first."""
     tool: FunctionTool
     """Its name, description and parameters, and how arguments are checked."""
@@ -47,7 +47,7 @@ class Helper:
         return self.function(work, *args, **kwargs)
 
 
-def helper(name: str, *, right: Right = "read") -> Callable[[Operation], Helper]:
+def helper(name: str, *, right: Right = "read") -> Callable[[Body], Operation]:
     """Make a helper of a function `(work: Workspace, ...) -> Json | Edit` with a docstring and annotated parameters.
 
     What it returns is small facts, or an `Edit` whose files are then written all or none. It raises `ToolError` for
@@ -55,13 +55,13 @@ def helper(name: str, *, right: Right = "read") -> Callable[[Operation], Helper]
     write nothing by itself; a helper with the right "git" or "push" may, through git.
     """
 
-    def make(function: Operation) -> Helper:
-        return Helper(name=name, right=right, function=function, tool=_tool(name, function, right == "read"))
+    def make(function: Body) -> Operation:
+        return Operation(name=name, right=right, function=function, tool=_tool(name, function, right == "read"))
 
     return make
 
 
-def _tool(name: str, function: Operation, reads_only: bool) -> FunctionTool:
+def _tool(name: str, function: Body, reads_only: bool) -> FunctionTool:
     """The function as a tool without its first parameter."""
 
     @functools.wraps(function)

@@ -1,0 +1,122 @@
+"""Methods, attributes and parameters: renamed where the code tells what is meant, listed where it doesn't."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rlm.core.exceptions import ToolError
+from rlm.helpers import transform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def renamed(tree: Path, place: str, before: str) -> tuple[str, list[str]]:
+    """What a file becomes, and what is to be checked by hand."""
+    (tree / "a.py").write_text(before)
+    result: dict[str, Any] = transform.rename_identifier(".", f"a.py::{place}", "new")
+    return (tree / "a.py").read_text(), result.get("check_by_hand", [])
+
+
+def test_the_self_of_another_class_is_another_object(tree: Path) -> None:
+    before = "class A:\n    old = 1\n    def f(self):\n        class B:\n            old = 2\n"
+    before += "            def g(self): return self.old\n        return [self.old for x in B]\n"
+    after, by_hand = renamed(tree, "A.old", before)
+    assert after == before.replace("old = 1", "new = 1").replace("[self.old", "[self.new")
+    assert by_hand == ["a.py:6"]
+
+
+def test_a_self_that_becomes_another_object_is_listed(tree: Path) -> None:
+    before = "class A:\n    old = 1\n    def f(self):\n        self = B()\n        return self.old\n"
+    assert renamed(tree, "A.old", before) == (before.replace("old = 1", "new = 1"), ["a.py:5"])
+
+
+def test_a_class_is_known_by_its_name_in_other_modules(tree: Path) -> None:
+    (tree / "b.py").write_text("import a\nfrom a import A\nA.old, a.A.old, x.A.old\n")
+    assert renamed(tree, "A.old", "class A:\n    old = 1\n")[1] == ["b.py:3"]
+    assert (tree / "b.py").read_text() == "import a\nfrom a import A\nA.new, a.A.new, x.A.old\n"
+
+
+def test_an_attribute_that_only_self_has_is_renamed(tree: Path) -> None:
+    before = "class A:\n    def __init__(self): self.old = 1\n    def f(self): return f'{self.old} {old}'\n"
+    assert renamed(tree, "A.old", before)[0] == before.replace("self.old", "self.new")
+
+
+def test_overrides_are_listed(tree: Path) -> None:
+    (tree / "b.py").write_text("class B(A):\n    def old(self): ...\nclass C:\n    def old(self): ...\n")
+    assert renamed(tree, "A.old", "class A:\n    def old(self): ...\n")[1] == ["b.py:2"]
+
+
+def test_a_field_is_renamed_with_the_keywords_of_its_class(tree: Path) -> None:
+    before = "class A:\n    old: int\nA(old=1)\nreplace(a, old=2)\nmatch a:\n    case A(old=3): ...\nf(old=4)\n"
+    after, by_hand = renamed(tree, "A.old", before)
+    assert after == before.replace("old: int", "new: int").replace("A(old=1)", "A(new=1)")
+    assert by_hand == ["a.py:4", "a.py:6"]
+
+
+def test_a_parameter_of_a_constructor_is_given_by_the_name_of_its_class(tree: Path) -> None:
+    (tree / "b.py").write_text("from a import A\nA(old=2)\nclass B(A):\n    def f(self): super().__init__(old=1)\n")
+    after, by_hand = renamed(tree, "A.__init__.old", "class A:\n    def __init__(self, old): ...\nA(old=1)\n")
+    assert after == "class A:\n    def __init__(self, new): ...\nA(new=1)\n"
+    assert (tree / "b.py").read_text().startswith("from a import A\nA(new=2)\n")
+    assert by_hand == ["b.py:4"]
+
+
+def test_a_method_of_the_same_name_in_another_class_keeps_its_parameter(tree: Path) -> None:
+    before = "class A:\n    def f(self, old): self.f(old=1)\nclass B(A):\n    def f(self, old): self.f(old=1)\n"
+    after, by_hand = renamed(tree, "A.f.old", before)
+    assert after == before.replace("old", "new", 2)
+    assert by_hand == ["a.py:4"]
+
+
+def test_all_definitions_of_a_function_are_one(tree: Path) -> None:
+    before = "@overload\ndef f(old: int): ...\n@overload\ndef f(old: str): ...\ndef f(old): return old\nf(old=1)\n"
+    assert renamed(tree, "f.old", before)[0] == before.replace("old", "new")
+
+
+def test_what_a_class_body_binds_later_is_no_name_of_the_function_around_it(tree: Path) -> None:
+    before = "def f(old):\n    class A:\n        old = old\n    return old\n"
+    assert renamed(tree, "f.old", before)[0] == before.replace("f(old)", "f(new)").replace("return old", "return new")
+
+
+def test_a_function_in_a_function_is_known_there(tree: Path) -> None:
+    before = "def f():\n    def g(old): ...\n    g(old=1)\ng(old=2)\npartial(g, old=3)\n"
+    after, by_hand = renamed(tree, "f.g.old", before)
+    assert after == before.replace("old", "new", 2)
+    assert by_hand == ["a.py:4", "a.py:5"]
+
+
+@pytest.mark.parametrize(
+    ("place", "before"),
+    [
+        ("A.old", "class A:\n    def f(self): self.new = 1\n    def old(self): ...\n"),
+        ("f.old", "def f(old, **more): ...\nf(1, new=2)\n"),
+        ("f.old", "def f(old, new): ...\n"),
+    ],
+)
+def test_a_new_name_that_the_object_has_already_is_refused(tree: Path, place: str, before: str) -> None:
+    with pytest.raises(ToolError, match="nothing was changed"):
+        renamed(tree, place, before)
+    assert (tree / "a.py").read_text() == before
+
+
+def test_a_function_is_known_by_what_packages_make_of_it(tree: Path) -> None:
+    (tree / "p").mkdir()
+    (tree / "p/__init__.py").write_text("from a import f\n")
+    (tree / "b.py").write_text("import p\nfrom p import f as g\np.f(old=1)\ng(old=2)\n")
+    (tree / "c.py").write_text("try:\n    from a import f\nexcept ImportError:\n    def f(old): ...\nf(old=3)\n")
+    assert renamed(tree, "f.old", "def f(old): ...\n")[1] == ["c.py:5"]
+    assert (tree / "b.py").read_text() == "import p\nfrom p import f as g\np.f(new=1)\ng(new=2)\n"
+
+
+def test_calls_that_may_give_any_keyword_are_listed(tree: Path) -> None:
+    (tree / "b.py").write_text("from a import f\ndef g(**more): f(1, **more)\n")
+    assert renamed(tree, "f.old", "def f(old, **more): ...\nh(**old)\n")[1] == ["b.py:2"]
+
+
+def test_parameters_that_stand_for_a_fixture_are_listed(tree: Path) -> None:
+    (tree / "test_b.py").write_text("def test_b(old): ...\n")
+    assert renamed(tree, "old", "@pytest.fixture(scope='x')\ndef old(): ...\n")[1] == ["test_b.py:1"]
+    assert renamed(tree, "old", "def old(): ...\n")[1] == []
