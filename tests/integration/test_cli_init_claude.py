@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli import User
+from tests.integration.cli import RLM, User
 
 OTHER = {"mcpServers": {"other": {"command": "x", "env": {"K": "ü"}}}, "more": [1]}
 
@@ -72,3 +72,11 @@ def test_a_skill_of_the_users_own_stays(user: User) -> None:
 def test_no_configuration_is_written_then(user: User) -> None:
     user.rlm("init", "--claude")
     assert not (user.cwd / "rlm.toml").exists()
+
+
+def test_an_entry_to_share_starts_the_rlm_of_the_path(user: User) -> None:
+    assert "Claude Code won't find it" in user.rlm("init", "--claude", "--portable", PATH=str(user.home)).stderr
+    assert f"here {RLM}" in user.rlm("init", "--claude", "--portable", PATH=str(Path(RLM).parent)).stderr
+    assert servers(user)["rlm"] == {"command": "rlm", "args": ["mcp-serve"]}
+    assert "already" in user.rlm("init", "--claude").stderr
+    assert user.rlm("init", "--portable").returncode == 2

@@ -68,7 +68,7 @@ def test_a_run_is_one_json_document(two: User) -> None:
     assert spans[completions[1]["parent"]]["kind"] == "exec"
 
 
-@pytest.mark.parametrize(("name", "said"), [("ffffffff", "no run in logs"), ("", "2 runs begin with ''")])
+@pytest.mark.parametrize(("name", "said"), [("ffffffff", "no run in"), ("", "2 runs begin with ''")])
 def test_no_such_run_exits_2(two: User, name: str, said: str) -> None:
     done = two.rlm("logs", "show", name)
     assert (done.returncode, done.stdout) == (2, "")

@@ -57,7 +57,8 @@ def test_a_wrong_filter_exits_2(user: User, wrong: tuple[str, ...]) -> None:
 def test_a_text_is_found(user: User) -> None:
     done = user.rlm("logs", "grep", "needle")
     assert done.returncode == 0
-    assert "exec.start code: print('needle')" in done.stdout
+    assert "model.end text: ```repl print('needle') ```" in done.stdout
+    assert "exec.start" not in done.stdout  # the same text of the same turn
     hits = [json.loads(line) for line in user.rlm("logs", "grep", "needle", "--json").stdout.splitlines()]
     assert {hit["type"] for hit in hits} >= {"exec.start", "exec.output", "model.end"}
     assert user.rlm("logs", "grep", "needle", "last").returncode == 1

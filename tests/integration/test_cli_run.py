@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli import CHOSE, User, fenced
+from tests.integration.cli import CHOSE, RLM, User, fenced
 from tests.servers.openai_server import openai_server, refusal
 
 ANSWER = fenced("FINAL(len(context))")
@@ -156,6 +156,24 @@ def test_binary_is_taken_when_asked_for(user: User) -> None:
     assert (done.returncode, done.stdout) == (0, "256\n")
 
 
+def test_what_is_binary_names_the_ways_to_take_it(user: User) -> None:
+    (user.cwd / "binary").write_bytes(bytes(range(256)))
+    done = user.rlm("run", "?", "-f", "binary", "--model", user.script(ANSWER))
+    assert done.returncode == 2
+    assert "--include-binary" in done.stderr
+    assert "--image" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_stream_that_is_closed_is_no_error(user: User, closed: str) -> None:
+    model = user.script(fenced("FINAL(0)"))
+    command = f"{RLM} run ? --model {model} {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=user.cwd, env=user.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("" if " >&-" in f" {closed}" else "0\n")
+    assert "error" not in done.stderr
+
+
 def test_an_unwritable_record_exits_1(user: User) -> None:
     user.write("logs", "in the way")
     done = user.rlm("run", "?", "--model", user.script(ANSWER))
@@ -186,6 +204,9 @@ def test_quiet_says_nothing_and_debug_shows_where(user: User) -> None:
     quiet = user.rlm("run", "?", "--model", user.script(fenced("FINAL(1)")), "--quiet", RLM_NONSENSE="1")
     assert (quiet.stdout, quiet.stderr) == ("1\n", "")
     assert "Traceback" in user.rlm("--debug", "run", "?", "-f", "missing").stderr
+    failed = user.rlm("--debug", "run", "?", "--model", user.script()).stderr
+    assert "Traceback" in failed
+    assert "\nerror: the script of model" in failed
 
 
 def test_flags_and_variables_reach_the_run(user: User) -> None:

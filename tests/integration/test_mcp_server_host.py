@@ -198,3 +198,20 @@ async def test_a_client_that_refuses_to_sample_is_handed_the_query(user: User) -
     async with host(user, "stdio", LEGACY, sampling_callback=refuse) as connected:
         assert ids(await connected.run(ASK)) == ["q1"]
         assert await connected.call("answer_queries", answers={"q1": "blue"}) == "blue"
+
+
+async def test_what_is_no_text_in_a_query_ends_no_server(mine: Host) -> None:
+    said = await mine.run("print(llm_query(chr(0xd800) + 'what?\\x1b[2J'))")
+    assert r"\ud800what?" in said
+    assert "\x1b" not in said
+    assert await mine.call("answer_queries", answers={"q1": "fine"}) == "fine"
+
+
+async def test_a_running_cell_does_not_hold_up_a_clearing(mine: Host) -> None:
+    await mine.run("x = 1")
+    running = asyncio.ensure_future(mine.run("while True: pass"))
+    while "running" not in await mine.call("list_sessions"):
+        continue
+    assert "is new; 1 variables are gone" in await mine.call("clear_repl_context")
+    assert "clear_repl_context was called" in await running
+    assert "NameError" in await mine.run("x")

@@ -77,6 +77,8 @@ async def test_clients_without_a_session_get_names_that_nobody_guesses(url: str)
         assert name.startswith("s-")
         assert (await one.run("x", session_id=name)).startswith("1\n")
         assert "NameError" in await other.run("x")
+        assert name not in await other.call("list_sessions")
+        assert name not in await other.refused("destroy_session", session_id="s-0")
 
 
 async def test_a_client_that_says_goodbye_takes_its_sessions_along(url: str, user: User) -> None:
@@ -130,7 +132,9 @@ def test_nothing_but_protocol_is_on_stdout(user: User) -> None:
         answered.append(process.stdout.readline())
     assert "said" in answered[-1]
     process.communicate(timeout=30)
-    assert all(json.loads(line)["jsonrpc"] == "2.0" for line in answered)
+    messages = [json.loads(line) for line in answered]
+    assert all(message["jsonrpc"] == "2.0" for message in messages)
+    assert [message["id"] for message in messages if "error" in message] == [None]
 
 
 def test_a_closed_stdin_ends_the_server(user: User) -> None:

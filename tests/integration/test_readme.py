@@ -38,7 +38,8 @@ async def test_the_examples_of_the_readme_run(folder, monkeypatch, capsys):
 
 
 async def test_the_examples_of_the_python_page_run(folder, monkeypatch, capsys):
-    async with openai_server(*[completion("One order is late.")] * 2) as server:
+    monkeypatch.setenv("HOME", str(folder))
+    async with openai_server(*[completion("One order is late.")] * 5) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         await run_examples("docs/python.md")
     shown = capsys.readouterr().out

@@ -12,6 +12,7 @@ from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError, Diverged, UnfinishedCall
+from rlm.trajectory.index import Index
 from tests.support.environments import in_each, settings_of
 
 KILLED = textwrap.dedent(
@@ -248,3 +249,21 @@ def test_without_the_exact_texts_a_masked_run_is_not_resumed_but_replayed(tmp_pa
             again.resume("last")
         report = again.replay("last")
     assert (report.cells, report.masked) == (1, True)
+
+
+def test_the_index_tells_whose_run_it_goes_on_with_and_what_that_one_paid(tmp_path):
+    script = (cell("x = 1"), cell("x += 1"), cell("FINAL(x)"))
+    first = completed(tmp_path, *script[:2], "so far", budget=Budget(max_turns=2))
+    with rlm(tmp_path, [script[2]]) as made:
+        resumed = made.resume(first.run_id, overrides={"max_turns": 5})
+    with rlm(tmp_path, script[1:]) as made:
+        forked = made.fork(first.run_id, 1, context="some data", overrides={"max_turns": 5})
+    with Index.open(tmp_path) as index:
+        index.refresh()
+        paid, row, other = (index.run(each.run_id) for each in (first, resumed, forked))
+        burn = index.burndown(resumed.run_id)
+    assert row.origin() == f"resumes {first.run_id[:8]}"
+    assert (row.served_calls, row.served_tokens) == (3, paid.tokens)
+    assert (burn.at[0], burn.tokens[0], burn.tokens[-1]) == (0.0, paid.tokens, paid.tokens + row.tokens)
+    assert other.origin() == f"forks {first.run_id[:8]} after turn 1"
+    assert (other.served_calls, paid.origin(), paid.served_calls) == (1, "", 0)

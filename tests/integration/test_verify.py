@@ -78,3 +78,24 @@ def test_models_never_see_ids_or_receipts(user: User) -> None:
     hidden = {event[name] for event in events for name in ("run", "span", "chain")}
     assert len(asked) >= 4
     assert not [text for text in asked for value in hidden if value in text]
+
+
+def test_a_record_is_named_by_its_path_too(user: User) -> None:
+    path = run(user)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    done = user.rlm("verify", str(path), "--log-dir", "elsewhere")
+    assert done.returncode == 1
+    assert "is missing at the end" in done.stdout
+    assert " to " not in done.stdout
+    for command in (["logs", "show"], ["logs", "tail"], ["logs", "grep", "how many"]):
+        assert user.rlm(*command, f"logs/{path.name}").returncode == 0
+
+
+def test_a_folder_without_runs_says_where_runs_are(user: User) -> None:
+    (user.cwd / "empty").mkdir()
+    done = user.rlm("verify", "--log-dir", "empty")
+    assert done.returncode == 2
+    assert f"there are no runs in {user.cwd / 'empty'}" in done.stderr
+    assert "--log-dir names another" in done.stderr
+    assert "does not exist" in user.rlm("logs").stderr
+    assert not list((user.cwd / "empty").iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -240,3 +241,14 @@ def test_other_sites_cannot_read_along(site: Site, head: dict[str, str]) -> None
     connection.request("GET", "/_stcore/stream", headers={**upgrade, **key, **head})
     assert connection.getresponse().status == 403
     connection.close()
+
+
+def test_a_signal_ends_it_though_nobody_reads_what_it_prints(tmp_path: Path) -> None:
+    from tests.support.browser import serving
+
+    reading, writing = os.pipe()
+    with serving(tmp_path, stdout=writing) as (_, process):
+        os.close(writing)
+        os.close(reading)
+        process.terminate()
+        assert process.wait(timeout=30) == 0

@@ -67,7 +67,7 @@ def _call(run: RunRow, row: SpanRow, events: Sequence[Event], place: Place) -> E
         h(f"span.chip.kind-{row.kind}", line(row.name, 40)),
         h("span.call-asked", line(asked or row.head, 110)),
         h("span.flag.tone-failed", line(row.detail, 40) or "failed") if row.status == "error" else None,
-        h("span.flag.tone-quiet", "from memory") if row.cached else None,
+        h("span.flag.tone-quiet", "from the record" if row.served else "from memory") if row.cached else None,
         h("span.muted.nowrap", joined([took, spent])),
     )
     inside = (

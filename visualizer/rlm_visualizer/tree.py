@@ -163,7 +163,7 @@ def _marks(span: SpanRow) -> Element | None:
     if span.status == "open":
         return h("span.flag.tone-running", "open")
     if span.cached:
-        return h("span.flag.tone-quiet", "from memory")
+        return h("span.flag.tone-quiet", "from the record" if span.served else "from memory")
     return h("span.flag.tone-failed", f"{span.total_errors:,} failed below") if span.total_errors else None
 
 

@@ -89,7 +89,8 @@ class HostBackend:
         TimeoutError: no answer came; guest code gets it as it is.
         """
         _check_images(request)
-        if self.sampler is not None and (sampled := await self.sampler(request)) is not None:
+        sampled = None if self.sampler is None else await self._sampled(self.sampler, request)
+        if sampled is not None:
             return ModelReply(text=sampled, usage=estimate_usage(request, sampled))
         query = self._asked(request)
         self._waiting[query.id] = query
@@ -104,6 +105,13 @@ class HostBackend:
         reply = Message(role="assistant", content=text)
         self._conversations[_digest((*request.messages, reply))] = query.id
         return ModelReply(text=text, usage=estimate_usage(request, text))
+
+    async def _sampled(self, sampler: Sampler, request: ModelRequest) -> str | None:
+        try:
+            async with asyncio.timeout(self._answer_timeout_s):
+                return await sampler(request)
+        except TimeoutError:
+            raise TimeoutError(f"the host's model did not answer within {self._answer_timeout_s:g} s") from None
 
     async def aclose(self) -> None:
         """Nothing is held; what waits is cancelled by those who asked."""

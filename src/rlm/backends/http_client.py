@@ -4,6 +4,9 @@ and nowhere else. It knows HTTP and nothing of what a provider says in it."""
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import ssl
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -145,8 +148,41 @@ class HttpClient:
             # Not chained: it quotes what the server sent, and holds the request's headers with the key.
             raise BadReplyError(f"{self.host}: what it answered is not HTTP; check the base URL") from None
         except (aiohttp.ClientError, OSError) as error:
-            said = redact(f"{type(error).__name__}: {error}", self._endpoint.key)
-            raise BackendConnectionError(f"{self.host}: {said}") from error
+            said = redact(_in_words(error), self._endpoint.key)
+            raise BackendConnectionError(f"{self.host}: {said}\n{self._advice()}") from error
+
+    def _advice(self) -> str:
+        section = self._endpoint.section
+        return f"check the network, and the address: base_url in [{section}], or {section.upper()}_BASE_URL"
+
+
+def _in_words(error: aiohttp.ClientError | OSError) -> str:
+    """Why a server can't be talked to."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"no host of the name {error.host} is found"
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy {error.host}:{error.port} can't be reached: {_reason(error.os_error)}"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate isn't trusted: {error.certificate_error}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"no TLS connection can be made: {_reason(error.os_error)}; an address without TLS begins with http:"
+        case aiohttp.ClientConnectorError():
+            return f"it can't be reached: {_reason(error.os_error)}"
+        case aiohttp.ServerDisconnectedError():
+            return "it closed the connection before it had answered"
+        case OSError():
+            return f"the connection broke: {_reason(error)}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _reason(error: OSError) -> str:
+    """What the system says of it; of a refused connection asyncio has words of its own."""
+    if isinstance(error, ssl.SSLError):  # its numbers are not the system's
+        return error.reason or str(error)
+    if error.errno is None or error.errno not in errno.errorcode:
+        return str(error)
+    return os.strerror(error.errno)
 
 
 class _Clock:

@@ -8,14 +8,47 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_is_debugging: ContextVar[bool] = ContextVar("debugging", default=False)
+
+
 class ReaderGone(Exception):
     """The reader of stdout has closed it; what is written from now on goes nowhere."""
+
+
+def fill_streams() -> None:
+    """Put streams that lead nowhere in the place of those that this process was started without, as by `>&-`.
+
+    Else the next file that is opened gets their descriptors. A missing stdin stays known as such: see `sys.stdin`.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest that is free, which is this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def debug(*, on: bool) -> None:
+    """From now on show where errors come from, or don't."""
+    _is_debugging.set(on)
+
+
+def trace(error: BaseException) -> None:
+    """Show where an error comes from, if the user wants to know."""
+    if _is_debugging.get():
+        import traceback
+
+        say(_safe("".join(traceback.format_exception(error)).rstrip()))
 
 
 def say(text: str) -> None:

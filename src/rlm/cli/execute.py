@@ -32,7 +32,8 @@ def execute(
     """Run Python in the sandbox, with no model.
 
     The variable `context` is what -f names, or what is piped in beside the code. What the code prints goes to stdout,
-    and the value it gives to FINAL after that; the traceback of an error goes to stderr.
+    the first million characters of it, and the value it gives to FINAL after that; the traceback of an error goes to
+    stderr.
     """
     from rlm.cli.console import complain, warn
     from rlm.cli.given import read_context
@@ -127,13 +128,16 @@ async def _no_calls(name: str, _args: tuple[Json, ...], _kwargs: Mapping[str, Js
 
 def explain(result: ExecResult, config: Config) -> int:
     """Write the final value to stdout, say what went wrong, and return the exit code."""
-    from rlm.cli.console import answer, complain, quiet_pipe, say
+    from rlm.cli.console import answer, complain, quiet_pipe, say, warn
     from rlm.trajectory.plain import plain
 
     if result.output and not result.output.endswith("\n"):
         answer("\n")
-    if result.output_chars > len(result.output):
-        say(f"{result.output_chars - len(result.output):,} more characters of output were not kept")
+    if (lost := result.output_chars - len(result.output)) > 0:
+        warn(
+            f"the output is cut after {len(result.output):,} characters; {lost:,} more were not kept\n"
+            "FINAL(text) gives a longer text whole"
+        )
     if result.final is not None:
         with quiet_pipe():
             answer(result.final.text)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rlm.cli.options import ContextOptions
     from rlm.core.context import Context
 
@@ -51,12 +54,29 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
             raise ConfigError("-f - doesn't mix with other files")
         if sys.stdin is None:
             raise ConfigError("-f - reads stdin, which is closed")
-        context = prepare(sys.stdin.buffer, reading)
+        with _with_options():
+            context = prepare(sys.stdin.buffer, reading)
         return context if context.size_bytes or names else Context.empty()
     if "" in names:
         raise ConfigError("-f was given an empty name\nan unset variable, perhaps; -f . takes the whole folder")
     paths = [Path(name) for name in names]
-    return prepare(paths if len(paths) > 1 else next(iter(paths), None), reading)
+    with _with_options():
+        return prepare(paths if len(paths) > 1 else next(iter(paths), None), reading)
+
+
+@contextmanager
+def _with_options() -> Iterator[None]:
+    """Name the options that take what is refused without them."""
+    from rlm.files.texts import BinaryFileError
+
+    try:
+        yield
+    except BinaryFileError as error:
+        what = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"{what}\n--include-binary takes its bytes, one character for each; --encoding NAME reads it as text; "
+            "rlm run --image FILE shows an image to the model"
+        ) from error
 
 
 def read_schema(file: str | None) -> dict[str, Any] | None:

@@ -14,6 +14,10 @@ def init(
     claude: Annotated[
         bool, Option("--claude", help="Instead: add the MCP server and its skill to this project for Claude Code.")
     ] = False,
+    portable: Annotated[
+        bool,
+        Option("--portable", help="With --claude: start the rlm of the PATH, for an .mcp.json that a team shares."),
+    ] = False,
 ) -> int:
     """Write an rlm.toml to start from.
 
@@ -23,8 +27,12 @@ def init(
     if claude:
         from rlm.cli.init_claude import add_to_project
 
-        add_to_project()
+        add_to_project(portable=portable)
         return 0
+    if portable:
+        from rlm.core.exceptions import ConfigError
+
+        raise ConfigError("--portable goes with --claude")
     return _write_settings(model)
 
 

@@ -4,6 +4,7 @@ there is never changed: other servers stay, and another entry of the same name i
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +17,11 @@ from rlm.core.exceptions import ConfigError
 SERVERS_FILE = ".mcp.json"
 SKILL_FILE = ".claude/skills/rlm/SKILL.md"
 NAME = "rlm"
+PORTABLE = {"command": "rlm", "args": ["mcp-serve"]}
+"""How to start the server wherever `rlm` is on the PATH, for a file that is shared."""
 
 
-def add_to_project() -> None:
+def add_to_project(*, portable: bool) -> None:
     """Write both, and say what was done.
 
     Raises:
@@ -26,8 +29,9 @@ def add_to_project() -> None:
     """
     if find_spec("mcp") is None:
         raise ConfigError("the MCP server needs a package that is not installed\npip install 'rlm-runtime[mcp]'")
-    done = [_add_server(Path.cwd() / SERVERS_FILE), _add_skill(Path.cwd() / SKILL_FILE)]
-    say("\n".join([*done, "next: start Claude Code here anew, and allow the server rlm"]))
+    wanted = PORTABLE if portable else entry()
+    done = [_add_server(Path.cwd() / SERVERS_FILE, wanted), _add_skill(Path.cwd() / SKILL_FILE)]
+    say("\n".join([*done, _remark(wanted), "next: start Claude Code here anew, and allow the server rlm"]))
 
 
 def entry() -> dict[str, Any]:
@@ -35,18 +39,27 @@ def entry() -> dict[str, Any]:
     return {"command": sys.executable, "args": ["-P", "-m", "rlm", "mcp-serve"]}
 
 
-def _add_server(path: Path) -> str:
+def _remark(wanted: dict[str, Any]) -> str:
+    """Where the entry works."""
+    if wanted != PORTABLE:
+        return f"it starts {sys.executable}; for a team that shares {SERVERS_FILE}: rlm init --claude --portable"
+    found = shutil.which("rlm")
+    where = f"here {found}" if found else "which it is not here: Claude Code won't find it"
+    return f"it starts the rlm that is on the PATH of Claude Code, {where}"
+
+
+def _add_server(path: Path, wanted: dict[str, Any]) -> str:
     found = _read(path)
     servers = found.setdefault("mcpServers", {})
     if not isinstance(servers, dict):
-        raise ConfigError(f"{path}: mcpServers is no object\nmend it, or add the server by hand: {_by_hand()}")
-    if servers.get(NAME) == entry():
+        raise ConfigError(f"{path}: mcpServers is no object\nmend it, or add the server by hand: {_by_hand(wanted)}")
+    if servers.get(NAME) in (wanted, PORTABLE):
         return f"{path} has the server {NAME} already"
     if NAME in servers:
         raise ConfigError(
-            f"{path} has another server {NAME}, which is left as it is\nremove it, or write instead: {_by_hand()}"
+            f"{path} has another server {NAME}, which is left as it is\nremove it, or write instead: {_by_hand(wanted)}"
         )
-    servers[NAME] = entry()
+    servers[NAME] = wanted
     try:
         write_settings(path, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
@@ -82,5 +95,5 @@ def _add_skill(path: Path) -> str:
     return f"wrote the skill {path}"
 
 
-def _by_hand() -> str:
-    return json.dumps({NAME: entry()})
+def _by_hand(wanted: dict[str, Any]) -> str:
+    return json.dumps({NAME: wanted})

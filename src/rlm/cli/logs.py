@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from rlm.core.events import Event
     from rlm.trajectory.index_rows import RunQuery, RunRow
+    from rlm.trajectory.reader import Trajectory
 
-RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help="An id, the beginning of one, or last.")]
+WHICH = "An id, the beginning of one, last, or a record's path."
+RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help=WHICH)]
 
 _COLUMNS = "{:<8}  {:<16}  {:<9}  {:<24}  {:>5}  {:>11}  {:>9}  {:>8}  {}"
 _HEADS = ("id", "when", "status", "model", "turns", "tokens", "cost", "time", "prompt")
@@ -54,6 +56,7 @@ def list_logs(
     """List the runs, the newest first, or in the order asked for, the greatest first."""
     from rlm.cli.console import say, write_out
     from rlm.trajectory.index import Index
+    from rlm.trajectory.reader import no_runs
 
     where = folder(log_dir)
     with Index.open(where) as index:
@@ -63,7 +66,7 @@ def list_logs(
         write_out(json.dumps([facts(row) for row in page.rows], indent=2) + "\n")
         return 0
     if not page.rows:
-        say(f"there are no runs in {where}" if filters == RunFilter() else f"no run in {where} fits")
+        say(str(no_runs(where)) if filters == RunFilter() else f"no run in {where} fits")
         return 0
     lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(row)) for row in page.rows)]
     write_out("".join(line.rstrip() + "\n" for line in lines))
@@ -106,9 +109,8 @@ def tail(
 
     from rlm.cli.console import write_out
     from rlm.sinks.progress import step_text
-    from rlm.trajectory.reader import find_run
 
-    found = find_run(folder(log_dir), run)
+    found = record_of(run, log_dir)
     started_at: float | None = None
     last: Event | None = None
     held: deque[str] = deque(maxlen=max(count, 0))
@@ -146,11 +148,24 @@ def folder(log_dir: str | None) -> Path:
 def find(name: str, log_dir: str | None) -> tuple[RunRow, Any]:
     """The run that is meant: its row in the index, and its record."""
     from rlm.trajectory.index import Index
+    from rlm.trajectory.reader import place_of
 
-    with Index.open(folder(log_dir)) as index:
+    where, run = place_of(name, folder(log_dir))
+    with Index.open(where) as index:
         index.refresh()
-        row = index.run(name)
+        row = index.run(run)
         return row, index.trajectory(row.id)
+
+
+def record_of(name: str, log_dir: str | None) -> Trajectory:
+    """The record of the run that is meant.
+
+    Raises:
+        ConfigError: no run is meant, or several.
+    """
+    from rlm.trajectory.reader import find_run, place_of
+
+    return find_run(*place_of(name, folder(log_dir)))
 
 
 def facts(row: RunRow) -> dict[str, object]:
@@ -177,6 +192,10 @@ def facts(row: RunRow) -> dict[str, object]:
         "limit": row.limit or None,
         "error": row.error or None,
         "resumed_from": row.resumed_from,
+        "forked_from": row.forked_from,
+        "forked_at": row.forked_at if row.forked_from else None,
+        "served_tokens": row.served_tokens,
+        "served_cost_usd": row.served_cost_usd,
         "events": row.events,
         "skipped_lines": row.skipped,
         "size_bytes": row.size_bytes,
@@ -210,7 +229,7 @@ def _cells(row: RunRow) -> tuple[str, ...]:
     from rlm.cli.run_tree import dollars, when
     from rlm.trajectory.plain import one_line
 
-    resumed = f"(resumes {one_line(row.resumed_from, 8)}) " if row.resumed_from else ""
+    origin = f"({one_line(row.origin(), 40)}) " if row.origin() else ""
     return (
         row.id[:8],
         when(row.started_at),
@@ -220,5 +239,5 @@ def _cells(row: RunRow) -> tuple[str, ...]:
         f"{row.tokens:,}",
         dollars(row.cost_usd),
         f"{row.duration_s:.1f} s",
-        resumed + one_line(row.prompt, 60),
+        origin + one_line(row.prompt, 60),
     )

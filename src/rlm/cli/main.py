@@ -29,7 +29,7 @@ from rlm.cli import (
     verify,
     visualize,
 )
-from rlm.cli.console import ReaderGone, complain, write_out
+from rlm.cli.console import ReaderGone, complain, debug, fill_streams, trace, write_out
 from rlm.cli.grouped import grouped
 
 USAGE = 2
@@ -91,8 +91,9 @@ mcp_app.command("login")(grouped(mcp.login))
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Say the version and exit.")] = False,
-    _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debugging: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
+    debug(on=debugging)
     if version:
         from rlm.version import __version__
 
@@ -111,6 +112,7 @@ def _logs(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    fill_streams()
     sys.exit(call(sys.argv[1:]))
 
 
@@ -127,7 +129,7 @@ def call(arguments: list[str]) -> int:
     except ReaderGone:  # as `rlm logs | head` wants it
         return 0
     except Exception as error:  # noqa: BLE001 - the top: whatever it is becomes a message and an exit code
-        return _failed(error, debug=arguments[:1] == ["--debug"])
+        return _failed(error)
 
 
 def _misused(error: Any) -> int:
@@ -136,13 +138,10 @@ def _misused(error: Any) -> int:
     return USAGE
 
 
-def _failed(error: Exception, *, debug: bool) -> int:
+def _failed(error: Exception) -> int:
     from rlm.core.exceptions import RLMError
 
-    if debug:
-        import traceback
-
-        traceback.print_exception(error)
+    trace(error)
     if isinstance(error, RLMError):
         complain(str(error))
         return error.exit_code

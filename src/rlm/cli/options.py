@@ -31,7 +31,7 @@ class ContextOptions:
         str | None, Option("--encoding", metavar="NAME", help="Encoding of the files. [default: detected]")
     ] = None
     include_binary: Annotated[
-        bool, Option("--include-binary", help="Take binary files too, as text with replacement marks.")
+        bool, Option("--include-binary", help="Take binary files too, as text with one character per byte.")
     ] = False
 
 
@@ -125,7 +125,12 @@ class PlaceOptions(KeptOptions):
 
     allowed_paths: Annotated[
         list[str] | None,
-        Option("--allowed-path", metavar="PATH", help="A file or folder that the file tools may read; repeatable."),
+        Option(
+            "--allowed-path",
+            metavar="PATH",
+            help="A file or folder that code may read and edit by helpers, with undo; repeatable. "
+            "Only to read: RLM_HELPER_RIGHTS=read.",
+        ),
     ] = None
     log_dir: Annotated[str | None, Option("--log-dir", metavar="DIR", help="Where the record of the run goes.")] = None
 

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from rlm.cli.console import answer, complain, counted, quiet_pipe, say
+from rlm.cli.console import answer, complain, counted, quiet_pipe, say, trace
 from rlm.core.exceptions import RLMError
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
     elif result.status == "cancelled":
         complain(f"cancelled after {_totals(result)}\nrlm resume {result.run_id} goes on from here")
     else:
+        if result.error is not None:
+            trace(result.error)
         complain(_reason(result.error))
     say(f"record: {result.trajectory}")
     return _exit_code(result, signal_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from rlm.cli.logs import RunName  # noqa: TC001 (Typer reads it at run time)
-from rlm.cli.options import ContextOptions, LogDir, Overrides, SandboxOptions
+from rlm.cli.options import ContextOptions, LogDir, Overrides, PlaceOptions, SandboxOptions
 
 if TYPE_CHECKING:
     from rlm.cli.signals import Signals
@@ -21,6 +21,9 @@ def replay(
     sandbox: SandboxOptions,
     run: RunName = "last",
     log_dir: LogDir = None,
+    allowed_paths: Annotated[
+        list[str] | None, Option("--allowed-path", metavar="PATH", help="A file or folder that the run worked in.")
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="The report as JSON, with whole texts.")] = False,
 ) -> int:
     """Run the cells of a run once more, in any sandbox, and report each difference.
@@ -35,7 +38,7 @@ def replay(
     with signals.Signals() as received:
         try:
             given = read_context(context, stdin_taken=False) if context.file else None
-            overrides = Overrides.of(sandbox).values
+            overrides = Overrides.of(sandbox, PlaceOptions(allowed_paths=allowed_paths)).values
             again = Again(run=run, context=given, overrides=overrides, on_divergence="report")
             report = _replayed(again, log_dir, received)
         except signals.Interrupted:

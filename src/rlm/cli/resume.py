@@ -10,10 +10,10 @@ from typer import Argument, Option
 from rlm.cli.options import (
     BudgetOptions,
     ContextOptions,
-    KeptOptions,
     ModelOptions,
     OutputOptions,
     Overrides,
+    PlaceOptions,
     SandboxOptions,
 )
 
@@ -41,6 +41,15 @@ class RunOptions(ContextOptions):
     session: Annotated[
         str | None, Option("--session", metavar="NAME", help="The session that the run went on with, if it did.")
     ] = None
+    allowed_paths: Annotated[
+        list[str] | None,
+        Option("--allowed-path", metavar="PATH", help="A file or folder that the run worked in; repeatable."),
+    ] = None
+
+    @property
+    def places(self) -> PlaceOptions:
+        """What no record may decide."""
+        return PlaceOptions(session=self.session, allowed_paths=self.allowed_paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +70,7 @@ def resume(
     Its cells run again; what its record has of the model, sub-calls and tools is not called or paid for again. It
     becomes a new run with a record of its own, under the settings that it had; options given here take their place.
     """
-    return _taken_up(given, Overrides.of(models, budget, sandbox, KeptOptions(session=given.session)), output)
+    return _taken_up(given, Overrides.of(models, budget, sandbox, given.places), output)
 
 
 def fork(
@@ -71,7 +80,7 @@ def fork(
 
     What the record has up to that turn is served from it; all after it is live.
     """
-    return _taken_up(given, Overrides.of(models, budget, sandbox, KeptOptions(session=given.session)), output)
+    return _taken_up(given, Overrides.of(models, budget, sandbox, given.places), output)
 
 
 def _taken_up(given: RunOptions, overrides: Overrides, output: OutputOptions) -> int:

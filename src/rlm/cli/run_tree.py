@@ -74,10 +74,16 @@ def _head(row: RunRow) -> Iterator[str]:
     totals = [counted(row.turns, "turn"), f"{row.tokens:,} tokens", dollars(row.cost_usd)]
     parts = [row.status, when(row.started_at), row.model, *totals, f"{row.duration_s:.1f} s"]
     yield f"run {plain(row.id)}"
-    if row.resumed_from:
-        yield f"resumes {one_line(row.resumed_from, 40)}"
+    if row.origin():
+        yield f"{one_line(row.origin(32), 80)}; from its record: {_served(row)}"
     yield " · ".join(one_line(part, 80) for part in parts if part)
     yield ""
+
+
+def _served(row: RunRow) -> str:
+    """What the run before had paid."""
+    served = [counted(row.served_calls, "model call"), f"{row.served_tokens:,} tokens", dollars(row.served_cost_usd)]
+    return ", ".join(part for part in served if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +106,16 @@ class _Drawing:
             case TurnStart(turn=turn):
                 yield f"turn {turn}"
             case ModelStart() as call:
-                yield from self._model(call, end)
+                yield from self._model(call, end, served=record.end is not None and record.end.served)
             case ExecStart() as cell:
                 yield from self._cell(cell, end, record)
             case ToolStart() as tool:
                 yield from self._tool(tool, end)
             case _:
                 yield f"{one_line(record.kind, 40)} without a beginning"
-        yield from (notice for event in record.events if (notice := self._notice(event)))
+        for event in record.events:
+            if notice := self._notice(event):
+                yield f"{notice} (from the record)" if event.served else notice
 
     def answer(self, summary: Summary) -> Iterator[str]:
         """How it came out."""
@@ -120,9 +128,9 @@ class _Drawing:
             yield f"limit: {one_line(summary.ended.limit, 40)}"
         yield f"answer: {plain(summary.ended.response) or '(none)'}"
 
-    def _model(self, call: ModelStart, end: Any) -> Iterator[str]:
-        name = one_line(call.model, 60)
-        yield f"{name}: {_price(end)}" if isinstance(end, ModelEnd) else f"{name}: no reply"
+    def _model(self, call: ModelStart, end: Any, *, served: bool) -> Iterator[str]:
+        name, source = one_line(call.model, 60), ", from the record" if served else ""
+        yield f"{name}: {_price(end)}{source}" if isinstance(end, ModelEnd) else f"{name}: no reply"
         if call.prompt:
             yield f"  asked: {self._cut(call.prompt)}"
         yield from (f"  {_image(note)}" for note in call.images)

@@ -27,12 +27,11 @@ def verify(
     be told: no receipts, or not the key. A run that had RLM_RECEIPT_KEY set is checked with the same key.
     """
     from rlm.cli.console import write_out
-    from rlm.cli.logs import folder
+    from rlm.cli.logs import record_of
     from rlm.trajectory import receipts
     from rlm.trajectory.chain import receipt_key
-    from rlm.trajectory.reader import find_run
 
-    found = receipts.verify(find_run(folder(log_dir), run).path, receipt_key(os.environ))
+    found = receipts.verify(record_of(run, log_dir).path, receipt_key(os.environ))
     if as_json:
         write_out(json.dumps(asdict(found), indent=2) + "\n")
     else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from rlm.cli.logs import WHICH
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,7 +40,7 @@ FLAGS = {
 
 
 def visualize(
-    run: Annotated[str | None, Argument(metavar="[RUN]", help="An id, the beginning of one, or last.")] = None,
+    run: Annotated[str | None, Argument(metavar="[RUN]", help=WHICH)] = None,
     log_dir: Annotated[
         str | None, Option("--log-dir", "--dir", metavar="DIR", help="The folder of the records.")
     ] = None,
@@ -55,10 +57,12 @@ def visualize(
     from urllib.parse import urlencode
 
     from rlm.cli.logs import folder
+    from rlm.trajectory.reader import place_of
 
     app = find_app()
-    where = folder(log_dir).absolute()
-    found = _look(run, where)
+    where, name = place_of(run or "", folder(log_dir))
+    where = where.absolute()
+    found = _look(name, where)
     taken = _free_port(port)
     url = f"http://{HOST}:{taken}/" + ("?" + urlencode({"run": found}) if found else "")
     Thread(target=_announce, args=(taken, url, where), kwargs={"open_it": not no_browser}, daemon=True).start()
@@ -86,7 +90,7 @@ def find_app() -> Path:
     raise ConfigError(f"the pages of the visualizer are not in {package}\ninstall the package again")
 
 
-def _look(run: str | None, where: Path) -> str:
+def _look(run: str, where: Path) -> str:
     """Bring the index of the folder up to date, so that no page has to; returns the id of the run that is meant.
 
     Raises:
@@ -128,11 +132,17 @@ def _bindable(port: int) -> int | None:
 
 
 def _serve(app: Path, port: int, where: Path) -> None:
-    """Serve until a signal. Streamlit reads settings and secrets from the working directory: it gets its own."""
+    """Serve until a signal. Streamlit reads settings and secrets from the working directory: it gets its own.
+
+    It prints while it stops, and would not stop if nobody read that: stdout leads nowhere.
+    """
     import os
     import sys
 
+    from rlm.cli.console import drop_stdout
+
     os.chdir(app.parent)
+    drop_stdout()
     sys.addaudithook(stay_inside)
     from streamlit.web.cli import main
 

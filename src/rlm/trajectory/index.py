@@ -15,7 +15,7 @@ from rlm.core.exceptions import ConfigError
 from rlm.trajectory import index_file, index_read
 from rlm.trajectory.index_rows import Page, RunQuery
 from rlm.trajectory.index_scan import forget_run, refresh_run, transaction
-from rlm.trajectory.reader import LINE_BYTES, SHOWN_MATCHES, Trajectory, is_run_id, list_files, open_record
+from rlm.trajectory.reader import LINE_BYTES, SHOWN_MATCHES, Trajectory, is_run_id, list_files, no_runs, open_record
 
 if TYPE_CHECKING:
     import os
@@ -50,13 +50,13 @@ class Index:
 
     @classmethod
     def open(cls, log_dir: Path) -> Index:
-        """Open the index of a folder, or begin one (in memory if there is no such folder, or it can't be written).
+        """Open the index of a folder, or begin one (in memory if no records are there, or it can't be written).
 
         Raises:
             ConfigError: the folder can't be read.
         """
-        if not list_files(log_dir) and not log_dir.is_dir():
-            return cls(log_dir, index_file.open_memory(), f"{log_dir}: there is no such folder")
+        if not list_files(log_dir):  # nothing is written into a folder that is perhaps none of records
+            return cls(log_dir, index_file.open_memory(), f"{log_dir}: there are no records")
         return cls(log_dir, *index_file.open_file(log_dir))
 
     def refresh(self, run_id: str | None = None, *, rebuild: bool = False) -> list[str]:
@@ -320,7 +320,7 @@ class Index:
     def _complain(self, name: str) -> None:
         [[count]] = self._ask(lambda c: c.execute("SELECT count(*) FROM runs").fetchall())
         if not count:
-            raise ConfigError(f"there are no runs in {self.log_dir}\nname another folder with --log-dir")
+            raise no_runs(self.log_dir)
         raise ConfigError(f"no run in {self.log_dir} begins with {name!r}\nrlm logs list shows what there is")
 
 

@@ -15,6 +15,8 @@ class RunStartPart(Struct, gc=False):
     environment: str
     budget: dict[str, Any] = {}
     resumed_from: Annotated[str, Meta(max_length=200)] | None = None
+    forked_from: Annotated[str, Meta(max_length=200)] | None = None
+    forked_at: Count = 0
 
 
 class CompletionStartPart(Struct, gc=False):

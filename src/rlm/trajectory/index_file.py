@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
 NAME: Final = "index.sqlite"
-VERSION: Final = 1
+VERSION: Final = 2
 _BUSY_S: Final = 20.0
 _TYPES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 

@@ -150,7 +150,7 @@ class RunFold:
 def _run_start(fold: RunFold, _span: SpanState, body: RunStartPart, _head: Head, _seq: int) -> None:
     run = fold.run
     run.model, run.environment = body.model[:NAME_CHARS], body.environment[:NAME_CHARS]
-    run.resumed_from = body.resumed_from
+    run.resumed_from, run.forked_from, run.forked_at = body.resumed_from, body.forked_from, body.forked_at
     budget = {name[:NAME_CHARS]: cap for name, cap in list(body.budget.items())[:100] if _is_cap(cap)}
     run.budget = msgspec.json.encode(budget).decode()
 
@@ -202,19 +202,29 @@ def _model_start(fold: RunFold, span: SpanState, body: ModelStartPart, head: Hea
 
 def _model_end(fold: RunFold, span: SpanState, body: ModelEndPart, head: Head, seq: int) -> None:
     _end(span, 2, head)
-    span.cached = int(body.cached or head.served)
+    span.cached = 1 if body.cached else 2 * head.served
     if body.error is not None:
         span.detail = body.error[:HEAD_CHARS]
         fold.fail(span, seq, body.error)
     if not span.cached:
         _pay(fold, span, body)
+    elif head.served and not body.cached:
+        _serve(fold.run, body)
+
+
+def _serve(run: RunState, body: ModelEndPart) -> None:
+    """Count a call that an earlier run paid: it counts against the caps of this one."""
+    run.served_calls += 1
+    run.served_tokens += body.usage.input_tokens + body.usage.output_tokens
+    run.served_cost_usd += body.cost_usd or 0.0
+    run.served_unpriced += _is_unpriced(body)
 
 
 def _pay(fold: RunFold, span: SpanState, body: ModelEndPart) -> None:
     run, delta = fold.run, fold.delta(span)
     tokens_in, tokens_out = body.usage.input_tokens, body.usage.output_tokens
     cost_usd = body.cost_usd or 0.0
-    unpriced = int(body.cost_usd is None and tokens_in + tokens_out > 0)
+    unpriced = _is_unpriced(body)
     span.input_tokens += tokens_in
     span.output_tokens += tokens_out
     span.cost_usd += cost_usd
@@ -229,6 +239,10 @@ def _pay(fold: RunFold, span: SpanState, body: ModelEndPart) -> None:
     delta.cost_usd += cost_usd
     delta.unpriced += unpriced
     delta.calls += 1
+
+
+def _is_unpriced(body: ModelEndPart) -> bool:
+    return body.cost_usd is None and body.usage.input_tokens + body.usage.output_tokens > 0
 
 
 def _exec_start(fold: RunFold, span: SpanState, body: NumberedPart, head: Head, _seq: int) -> None:

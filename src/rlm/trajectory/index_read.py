@@ -24,7 +24,7 @@ from rlm.trajectory.index_state import RunState, SpanState
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rlm.trajectory.index_rows import RunQuery
 
@@ -123,7 +123,12 @@ def _run_row(state: RunState) -> RunRow:
         skipped=state.skipped,
         torn_bytes=state.size - state.read_bytes,
         size_bytes=state.size,
+        served_calls=state.served_calls,
+        served_tokens=state.served_tokens,
+        served_cost_usd=_cost(state.served_cost_usd, state.served_unpriced, state.served_calls),
         resumed_from=state.resumed_from,
+        forked_from=state.forked_from,
+        forked_at=state.forked_at,
         budget=msgspec.json.decode(state.budget),
     )
 
@@ -190,6 +195,7 @@ def _span_row(state: SpanState, parent: str | None) -> SpanRow:
         status=SPAN_STATUSES[state.status],
         detail=state.detail,
         cached=bool(state.cached),
+        served=state.cached == 2,
         input_tokens=state.input_tokens,
         output_tokens=state.output_tokens,
         cost_usd=_cost(state.cost_usd, state.unpriced, state.calls),
@@ -291,10 +297,23 @@ def select_burndown(connection: sqlite3.Connection, run: int, row: RunRow) -> Bu
         subcalls=array("l"),
         tool_calls=array("l"),
         origin=row.started_at,
-        priced=row.cost_usd is not None or not row.model_calls,
+        priced=(row.cost_usd is not None or not row.model_calls)
+        and (row.served_cost_usd is not None or not row.served_calls),
         caps=row.budget,
     )
-    tokens, cost_usd, calls, subcalls, tools = 0, 0.0, 0, 0, 0
+    columns = (burn.at, burn.tokens, burn.cost_usd, burn.model_calls, burn.subcalls, burn.tool_calls)
+    for point in _spent(connection, run, row):
+        for column, value in zip(columns, point, strict=True):
+            cast("array[Any]", column).append(value)
+    return burn
+
+
+def _spent(connection: sqlite3.Connection, run: int, row: RunRow) -> Iterator[tuple[float, ...]]:
+    """Moment and sums, call by call; what an earlier run had paid is the first point."""
+    tokens, cost_usd, calls = row.served_tokens, row.served_cost_usd or 0.0, row.served_calls
+    subcalls = tools = 0
+    if calls:
+        yield 0.0, tokens, cost_usd, calls, subcalls, tools
     ended = connection.execute(
         "SELECT coalesce(ended_at, started_at) AS at, kind, name, input_tokens + output_tokens, cost_usd, calls"
         " FROM spans WHERE run = ? AND (kind IN (2, 4) OR kind = 0 AND parent >= 0) ORDER BY at, number",
@@ -304,13 +323,7 @@ def select_burndown(connection: sqlite3.Connection, run: int, row: RunRow) -> Bu
         tokens, cost_usd, calls = tokens + span_tokens, cost_usd + span_usd, calls + paid
         tools += kind == KINDS.index("tool")
         subcalls += kind == KINDS.index("completion") or name == "llm_query"
-        for column, value in zip(
-            (burn.at, burn.tokens, burn.cost_usd, burn.model_calls, burn.subcalls, burn.tool_calls),
-            (at - row.started_at, tokens, cost_usd, calls, subcalls, tools),
-            strict=True,
-        ):
-            cast("array[Any]", column).append(value)
-    return burn
+        yield at - row.started_at, tokens, cost_usd, calls, subcalls, tools
 
 
 def _marks(values: Sequence[object]) -> str:

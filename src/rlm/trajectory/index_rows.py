@@ -110,13 +110,28 @@ class RunRow:
     torn_bytes: int
     """Bytes of an unfinished last line."""
     size_bytes: int
+    served_calls: int
+    """Model calls that an earlier run paid and whose replies this one has from its record. They are in no other sum
+    here, and count against the caps."""
+    served_tokens: int
+    served_cost_usd: float | None
     resumed_from: str | None
+    """The id of the run that it goes on with, as its record says."""
+    forked_from: str | None
+    """The same of a run that went another way from the end of turn `forked_at`."""
+    forked_at: int
     budget: Mapping[str, Json]
     """Every cap by its name; None is no cap."""
 
     @property
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    def origin(self, id_chars: int = 8) -> str:
+        """Which run it resumes or forks, in words; empty for one that began by itself."""
+        if self.forked_from:
+            return f"forks {self.forked_from[:id_chars]} after turn {self.forked_at}"
+        return f"resumes {self.resumed_from[:id_chars]}" if self.resumed_from else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +169,8 @@ class SpanRow:
     """How it ended: a cell's or completion's status, the beginning of an error."""
     cached: bool
     """A model call answered from memory, or from the record of an earlier run: nothing was paid."""
+    served: bool
+    """The latter of these."""
     input_tokens: int
     """Of this span alone: only model calls have any."""
     output_tokens: int
@@ -259,7 +276,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burndown:
-    """What a run had spent after each paid model call or tool call, as columns of equal length, and its caps."""
+    """What a run had spent after each paid model call or tool call, as columns of equal length, and its caps.
+
+    What an earlier run paid and this one is served is spent from the start: it counts against the caps.
+    """
 
     at: array[float]
     """Seconds since `origin`."""

@@ -67,6 +67,11 @@ class RunState(Struct):
     cost_usd: float = 0.0
     unpriced: int = 0
     """Paid calls without a known price."""
+    served_calls: int = 0
+    """Model calls that were paid in an earlier run and are served from its record."""
+    served_tokens: int = 0
+    served_cost_usd: float = 0.0
+    served_unpriced: int = 0
     depth: int = 0
     errors: int = 0
     warnings: int = 0
@@ -74,6 +79,8 @@ class RunState(Struct):
     events: int = 0
     skipped: int = 0
     resumed_from: str | None = None
+    forked_from: str | None = None
+    forked_at: int = 0
     budget: str = "{}"
 
 
@@ -98,6 +105,7 @@ class SpanState(Struct, gc=False):
     status: int = 0
     detail: str = ""
     cached: int = 0
+    """1: answered from memory; 2: from the record of an earlier run."""
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0

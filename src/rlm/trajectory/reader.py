@@ -14,6 +14,7 @@ import re
 import stat
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +24,6 @@ from rlm.core.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from rlm.core.events import Blob
 
@@ -182,6 +182,20 @@ def list_files(log_dir: Path) -> dict[str, os.stat_result]:
     return {run_id: facts for run_id, facts in about.items() if stat.S_ISREG(facts.st_mode)}
 
 
+def no_runs(log_dir: Path) -> ConfigError:
+    """The error where a folder has no records: whether it is there at all, and where to look."""
+    where = log_dir.absolute()
+    what = f"there are no runs in {where}" if where.is_dir() else f"there are no runs: {where} does not exist"
+    return ConfigError(f"{what}\nrlm run records into logs in the folder where it is started; --log-dir names another")
+
+
+def place_of(name: str, log_dir: Path) -> tuple[Path, str]:
+    """The folder and the name of a run that was named by the path of its record; else `log_dir` and the name."""
+    path = Path(name)
+    is_path = "/" in name or path.suffix == ".jsonl"
+    return (path.parent, path.stem) if is_path else (log_dir, name)
+
+
 def find_run(log_dir: Path, name: str) -> Trajectory:
     """The run that `name` means: `last`, or an id or the beginning of one.
 
@@ -190,7 +204,7 @@ def find_run(log_dir: Path, name: str) -> Trajectory:
     """
     runs = list_runs(log_dir)
     if not runs:
-        raise ConfigError(f"there are no runs in {log_dir}\nname another folder with --log-dir")
+        raise no_runs(log_dir)
     if name == "last":
         return runs[0]
     matches = [run for run in runs if run.run_id.startswith(name.lower())]

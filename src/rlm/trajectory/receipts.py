@@ -181,8 +181,9 @@ class _Check:
         if self._last_torn:
             raise _Broken(chain.lines + 1, "altered", f"line {chain.lines + 1} is cut off")
         if receipt.lines > chain.lines:
-            what = f"lines {chain.lines + 1:,} to {receipt.lines:,} are missing at the end"
-            raise _Broken(chain.lines + 1, "removed", what)
+            first, last = chain.lines + 1, receipt.lines
+            what = f"line {last:,} is" if first == last else f"lines {first:,} to {last:,} are"
+            raise _Broken(first, "removed", f"{what} missing at the end")
         if receipt.lines < chain.lines:
             raise _Broken(receipt.lines + 1, "added", f"line {receipt.lines + 1} was added after the run had ended")
         if receipt.head != chain.head:

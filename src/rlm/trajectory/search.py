@@ -17,7 +17,7 @@ from rlm.trajectory.index_rows import Hit
 from rlm.trajectory.reader import LINE_BYTES, is_digest, open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rlm.core.events import Event
@@ -28,6 +28,8 @@ BLOCK_BYTES = 4 << 20
 TEXT_CHARS = 1_000
 """A longer text is not looked for."""
 EXCERPT_CHARS = 200
+SAME_CHARS = 40
+"""Two finds are the same text where so much before them and twice as much after them is the same, as far as a line."""
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 
 
@@ -79,6 +81,32 @@ def search_runs(index: Index, text: str, run_ids: Sequence[str], limit: int) -> 
         except ConfigError:  # this record can't be read; the others can
             continue
     return hits
+
+
+def each_once(index: Index, hits: Iterable[Hit]) -> Iterator[Hit]:
+    """The hits without those that show the same text of the same turn again: what a cell prints is in its output and
+    in the message to the model, and an answer in the end of its cell and of its completion."""
+    seen: set[tuple[str, ...]] = set()
+    for hit in hits:
+        key = (hit.run_id, _turn_of(index, hit), *_around(hit))
+        if key not in seen:
+            seen.add(key)
+            yield hit
+
+
+def _turn_of(index: Index, hit: Hit) -> str:
+    """The turn in which it happened; of an event of a completion itself, the latest that had begun; empty for none."""
+    path = index.path(hit.run_id, hit.span)
+    if path and path[-1].kind == "completion":
+        turns = index.spans(hit.run_id, hit.span, kind="turn", limit=0).rows
+        return next((turn.id for turn in reversed(turns) if turn.first_seq <= hit.seq), "")
+    return next((span.id for span in reversed(path) if span.kind == "turn"), "")
+
+
+def _around(hit: Hit) -> tuple[str, str]:
+    """The line that it is in, as far as it is near."""
+    before, after = hit.excerpt[: hit.start], hit.excerpt[hit.start :]
+    return before.rpartition("\n")[2][-SAME_CHARS:], after.partition("\n")[0][: 2 * SAME_CHARS]
 
 
 def _search_run(index: Index, needle: Needle, record: Trajectory) -> Iterator[Hit]:

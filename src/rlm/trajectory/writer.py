@@ -12,14 +12,11 @@ import fcntl
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rlm.core.events import Event, encode
 from rlm.core.exceptions import RecordError
 from rlm.trajectory.chain import Chain, receipt_path, write_receipt
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SYNC_AT = frozenset({"turn.end", "completion.end"})
 
@@ -31,8 +28,9 @@ class TrajectoryWriter:
         """Create the file, and `log_dir` if need be; with a key the chain can't be made anew without it.
 
         Raises:
-            RecordError: it can't be created.
+            RecordError: it can't be created, or a link in the working directory leads the folder out of it.
         """
+        _refuse_to_be_led_out(log_dir)
         self.path = log_dir / f"{run_id}.jsonl"
         self._blobs = log_dir / f"{run_id}.blobs"
         self._chain = Chain(run_id, receipt_key)
@@ -89,6 +87,23 @@ class TrajectoryWriter:
                 return
             self._sync.result()
         self._sync = self._syncer.submit(_datasync, self._fd)
+
+
+def _refuse_to_be_led_out(log_dir: Path) -> None:
+    """A project that was cloned may bring `logs` along as a link to anywhere; who means it names the place itself.
+
+    Raises:
+        RecordError: it leads out of the working directory.
+    """
+    if log_dir.is_absolute():
+        return
+    here = Path.cwd()
+    leads_to, said = (here / log_dir).resolve(), os.path.normpath(here / log_dir)
+    if leads_to != Path(said) and not leads_to.is_relative_to(here):
+        raise RecordError(
+            f"no trajectory is written in {log_dir}: a link leads it out of this folder, to {leads_to}\n"
+            f"if that is meant: --log-dir {leads_to}, or log_dir in your own configuration"
+        )
 
 
 def _make_folder(log_dir: Path) -> None:

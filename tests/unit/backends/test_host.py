@@ -90,3 +90,14 @@ async def test_a_sampler_answers_in_place_of_the_host_unless_it_passes() -> None
     calling = await asked(host, "hard")
     host.give("q1", "by hand")
     assert (await calling).text == "by hand"
+
+
+async def test_a_host_that_offers_to_be_asked_and_never_answers_is_given_up() -> None:
+    host = HostBackend(0.01)
+
+    async def never(_request: ModelRequest) -> str | None:
+        return await asyncio.get_running_loop().create_future()
+
+    host.sampler = never
+    with pytest.raises(TimeoutError, match=r"did not answer within 0\.01 s"):
+        await host.call(request("what?"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
+import socket
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,8 +24,13 @@ FOREIGN = [
 
 
 def made(kind: type[Exception]) -> Exception:
-    """An instance without its arguments, which differ from class to class."""
-    bare = type(kind.__name__, (kind,), {"__str__": lambda _: "why"})
+    """An instance without its arguments, which differ from class to class, but with what those of connections hold."""
+    held = {
+        "_conn_key": SimpleNamespace(host="host", port=80),
+        "_os_error": OSError(errno.ECONNREFUSED, "Connect call failed"),
+        "_certificate_error": ValueError("why"),
+    }
+    bare = type(kind.__name__, (kind,), {"__str__": lambda _: "why", **held})
     return bare.__new__(bare)
 
 
@@ -34,6 +42,21 @@ async def test_every_exception_of_aiohttp_becomes_one_of_ours(foreign: type[Exce
     with pytest.raises(BackendError) as caught, client._translated(_Clock(Timeouts())):
         raise made(foreign)
     assert type(caught.value) in (BackendConnectionError, BadReplyError)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_server_that_is_not_there_is_told_in_words_with_what_to_check(scheme: str) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{deaf.getsockname()[1]}"
+        client = HttpClient(Endpoint(base_url=f"{scheme}://{host}/v1", section="openai"), Timeouts())
+        with pytest.raises(BackendConnectionError) as caught:
+            async with client.post("/x", b"{}"):
+                pass
+        await client.aclose()
+    first, advice = str(caught.value).splitlines()
+    assert first == f"{host}: it can't be reached: Connection refused"
+    assert "OPENAI_BASE_URL" in advice
 
 
 async def test_each_piece_moves_the_deadline_and_none_beyond_the_end() -> None:

@@ -122,6 +122,7 @@ def test_read_in_any_pieces_it_is_the_same(tmp_path_factory: pytest.TempPathFact
     content = write(tmp_path_factory.mktemp("whole")).read_bytes() + b"foreign\n"
     places = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))
     folder = tmp_path_factory.mktemp("pieces")
+    (folder / f"{RUN}.jsonl").touch()  # where no records are, no index is begun
     with Index.open(folder) as index:
         for start, stop in zip([0, *places], [*places, len(content)], strict=True):
             with (folder / f"{RUN}.jsonl").open("ab") as file:

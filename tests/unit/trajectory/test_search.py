@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from rlm import RLM
+from rlm.backends.scripted import ScriptedBackend
+from rlm.core.config import Config
 from rlm.core.events import MessageAdded
 from rlm.core.exceptions import ConfigError
 from rlm.core.recorder import Recorder
 from rlm.trajectory.index import Index
+from rlm.trajectory.search import each_once
 from rlm.trajectory.writer import TrajectoryWriter
 from tests.unit.trajectory.records import RUN, STEPS, events, write
 
@@ -89,3 +93,22 @@ def test_foreign_and_overlong_lines_hide_nothing(tmp_path: Path, monkeypatch: py
     with Index.open(tmp_path) as index:
         index.refresh()
         assert found(index, "first part") == [(8, "prompt")]
+
+
+def test_what_events_of_one_turn_repeat_is_shown_once(tmp_path: Path) -> None:
+    for name, script in {
+        "one": ["print('the answer')\nFINAL('the answer')"],
+        "two": ["print('the answer')"] * 2,
+    }.items():
+        replies = [f"```repl\n{code}\n```" for code in script]
+        with RLM(ScriptedBackend(replies), config=Config(log_dir=str(tmp_path / name))) as rlm:
+            rlm.completion("?")
+    shown = {}
+    for name in ("one", "two"):
+        with Index.open(tmp_path / name) as index:
+            index.refresh()
+            hits = index.search("the answer")
+            shown[name] = [(hit.type, hit.field) for hit in each_once(index, hits)]
+            assert len(hits) > len(shown[name])
+    assert shown["one"][1:] == [("model.end", "text"), ("exec.output", "text")]
+    assert shown["two"].count(("exec.output", "text")) == 2

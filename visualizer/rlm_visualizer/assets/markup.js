@@ -83,10 +83,8 @@ function render(component) {
     for (const each of root.querySelectorAll("details[id]")) if (open.has(each.id)) each.open = open.get(each.id);
   }
   if (data.place !== undefined) {
-    if (root.rlmPlace !== undefined && root.rlmPlace !== data.place) {
-      document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
-    }
-    root.rlmPlace = data.place;
+    if (window.rlmPlace !== data.place) document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
+    window.rlmPlace = data.place;
     document.title = data.title;
     document.removeEventListener("keydown", window.rlmOnKey, true);
     window.rlmOnKey = onKey;

@@ -9,6 +9,7 @@ from rlm_visualizer.elements import h, notice
 from rlm_visualizer.formats import duration, line, plural
 from rlm_visualizer.mounting import show
 from rlm_visualizer.source import index
+from rlm_visualizer.views.overview import spent_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,14 @@ def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a r
         if burned.priced
         else h("div.remark.tone-warning", "The price of some calls is unknown: the cost is of the others.")
     )
-    show(h("section", priced, h("div.charts", *charts), _caps(run)), "budget")
+    show(h("section", priced, _served(run), h("div.charts", *charts), _caps(run)), "budget")
+
+
+def _served(run: RunRow) -> Element | None:
+    if not run.served_calls:
+        return None
+    said = f"It {line(run.origin(), 40)}, whose {spent_before(run)} count against the caps: curves begin there."
+    return h("div.remark.tone-quiet", said)
 
 
 def _chart(curve: Curve, at: Sequence[float], length_s: float) -> Element:

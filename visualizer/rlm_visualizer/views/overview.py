@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from rlm_visualizer.addresses import of_run
-from rlm_visualizer.elements import facts, h
+from rlm_visualizer.elements import facts, h, link
 from rlm_visualizer.formats import count, dollars, duration, joined, line, plural, shown, size
 from rlm_visualizer.mounting import show
 from rlm_visualizer.source import bodies, index
@@ -44,8 +44,12 @@ def figures(run: RunRow) -> Element:
     return facts(
         (
             ("Time", duration(run.duration_s), line(run.environment, 40)),
-            ("Cost", dollars(run.cost_usd), _of_cap(run, "cost_budget_usd", run.cost_usd)),
-            ("Tokens", count(run.tokens), joined([cached, _of_cap(run, "token_budget", run.tokens)])),
+            ("Cost", dollars(run.cost_usd), _of_cap(run, "cost_budget_usd", run.cost_usd, run.served_cost_usd)),
+            (
+                "Tokens",
+                count(run.tokens),
+                joined([cached, _of_cap(run, "token_budget", run.tokens, run.served_tokens)]),
+            ),
             ("Turns", str(run.turns), plural(run.cells, "cell")),
             ("Model calls", count(run.model_calls), plural(run.subcalls, "sub-call")),
             ("Depth", str(run.depth), plural(run.tool_calls, "tool call")),
@@ -54,17 +58,36 @@ def figures(run: RunRow) -> Element:
     )
 
 
-def _of_cap(run: RunRow, name: str, used: float | None) -> str:
+def _of_cap(run: RunRow, name: str, used: float | None, served: float | None) -> str:
+    """The share of a cap that is spent, with what an earlier run paid."""
     cap = run.budget.get(name)
     if used is None or not isinstance(cap, int | float) or not cap > 0:
         return ""
-    return f"{used / cap:.0%} of cap"
+    return f"{(used + (served or 0)) / cap:.0%} of cap"
+
+
+def origin(run: RunRow) -> Element | None:
+    """Which run it goes on with, and what it has from that one's record; None for one that began by itself."""
+    if not run.origin():
+        return None
+    earlier = of_run((run.forked_from or run.resumed_from or "")[:32])
+    return h(
+        "div.remark.tone-quiet",
+        link(line(run.origin(), 40), earlier, "a.button.small"),
+        f" From its record: {spent_before(run)}. They count against the caps, and not in the figures above.",
+    )
+
+
+def spent_before(run: RunRow) -> str:
+    """What the run had paid that this one resumes or forks."""
+    parts = [plural(run.served_calls, "model call"), f"{count(run.served_tokens)} tokens"]
+    return ", ".join([*parts, dollars(run.served_cost_usd)] if run.served_cost_usd is not None else parts)
 
 
 def _ask(prompt: str, answer: str, run: RunRow) -> Element:
     return h(
         "div.two",
-        h("div.card", h("h3", "Prompt"), h("pre.prose", shown(prompt))),
+        h("div.card", h("h3", "Prompt"), origin(run), h("pre.prose", shown(prompt))),
         h(f"div.card.tone-{run.status}.edge", h("h3", "Answer"), *_outcome(answer, run)),
     )
 

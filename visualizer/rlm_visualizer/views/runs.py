@@ -126,7 +126,7 @@ def _title(run: RunRow) -> Element:
 def _subtitle(run: RunRow) -> str:
     """What became of it, in a few words."""
     ended = run.error or (f"reached {run.limit}" if run.limit else "") or run.response
-    return joined([run.id[:8], line(ended, 120)])
+    return joined([run.id[:8], line(run.origin(), 40), line(ended, 120)])
 
 
 def _share(value: float, most: float) -> float | None:

@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError as Refusal
 from mcp_types import ToolAnnotations
 
 from rlm.core.exceptions import RLMError
 from rlm.mcp.server import texts
 from rlm.mcp.server.records import add_records
+from rlm.mcp.server.refusals import Server
+from rlm.mcp.server.results import clean
 from rlm.mcp.server.sessions import Sessions
 from rlm.mcp.server.tools import Tools
 from rlm.models import BackendPool
@@ -28,12 +29,16 @@ from rlm.version import __version__
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from mcp.server import MCPServer
+
     from rlm.core.config import Config
 
 NAME = "rlm"
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 ENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
+EDITS = ENDS
+"""A cell whose helpers may change files."""
 SHOWN = {"anthropic/alwaysLoad": True, "anthropic/maxResultSizeChars": 100_000}
 """Claude Code shows its model the names of other tools only, until it searches for them; and it puts results that are
 longer than that into a file."""
@@ -46,16 +51,16 @@ class App:
         self.parts = Parts(backends=BackendPool(), tools=(), sinks=())
         self.sessions = Sessions(self.parts, config)
         asks_host = self.sessions.asks_host
-        instructions = texts.INSTRUCTIONS + (texts.HOST_ANSWERS if asks_host else texts.MODEL_ANSWERS)
-        self.server: MCPServer[None] = MCPServer(
+        edits = bool(config.allowed_paths) and not {*config.helper_rights} <= {"read"}
+        self.server = Server(
             NAME,
             version=__version__,
-            instructions=instructions,
+            instructions=texts.instructions(config, asks_host=asks_host),
             lifespan=self._lifespan,
             log_level="WARNING",
         )
         tools = Tools(self.parts, self.sessions, config)
-        self._add(tools.execute_python, ACTS, SHOWN)
+        self._add(tools.execute_python, EDITS if edits else ACTS, SHOWN)
         self._add(tools.load_context, ACTS, SHOWN)
         if asks_host:
             self._add(tools.answer_queries, ACTS, SHOWN)
@@ -93,14 +98,15 @@ class App:
 
 
 def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The tool with what went wrong as an error that its caller's model reads."""
+    """The tool with what went wrong as an error that its caller's model reads, and with texts that can be sent: what
+    came from a cell may be no text, and the SDK's end of it would be the server's."""
 
     @wraps(function)
     async def answering(*args: Any, **kwargs: Any) -> str:
         try:
             answer: str = await function(*args, **kwargs)
         except RLMError as error:
-            raise Refusal(str(error)) from error
-        return answer
+            raise Refusal(clean(str(error))) from error
+        return clean(answer)
 
     return answering

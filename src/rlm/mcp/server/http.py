@@ -29,6 +29,7 @@ HOST = "127.0.0.1"
 PATH = "/mcp"
 TOKEN_VARIABLE = "RLM_MCP_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "mcp-token"  # noqa: S105
+FORGET_AFTER_S = 300.0
 TOKEN_CHARS = 16
 """A shorter one can be guessed."""
 
@@ -94,7 +95,13 @@ async def serve(config: Config, listening: socket.socket, secret: str) -> None:
     from rlm.mcp.server.app import App
 
     app = App(config)
-    guarded = Guard(app.server.streamable_http_app(host=HOST, streamable_http_path=PATH), secret, app.sessions)
+    served = app.server.streamable_http_app(
+        host=HOST,
+        streamable_http_path=PATH,
+        # A client that the SDK has forgotten comes back as another, without its REPLs: they are closed before that.
+        session_idle_timeout=config.mcp.session_ttl_s + FORGET_AFTER_S,
+    )
+    guarded = Guard(served, secret, app.sessions)
     settings = uvicorn.Config(
         guarded, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=2
     )

@@ -34,7 +34,7 @@ def of_cell(result: ExecResult, limit_chars: int, mask: Mask) -> str:
         texts.append(_error(result, result.error))
     if result.final is not None:
         texts.append(f"FINAL: {result.final.text}")
-    parts = [*(shorten(mask(text), limit_chars) for text in texts), _state(result)]
+    parts = [shorten(mask(text), limit_chars) for text in (*texts, _state(result))]
     return clean("\n".join(part for part in parts if part)) or "(nothing printed)"
 
 
@@ -92,7 +92,7 @@ def _line(session: Session, ttl_s: float) -> str:
     state = f"idle {idle_s:.0f} s, closes after {ttl_s:g} s" if session.is_idle else session.state
     return (
         f"{session.id}: {state}; {repl.cells} cells, {repl.usage.subcalls} sub-calls; context: {context}; "
-        f"variables: {_some(session.names) or 'none'}; record: {repl.path}"
+        f"variables: {session.masked(_some(session.names)) or 'none'}; record: {repl.path}"
     )
 
 

@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.core.exceptions import RLMError, ToolError
+from rlm.core.exceptions import ToolError
 from rlm.interactive import Interactive
+from rlm.kept import empty_session
 from rlm.mcp.server.rounds import is_full
 
 if TYPE_CHECKING:
@@ -151,11 +152,13 @@ class Session:
             await self._opened(context)
 
     async def clear(self) -> tuple[str, ...]:
-        """Start the REPL anew with the same data; returns the names that are gone."""
+        """Start the REPL anew with the same data, whatever runs in it; returns the names that are gone."""
+        self.interrupt("clear_repl_context was called")
         async with self._lock:
             await self._end_cell("clear_repl_context was called")
             context, gone = None if self._repl is None else self._repl.context, self.names
             await self._close_repl()
+            await asyncio.to_thread(empty_session, self._setup.config)
             await self._opened(context)
             return gone
 
@@ -297,8 +300,3 @@ def _deliver(host: HostBackend, answers: Mapping[str, str]) -> Delivery:
 
 def _reasons(delivery: Delivery) -> str:
     return "; ".join(f"{query_id[:40]}: {why}" for query_id, why in list(delivery.refused.items())[:10])
-
-
-def explained(error: BaseException) -> str:
-    """A failure in words for the model."""
-    return str(error) if isinstance(error, RLMError) else f"{type(error).__name__}: {error}"

@@ -13,6 +13,7 @@ import msgspec
 
 from rlm.backends.host import LABEL, HostBackend
 from rlm.core.exceptions import ToolError
+from rlm.mcp.server.clients import ANY_HTTP, STDIO
 from rlm.mcp.server.session import Session, Setup
 from rlm.models import BackendPool, RunModels
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rlm.parts import Parts
 
 DEFAULT = "main"
+UNGUESSED = "s-"
+"""How the names begin of the sessions of clients that can't be told apart."""
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _REMEMBERED = 200
 _HOST_OUTPUT_TOKENS = 2_048
@@ -47,6 +50,11 @@ class Sessions:
         """The sessions of one client, the oldest first."""
         return [session for (owned_by, _), session in self._open.items() if owned_by == owner]
 
+    def shown_to(self, owner: str) -> list[Session]:
+        """Those that a client may know of: of clients that can't be told apart, those with names of their choice."""
+        own = self.of(owner)
+        return own if owner != ANY_HTTP else [each for each in own if not each.id.startswith(UNGUESSED)]
+
     def find(self, owner: str, session_id: str) -> Session:
         """An open session of that client.
 
@@ -58,14 +66,18 @@ class Sessions:
             return session
         if (why := self._closed.pop((owner, session_id), None)) is not None:
             raise ToolError(f"session {session_id!r} was closed: {why}. Its variables are gone; start it again.")
-        own = ", ".join(repr(each.id) for each in self.of(owner))
+        own = ", ".join(repr(each.id) for each in self.shown_to(owner))
         names = own or "none yet: execute_python and load_context open one"
         raise ToolError(f"you have no session {session_id[:64]!r}; yours: {names}")
 
-    def ensure(self, owner: str, session_id: str) -> Session:
-        """That session, opened if need be. Raises:
-        ToolError: it was closed and the client has not been told, its name is no name, or there are too many.
+    def ensure(self, owner: str, session_id: str | None) -> Session:
+        """That session, opened if need be; with None the client's default. Clients that can't be told apart get a new
+        one with a name that nobody guesses; one by a name of their own choice is everyone's who chooses it.
+
+        Raises:
+            ToolError: it was closed and the client has not been told, its name is no name, or there are too many.
         """
+        session_id = session_id or (f"{UNGUESSED}{os.urandom(8).hex()}" if owner == ANY_HTTP else DEFAULT)
         key = (owner, session_id)
         if key in self._open:
             return self._open[key]
@@ -74,12 +86,8 @@ class Sessions:
         if not _ID.fullmatch(session_id):
             raise ToolError("a session_id is 1 to 64 letters, digits, '-', '_' or '.'")
         self._check_room(owner)
-        session = self._open[key] = Session(session_id, self._setup())
+        session = self._open[key] = Session(session_id, self._setup(keeps=key == (STDIO, DEFAULT)))
         return session
-
-    def new_id(self) -> str:
-        """A name that nobody can guess, for clients that can't be told apart."""
-        return f"s-{os.urandom(8).hex()}"
 
     async def destroy(self, owner: str, session_id: str) -> None:
         """Close a session with whatever runs in it. Raises:
@@ -122,19 +130,22 @@ class Sessions:
             self._closed.popitem(last=False)
 
     def _check_room(self, owner: str) -> None:
-        own = [session for session in self.of(owner) if session.repl is not None or not session.is_idle]
+        used = {key: session for key, session in self._open.items() if session.repl is not None or not session.is_idle}
+        names = [name for owned_by, name in used if owned_by == owner]
         cap = self._config.mcp.max_sessions
-        if len(own) >= cap:
-            names = ", ".join(session.id for session in own)
-            raise ToolError(f"you have {len(own)} sessions, the most there may be ({names}): destroy_session one first")
-        if len(self._open) >= max(cap, self._config.max_sandboxes):
+        if len(names) >= cap and owner != ANY_HTTP:
+            said = f"you have {len(names)} sessions, the most there may be ({', '.join(names)})"
+            raise ToolError(f"{said}: destroy_session one first")
+        if len(used) >= max(cap, self._config.max_sandboxes):
             raise ToolError("the server has as many sessions as it may (max_sandboxes); try again later")
 
-    def _setup(self) -> Setup:
+    def _setup(self, *, keeps: bool) -> Setup:
+        """`keeps`: its REPL is that of the setting `session`, which one REPL can have, and no client by HTTP."""
+        own = self._config if keeps else msgspec.structs.replace(self._config, session=None)
         if not self.asks_host:
-            models = RunModels.choose(self._config, self._parts.backends)
-            return Setup(parts=self._parts, config=self._config, models=models, host=None)
-        host, config = HostBackend(self._config.mcp.answer_timeout_s), _host_config(self._config)
+            models = RunModels.choose(own, self._parts.backends)
+            return Setup(parts=self._parts, config=own, models=models, host=None)
+        host, config = HostBackend(own.mcp.answer_timeout_s), _host_config(own)
         models = RunModels.choose(config, BackendPool(host))
         return Setup(parts=self._parts, config=config, models=models, host=host)
 

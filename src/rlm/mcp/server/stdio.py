@@ -36,19 +36,20 @@ def reserve() -> Wire:
 async def serve(config: Config, wire: Wire) -> None:
     """Serve one client until it closes stdin, or a signal ends the process."""
     from rlm.mcp.server.app import App
+    from rlm.mcp.server.lines import serve_lines
 
     app = App(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _end_soon, app, number)
-    _give_back(wire)
-    await app.server.run_stdio_async()  # takes both for itself again, at once
+    # It stays open: a thread may still read from it when all else has ended.
+    reading = os.fdopen(wire.reading, encoding="utf-8", errors="replace", closefd=False)
+    _give_back_stdout(wire)
+    await serve_lines(app.server, reading)  # takes it for itself again, at once
 
 
-def _give_back(wire: Wire) -> None:
+def _give_back_stdout(wire: Wire) -> None:
     sys.stdout.flush()
-    os.dup2(wire.reading, 0)
     os.dup2(wire.writing, 1)
-    os.close(wire.reading)
     os.close(wire.writing)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlm.core.config import Config
+
 INSTRUCTIONS = """\
 A sandboxed Python REPL that keeps its variables, for data too large to read: logs, exports, repositories. \
 load_context puts files into the variable `context` without their text passing through the conversation; \
@@ -13,6 +18,9 @@ You are the model behind llm_query: when a cell asks, its result lists the queri
 and the cell goes on."""
 MODEL_ANSWERS = """\
 A configured model answers llm_query; run_rlm has it do a whole task by itself."""
+HELPERS = """ \
+In cells, fs, code, transform and git work in bulk on the user's files below {folders} and give back counts and lines \
+(dir(fs) lists the calls; paths are relative; rights: {rights}; fs.undo() takes an edit back)."""
 
 PROMPT_DESCRIPTION = "How to answer a question over data that is too large to read."
 
@@ -29,6 +37,15 @@ and hand them in with answer_queries until the cell ends.
 5. rlm_query(prompt, part) hands a large part to a child that works like this in a REPL of its own.
 6. Check the answer with code, against the data, before you give it. Never invent output.
 """
+
+
+def instructions(config: Config, *, asks_host: bool) -> str:
+    """What a host's model is told of the server before anything else."""
+    text = INSTRUCTIONS + (HOST_ANSWERS if asks_host else MODEL_ANSWERS)
+    if not config.allowed_paths:
+        return text
+    folders, rights = ", ".join(config.allowed_paths), ", ".join(config.helper_rights)
+    return text + HELPERS.format(folders=folders, rights=rights)
 
 
 def prompt(task: str, path: str = "") -> str:

@@ -20,7 +20,7 @@ from rlm.mcp.server import clients, results
 from rlm.mcp.server import variables as cells
 from rlm.mcp.server.rounds import write_round
 from rlm.mcp.server.session import Suspended
-from rlm.mcp.server.sessions import DEFAULT
+from rlm.mcp.server.sessions import DEFAULT, UNGUESSED
 from rlm.parts import Request
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ class Tools:
         """
         if len(code) > CODE_CHARS:
             raise ToolError(f"the code has {len(code):,} characters, the most is {CODE_CHARS:,}: load data by a file")
-        session = self._sessions.ensure(*self._key(ctx, session_id))
-        return await self._cell(ctx, session, session.execute(code, self._timeout_s(timeout), _progress(ctx)))
+        timeout_s = self._timeout_s(timeout)
+        session = self._sessions.ensure(clients.owner_of(ctx), session_id)
+        return await self._cell(ctx, session, session.execute(code, timeout_s, _progress(ctx)))
 
     async def answer_queries(
         self,
@@ -105,7 +106,7 @@ class Tools:
         Do this first: loading starts the REPL anew. Returns kind, size and a short preview.
         """
         data = await self._data(ctx, path)
-        session = self._sessions.ensure(*self._key(ctx, session_id))
+        session = self._sessions.ensure(clients.owner_of(ctx), session_id)
         await session.load(data, replace=replace)
         return results.of_context(session, data)
 
@@ -152,8 +153,8 @@ class Tools:
         session_id: SessionId = None,
     ) -> str:
         """Set variables of the REPL to JSON values. For large data use load_context."""
-        session = self._sessions.ensure(*self._key(ctx, session_id))
         code = cells.setting(variables)
+        session = self._sessions.ensure(clients.owner_of(ctx), session_id)
         return await self._cell(ctx, session, session.execute(code, None, _progress(ctx)))
 
     async def clear_repl_context(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
@@ -164,7 +165,7 @@ class Tools:
 
     async def list_sessions(self, ctx: Context[Any, Any]) -> str:
         """List your REPLs: what each does, its data, its variables, where its record is."""
-        own = self._sessions.of(clients.owner_of(ctx))
+        own = self._sessions.shown_to(clients.owner_of(ctx))
         return results.of_sessions(own, self._config.mcp.session_ttl_s)
 
     async def destroy_session(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
@@ -187,10 +188,7 @@ class Tools:
         return results.of_verification(await asyncio.to_thread(receipts.verify, found.path, key))
 
     def _key(self, ctx: Context[Any, Any], session_id: str | None) -> tuple[str, str]:
-        owner = clients.owner_of(ctx)
-        if session_id is not None:
-            return owner, session_id
-        return owner, self._sessions.new_id() if owner == clients.ANY_HTTP else DEFAULT
+        return clients.owner_of(ctx), DEFAULT if session_id is None else session_id
 
     def _timeout_s(self, timeout: float | None) -> float | None:
         if timeout is None:
@@ -225,7 +223,7 @@ class Tools:
             session.interrupt("the client cancelled the call")
             raise
         text = self._text(session, news)
-        unnamed = session.id.startswith("s-") and clients.owner_of(ctx) == clients.ANY_HTTP
+        unnamed = session.id.startswith(UNGUESSED) and clients.owner_of(ctx) == clients.ANY_HTTP
         return f'{text}\n[Go on with session_id="{session.id}".]' if unnamed else text
 
     def _text(self, session: Session, news: ExecResult | Suspended | str) -> str:
