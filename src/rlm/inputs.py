@@ -181,7 +181,7 @@ class _Wanted:
         if self.pattern is None:
             return True
         # Anchored, unlike a bare pattern of a tool: `*.md` is what a shell would take.
-        if not matches("./" + path, "./" + self.pattern):
+        if not matches(path, "./" + self.pattern):
             return False
         return self.sweeps or not _hides(path, self.pattern)
 

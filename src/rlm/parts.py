@@ -273,6 +273,7 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
         begins=kit.begins,
         recorder=record.recorder,
         masker=record.masker,
+        resumes="" if recall.record is None else recall.record.run_id,
         saves=not recall.is_replay,
     )
     return KeptSandbox(kit.sandbox, keeping)

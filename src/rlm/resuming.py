@@ -25,6 +25,7 @@ from rlm.parts import Request
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.trajectory.exact import context_path, kept_context
 from rlm.trajectory.plain import one_line
+from rlm.trajectory.reader import place_of
 from rlm.trajectory.resume import Resumption, ended, is_raised, read_line
 
 if TYPE_CHECKING:
@@ -135,10 +136,9 @@ def _put(then: dict[str, Any], name: str, now: Mapping[str, Any]) -> None:
 
 
 def _line(again: Again, present: Config) -> Line:
-    if isinstance(again.run, Path) or "/" in str(again.run):
-        path = Path(again.run)
-        return read_line(path.parent, path.stem, decode_value)
-    return read_line(Path(present.log_dir), str(again.run), decode_value)
+    if isinstance(again.run, Path):
+        return read_line(again.run.parent, again.run.stem, decode_value)
+    return read_line(*place_of(again.run, Path(present.log_dir)), decode_value)
 
 
 def _check_unfinished(line: Line, config: Config) -> None:

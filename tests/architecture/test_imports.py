@@ -28,7 +28,6 @@ AT_LOAD = {
 ON_DEMAND = {
     "streamlit": "only where the pages of the visualizer are served",
     "tree_sitter": "only where code of another language is looked at",
-    "libcst": "only where a name that is renamed stands in an f-string",
     "ruff": "only to find its program, for unused imports",
     "docker": "only where the sandbox of that name is used",
     "requests": "with docker",

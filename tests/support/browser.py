@@ -31,10 +31,10 @@ def chromium() -> str:
 
 
 @contextmanager
-def serving(log_dir: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(log_dir: Path, *arguments: str, stdout: int | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`rlm visualize` over a folder on a free port: its address and its process."""
     command = [RLM, "visualize", *arguments, "--log-dir", str(log_dir), "--port", "0", "--no-browser"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True)
     try:
         yield _address(process), process
     finally:

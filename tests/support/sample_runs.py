@@ -101,7 +101,12 @@ class Reviewer:
         asked = sum(len(message.content) for message in request.messages)
         await asyncio.sleep(self._latency_s * (1 + asked % 7))
         if not request.tools:
-            answer = "none" if asked % 3 == 0 else "#1002 and #1007 are urgent: charged twice, and no reply for a week."
+            is_group = len(request.messages) == 1  # else the landing, whose length follows the system prompt's
+            answer = (
+                "none"
+                if is_group and asked % 3 == 0
+                else "#1002 and #1007 are urgent: charged twice, and no reply for a week."
+            )
             return ModelReply(text=answer, usage=usage(asked // 3, 12 + asked % 23))
         if "Report on" in "".join(message.content for message in request.messages if message.role == "user"):
             turn = sum(message.role == "assistant" for message in request.messages)

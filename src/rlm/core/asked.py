@@ -55,7 +55,10 @@ def by_position(schema: Mapping[str, Json], args: tuple[Json, ...], kwargs: Mapp
     names = list(schema.get("properties", {}))
     if len(args) > len(names):
         raise TypeError(f"at most {len(names)} positional arguments ({', '.join(names)}), got {len(args)}")
-    return {**dict(zip(names, args, strict=False)), **kwargs}
+    placed = dict(zip(names, args, strict=False))
+    if twice := placed.keys() & kwargs.keys():
+        raise TypeError(f"got multiple values for argument {min(twice)!r}")
+    return {**placed, **kwargs}
 
 
 def texts(value: Any, name: str) -> list[str]:

@@ -56,7 +56,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Input and output tokens over the tree. Hard but for the error of the prompt's estimate."""
     cost_budget_usd: Usd | None = None
     """US dollars over the tree; needs a known price for every model that may be used."""
-    tool_budget: Count | None = 100
+    tool_budget: Count | None = 1_000
     """Calls of host tools by the model or by guest code; `execute_code` is not counted. Hard."""
     subcall_budget: Count | None = 1_000
     """llm_query and rlm_query calls, each item of a batch counted. Hard."""

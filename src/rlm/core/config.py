@@ -252,9 +252,11 @@ class Config(Section, frozen=True):
     log_dir: PathText = "logs"
     """Where trajectories go; relative to the project file that sets it, else to the working directory."""
     allowed_paths: tuple[PathText, ...] = ()
-    """Folders and files that the file tools may read; none: those tools are not offered. Needs trust."""
-    helper_rights: tuple[HelperRight, ...] = ("read",)
-    """What the helpers `fs`, `code`, `transform` and `git` may do in allowed_paths. Needs trust."""
+    """Folders and files that the file tools may read and the helpers in cells read and edit; none: neither is offered.
+    To have them read alone: `helper_rights = ["read"]`. Needs trust."""
+    helper_rights: tuple[HelperRight, ...] = ("read", "write")
+    """What the helpers `fs`, `code`, `transform` and `git` may do in allowed_paths: read, write (files, with undo), git
+    (stage, commit, branch), push. Needs trust."""
     mask: Mask = "secrets"
     """What is masked in what models see of results, in the record and in answers; pii: personal data too."""
     guest_tools: tuple[Name, ...] | None = None
