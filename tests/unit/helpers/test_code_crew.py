@@ -6,21 +6,21 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from rlm.helpers.code_crew import Crew
+from rlm.helpers.facts.crew import Crew
 from tests.support.ended import until_ended
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TARGET = "rlm.helpers.code_answers:answer_in_worker"
+TARGET = "rlm.helpers.facts.answers:answer_in_worker"
 BUSY = """
 import sys, threading
-from rlm.helpers import code_crew
-started = code_crew._Worker.ask
+from rlm.helpers.facts import crew
+started = crew._Worker.ask
 def ask(worker, frame):
     print(worker._process.pid, flush=True)
     return started(worker, frame)
-code_crew._Worker.ask = ask
+crew._Worker.ask = ask
 from rlm.helpers import open_helpers
 open_helpers(sys.argv[1]).code.find_functions(".", pattern="(a+)+[0-9]$")
 """
@@ -30,7 +30,7 @@ def test_answers_come_in_the_order_of_the_batches(tree: Path) -> None:
     for number in range(4):
         (tree / f"m{number}.py").write_text("def f(): ...\n" * number)
     batches = [[[str(tree), f"m{number}.py"]] for number in range(4)]
-    ask = {"question": "rlm.helpers.code_queries:functions_in", "about": {"pattern": None}}
+    ask = {"question": "rlm.helpers.facts.queries:functions_in", "about": {"pattern": None}}
     with Crew(2) as crew:
         parts = list(crew.run(TARGET, {"roots": [str(tree)], "ask": ask, "most": 10}, batches))
     assert [value["total"] for ((_, value),) in parts] == [0, 1, 2, 3]  # type: ignore[index,call-overload]

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers import code, code_crew, code_survey, code_unused
+from rlm.helpers import code
+from rlm.helpers.facts import crew, survey, unused
 
 LONG = "a" * 100_000
-TARGET = "rlm.helpers.code_answers:answer_in_worker"
+TARGET = "rlm.helpers.facts.answers:answer_in_worker"
 
 
 def test_a_codec_that_is_no_encoding_costs_one_file(tree: Path) -> None:
@@ -60,7 +61,7 @@ def test_neither_defaults_nor_arguments_nor_docstrings_are_told(tree: Path) -> N
 
 
 def test_a_page_ends_before_it_is_too_large_and_the_pages_join(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_survey, "MAX_PAGE_BYTES", 2_000)
+    monkeypatch.setattr(survey, "MAX_PAGE_BYTES", 2_000)
     for number in range(9):
         (tree / f"m{number}.py").write_text(f"def a{number}(): ...\ndef b{number}(): ...\n")
     rows, offset = list[Any](), 0
@@ -83,7 +84,7 @@ def test_pages_of_unused_imports_join_and_one_file_says_when_it_has_too_many(tre
 
 
 def test_a_large_file_is_parsed_in_a_process_of_its_own(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_crew, "_MEMORY_BYTES", 160 << 20)
+    monkeypatch.setattr(crew, "_MEMORY_BYTES", 160 << 20)
     (tree / "a.py").write_text("f();" * 400_000)
     (tree / "b.py").write_text("def f(): ...\n")
     page = code.find_functions(".")
@@ -102,14 +103,14 @@ def test_a_file_with_an_error_has_no_unused_imports(tree: Path) -> None:
 def test_files_that_vanish_are_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.py", "b.py"):
         (tree / name).write_text("import os\n")
-    found = code_survey.Where.places
+    found = survey.Where.places
 
-    def places(where: code_survey.Where, skipped: Any) -> Any:
+    def places(where: survey.Where, skipped: Any) -> Any:
         listed = found(where, skipped)
         (tree / "a.py").unlink()
         return listed
 
-    monkeypatch.setattr(code_survey.Where, "places", places)
+    monkeypatch.setattr(survey.Where, "places", places)
     page = code.find_imports(".")
     assert (page["total"], page["errors"]) == (1, [{"file": "a.py", "error": "it vanished", "line": None}])
 
@@ -124,24 +125,24 @@ def test_links_and_fifos_are_not_read(tree: Path) -> None:
 
 def test_the_copies_of_a_search_that_was_killed_are_swept(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tree.parent))
-    left = Path(tempfile.mkdtemp(prefix=code_unused._PREFIX))
+    left = Path(tempfile.mkdtemp(prefix=unused._PREFIX))
     (left / "module.py").write_text("import os\n")
     os.utime(left, (0, 0))
     (tree / "a.py").write_text("import os\n")
     assert code.find_unused_imports("a.py") == [{"name": "os", "line": 1}]
-    assert not [*tree.parent.glob(f"{code_unused._PREFIX}*")]
+    assert not [*tree.parent.glob(f"{unused._PREFIX}*")]
 
 
 def test_whoever_leaves_a_crew_waits_for_none_of_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree / "a.py").write_text(f"def {'a' * 60}(): ...\n")
     at_work = threading.Event()
-    ask = code_crew._Worker.ask
-    monkeypatch.setattr(code_crew._Worker, "ask", lambda *asked: at_work.set() or ask(*asked))
-    question = {"question": "rlm.helpers.code_queries:functions_in", "about": {"pattern": "(a+)+[0-9]$"}}
+    ask = crew._Worker.ask
+    monkeypatch.setattr(crew._Worker, "ask", lambda *asked: at_work.set() or ask(*asked))
+    question = {"question": "rlm.helpers.facts.queries:functions_in", "about": {"pattern": "(a+)+[0-9]$"}}
     batch = [[str(tree), "a.py"]] * 8
-    crew = code_crew.Crew(1)
-    running = crew.run(TARGET, {"roots": [str(tree)], "ask": question, "most": 1}, [batch])
-    threads = [threading.Thread(target=list, args=(running,)), threading.Thread(target=crew.__exit__)]
+    alone = crew.Crew(1)
+    running = alone.run(TARGET, {"roots": [str(tree)], "ask": question, "most": 1}, [batch])
+    threads = [threading.Thread(target=list, args=(running,)), threading.Thread(target=alone.__exit__)]
     threads[0].start()
     assert at_work.wait(20)
     threads[1].start()

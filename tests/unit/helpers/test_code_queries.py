@@ -147,9 +147,9 @@ def test_pages_join_to_the_whole(tree: Path) -> None:
 
 
 def test_a_worker_that_dies_costs_the_file_that_killed_it_alone(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlm.helpers import code_crew
+    from rlm.helpers.facts import crew
 
-    monkeypatch.setattr(code_crew, "_MEMORY_BYTES", 160 << 20)
+    monkeypatch.setattr(crew, "_MEMORY_BYTES", 160 << 20)
     for number in range(120):
         (tree / f"m{number:03}.py").write_text(f"def f{number}(): ...\n")
     (tree / "m050.py").write_text("x = [" + "1, " * 2_000_000 + "]\n")

@@ -93,7 +93,7 @@ def test_pages(tree: Path) -> None:
 
 
 def test_more_than_fit_a_page_are_refused_not_cut(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlm.helpers.fs_look.MAX_NAMES", 4)
+    monkeypatch.setattr("rlm.helpers.files.look.MAX_NAMES", 4)
     plant(tree, *(f"{number}.txt" for number in range(5)))
     with pytest.raises(ToolError, match="more than 4 files fit"):
         fs.glob()

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers import git, git_run, open_helpers
+from rlm.helpers import git, open_helpers
 from rlm.helpers.guests import GuestHelpers
 from rlm.helpers.opening import open_workspace
+from rlm.helpers.repository import run
 from rlm.tools.worker import WorkerPool
 from tests.support.git_trees import make_repository, run_git
 
@@ -127,7 +128,7 @@ def test_a_limit_below_none_is_none(repository: Path) -> None:
 
 def test_more_changes_than_can_be_read_are_an_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut short, the counts would be wrong and a filter would be missed."""
-    monkeypatch.setattr(git_run, "MAX_OUTPUT_BYTES", 4_000)
+    monkeypatch.setattr(run, "MAX_OUTPUT_BYTES", 4_000)
     for number in range(30):
         (repository / f"{number:0200}").write_text("")
     for call in (git.git_status, lambda: git.git_add(["."])):
@@ -159,7 +160,7 @@ async def test_a_cell_sees_what_python_sees(repository: Path) -> None:
 
 
 def test_blame_of_a_long_file_counts_all_lines(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_run, "MAX_OUTPUT_BYTES", 4_000)
+    monkeypatch.setattr(run, "MAX_OUTPUT_BYTES", 4_000)
     (repository / "long").write_text("".join(f"{number}\n" for number in range(10_000)))
     run_git(repository, "add", ".")
     run_git(repository, "commit", "--quiet", "-m", "long")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers import git_run, open_helpers
-from rlm.helpers.git_repository import open_repository
+from rlm.helpers import open_helpers
 from rlm.helpers.opening import open_workspace
+from rlm.helpers.repository import run
+from rlm.helpers.repository.opening import open_repository
 from tests.support.git_traps import TRAPS
 from tests.support.git_trees import Hostile, make_repository, run_git, spring
 
@@ -247,7 +248,7 @@ def test_a_filtered_file_is_not_added_as_it_is(trap: Hostile) -> None:
 
 
 def test_somebody_elses_repository_is_not_trusted(trap: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(git_run.ENVIRONMENT, "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setitem(run.ENVIRONMENT, "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with pytest.raises(ToolError, match="does not trust"):
         open_helpers(trap.folder).git.git_status()
     home = trap.folder.parent / "home"

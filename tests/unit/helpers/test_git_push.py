@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers import git, git_run, open_helpers
+from rlm.helpers import git, open_helpers
+from rlm.helpers.repository import run
 from tests.support.git_https import PASSWORD, Server, serving
 from tests.support.git_trees import Hostile, make_repository, run_git
 
@@ -44,7 +45,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder = tmp_path / "server"
     folder.mkdir()
     with serving(folder) as up:
-        monkeypatch.setitem(git_run.ENVIRONMENT, "GIT_SSL_CAINFO", str(up.certificate))
+        monkeypatch.setitem(run.ENVIRONMENT, "GIT_SSL_CAINFO", str(up.certificate))
         yield up
 
 

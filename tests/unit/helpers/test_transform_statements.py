@@ -10,9 +10,9 @@ import pytest
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
 from rlm.helpers import transform
+from rlm.helpers.edits.many import Operation, Planned
+from rlm.helpers.edits.spans import Span
 from rlm.helpers.operations import find
-from rlm.helpers.transform_many import Operation, Planned
-from rlm.helpers.transform_spans import Span
 from rlm.helpers.workspace import Workspace
 from rlm.helpers.writing import Edit
 

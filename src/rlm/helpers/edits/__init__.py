@@ -1,0 +1,1 @@
+"""The operations of `transform`: changes to code that keep it parsing."""

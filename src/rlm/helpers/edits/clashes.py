@@ -1,0 +1,67 @@
+"""What a new name would come to mean in modules besides those that are edited: by imports, stars and submodules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterator, Mapping
+
+    from rlm.helpers.edits.bindings import Bindings, Module
+    from rlm.helpers.edits.modules import Modules
+    from rlm.helpers.facts.mentions import Mention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """A place where the rename would change what the code means."""
+
+    file: str
+    line: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.why}"
+
+
+def clash(module: Module, node: ast.AST, why: str) -> Clash:
+    return Clash(file=module.name, line=getattr(node, "lineno", 1), why=why)
+
+
+def clashes_over_files(
+    modules: Mapping[str, Module], index: Modules, bindings: Bindings, old: str, new: str
+) -> Iterator[Clash]:
+    """Where a module that gets the new name has something else of that name for others, or brings it by a star."""
+    for module in modules.values():
+        yield from _taken(module, bindings, new)
+        if bindings.exports(module.name) and module.is_package and index.of_import(f".{new}", module.name):
+            yield clash(module, module.file.tree, f"the package has a module {new!r}")
+        if new.startswith("_"):
+            yield from _no_longer_brought(module, bindings, old)
+
+
+def _taken(module: Module, bindings: Bindings, new: str) -> Iterator[Clash]:
+    """Uses of the new name in a module that is about to have it."""
+    for mention in module.mentions(new):
+        if bindings.imports_from_it(module, mention.node, mention.statement) or _by_star(module, bindings, mention):
+            yield clash(module, mention.node, f"{new!r} already means something here")
+    for statement, alias in module.names.imports:
+        if alias.name == new and bindings.imports_from_it(module, alias, statement):
+            yield clash(module, alias, f"{new!r} already means something in that module")
+    for part in module.names.attributes:
+        if part.node.attr == new and bindings.is_attribute(module, part.node):
+            yield clash(module, part.node, f"{new!r} already means something in that module")
+
+
+def _by_star(module: Module, bindings: Bindings, mention: Mention) -> bool:
+    return bindings.is_starred(module) and module.names.owner(mention) in (None, module.names.module)
+
+
+def _no_longer_brought(module: Module, bindings: Bindings, old: str) -> Iterator[Clash]:
+    """A name with an underscore that a star import should bring, from a module without `__all__`."""
+    stars = [star for star in module.names.stars if bindings.brings(module, star) and not bindings.lists(module, star)]
+    used = [each for each in module.mentions(old) if bindings.has(module, each) and module.names.owner(each) is None]
+    if stars and used:
+        yield clash(module, used[0].node, f"line {stars[0].lineno} imports *, which brings no name with an underscore")

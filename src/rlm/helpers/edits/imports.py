@@ -1,0 +1,233 @@
+"""`transform.change_imports`: a module under another name, in every import and wherever it is used by its path."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.helpers.declaring import helper
+from rlm.helpers.edits.many import Operation, Planned
+from rlm.helpers.edits.modules import module_parts
+from rlm.helpers.edits.quoted import positions
+from rlm.helpers.edits.spans import Span, Unlocatable, checked_identifier
+from rlm.helpers.facts.python import dotted
+from rlm.helpers.facts.scopes import Names
+
+if TYPE_CHECKING:
+    from rlm.helpers.edits.python import PythonFile
+    from rlm.helpers.facts.mentions import Mention
+    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.writing import Edit
+
+
+@helper("transform.change_imports", right="write")
+def change_imports(
+    work: Workspace,
+    path: str,
+    old_module: str,
+    new_module: str,
+    file_pattern: str = "**/*.py",
+    dry_run: bool = False,
+) -> Edit:
+    """Change the imports of a module (and of what is below it) to another module, and its uses by its full path.
+
+    The files themselves are not moved. Relative imports of the module, strings that begin with its path and uses of it
+    through its package stay as they are, and are listed in check_by_hand.
+
+    Args:
+        path: A file or a folder.
+        old_module: The module as it is imported now: "old.package".
+        new_module: The module to import instead.
+        file_pattern: Which files of a folder.
+        dry_run: Change nothing and return a diff.
+    """
+    for module, what in ((old_module, "old_module"), (new_module, "new_module")):
+        for part in module.split("."):
+            checked_identifier(part, what)
+    operation = Operation(
+        name="transform.change_imports",
+        counted="imports_changed",
+        plan=lambda file: _Changer(file=file, old=old_module, new=new_module).planned(),
+        needles=(old_module.rpartition(".")[2].encode(),),
+    )
+    return operation.apply(work, path, file_pattern, dry_run=dry_run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changer:
+    """Changes one file."""
+
+    file: PythonFile
+    old: str
+    new: str
+
+    def planned(self) -> Planned:
+        """The spans of imports, and of uses by the full path.
+
+        Raises:
+            Unlocatable: a use can't be changed for certain.
+        """
+        planned = Planned()
+        for node in ast.walk(self.file.tree):
+            if isinstance(node, ast.ImportFrom):
+                self._from(node, planned)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if self._is(alias.name):
+                        planned.spans.append(self._alias(alias))
+                        planned.count += 1
+        self._uses(planned)
+        return planned
+
+    def _is(self, module: str) -> bool:
+        return module == self.old or module.startswith(f"{self.old}.")
+
+    def _is_path(self, text: object) -> bool:
+        if not isinstance(text, str):
+            return False
+        return text.startswith((f"{self.old}.", f"{self.old}:")) or ("." in self.old and text == self.old)
+
+    def _changed(self, module: str) -> str:
+        return self.new + module.removeprefix(self.old)
+
+    def _from(self, node: ast.ImportFrom, planned: Planned) -> None:
+        module = node.module or ""
+        parent, _, leaf = self.old.rpartition(".")
+        named = [alias for alias in node.names if alias.name == leaf]
+        if node.level:
+            if self._is_relative(node):
+                planned.unsure.append(node.lineno)
+        elif self._is(module):
+            planned.spans.append(self._module(node, module, self._changed(module)))
+            planned.count += 1
+        elif parent and module == parent and named:
+            planned.spans += self._leaf(node, named[0])
+            planned.adds_statements |= len(node.names) > 1
+            planned.count += 1
+
+    def _is_relative(self, node: ast.ImportFrom) -> bool:
+        """Whether a relative import is of the module, as far as the file's place tells."""
+        folders = module_parts(self.file.name.rpartition("/")[0] + "/__init__.py")
+        base = (*folders[: len(folders) - node.level + 1], *(node.module.split(".") if node.module else ()))
+        wanted = tuple(self.old.split("."))
+        return any(_begins_within(parts, wanted) for parts in [base, *((*base, alias.name) for alias in node.names)])
+
+    def _module(self, node: ast.ImportFrom, module: str, changed: str) -> Span:
+        layout = self.file.layout
+        pattern = re.compile(rb"from(?:\s|\\\n)+(" + re.escape(module.encode()) + rb")(?=[\s\\])")
+        found = pattern.match(layout.content, layout.start(node))
+        if found is None:
+            raise Unlocatable(node.lineno, "the module is not where it should be")
+        return Span(start=found.start(1), end=found.end(1), text=changed)
+
+    def _leaf(self, node: ast.ImportFrom, alias: ast.alias) -> list[Span]:
+        """`from a import b` of the module `a.b`, which then is `from c import d as b`; others get the import before."""
+        parent, _, last = self.new.rpartition(".")
+        bound = alias.asname or alias.name
+        name = last if last == bound else f"{last} as {bound}"
+        text = f"from {parent} import {name}" if parent else f"import {name}"
+        layout = self.file.layout
+        start, end = layout.start(node), layout.end(node)
+        if len(node.names) == 1:
+            return [Span(start=start, end=end, text=text)]
+        number = node.names.index(alias)
+        if number:
+            gone = Span(start=layout.end(node.names[number - 1]), end=layout.end(alias), text="")
+        else:
+            gone = Span(start=layout.start(alias), end=layout.start(node.names[1]), text="")
+        if b"#" in layout.content[gone.start : gone.end]:
+            raise Unlocatable(node.lineno, f"{alias.name} is imported beside a comment; give it an import of its own")
+        between = "; "
+        if layout.begins_line(start):
+            between = "\n" + layout.content[layout.at(node.lineno, 0) : start].decode()
+        return [gone, Span(start=end, end=end, text=between + text)]
+
+    def _alias(self, alias: ast.alias) -> Span:
+        layout = self.file.layout
+        start = layout.start(alias)
+        end = start + len(alias.name.encode())
+        if layout.content[start:end] != alias.name.encode():
+            raise Unlocatable(alias.lineno, "the module is not where it should be")
+        return Span(start=start, end=end, text=self._changed(alias.name))
+
+    def _uses(self, planned: Planned) -> None:
+        """The uses of a module by its path, where it was imported by it.
+
+        Raises:
+            Unlocatable: its first name is used otherwise and no import of it stays, or the new one is something else.
+        """
+        top, new_top = self.old.partition(".")[0], self.new.partition(".")[0]
+        names = Names(self.file.tree, {top, new_top})
+        imports = [each for each in names.mentions if each.role == "import" and each.name == top]
+        going = {names.owner(each) for each in imports if self._goes(each.node)}
+        stays = not all(self._goes(each.node) for each in imports)
+        paths = self._paths(names)
+        for mention in names.mentions:
+            if mention.name == top and mention.role != "import" and names.owner(mention) in going:
+                path = paths.get(mention.node)
+                if path is not None:
+                    planned.spans.append(self._use(names, mention, path))
+                elif not stays:
+                    line = getattr(mention.node, "lineno", 1)
+                    raise Unlocatable(line, f"{top} is used here in a way that can't be changed for certain")
+            elif mention.name == top and mention.node in paths and any(map(_is_import, names.binding(mention))):
+                planned.unsure.append(getattr(mention.node, "lineno", 1))
+        for node in ast.walk(self.file.tree):
+            if isinstance(node, ast.Constant) and node not in names.quoted and self._is_path(node.value):
+                planned.unsure.append(node.lineno)
+        if going and new_top != top:
+            _refuse_taken(names, new_top)
+
+    def _paths(self, names: Names) -> dict[ast.AST, ast.expr]:
+        """The first name of each use of the module by its path, and the whole of it."""
+        found: dict[ast.AST, ast.expr] = {}
+        for node in [*ast.walk(self.file.tree), *(each for tree in names.quoted.values() for each in ast.walk(tree))]:
+            if isinstance(node, (ast.Attribute, ast.Name)) and dotted(node) == self.old:
+                found[_base(node)] = node
+        return found
+
+    def _use(self, names: Names, mention: Mention, path: ast.expr) -> Span:
+        layout = self.file.layout
+        start, end = layout.start(path), layout.end(path)
+        if mention.within is not None:
+            string = mention.within
+            segment = layout.content[layout.start(string) : layout.end(string)].decode("utf-8", "surrogatepass")
+            place = positions(segment, string, names.tree_of(string), mention.name).get(mention.node)
+            if place is None or not segment.startswith(self.old, place):
+                raise Unlocatable(string.lineno, f"{mention.name} is in a string that can't be changed for certain")
+            start = layout.start(string) + len(segment[:place].encode("utf-8", "surrogatepass"))
+            end = start + len(self.old.encode())
+        return Span(start=start, end=end, text=self.new)
+
+    def _goes(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.alias) and node.asname is None and self._is(node.name)
+
+
+def _refuse_taken(names: Names, name: str) -> None:
+    """Refuse where the first name of the new module means something else in a file that is to use it.
+
+    Raises:
+        Unlocatable: it does.
+    """
+    for mention in names.mentions:
+        if mention.name == name and not all(map(_is_import, names.binding(mention) or [mention])):
+            raise Unlocatable(getattr(mention.node, "lineno", 1), f"{name!r} already means something here")
+
+
+def _is_import(mention: Mention) -> bool:
+    """Whether a mention is `import name` or `import name.other`."""
+    node = mention.node
+    return isinstance(mention.statement, ast.Import) and isinstance(node, ast.alias) and node.asname is None
+
+
+def _begins_within(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    """Whether a module's path ends with the wanted one, or lies below it."""
+    return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts)))
+
+
+def _base(node: ast.AST) -> ast.AST:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node

@@ -1,0 +1,175 @@
+"""The uses of a class's attribute and of a function's parameter, which are no variables.
+
+Where the code tells which object is meant (`self`, a class or function by its name), the use is renamed; where it
+does not, the use is listed, as is what the rename would tear apart: overrides in other classes, fields in patterns.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from rlm.helpers.edits.clashes import clash
+from rlm.helpers.edits.targets import class_of, home_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rlm.helpers.edits.bindings import Bindings, Module
+    from rlm.helpers.edits.targets import Target, Tree
+    from rlm.helpers.facts.mentions import Scope
+
+_COPIES = ("replace", "_replace", "evolve", "copy", "model_copy", "construct", "model_construct", "cls", "type")
+"""What takes the fields of a class for keywords."""
+
+
+def add_members(target: Target) -> None:
+    """Find what is to be renamed, or to be listed, of the attribute or parameter that a target is of."""
+    if target.kind == "class":
+        _add_attributes(target)
+        _doubt_overrides(target, [*target.scopes], target.tree.old)
+    elif target.is_parameter:
+        _add_keywords(target)
+    elif target.kind == "module":
+        _doubt_fixtures(target)
+
+
+def _doubt_fixtures(target: Target) -> None:
+    """List the parameters of that name where it is one of a fixture of pytest, which they stand for."""
+    mentions = [(module, each) for module in target.tree.modules.values() for each in module.mentions(target.tree.old)]
+    if any(_is_fixture(each.node) and target.tree.bindings.has(module, each) for module, each in mentions):
+        for module, each in mentions:
+            if each.role == "param":
+                target.doubt(module, each.node)
+
+
+def _is_fixture(node: ast.AST) -> bool:
+    return any(_last(each) == "fixture" for each in getattr(node, "decorator_list", ()))
+
+
+def _add_attributes(target: Target) -> None:
+    tree, names = target.tree, _named(target, target.scopes[0])
+    for module, part in tree.attributes(tree.new):
+        if _is_own(target, module, part.node.value, names):
+            target.clashes.append(clash(module, part.node, f"the class has an attribute {tree.new!r} already"))
+    for module, part in tree.attributes(tree.old):
+        if _is_own(target, module, part.node.value, names):
+            target.add(module, part)
+        else:
+            target.doubt(module, part.node)
+    if any(_is_field(where, tree.old) for where in target.scopes):
+        _add_fields(target, names)
+
+
+def _add_fields(target: Target, names: list[Bindings]) -> None:
+    """Keywords of the constructor that dataclasses and their like make of fields, and class patterns."""
+    for module, call, word in target.tree.calls(target.tree.old):
+        if any(name.is_it(module, call.node.func) for name in names):
+            target.add(module, word)
+        elif _may_make(call.node.func):
+            target.doubt(module, word.node)
+    for module in target.tree.modules.values():
+        for node in ast.walk(module.file.tree):
+            if isinstance(node, ast.MatchClass) and target.tree.old in node.kwd_attrs:
+                target.doubt(module, node)
+
+
+def _is_own(target: Target, module: Module, value: ast.expr, names: list[Bindings]) -> bool:
+    if module is target.home and class_of(module, value) in target.scopes:
+        return True
+    return any(name.is_it(module, value) for name in names)
+
+
+def _named(target: Target, where: Scope) -> list[Bindings]:
+    """What a class or function is known by in all modules, where it stands at the top of its own."""
+    outer = home_of(where)
+    if target.home is None or outer is None or outer.kind != "module":
+        return []
+    return [target.tree.bindings.of(where.qualname, target.home)]
+
+
+def _is_field(where: Scope, name: str) -> bool:
+    """Whether a class has an annotated name, and no constructor of its own."""
+    body = where.node.body if isinstance(where.node, ast.ClassDef) else []
+    annotated = (each.target for each in body if isinstance(each, ast.AnnAssign))
+    made = any(isinstance(each, ast.FunctionDef) and each.name == "__init__" for each in body)
+    return not made and any(isinstance(each, ast.Name) and each.id == name for each in annotated)
+
+
+def _doubt_overrides(target: Target, classes: list[Scope], name: str, parameter: str = "") -> None:
+    """List the definitions of the same name in classes that could be below, above or beside these."""
+    derived = any(_has_bases(where) for where in classes)
+    for module in target.tree.modules.values():
+        for scope in module.names.scopes:
+            outer = home_of(scope)
+            holder = outer if parameter else scope
+            if holder is None or holder.kind != "class" or holder in classes or not (derived or _has_bases(holder)):
+                continue
+            if parameter and (scope.kind != "function" or getattr(scope.node, "name", "") != name):
+                continue
+            for mention in module.names.bound_in(scope, parameter or name)[:1]:
+                target.doubt(module, mention.node)
+
+
+def _has_bases(where: Scope) -> bool:
+    bases = where.node.bases if isinstance(where.node, ast.ClassDef) else []
+    return any(getattr(base, "id", "") != "object" for base in bases)
+
+
+def _add_keywords(target: Target) -> None:
+    tree, where = target.tree, target.scopes[0]
+    outer = home_of(where)
+    function = getattr(where.node, "name", "")
+    is_method = outer is not None and outer.kind == "class"
+    made = outer if is_method and function in ("__init__", "__new__") else None
+    names = _named(target, where if made is None else made)
+    for module, call, word in tree.calls(tree.new):
+        if _calls_it(target, where, names, module, call.node.func):
+            target.clashes.append(clash(module, word.node, f"{tree.new!r} is given to {function} here already"))
+    for module, call, word in tree.calls(tree.old):
+        if _calls_it(target, where, names, module, call.node.func):
+            target.add(module, word)
+        elif function in _called(call.node) or (made is not None and _may_make(call.node.func)):
+            target.doubt(module, word.node)
+    known_as = {function} if made is None else {getattr(made.node, "name", function)}
+    for module, node in _calls_with_stars(tree):
+        if _last(node.func) in known_as:
+            target.doubt(module, node)
+    if is_method and made is None and outer is not None:
+        _doubt_overrides(target, [outer], function, parameter=tree.old)
+
+
+def _calls_with_stars(tree: Tree) -> Iterator[tuple[Module, ast.Call]]:
+    """Calls that are given `**`, in which any keyword may be."""
+    for module in tree.modules.values():
+        for node in ast.walk(module.file.tree):
+            if isinstance(node, ast.Call) and any(word.arg is None for word in node.keywords):
+                yield module, node
+
+
+def _called(call: ast.Call) -> Iterator[str]:
+    """The function that is called, and those that are given to it: `partial(f, old=1)`."""
+    yield _last(call.func)
+    yield from map(_last, call.args)
+
+
+def _may_make(called: ast.expr) -> bool:
+    return _last(called)[:1].isupper() or _last(called) in _COPIES
+
+
+def _calls_it(target: Target, where: Scope, names: list[Bindings], module: Module, called: ast.expr) -> bool:
+    """Whether a call is of the function: by its name, of a method through `self`, of a constructor by its class."""
+    outer, function = home_of(where), getattr(where.node, "name", "")
+    if names or outer is None or module is not target.home:
+        return any(name.is_it(module, called) for name in names)
+    if outer.kind == "class":
+        return isinstance(called, ast.Attribute) and called.attr == function and class_of(module, called.value) is outer
+    mention = module.by_node.get(called)
+    return mention is not None and mention.name == function and module.names.owner(mention) is outer
+
+
+def _last(node: ast.expr) -> str:
+    """The name after the last dot; of `super().f` and `type(self)` too."""
+    if isinstance(node, ast.Call):
+        return _last(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

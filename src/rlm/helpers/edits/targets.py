@@ -1,0 +1,167 @@
+"""What a rename is of, as its caller names it: the name of every module, of one, or of one function or class in it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.helpers.edits.bindings import Bindings, definitions
+from rlm.helpers.facts.mentions import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rlm.helpers.edits.bindings import Module
+    from rlm.helpers.edits.clashes import Clash
+    from rlm.helpers.facts.mentions import Mention, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """The modules that mention a name."""
+
+    modules: Mapping[str, Module]
+    bindings: Bindings
+    old: str
+    new: str
+
+    def attributes(self, name: str) -> Iterator[tuple[Module, Part[ast.Attribute]]]:
+        """Every `x.name`."""
+        for module in self.modules.values():
+            yield from ((module, part) for part in module.names.attributes if part.node.attr == name)
+
+    def calls(self, name: str) -> Iterator[tuple[Module, Part[ast.Call], Part[ast.keyword]]]:
+        """Every call with that name for a keyword, and the keyword."""
+        for module in self.modules.values():
+            for part in module.names.calls:
+                for word in part.node.keywords:
+                    if word.arg == name:
+                        yield module, part, Part(word, part.scope, part.within)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is to be renamed."""
+
+    tree: Tree
+    home: Module | None = None
+    """The module that was named; with its `scopes`."""
+    scopes: tuple[Scope, ...] = ()
+    """Several where a function or class is defined more than once: overloads, or one for each platform."""
+    others: dict[str, list[Part[ast.AST]]] = field(default_factory=dict)
+    """By file: attributes and keywords that are no variables."""
+    unsure: dict[tuple[str, int], None] = field(default_factory=dict)
+    """File and line of what may be meant too, and can't be told from the code."""
+    clashes: list[Clash] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Of the scopes: `module`, `class` or `function`."""
+        return self.scopes[0].kind if self.scopes else "module"
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether one of the scopes has the name as a parameter."""
+        return self.kind == "function" and any(
+            each.role == "param" for where in self.scopes for each in self.bound(where)
+        )
+
+    def bound(self, scope: Scope) -> list[Mention]:
+        """What binds the name in a scope of the module that was named."""
+        return [] if self.home is None else self.home.names.bound_in(scope, self.tree.old)
+
+    def add(self, module: Module, part: Part[ast.AST]) -> None:
+        """Have an attribute or a keyword renamed too."""
+        self.others.setdefault(module.name, []).append(part)
+
+    def doubt(self, module: Module, node: ast.AST) -> None:
+        """Have a place listed for a look by hand."""
+        self.unsure[module.name, getattr(node, "lineno", 1)] = None
+
+
+def target_of(tree: Tree, place: str) -> Target:
+    """The bindings of a name, those that imports make of them included; with no place, of every module.
+
+    Raises:
+        ToolError: there is no such place, or it has no such name.
+    """
+    if not place:
+        for module, where in definitions(tree.modules.values(), tree.old):
+            if where.kind == "module":
+                tree.bindings.add(module.name, where)
+        tree.bindings.follow_imports()
+        return Target(tree=tree)
+    file, _, qualname = place.partition("::")
+    home, scopes = _named(tree, file, qualname)
+    for where in scopes:
+        tree.bindings.add(home.name, where)
+    if scopes[0].kind == "module":
+        tree.bindings.follow_imports()
+    return Target(tree=tree, home=home, scopes=scopes)
+
+
+def holder_of(place: str) -> str:
+    """The function or class, at the top of a module, that a parameter or attribute is of; empty for none."""
+    first, _, second = place.partition("::")[2].partition(".")
+    return first if second in ("", "__init__", "__new__") else ""
+
+
+def places_of(modules: Mapping[str, Module], name: str) -> Iterator[str]:
+    """Where a name is bound, as callers give it with its place."""
+    for module, scope in definitions(modules.values(), name):
+        yield _place(module, scope, name)
+    for module in modules.values():
+        own = {_place(module, scope, name): None for scope in module.names.scopes if _assigns(module, scope, name)}
+        yield from own
+
+
+def class_of(module: Module, value: ast.expr) -> Scope | None:
+    """The class whose instance `self` is, where an expression is the first parameter of one of its methods."""
+    if not isinstance(value, ast.Name) or value.id not in ("self", "cls"):
+        return None
+    mention = module.by_node.get(value)
+    owner = None if mention is None else module.names.owner(mention)
+    if owner is None or any(each.role != "param" for each in module.names.bound_in(owner, value.id)):
+        return None
+    return home_of(owner) if owner.kind == "function" else None
+
+
+def home_of(scope: Scope) -> Scope | None:
+    """The scope that a function or class is defined in, that of its type parameters left out."""
+    found = scope.parent
+    while found is not None and found.kind == "types":
+        found = found.parent
+    return found
+
+
+def _place(module: Module, scope: Scope, name: str) -> str:
+    return f"{module.name}::{scope.qualname}.{name}" if scope.qualname else f"{module.name}::{name}"
+
+
+def _named(tree: Tree, file: str, qualname: str) -> tuple[Module, tuple[Scope, ...]]:
+    module = tree.modules.get(file.removeprefix("./"))
+    if module is None:
+        raise ToolError(
+            f"old_name: there is no {shown(file)} that mentions {tree.old}; write it as in the results, a/b.py."
+        )
+    wanted = qualname.replace(".<locals>", "")
+    kinds = ("module", "class", "function", "types")
+    scopes = [scope for scope in module.names.scopes if scope.qualname == wanted and scope.kind in kinds]
+    scopes.sort(key=lambda scope: scope.kind == "types")
+    found = [scope for scope in scopes if module.names.bound_in(scope, tree.old)]
+    found = found or [scope for scope in scopes if _assigns(module, scope, tree.old)]
+    if not found:
+        there = ", ".join(places_of({file: module}, tree.old)) or "none"
+        raise ToolError(f"old_name: {shown(qualname or file)} has no name {tree.old}. There is: {there}.")
+    return module, tuple(scope for scope in found if scope.kind == found[0].kind)
+
+
+def _assigns(module: Module, scope: Scope, name: str) -> bool:
+    """Whether a class has an attribute by `self.name = ...` alone."""
+    if scope.kind != "class" or module.names.bound_in(scope, name):
+        return False
+    stored = (part.node for part in module.names.attributes if isinstance(part.node.ctx, ast.Store))
+    return any(node.attr == name and class_of(module, node.value) is scope for node in stored)

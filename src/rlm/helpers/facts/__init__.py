@@ -1,0 +1,1 @@
+"""The operations of `code`: what is in source files, never the source."""

@@ -1,0 +1,1 @@
+"""The operations of `fs`: files and lines."""

@@ -1,0 +1,1 @@
+"""The operations of `git`: a repository, and nothing that it configures."""

@@ -1,0 +1,53 @@
+"""Checks names that go to git: branches, remotes, commits. None may begin with a dash, so none can be an option."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+
+if TYPE_CHECKING:
+    from rlm.helpers.repository.run import Program
+
+_BRANCH = re.compile(r"(?![-./])[\w./+@#=-]{1,200}(?<![./])")
+_REMOTE = re.compile(r"(?![-.])[\w.-]{1,100}")
+_REVISION = re.compile(r"(?!-)[\w./+@#={}^~-]{1,250}")
+
+
+def checked_branch(git: Program, name: str) -> str:
+    """The name of a branch.
+
+    Raises:
+        ToolError: it is none that git takes.
+    """
+    if not _BRANCH.fullmatch(name) or name in ("HEAD", "@") or git.run("check-ref-format", f"refs/heads/{name}").code:
+        raise ToolError(
+            f"{shown(name)} is no name for a branch: letters, digits and ./_+@#=- ; no dash first, no '..'."
+        )
+    return name
+
+
+def checked_remote(name: str) -> str:
+    """The name of a remote: a name, never a URL.
+
+    Raises:
+        ToolError: it is something else.
+    """
+    if not _REMOTE.fullmatch(name):
+        raise ToolError(f"{shown(name)} is no name of a remote; only configured remotes can be pushed to, by name.")
+    return name
+
+
+def checked_revision(git: Program, name: str) -> str:
+    """The hash of a commit that is named, so that nothing else of the name reaches git.
+
+    Raises:
+        ToolError: there is no such commit.
+    """
+    if _REVISION.fullmatch(name):
+        done = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        if done.code == 0:
+            return done.output.decode("ascii", "replace").strip()
+    raise ToolError(f"{shown(name)} names no commit here.")
