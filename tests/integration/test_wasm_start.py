@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,21 @@ async def test_a_closed_network_works_from_a_folder(tmp_path: Path) -> None:
 async def test_a_path_that_deno_cannot_take_is_refused(tmp_path: Path) -> None:
     folder = await copied_pyodide(tmp_path / "a,b")
     assert "comma" in await refusal(pyodide_dir=folder, environ=home(tmp_path))
+
+
+async def test_a_registry_that_is_not_reached_once_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    usual, answers = pyodide_files._complaints, ["error sending request"]
+
+    async def failing_once(*asked: Any) -> str:
+        return answers.pop() if answers else await usual(*asked)
+
+    monkeypatch.setattr(pyodide_files, "_complaints", failing_once)
+    monkeypatch.setattr(pyodide_files, "_PAUSE_S", 0.0)
+    found = await pyodide_files.fetch(cache(environ), deno_runtime.find(), environ)
+    assert (found.damaged, answers) == ((), [])
 
 
 async def test_a_damaged_cache_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

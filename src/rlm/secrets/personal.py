@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOCAL = re.compile(r"[\w.%+'~-]{1,64}\Z")
-_MAIL = re.compile(r"@(?<=[\w.%+'~-]@)(?P<domain>[\w-]{1,63}+(?:\.[\w-]{1,63}+){1,8}+)(?!@)")
+_MAIL = re.compile(r"@(?<=[\w.%+'~-]@)(?P<domain>[\w-]{1,63}+(?:\.[\w-]{1,63}+){1,8})(?!@|\.[\w-])")
 _TOP = re.compile(r"[A-Za-z]{2,24}\Z")
 _FILES: Final = frozenset(("png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "py", "json"))
 _NUMBER = re.compile(

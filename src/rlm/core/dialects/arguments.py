@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 # Alternatives with different first characters, possessive, and the string may end with the text: no way to backtrack.
-_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|,(?=\s*+[}\]])', re.DOTALL)
+_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]++|\\.)*(?:"|\\?\Z)|,(?=\s*+[}\]])', re.DOTALL)
 _BAD_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _QUOTE = re.compile(r"\\([\"\\\\])")

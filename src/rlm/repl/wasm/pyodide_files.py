@@ -42,6 +42,9 @@ FILES: Mapping[str, str] = {
 _LOCK = Path(__file__).with_name("pyodide.lock")
 _VERSION = re.compile(rb'"(\d{3,}\.\d+\.\d+[\w.]*)"')
 _FETCH_TIMEOUT_S = 300.0
+_TRIES = 3
+_PAUSE_S = 1.0
+"""Between tries: a registry that is not reached once often is, a moment later."""
 _WORK = "work-"
 _LEFT_BEHIND_S = 86_400.0
 _FOR_FETCHING = (
@@ -164,6 +167,21 @@ async def _install(work: Path, deno: Deno, environ: Mapping[str, str]) -> Path:
     """Let Deno install the package below `work`; returns its folder."""
     shutil.copyfile(_LOCK, work / "deno.lock")
     (work / "package.json").write_text(json.dumps({"dependencies": {"pyodide": VERSION}}), encoding="utf-8")
+    complaints = ""
+    try:
+        async with asyncio.timeout(_FETCH_TIMEOUT_S):
+            for number in range(_TRIES):
+                await asyncio.sleep(_PAUSE_S if number else 0)
+                complaints = await _complaints(work, deno, environ)
+                if not complaints:
+                    return work / "node_modules" / "pyodide"
+    except TimeoutError as e:
+        raise SandboxUnavailableError(_unreachable(f"no end after {_FETCH_TIMEOUT_S:g} s")) from e
+    raise SandboxUnavailableError(_unreachable(complaints))
+
+
+async def _complaints(work: Path, deno: Deno, environ: Mapping[str, str]) -> str:
+    """Try it once; what Deno complains of where it fails, else nothing."""
     environment = {name: environ[name] for name in _FOR_FETCHING if name in environ}
     process = await asyncio.create_subprocess_exec(
         *deno_runtime.following(deno),
@@ -175,17 +193,13 @@ async def _install(work: Path, deno: Deno, environ: Mapping[str, str]) -> Path:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(_FETCH_TIMEOUT_S):
-            _, complaints = await process.communicate()
-    except TimeoutError as e:
-        raise SandboxUnavailableError(_unreachable(f"no end after {_FETCH_TIMEOUT_S:g} s")) from e
+        _, complaints = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode:
-        raise SandboxUnavailableError(_unreachable(" ".join(complaints.decode("utf-8", "replace").split())[:500]))
-    return work / "node_modules" / "pyodide"
+    said = " ".join(complaints.decode("utf-8", "replace").split())[:500]
+    return said or f"exit code {process.returncode}" if process.returncode else ""
 
 
 def _unreachable(why: str) -> str:

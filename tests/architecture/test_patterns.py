@@ -1,0 +1,26 @@
+"""No possessive repeat of a group: early versions of Python 3.11 go on where its last, failed round ended, and so find
+too much (3.11.2, Debian 12's, does; 3.11.7 doesn't).
+
+Of a class, as in `[a-z]++`, it is sound in every version.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.architecture.sources import Module, modules
+
+POSSESSIVE_GROUP = re.compile(r"(?<!\\)\)(?:[*+?]|\{[\d,{}]+\})\+|\(\?>")
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
+def test_no_group_is_repeated_possessively(module: Module) -> None:
+    lines = module.text.splitlines()
+    assert [line.strip() for line in lines if POSSESSIVE_GROUP.search(line)] == []
+
+
+@pytest.mark.parametrize("written", [r"(?:a|b)*+", r"(ab){1,3}+", "(?:x{2}){{0,2}}+", "(?>a)"])
+def test_what_is_looked_for_is_found(written: str) -> None:
+    assert POSSESSIVE_GROUP.search(written)
