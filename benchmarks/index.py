@@ -14,16 +14,17 @@ from statistics import median
 from benchmarks.big_log import BigLog, write_big_log
 from benchmarks.figures import Figure
 from rlm.core.events import encode
-from rlm.trajectory import index_file
 from rlm.trajectory.chain import Chain
-from rlm.trajectory.index import Index
+from rlm.trajectory.index import database
+from rlm.trajectory.index.folder import Index
 from rlm.trajectory.receipts import verify
+from rlm.trajectory.search import search
 
 REPEATS = 5
 MB = 1_000_000
 _MEMORY = """
 import pathlib, resource, sys
-from rlm.trajectory.index import Index
+from rlm.trajectory.index.folder import Index
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 idle = peak()
 index = Index.open(pathlib.Path(sys.argv[1]))
@@ -70,7 +71,7 @@ def _big_log() -> Iterator[Path]:
 
 
 def _made_s(folder: Path) -> float:
-    index_file.remove(folder / index_file.NAME)
+    database.remove(folder / database.NAME)
     begin = time.perf_counter()
     with Index.open(folder) as opened:
         opened.refresh()
@@ -95,7 +96,7 @@ def _questions(opened: Index, run: str) -> list[Figure]:
 
 
 def _missing_s(opened: Index) -> float:
-    return _timed(lambda: opened.search("a text that is not there"))
+    return _timed(lambda: search(opened, "a text that is not there"))
 
 
 def _timed(ask: Callable[[], object]) -> float:

@@ -64,9 +64,11 @@ async def child_ms(sandbox: Sandbox, context: Context) -> float:
     return elapsed_s * 1e3
 
 
-async def cell_and_call_ms(environment: str = "local") -> tuple[float, float]:
+async def cell_and_call_ms(environment: str = "local", rest_s: float = 0.0) -> tuple[float, float]:
+    """An empty cell and one call, `rest_s` after the first cell: until then the pool may start its next process."""
     async with opened(None, environment) as (_sandbox, _context, root):
         await run(root, "pass")
+        await asyncio.sleep(rest_s)
         cell_ms = median([await timed_ms(root, "pass") for _ in range(CELLS)])
         call_ms = await timed_ms(root, f"for _ in range({CALLS}):\n    ask()") / CALLS
     return cell_ms, call_ms

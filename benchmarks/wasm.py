@@ -32,7 +32,7 @@ def wasm_starts() -> list[Figure]:
 
 def wasm_cells() -> list[Figure]:
     """An empty cell, and one call of a host function from within a cell."""
-    cell_ms, call_ms = asyncio.run(cell_and_call_ms("wasm"))
+    cell_ms, call_ms = asyncio.run(cell_and_call_ms("wasm", REST_S))
     return [
         Figure(name="WASM: no-op cell, median", value=cell_ms, unit="ms", limit=0.5),
         Figure(name="WASM: host callback", value=call_ms, unit="ms", limit=0.2),

@@ -53,8 +53,8 @@ project's file is the one in the working directory, else the nearest above it wi
 
 An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. `"none"` lifts a cap;
 in a variable, lists are separated by commas. Keys of providers come from the environment only. A project file may set
-any `base_url` or address, `allowed_paths`, `allowed_imports`, `allow_unconfined`, `policy = "off"`, `prices` and a
-`log_dir` outside its folder only after `rlm trust`, which holds for the file's content as it is.
+any `base_url` or address, `allowed_paths`, `allowed_imports`, `allow_unconfined`, `policy = "off"`, `mask = "off"`,
+`prices` and a `log_dir` outside its folder only after `rlm trust`, which holds for the file's content as it is.
 """
 
 

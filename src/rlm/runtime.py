@@ -180,7 +180,7 @@ class RLM:
         """
         self._refuse_if_closed()
         config = _changed(self.config, session=session)
-        return OpenRepl(self._loop, self._waited(self._open(config, context)))
+        return OpenRepl(self, self._loop, self._waited(self._open(config, context)))
 
     async def _open(self, config: Config, context: Any) -> Interactive:
         models = RunModels.choose_or_none(config, self._parts.backends)
@@ -224,7 +224,8 @@ class RLM:
 class OpenRepl:
     """A REPL that is open; may be used from any thread, one cell at a time. Close it, or use it in a `with`."""
 
-    def __init__(self, loop: LoopThread, interactive: Interactive) -> None:
+    def __init__(self, rlm: RLM, loop: LoopThread, interactive: Interactive) -> None:
+        self._rlm = rlm  # one that nobody holds closes its REPLs
         self._loop = loop
         self._interactive = interactive
 

@@ -99,6 +99,9 @@ class Session:
         if own is not None:
             own.close()
 
+    def __repr__(self) -> str:
+        return f"<session {self.name}>"
+
     def __enter__(self) -> Session:
         return self
 

@@ -40,6 +40,9 @@ class LoadedSkill:
     skill: Skill
     config: Config
 
+    def __repr__(self) -> str:
+        return f"<skill {self.skill.name}@{self.skill.version}>"
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns, as JSON carries it. Raises:
         ConfigError: an argument can't be carried there.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlm.backends.anthropic.backend import AnthropicBackend
 from rlm.backends.http_client import Timeouts
-from rlm.backends.litellm import LiteLLMBackend
+from rlm.backends.litellm.backend import LiteLLMBackend
 from rlm.backends.openai.backend import OpenAIBackend
 from rlm.backends.provider import ProviderSettings
 from rlm.backends.retry import RetryPolicy

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rlm.backends.litellm import _importing
+from rlm.backends.litellm.backend import _importing
 from rlm.core.exceptions import (
     AuthenticationError,
     BackendConnectionError,

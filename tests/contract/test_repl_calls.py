@@ -169,10 +169,20 @@ async def test_arguments_too_large_for_a_frame_are_an_error_of_the_cell(repl: Re
     assert shown(await repl.execute("echo(1)")) == "1"
 
 
-async def test_a_final_answer_too_large_for_a_frame_is_a_note(repl: Repl) -> None:
-    result = await repl.execute("FINAL('x' * (65 << 20))")
-    assert result.final is not None
-    assert "keep it in a variable" in result.final.text
+@pytest.mark.parametrize("value", ["'x' * (65 << 20)", "[1] * 1_100_000"], ids=["bytes", "values"])
+async def test_a_final_answer_too_large_for_a_frame_is_an_error_of_the_cell(repl: Repl, value: str) -> None:
+    result = await repl.execute(f"answer = {value}\nFINAL(answer)")
+    assert (result.status, result.final, result.state_reset) == ("error", None, False)
+    assert result.error is not None
+    assert "FINAL: the answer is too large" in result.error.message
+    assert shown(await repl.execute("len(answer) > 0")) == "True"
+
+
+async def test_too_many_values_for_a_frame_are_an_error_of_the_cell(repl: Repl) -> None:
+    code = "many = [1] * 1_100_000\ntry:\n    echo(many)\nexcept ValueError as e:\n    print(e)"
+    assert "more than 1,000,000 values do not fit a frame" in shown(await repl.execute(code))
+    assert shown(await repl.execute("len(many)")) == "1100000"
+    assert shown(await repl.execute("len(echo(','.join('1' for _ in many)))")) == "2199999"
 
 
 async def test_an_answer_beyond_the_memory_is_an_error_of_the_cell(small: Opener) -> None:

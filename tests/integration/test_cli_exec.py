@@ -9,6 +9,11 @@ import pytest
 
 from tests.integration.cli import CHOSE, User
 
+HINTS = {
+    "fs": "hint: fs works in folders that you allow: see --allowed-path of rlm session run and rlm run",
+    "skills": "hint: skills are there where they are named: see --skill of rlm session run and rlm run",
+}
+
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
@@ -46,7 +51,13 @@ def test_a_loop_ends_with_a_message(user: User) -> None:
 def test_there_is_no_model_to_call(user: User) -> None:
     done = user.rlm("exec", "-c", "llm_query('?')")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "llm_query" in done.stderr
+    assert done.stderr.endswith("\nhint: llm_query needs a model: see --model of rlm session run and rlm run\n")
+
+
+@pytest.mark.parametrize("name", ["fs", "skills"])
+def test_what_needs_a_record_is_said_to_be_elsewhere(user: User, name: str) -> None:
+    done = user.rlm("exec", "-c", name)
+    assert done.stderr.endswith(f"NameError: name {name!r} is not defined\n{HINTS[name]}\n")
 
 
 def test_a_flood_is_cut_and_said_to_be(user: User) -> None:

@@ -55,6 +55,24 @@ def test_a_run_goes_on_with_a_session(user: User) -> None:
     assert "work  revision 2" in user.rlm("session", "list").stdout
 
 
+def test_a_run_says_what_it_could_not_keep_where_nobody_watches_it(user: User) -> None:
+    model = user.script(*[fenced("odd = object()\nFINAL(1)")] * 2)
+    run = ("run", "go", "-m", model, *LOCAL, "--session")
+    assert user.rlm(*run, "work").stderr == "warning: session 'work': not kept: odd (a value of type object)\n"
+    assert user.rlm(*run, "other", "--quiet").stderr == ""
+
+
+def test_cells_of_a_session_work_in_folders_that_are_allowed(user: User) -> None:
+    user.write("src/a.py", "x = 1\n")
+    missing = user.rlm("session", "run", "work", "-c", "fs.glob('*.py')", *LOCAL)
+    assert missing.stderr.endswith(
+        "\nhint: fs works in folders that you allow: see --allowed-path of rlm session run and rlm run\n"
+    )
+    run = ("session", "run", "work", "--allowed-path", "src", *LOCAL, "-c")
+    assert user.rlm(*run, "fs.search_replace('*.py', 'x', 'y')['files_modified']").stdout == "1\n"
+    assert (user.cwd / "src/a.py").read_text() == "y = 1\n"
+
+
 def test_a_session_is_deleted_when_that_is_agreed_to(user: User) -> None:
     user.rlm("session", "save", "work", stdin='{"x": 1}')
     assert "say --yes" in user.rlm("session", "delete", "work").stderr

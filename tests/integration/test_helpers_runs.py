@@ -104,7 +104,7 @@ def workers() -> list[int]:
     """The worker processes of this one."""
     own = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     children = [int(pid) for each in own for pid in each.read_text().split()]
-    return [pid for pid in children if b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children if b"worker_start" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def value(rlm: RLM) -> Any:
@@ -176,7 +176,8 @@ def test_a_failure_reads_the_same_in_every_sandbox(make: Any, environment: str) 
     rlm = make(FAILURES, environment=environment)
     assert value(rlm) == {
         "missing": "SubcallError: ToolError: 'gone.py' does not exist in tree.",
-        "outside": "SubcallError: ToolError: '../x' is outside of what may be read (tree).",
+        "outside": "SubcallError: ToolError: '../x' is outside of what may be read (tree): "
+        "the setting allowed_paths adds to that.",
         "wrong": "SubcallError: ToolError: fs.read_file: Expected `str`, got `int` - at `$.path`. Its arguments: path.",
         "twice": "TypeError: got multiple values for argument 'path'",
         "denied": "SubcallError: ToolError: git.git_push: pushing to a remote is not allowed here "

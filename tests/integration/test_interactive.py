@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rlm import RLM
 from rlm.backends.scripted import ScriptedBackend
 from rlm.core.budget import Budget
 from rlm.core.config import Config
@@ -48,6 +49,11 @@ async def test_cells_share_a_namespace_and_each_is_in_the_record(tmp_path: Path)
     assert [event.body.cell for event in events if event.type == "exec.start"] == [1, 2]
     assert types(events)[-1] == "completion.end"
     assert events[-1].body.status == "completed"
+
+
+def test_an_open_repl_keeps_the_rlm_that_it_belongs_to(tmp_path: Path) -> None:
+    with RLM(config=Config(environment="local", log_dir=str(tmp_path))).open_repl("data") as repl:
+        assert repl.run("len(context)").output == "4\n"
 
 
 async def test_what_cells_ask_is_answered_charged_and_recorded(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -177,8 +178,7 @@ async def test_progress_is_told_while_a_cell_runs(mine: Host) -> None:
     code = "import time\nfor n in range(5):\n    print('step', n)\n    time.sleep(0.5)"
     await mine.client.call_tool("execute_python", {"code": code}, progress_callback=progress)
     assert told
-    assert told[0] is not None
-    assert "running for 2 s: step" in told[0]
+    assert re.fullmatch(r"running for \d+ s: step \d", told[0] or "")
 
 
 async def test_a_cancelled_call_interrupts_its_cell_at_once(anywhere: Host) -> None:

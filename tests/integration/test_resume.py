@@ -12,7 +12,7 @@ from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError, Diverged, UnfinishedCall
-from rlm.trajectory.index import Index
+from rlm.trajectory.index.folder import Index
 from tests.support.environments import in_each, settings_of
 
 KILLED = textwrap.dedent(
@@ -267,3 +267,36 @@ def test_the_index_tells_whose_run_it_goes_on_with_and_what_that_one_paid(tmp_pa
     assert (burn.at[0], burn.tokens[0], burn.tokens[-1]) == (0.0, paid.tokens, paid.tokens + row.tokens)
     assert other.origin() == f"forks {first.run_id[:8]} after turn 1"
     assert (other.served_calls, paid.origin(), paid.served_calls) == (1, "", 0)
+
+
+LARGE = "rows = table()\nprint(len(rows['a.b']), rows['a.b'] == rows['a']['b'] + 'x', len(rows['n']))"
+
+
+def large_run(folder, numbers):
+    """A run of one cell that asks a tool for what no line of a record holds, and then failed."""
+
+    @tool
+    def table() -> dict:
+        """Rows, and texts under keys that look like paths."""
+        return {"a.b": "y" * 70_000 + "x", "a": {"b": "y" * 70_000}, "n": list(range(numbers))}
+
+    given = {"tools": (table,), "guest_tools": ("table",)}
+    return given, completed(folder, cell(LARGE), **given)
+
+
+@pytest.mark.parametrize("numbers", [3, 50_000], ids=["texts", "values"])
+def test_what_is_too_large_for_a_line_is_served_whole(tmp_path, numbers):
+    given, first = large_run(tmp_path, numbers)
+    assert max(map(len, first.trajectory.read_bytes().splitlines())) < 70_000
+    with rlm(tmp_path, [cell("FINAL(rows['n'][-1])")], **given) as again:
+        result = again.resume(first.run_id, context="some data")
+    assert (result.value, result.usage.tool_calls) == (numbers - 1, 1)
+    assert [event.served for event in events_of(result.trajectory) if event.type == "tool.end"] == [True]
+
+
+def test_a_part_is_never_served_for_the_whole(tmp_path):
+    given, first = large_run(tmp_path, 50_000)
+    for blob in first.trajectory.with_suffix(".blobs").iterdir():
+        blob.unlink()
+    with rlm(tmp_path, [], **given) as again, pytest.raises(ConfigError, match="is cut short"):
+        again.resume(first.run_id, context="some data")

@@ -223,7 +223,7 @@ def test_python_keeps_and_finds_state(settings: Any) -> None:
         assert session.run("processed.append(remaining[0])\nlen(processed)").output == "2\n"
     again = Session("modernize-codebase", config=settings())
     assert again.load_state() == {"processed": ["a.py", "b.py"], "remaining": ("b.py",), "errors": []}
-    assert again.description == "Update to Python 3.11+ syntax"
+    assert (repr(again), again.description) == ("<session modernize-codebase>", "Update to Python 3.11+ syntax")
     again.close()
 
 

@@ -107,6 +107,9 @@ def test_a_skill_has_a_namespace_of_its_own(settings: Any) -> None:
         ("def f(): return 1", "assert x() == 2", "the test of skill 'x' failed"),
         ("def f():\n    while True: pass", "x()", "longer than 1 s|more than 1 s"),
         ("def f(): return FINAL(1)", "assert not hasattr(x, 'g')\nx.g()", "has no 'g'"),
+        ("limit = 1", "", "has no function or class"),
+        ("def f(): pass\ndef g(): pass", "x()", "call one of its own: f, g"),
+        ("class Box: pass", "x()", "call one of its own: Box"),
     ],
 )
 def test_what_does_not_work_is_not_saved(settings: Any, code: str, test: str, why: str) -> None:
@@ -176,8 +179,13 @@ def test_calling_gives_values_and_says_what_failed(settings: Any) -> None:
     with pytest.raises(ConfigError, match="can't be given"):
         skill(object())
     saved(settings(), "def f(): raise ValueError('why')\ndef g(): pass", name="two")
-    with pytest.raises(ToolError, match="several functions"):
+    with pytest.raises(ToolError, match="can't be called by itself: call one of its own: "):
         load_skill("two", config=settings())()
+
+
+def test_a_loaded_skill_says_what_it_is(settings: Any) -> None:
+    saved(settings())
+    assert repr(load_skill("remove_debug_logs", config=settings())) == "<skill remove_debug_logs@1>"
 
 
 def test_secrets_are_masked_before_it_runs_and_is_saved(settings: Any, tmp_path: Path) -> None:

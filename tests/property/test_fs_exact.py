@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rlm.helpers.performing import perform
 from rlm.helpers.sources import NotText, Source, lines_of
 from rlm.helpers.workspace import Workspace
 
+PATHS = st.lists(st.sampled_from(["a", "b", "c", "tree"]), min_size=1, max_size=4).map("/".join)
 PLACE = Place(root=Path("/"), parts=("a",))
 
 
@@ -42,6 +42,10 @@ def test_lines_are_those_of_python(lines: list[str], newline: str) -> None:
             assert len(lines_of(text)) == len(file.readlines())
 
 
+def workspace(root: Path) -> Workspace:
+    return Workspace(confined=Confined([root]), rights=frozenset({"read", "write"}), journal=str(root.parent / "undo"))
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 6), st.text("xyz\n", min_size=1, max_size=6)), max_size=5),
     st.text("ab\n", max_size=12),
@@ -51,11 +55,7 @@ def test_a_chain_of_edits_is_undone_whole(edits: list[tuple[int, str]], content:
         root = Path(folder) / "tree"
         root.mkdir()
         (root / "a").write_text(content)
-        work = Workspace(
-            confined=Confined([root]),
-            rights=frozenset({"read", "write"}),
-            journal=os.path.join(folder, "undo"),  # noqa: PTH118
-        )
+        work = workspace(root)
         for line, text in edits:
             try:
                 perform(work, "fs.paste_code", {"target_file": "a", "line_number": line, "code": text})
@@ -66,3 +66,29 @@ def test_a_chain_of_edits_is_undone_whole(edits: list[tuple[int, str]], content:
             perform(work, "fs.undo", {"n": done})
         assert (root / "a").read_text() == content
         assert find("fs.undo").right == "write"
+
+
+@given(st.lists(PATHS, max_size=4), st.lists(st.lists(PATHS, min_size=1, max_size=4), max_size=4), st.integers(1, 4))
+def test_folders_come_and_go_with_their_files(there: list[str], batches: list[list[str]], count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "tree"
+        for each in there:
+            (root / each).mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)
+        (root / "x").write_text("x\n")
+        work, states = workspace(root), [tree_of(root)]
+        for targets in batches:
+            copy = {"source_file": "x", "start_line": 1, "end_line": 1}
+            try:
+                perform(work, "fs.batch_copy", {"operations": [{**copy, "target_file": each} for each in targets]})
+            except ToolError:
+                assert tree_of(root) == states[-1]
+            else:
+                states.append(tree_of(root))
+        if count < len(states):
+            perform(work, "fs.undo", {"n": count})
+            assert tree_of(root) == states[-1 - count]
+
+
+def tree_of(root: Path) -> dict[str, str]:
+    return {str(path): path.read_text() if path.is_file() else "" for path in root.rglob("*")}

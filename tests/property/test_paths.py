@@ -41,6 +41,18 @@ def test_nothing_outside_is_ever_read(area, path):
         assert file.read() == "inside"
 
 
+@given(path=PATHS)
+def test_what_would_be_made_is_inside_and_behind_no_symlink(area, path):
+    try:
+        place = Confined([area]).locate_new(path)
+    except ToolError:
+        return
+    assert place.path.is_relative_to(area)
+    assert os.path.realpath(place.path) == str(place.path)
+    assert not any(os.path.lexists(folder.path) for folder in place.missing_folders)
+    assert os.path.lexists(place.path) == (not place.missing)
+
+
 @given(path=st.text(max_size=30))
 def test_any_text_is_answered_by_a_file_or_a_refusal(area, path):
     try:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
-from rlm.helpers.facts.scopes import Names
+from rlm.helpers.facts.names import Names
 from rlm.helpers.operations import find
 from rlm.helpers.workspace import Workspace
 from rlm.helpers.writing import Edit

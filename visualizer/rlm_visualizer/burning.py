@@ -10,7 +10,7 @@ from rlm_visualizer.formats import count, dollars
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rlm.trajectory.index_rows import Burndown
+    from rlm.trajectory.index.rows import Burndown
 
 POINTS = 240
 """Of one curve; more could not be told apart."""

@@ -17,7 +17,7 @@ from rlm_visualizer.views import budget, compare, overview, runs, search, steps,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.trajectory.index_rows import RunRow
+    from rlm.trajectory.index.rows import RunRow
     from rlm_visualizer.elements import Child, Element
 
 FOLLOW_S = 2.0

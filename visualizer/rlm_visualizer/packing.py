@@ -14,13 +14,13 @@ import zlib
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from rlm.trajectory.index_rows import KINDS
+from rlm.trajectory.index.rows import KINDS
 from rlm_visualizer.formats import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rlm.trajectory.index_rows import Timeline
+    from rlm.trajectory.index.rows import Timeline
 
 TICK_S = 1e-4
 """Times are whole ticks; longer runs have longer ticks, so that all fit into 32 bits."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from rlm.trajectory.index import Index
+from rlm.trajectory.index.folder import Index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rlm.core.events import Event
-    from rlm.trajectory.index_rows import EventRow, SpanRow
+    from rlm.trajectory.index.rows import EventRow, SpanRow
 
 TURN = ("turn",)
 CALLS_SHOWN = 12

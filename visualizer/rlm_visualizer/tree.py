@@ -12,8 +12,8 @@ from rlm_visualizer.formats import count, dollars, duration, line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.trajectory.index import Index
-    from rlm.trajectory.index_rows import RunRow, SpanGroup, SpanRow
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.index.rows import RunRow, SpanGroup, SpanRow
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 25

@@ -22,7 +22,7 @@ BACKENDS: Mapping[str, str] = {
     "claude-cli": "rlm.backends.claude_cli.backend:ClaudeCliBackend",
     "cli": "rlm.backends.cli_command:CommandBackend",
     "demo": "rlm.backends.demo:DemoBackend",
-    "litellm": "rlm.backends.litellm:LiteLLMBackend",
+    "litellm": "rlm.backends.litellm.backend:LiteLLMBackend",
     "openai": "rlm.backends.openai.backend:OpenAIBackend",
     "replay": "rlm.backends.replay:ReplayBackend",
     "scripted": "rlm.backends.scripted:ScriptedFiles",

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.context import Context
     from rlm.core.interfaces import Masker
-    from rlm.core.types import ExecResult, Json
+    from rlm.core.types import ExecError, ExecResult, Json
 
 OK, FAILED = 0, 1
+_HELPERS = "{} works in folders that you allow: see --allowed-path of rlm session run and rlm run"
+_MODEL = "{} needs a model: see --model of rlm session run and rlm run"
+_SKILLS = "skills are there where they are named: see --skill of rlm session run and rlm run"
+_ELSEWHERE = {
+    **dict.fromkeys(("fs", "code", "transform", "git"), _HELPERS),
+    **dict.fromkeys(("llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched"), _MODEL),
+    **dict.fromkeys(("skills", "load_skill"), _SKILLS),
+}
+"""What cells know as a name only where it was asked for, and how that is done."""
 
 
 def execute(
@@ -143,8 +152,18 @@ def explain(result: ExecResult, config: Config) -> int:
             answer(result.final.text)
     if result.error is not None:
         say(plain(result.error.traceback or f"{result.error.kind}: {result.error.message}").rstrip())
+        _say_where(result.error)
     if result.status in ("ok", "error"):
         return OK if result.error is None else FAILED
     reasons = {"timeout": f"timed out: a cell may work {config.cell_timeout_s:g} s\nallow more with --cell-timeout"}
     complain(reasons.get(result.status, f"the code was {result.status}"))
     return FAILED
+
+
+def _say_where(error: ExecError) -> None:
+    """Say where a name can be had that is not defined here."""
+    from rlm.cli.console import say
+
+    name = error.message.removeprefix("name '").removesuffix("' is not defined")
+    if error.kind == "NameError" and name in _ELSEWHERE:
+        say(f"hint: {_ELSEWHERE[name].format(name)}")

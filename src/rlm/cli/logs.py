@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index_rows import RunQuery, RunRow
+    from rlm.trajectory.index.rows import RunQuery, RunRow
     from rlm.trajectory.reader import Trajectory
 
 WHICH = "An id, the beginning of one, last, or a record's path."
@@ -55,7 +55,7 @@ def list_logs(
 ) -> int:
     """List the runs, the newest first, or in the order asked for, the greatest first."""
     from rlm.cli.console import say, write_out
-    from rlm.trajectory.index import Index
+    from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import no_runs
 
     where = folder(log_dir)
@@ -147,7 +147,7 @@ def folder(log_dir: str | None) -> Path:
 
 def find(name: str, log_dir: str | None) -> tuple[RunRow, Any]:
     """The run that is meant: its row in the index, and its record."""
-    from rlm.trajectory.index import Index
+    from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import place_of
 
     where, run = place_of(name, folder(log_dir))
@@ -205,7 +205,7 @@ def facts(row: RunRow) -> dict[str, object]:
 def _query(filters: RunFilter, limit: int) -> RunQuery:
     from rlm.cli.moments import moment
     from rlm.core.exceptions import ConfigError
-    from rlm.trajectory.index_rows import ORDERS, STATES, RunQuery
+    from rlm.trajectory.index.rows import ORDERS, STATES, RunQuery
 
     for name, known in ((filters.order, ORDERS), *((status, STATES) for status in filters.status or ())):
         if name not in known:

@@ -14,8 +14,8 @@ from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rlm.trajectory.index import Index
-    from rlm.trajectory.index_rows import RunRow
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.index.rows import RunRow
 
 FORMATS = ("json", "csv", "otlp", "sft")
 
@@ -47,7 +47,7 @@ def export(
     from rlm.cli.console import say
     from rlm.cli.logs import folder
     from rlm.core.exceptions import ConfigError
-    from rlm.trajectory.index import Index
+    from rlm.trajectory.index.folder import Index
 
     if options.kind not in FORMATS:
         raise ConfigError(f"--format is one of {', '.join(FORMATS)}, not {options.kind!r}")
@@ -69,7 +69,7 @@ def export(
 
 def _chosen(index: Index, names: list[str], options: ExportOptions) -> list[RunRow]:
     from rlm.trajectory.export import successful
-    from rlm.trajectory.index_rows import RunQuery
+    from rlm.trajectory.index.rows import RunQuery
 
     if names:
         return list({row.id: row for row in map(index.run, names)}.values())

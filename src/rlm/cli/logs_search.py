@@ -12,7 +12,7 @@ from rlm.cli.logs import WHICH
 from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index_rows import Hit
+    from rlm.trajectory.search import Hit
 
 
 def grep(
@@ -28,14 +28,14 @@ def grep(
     """
     from rlm.cli.console import say, write_out
     from rlm.cli.logs import folder
-    from rlm.trajectory.index import Index
+    from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import no_runs, place_of
-    from rlm.trajectory.search import each_once
+    from rlm.trajectory.search import each_once, search
 
     where, name = place_of(run or "", folder(log_dir))
     with Index.open(where) as index:
         index.refresh()
-        hits = index.search(text, name or None, limit=max(count, 1))
+        hits = search(index, text, name or None, limit=max(count, 1))
         is_empty = not index.runs().total
         shown = hits if as_json else list(each_once(index, hits))
     for hit in shown:
@@ -56,8 +56,8 @@ def index(
     """Bring the index of the records up to date, and say what is in it."""
     from rlm.cli.console import say, warn, write_out
     from rlm.cli.logs import folder
-    from rlm.trajectory.index import Index
-    from rlm.trajectory.index_rows import RunQuery
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.index.rows import RunQuery
     from rlm.trajectory.reader import no_runs
 
     where = folder(log_dir)

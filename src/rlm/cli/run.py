@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,21 +75,11 @@ def run(
             schema, prompt = read_schema(output.output_schema), read_prompt(ask.prompt)
             images = read_images(map(Path, ask.image or ()))
             context = read_context(ask, stdin_taken=ask.prompt == "-")
-            _warn_of(context, output)
             job = Job(prompt=prompt, context=context, images=images, schema=schema, config=config, output=output)
             return _answered(job, received)
         except signals.Interrupted:
             complain("interrupted")
             return received.exit_code
-
-
-def _warn_of(context: Context, output: OutputOptions) -> None:
-    """Say what was left out of the context, where no view of the run will."""
-    from rlm.cli.console import warn
-
-    if not output.quiet and not output.verbose and not sys.stderr.isatty():
-        for warning in context.warnings:
-            warn(f"context: {warning}")
 
 
 def _settled(overrides: Overrides, output: OutputOptions) -> Config:

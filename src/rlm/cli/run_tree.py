@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
     from rlm.core.notes import ImageNote
     from rlm.trajectory.folds import SpanRecord, Summary
-    from rlm.trajectory.index_rows import RunRow
+    from rlm.trajectory.index.rows import RunRow
     from rlm.trajectory.reader import Trajectory
 
 _LINES, _CHARS = 24, 4_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from typer import Argument, Option
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
 Name: TypeAlias = Annotated[str, Argument(metavar="NAME", help="The session.")]
 Json: TypeAlias = Annotated[bool, Option("--json", help="As JSON.")]
 _VALUE_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedOptions:
+    """What a cell may use besides what every cell has."""
+
+    skills: Annotated[
+        list[str] | None, Option("--skill", metavar="NAME", help="A saved skill that the code may use; repeatable.")
+    ] = None
+    allowed_paths: Annotated[
+        list[str] | None,
+        Option(
+            "--allowed-path",
+            metavar="PATH",
+            help="A file or folder that the code may read and edit by helpers, with undo; repeatable.",
+        ),
+    ] = None
 
 
 def list_sessions(as_json: Json = False) -> int:
@@ -74,12 +92,10 @@ def run(
     name: Name,
     models: ModelOptions,
     sandbox: SandboxOptions,
+    offered: OfferedOptions,
     script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
     code: Annotated[
         str | None, Option("--code", "-c", metavar="CODE", help="Python to run, instead of a file.")
-    ] = None,
-    skills: Annotated[
-        list[str] | None, Option("--skill", metavar="NAME", help="A saved skill that the code may use; repeatable.")
     ] = None,
 ) -> int:
     """Run Python in the session's REPL, made if there is none, and keep what it leaves behind.
@@ -88,12 +104,11 @@ def run(
     """
     from rlm.cli.console import write_out
     from rlm.cli.execute import explain, masked, read_source
-    from rlm.cli.options import KeptOptions
     from rlm.secrets import masker
     from rlm.sessions import Session
 
     source, _ = read_source(script, code)
-    config = _config(models, sandbox, KeptOptions(skills=skills))
+    config = _config(models, sandbox, offered)
     masking = masker(config.mask)
     with Session(name, config=config) as session:
         result = session.run(source)

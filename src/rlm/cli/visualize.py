@@ -96,7 +96,7 @@ def _look(run: str, where: Path) -> str:
     Raises:
         ConfigError: the folder can't be read, or no run is meant.
     """
-    from rlm.trajectory.index import Index
+    from rlm.trajectory.index.folder import Index
 
     with Index.open(where) as index:
         index.refresh()

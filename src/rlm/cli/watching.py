@@ -62,14 +62,14 @@ class Watch:
 
     def write(self, event: Event) -> None:
         self._begun = self._begun or event.type == "completion.start"
-        if event.type == "sandbox" and self._view is None and not self._is_quiet:
-            self._say_chosen(event)
+        if event.type in ("sandbox", "warning") and self._view is None and not self._is_quiet:
+            self._say_noticed(event)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _say_chosen(self, event: Event) -> None:
-        """Name the sandbox that was chosen, where no view of the run does."""
+    def _say_noticed(self, event: Event) -> None:
+        """Name the sandbox that was chosen, and say what the run warns of, where no view of it does."""
         from rlm.sinks.progress import notice_text
 
         if notice := notice_text(event):

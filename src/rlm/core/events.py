@@ -287,7 +287,6 @@ class Warned(Body, frozen=True):
     """Something the user should know that changed nothing."""
 
     TYPE: ClassVar[str] = "warning"
-
     message: str
 
 
@@ -328,12 +327,14 @@ BODIES: Mapping[str, type[Body]] = {body.TYPE: body for body in AnyBody.__args__
 """Every body by its type."""
 
 
-class Blob(Struct, frozen=True, kw_only=True):
-    """A text too large for a line; it is the file `<run_id>.blobs/<digest>`."""
+class Blob(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A text or value too large for a line; it is the file `<run_id>.blobs/<digest>`."""
 
     digest: str
     """SHA-256 of its UTF-8 (surrogatepass), 64 hex digits."""
     chars: int
+    json: bool = False
+    """A value, as the JSON that the file is."""
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -353,12 +354,11 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: Any
     """An instance of `BODIES[type]`; a dict where the type is unknown."""
     blobs: dict[str, Blob] = {}
-    """Texts cut to their beginning in `body`, by dotted path in it."""
+    """What is cut to its beginning in `body`, by dotted path in it; in its names `~1` is `.` and `~0` is `~`."""
     served: bool = False
     """Repeated from the record of an earlier run: nothing was called or paid in this one."""
     chain: str = ""
-    """The digest over this line and the chain value of the line before. Only lines in files have it, for `rlm verify`;
-    an event that is read back doesn't."""
+    """The digest over this line and the chain value of the line before, for `rlm verify`; in files only."""
 
 
 class _Line(Event, frozen=True, kw_only=True):

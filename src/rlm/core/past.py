@@ -13,7 +13,8 @@ from rlm.core.events import ExecEnd, Limit, MessageAdded, RecordLeft
 from rlm.core.exceptions import Diverged, ResumeError, ToolError
 from rlm.core.recall import Difference, Halt, Place
 from rlm.core.recorded import cell_result, messages_of, reached_limit, revived_limit
-from rlm.core.recorder import Span, escape_surrogates
+from rlm.core.recorder import Span
+from rlm.core.texts import escape_surrogates
 from rlm.core.types import Message
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Confinement of reading to a set of folders and files: the one place that decides whether a path may be opened.
+"""Confinement to a set of folders and files: the one place that decides whether a path may be opened, or made.
 
 A path is resolved, checked, and then opened component by component without following a symlink, so what was checked
 is what is opened even while someone rearranges the folders. Never reveals whether anything outside exists.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -17,13 +17,19 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ConfigError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking, and no controlling terminal: it could have become a fifo or a device since it was looked at.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PATH_SHOWN = 200
+_NAME_BYTES, _PATH_BYTES = 255, 4095
+"""The most that Linux takes; by descriptor a longer path could be made, and hardly be removed again."""
+_DEPTH = 100
+"""Below how many folders no more are made: to open each by descriptor costs as many steps as it is deep."""
 _NAMES_COMPARED = 2_000
+_NAMES_SHOWN = 5
+_WAY_OUT = "the setting allowed_paths adds to that"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +40,18 @@ class Place:
     """The allowed folder; for an allowed file, the folder it is in."""
     parts: tuple[str, ...]
     """The components below `root`, free of symlinks when looked at; empty for the root itself."""
+    missing: int = field(default=0, compare=False)
+    """How many of the last components are not there: of a new file 1, and 1 more for each folder to be made for it."""
 
     @property
     def path(self) -> Path:
         return self.root.joinpath(*self.parts)
+
+    @property
+    def missing_folders(self) -> Iterator[Place]:
+        """The folders that are to be made for it, the outermost first."""
+        for left in range(min(self.missing, len(self.parts)) - 1, 0, -1):
+            yield Place(root=self.root, parts=self.parts[:-left])
 
 
 class Confined:
@@ -58,36 +72,35 @@ class Confined:
         Raises:
             ToolError: it leads out of the roots, or nothing is there.
         """
-        check_text(path)
-        places = [place for candidate in self._candidates(path) if (place := self._place(candidate))]
-        if not places:
-            raise ToolError(f"{shown(path)} is outside of what may be read ({self.names()}).")
+        places = self._inside(path, self._place)
         for place in places:
             if os.path.lexists(place.path):
                 return place
-        raise ToolError(f"{shown(path)} does not exist in {self.names()}.{_suggestion(places[0])}")
+        near = _suggestion(places[0]) if places[0].root in self.roots else ""
+        raise ToolError(f"{shown(path)} does not exist in {self.names()}.{near}")
 
     def locate_new(self, path: str) -> Place:
-        """Find where `path` leads or, where nothing is there, would lead: in a folder that exists.
+        """Find where `path` leads or would lead, with the folders that are `missing` on the way.
 
         Raises:
-            ToolError: it leads out of the roots, or its folder does not exist.
+            ToolError: it leads out of the roots, through a file or a symlink to nowhere, or to no one place.
         """
-        check_text(path)
-        try:
-            return self.locate(path)
-        except ToolError:
-            above, _, name = path.rpartition("/")
-            if name in ("", os.curdir, os.pardir):
-                raise
-        folder = self.locate(above or ("/" if path.startswith("/") else os.curdir))
-        if not folder.path.is_dir():
-            what = f"{shown(above)} is no folder" if above else f"{shown(path)} is outside of {self.names()}"
-            raise ToolError(f"{what}.")
-        place = Place(root=folder.root, parts=(*folder.parts, name))
-        if os.path.islink(place.path):  # noqa: PTH114 - one that leads out, or nowhere
-            raise ToolError(f"{shown(path)} is a symlink that leads nowhere, or out of {self.names()}.")
+        places = self._inside(path, self._nearest)
+        there = [place for place in places if not place.missing]
+        found = {place.path: place for place in there or places}
+        if len(found) > 1:  # reading may try one after the other, but what is made is made where it was meant
+            either = " or ".join(shown(f"./{self.name(one)}") for one in [*found][:_NAMES_SHOWN])
+            raise ToolError(f"{shown(path)} could be {either}: name it like that.")
+        (place,) = found.values()
+        if place.missing:
+            self._require_makeable(place, path)
         return place
+
+    def known(self, path: str) -> Place | None:
+        """Where an absolute path leads that was free of symlinks, there or not; None if it leads elsewhere by now."""
+        check_text(path)
+        place = self._place(path)
+        return None if place is None or str(place.path) != path else place
 
     def descend(self, place: Place) -> int:
         """Open the folder that `place` is in, component by component, and return its descriptor.
@@ -141,21 +154,68 @@ class Confined:
             return self.roots[0].name or "/"
         return ", ".join(map(self.name, self.roots)) or "no folder is allowed"
 
+    def _inside(self, path: str, find: Callable[[str], Place | None]) -> list[Place]:
+        places = [place for candidate in self._candidates(path) if (place := find(candidate))]
+        if not places:
+            raise ToolError(f"{shown(path)} is outside of what may be read ({self.names()}): {_WAY_OUT}.")
+        return places
+
     def _candidates(self, path: str) -> list[str]:
+        """The absolute paths that may be meant, the likeliest first."""
+        check_text(path)
         if path.startswith("/"):
             return [path]
         named = zip(self.roots, self._bases, strict=True)
         bases = [base for root, base in named if PurePath(path).is_relative_to(root.relative_to(base))]
-        bases += [base for root in self.roots for base in (root, root.parent)]
+        if len(self.roots) == 1 or not bases:
+            # What begins with `./`, or with what is in a root, does not begin with the name of the root.
+            first = next(iter(PurePath(path).parts), "") if not path.startswith("./") else ""
+            bases = [*self.roots, *(root.parent for root in self.roots if not os.path.lexists(root / first))]
         return [os.path.join(base, path) for base in bases]  # noqa: PTH118 - Path would drop what realpath must see
+
+    def _nearest(self, candidate: str) -> Place | None:
+        """Where a path leads, or would lead from the first of its components on that is not there."""
+        whole = self._place(candidate)
+        if whole is None or os.path.lexists(whole.path):
+            return whole
+        parts, above = candidate.split("/"), None
+        for end in range(1, len(parts) + 1):
+            # By what it resolves to, inside alone: nothing is told of what is outside.
+            place = self._place("/".join(parts[:end]) or "/")
+            if place is not None and not os.path.lexists(place.path):
+                break
+            above = place or above
+        names = [name for name in parts[end - 1 :] if name not in ("", os.curdir)]
+        return above and Place(root=above.root, parts=(*above.parts, *names), missing=len(names))
+
+    def _require_makeable(self, place: Place, path: str) -> None:
+        """Let a place pass that a file can be made in.
+
+        Raises:
+            ToolError: it has no name of a file, a file or a symlink is in its way, or it is too long.
+        """
+        if len(os.fsencode(place.path)) > _PATH_BYTES or any(
+            len(os.fsencode(part)) > _NAME_BYTES for part in place.parts
+        ):
+            raise ToolError(f"{shown(path)} is too long: {_NAME_BYTES} bytes for a name, {_PATH_BYTES:,} for a path.")
+        if place.missing > 1 and len(place.parts) > _DEPTH:
+            raise ToolError(f"{shown(path)} is too deep: folders are made down to {_DEPTH} below {self.names()}.")
+        there = Place(root=place.root, parts=place.parts[: -place.missing]).path
+        first = there / place.parts[-place.missing]
+        if not there.is_dir():
+            raise ToolError(f"{shown(path)}: {shown(self.name(there))} is a file, not a folder.")
+        if first.is_symlink():
+            raise ToolError(f"{shown(path)}: {shown(self.name(first))} is a symlink that leads nowhere.")
+        if os.pardir in place.parts or path.endswith(("/", "/.")):
+            raise ToolError(f"{shown(path)} is not there, and no name for a new file.")
 
     def _place(self, candidate: str) -> Place | None:
         real = Path(os.path.realpath(candidate))
         for root in self.roots:
-            if real == root and not root.is_dir():
-                return Place(root=root.parent, parts=(root.name,))
-            if real.is_relative_to(root):
+            if real.is_relative_to(root) and root.is_dir():
                 return Place(root=root, parts=real.relative_to(root).parts)
+            if real == root:
+                return Place(root=root.parent, parts=(root.name,))
         return None
 
 
@@ -241,14 +301,16 @@ def _require_regular(found: os.stat_result, name: str) -> None:
 
 
 def _suggestion(place: Place) -> str:
-    if not place.parts:
-        return ""
+    """Names near to that of the first component that is not there."""
+    parts, above = place.parts, 0
+    while above < len(parts) - 1 and os.path.lexists(place.root.joinpath(*parts[: above + 1])):
+        above += 1
     with suppress(OSError):
-        folder = _descend(place.root, place.parts[:-1])
+        folder = _descend(place.root, parts[:above])
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208 - by descriptor
         finally:
             os.close(folder)
-        close = get_close_matches(place.parts[-1], names[:_NAMES_COMPARED], n=3)
+        close = get_close_matches("".join(parts[above : above + 1]), names[:_NAMES_COMPARED], n=3)
         return f" Did you mean {' or '.join(shown(name) for name in close)}?" if close else ""
     return ""

@@ -9,25 +9,19 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from rlm.core.events import Blob, Body, Event, Warned, encode
+from rlm.core.blobs import fitted
+from rlm.core.events import Body, Event, Warned
 from rlm.core.exceptions import RecordError
 from rlm.core.notes import ImageNote
 from rlm.core.texts import change_texts, is_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from rlm.core.interfaces import Journal, Keeper, Masker, Sink
     from rlm.core.types import Image
-
-LINE_BYTES = 65_536
-"""A longer line has its long texts moved to blobs."""
-HEAD_CHARS = 2_000
-"""What of such a text stays in the line."""
 
 EXACT = frozenset({"completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"})
 """What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
@@ -134,7 +128,7 @@ class Recorder:
         if self._journal is None:
             return event
         try:
-            event = self._capped(event, self._journal)
+            event = fitted(event, self._journal.store)
             self._journal.write(event)
         except OSError as error:
             self._fail(error)
@@ -155,26 +149,6 @@ class Recorder:
         self._failure = _record_error(error)
         self._journal = None
 
-    def _capped(self, event: Event, journal: Journal) -> Event:
-        try:
-            size_bytes = len(encode(event))
-        except (UnicodeEncodeError, TypeError):  # lone surrogates and odd keys come from guests and models
-            event = msgspec.structs.replace(event, body=_map_texts(event.body, escape_surrogates))
-            size_bytes = len(encode(event))
-        if size_bytes <= LINE_BYTES:
-            return event
-        blobs: dict[str, Blob] = {}
-        path: list[str] = []
-
-        def cut(text: str) -> str:
-            if len(text) <= HEAD_CHARS:
-                return text
-            blobs[".".join(path)] = Blob(digest=journal.store(text.encode("utf-8", "surrogatepass")), chars=len(text))
-            return text[:HEAD_CHARS]
-
-        body = _map_texts(event.body, cut, path)
-        return msgspec.structs.replace(event, body=body, blobs=blobs)
-
     def _offer(self, sink: Sink, event: Event) -> None:
         try:
             sink.write(event)
@@ -187,32 +161,3 @@ def _record_error(error: Exception) -> RecordError:
     failure = RecordError(f"the trajectory cannot be written: {error}; free some space or set another log_dir")
     failure.__cause__ = error
     return failure
-
-
-def escape_surrogates(text: str) -> str:
-    """`text` as JSON can carry it."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _map_texts(body: Body, change: Callable[[str], str], path: list[str] | None = None) -> Body:
-    """A copy of `body` with every text changed; `path` names the place while `change` runs."""
-    place = [] if path is None else path
-    return msgspec.convert(_walk(msgspec.to_builtins(body, enc_hook=repr), change, place), type(body))
-
-
-def _walk(value: Any, change: Callable[[str], str], path: list[str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {escape_surrogates(str(key)): _step(str(key), item, change, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_step(str(index), item, change, path) for index, item in enumerate(value)]
-    return value
-
-
-def _step(name: str, value: Any, change: Callable[[str], str], path: list[str]) -> Any:
-    path.append(name)
-    try:
-        return _walk(value, change, path)
-    finally:
-        path.pop()

@@ -33,6 +33,11 @@ def change_texts(value: T, change: Change, mapping: ChangeMapping | None = None)
     return changed
 
 
+def escape_surrogates(text: str) -> str:
+    """`text` as JSON can carry it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def is_plain(value: Any) -> bool:
     """Whether JSON brings it back as it was: no bytes, no NaN, no large numbers, no keys but texts."""
     if value is None or isinstance(value, str | bool):

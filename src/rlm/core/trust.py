@@ -34,6 +34,8 @@ GUARDED_IN = frozenset(
     {("docker", "runtime"), ("wasm", "pyodide_dir"), ("claude_cli", "command"), ("claude_cli", "environment")}
 )
 """Keys that need it in one section."""
+_WALLS = frozenset({"policy", "mask"})
+"""Keys that need it to be turned off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ class TrustRecord:
 
 def _reaches_out(key: str, value: Json) -> bool:
     """Whether a value names a server or a folder elsewhere, or takes a wall away; litellm takes URLs as model names."""
-    if key == "policy" and value == "off":
+    if key in _WALLS and value == "off":
         return True
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
     return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in texts)

@@ -39,6 +39,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     before: Kept | None
     """None for no file."""
     after: Kept | None
+    missing: int = 0
+    """As `Place.missing`: where there was no file, the folders that are made for it, and removed when it is undone."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,10 +105,6 @@ class Entry:
         """Keep only what undo needs."""
         (self.folder / _AFTER).unlink(missing_ok=True)
 
-    def size_bytes(self) -> int:
-        """What it takes on disk."""
-        return sum(kept.stat().st_size for kept in self.folder.iterdir())
-
     def _content(self, name: str, kept: Kept | None) -> bytes:
         if kept is None:
             return b""
@@ -130,8 +128,10 @@ def keep(folder: Path, edit: Edit, at: float) -> None:
     folder.mkdir(mode=0o700)
     before = _write(folder / _BEFORE, (change.before for change in edit.changes))
     after = _write(folder / _AFTER, (change.after for change in edit.changes))
-    paths = (os.fsencode(change.place.path) for change in edit.changes)
-    rows = [Row(path=path, before=old, after=new) for path, old, new in zip(paths, before, after, strict=True)]
+    rows = [
+        Row(path=os.fsencode(place.path), before=old, after=new, missing=place.missing)
+        for place, old, new in zip((change.place for change in edit.changes), before, after, strict=True)
+    ]
     manifest = Manifest(label=edit.label, at=at, rows=rows, undoable=edit.undoable, undoes=list(edit.undoes))
     _write(folder / _MANIFEST, [msgspec.json.encode(manifest)])
     sync(folder)

@@ -1,9 +1,10 @@
 """Writes edits all or none, and keeps what was there before, so that they can be undone.
 
-An edit is staged (an entry with the bytes before and after), then committed: every file is compared with what it was,
-written beside its place, then renamed into it. A commit that fails or was cut off, by a kill too, is rolled back: at
-once, or by whoever opens the journal next. A file that someone else has changed is never overwritten, and what can't
-be put back is kept and named, never dropped.
+An edit is staged (an entry with the bytes before and after), then committed: folders that it needs are made, every
+file is compared with what it was, written beside its place, then renamed into it. A commit that fails or was cut off,
+by a kill too, is rolled back: at once, or by whoever opens the journal next. A file that someone else has changed is
+never overwritten, and what can't be put back is kept and named, never dropped. Folders that were made are removed
+again if they are empty, those of an undone edit when all else is done.
 
 The state of an entry is the end of its folder's name, so that each step is one rename: `.staged`, `.committing`, then
 `.done`, or `.spent` where it can't be undone; `.stuck` is for people to look at, `.trash` is on its way out.
@@ -25,11 +26,11 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.entries import Entry, described, keep, sync
-from rlm.helpers.places import ChangedMeanwhile, Files, Write
+from rlm.helpers.places import ChangedMeanwhile, Files, Step, Write
 from rlm.helpers.writing import MAX_EDIT_BYTES, Change, Edit, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rlm.core.paths import Place
     from rlm.core.types import Json
@@ -132,7 +133,7 @@ class Journal:
         """Add to `changes` what takes one entry back, after those that are later than it."""
         for row in entry.manifest.rows:
             later = changes.get(row.path)
-            place = self._work.recorded(row.path)
+            place = self._work.recorded(row.path, row.missing)
             name = self._work.name(place.path)
             try:
                 now = self._files.content(place, row.after) if later is None else later.before
@@ -147,22 +148,38 @@ class Journal:
 
     def _commit(self, entry: Entry) -> None:
         places = [self._work.recorded(row.path) for row in entry.manifest.rows]
+        folders = [Step(place=place) for place in self._folders_made(entry)]
         entry = entry.moved_to(self._folder / f"{entry.token}.committing")
         writes = [_write(entry, number, place) for number, place in enumerate(places)]
         try:
             sync(self._folder)
+            self._files.make(folders)
             self._files.prepare(writes)
             self._files.replace(writes)
             entry = self._settled(entry)
         except OSError as error:
-            name = next((shown(self._work.name(each.place.path)) for each in writes if each.failed), "the undo journal")
-            left = self._roll_back(entry, [each.begun for each in writes])
+            failed = [shown(self._work.name(each.place.path)) for each in (*folders, *writes) if each.failed]
+            left = self._taken_back(entry, writes, folders)
+            name = failed[0] if failed else "the undo journal"
             raise ToolError(f"{name} cannot be written: {error.strerror or error}; {left}.") from error
         except BaseException:
             if entry.folder.exists():  # or the interrupt came when the edit was just made
-                self._roll_back(entry, [each.begun for each in writes])
+                self._taken_back(entry, writes, folders)
             raise
         self._finish(entry)
+
+    def _folders_made(self, entry: Entry) -> list[Place]:
+        """The folders that an edit makes, each after the one that it is in."""
+        return self._folders(row for row in entry.manifest.rows if row.before is None)
+
+    def _folders(self, rows: Iterable[Row]) -> list[Place]:
+        """The folders that were not there before the files of `rows` were, but for those that lead elsewhere by now."""
+        found: dict[Place, None] = {}
+        for row in rows:
+            if row.missing > 1:
+                with suppress(ToolError):
+                    found.update(dict.fromkeys(self._work.recorded(row.path, row.missing).missing_folders))
+        return [*found]
 
     def _settled(self, entry: Entry) -> Entry:
         """Make a committed entry one that can be undone: from here on, the edit is made."""
@@ -176,6 +193,7 @@ class Journal:
         with suppress(OSError):  # the edit is made; what is left is cleaned up by the next
             sync(self._folder)
             if entry.folder.suffix == ".spent":
+                self._files.unmake(self._folders(row for row in entry.manifest.rows if row.after is None))
                 for name in entry.manifest.undoes:
                     _remove(self._folder / name)
                 _remove(entry.folder)
@@ -195,16 +213,23 @@ class Journal:
         """The names of the entries that can be undone, the newest first."""
         return sorted((path.name for path in self._folder.glob("*.done")), reverse=True)
 
-    def _roll_back(self, entry: Entry, begun: Sequence[bool]) -> str:
+    def _taken_back(self, entry: Entry, writes: Sequence[Step], folders: Sequence[Step]) -> str:
+        """`_roll_back` of what was begun."""
+        made = [each.place for each in folders if each.begun]
+        return self._roll_back(entry, [each.begun for each in writes], made)
+
+    def _roll_back(self, entry: Entry, begun: Sequence[bool], made: Sequence[Place]) -> str:
         """Restore each file that a commit has, or may have, replaced, and say what has become of them.
 
         One that is neither as it was nor as it was to become is somebody else's work and left alone.
         """
         rows = enumerate(zip(entry.manifest.rows, begun, strict=True))
         lost = [row.path for number, (row, may) in rows if not self._restored(entry, number, row, may)]
+        empty = self._files.unmake(made)
         if not lost:
             _remove(entry.folder)
-            return "nothing was changed"
+            names = self._listed([os.fsencode(place.path) for place in empty])
+            return f"nothing was changed, but empty folders are left: {names}" if empty else "nothing was changed"
         return f"these could not be restored: {self._listed(lost)}; {self._set_aside(entry.folder)}"
 
     def _restored(self, entry: Entry, number: int, row: Row, begun: bool) -> bool:
@@ -273,7 +298,7 @@ class Journal:
         except ToolError:
             became = self._set_aside(left)
         else:
-            became = self._roll_back(entry, [True] * len(entry.manifest.rows))
+            became = self._roll_back(entry, [True] * len(entry.manifest.rows), self._folders_made(entry))
         if left.with_suffix(".stuck").exists():
             raise ToolError(
                 f"an earlier edit was cut off, and not all of it could be taken back: {became}. "

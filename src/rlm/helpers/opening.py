@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,10 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
     if not config.allowed_paths:
         return None
     from rlm.helpers.guests import GuestHelpers  # reads every operation's schema, which most runs don't need
+    from rlm.tools.worker import package_folders  # loads asyncio, which the host's door does without
 
-    spared = _own(config, os.environ)
+    installed = (*map(Path, package_folders()), Path(sys.executable).parent)
+    spared = (*_own(config, os.environ), *installed)
     work = open_workspace(config.allowed_paths, config.helper_rights, os.environ, spared)
     return GuestHelpers(work, workers, config.cell_timeout_s)
 

@@ -5,6 +5,7 @@ The plan of an edit is made by code that may be killed; the writing is done by t
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import msgspec
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.paths import Confined, shown
 from rlm.core.texts import change_texts
+from rlm.helpers.barred import import_folders, require_harmless
 from rlm.helpers.journal import Journal
 from rlm.helpers.operations import find
 from rlm.helpers.rights import Right, require
@@ -20,7 +22,7 @@ from rlm.helpers.workspace import Workspace
 from rlm.helpers.writing import Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rlm.core.types import Json
     from rlm.helpers.declaring import Operation
@@ -34,6 +36,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     journal: str
     spared: list[str]
     environ: dict[str, str]
+    imports: list[str]
+    """Folders of it that the host imports modules from."""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +57,13 @@ def perform(work: Workspace, name: str, arguments: Mapping[str, Any]) -> Json:
     return commit(work, planned)
 
 
-def plan(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) -> Planned:
-    """Do all but the writing.
+def plan(
+    work: Workspace,
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    check: Callable[[Edit], None] = lambda _edit: None,
+) -> Planned:
+    """Do all but the writing; `check` lets an edit pass, or raises.
 
     Raises:
         ToolError: it is refused or failed.
@@ -65,6 +74,7 @@ def plan(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) ->
     if not isinstance(done, Edit):
         return Planned(facts=done)
     _require_unspared(work, done)
+    check(done)
     if done.dry_run:
         return Planned(facts=done.preview())
     if not done.changes:
@@ -111,7 +121,9 @@ def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -
     Raises:
         ToolError: as `plan`.
     """
-    planned = plan(workspace_of(msgspec.convert(work, Given)), find(name), arguments)
+    given = msgspec.convert(work, Given)
+    check = partial(require_harmless, folders=[*map(Path, given.imports)])
+    planned = plan(workspace_of(given), find(name), arguments, check)
     return {"facts": change_texts(planned.facts, _encodable), "entry": planned.entry}
 
 
@@ -144,6 +156,8 @@ def told(work: Workspace) -> dict[str, Json]:
     roots: list[Json] = [str(root) for root in work.confined.roots]
     rights: list[Json] = [*sorted(work.rights)]
     spared: list[Json] = [str(path) for path in work.spared]
+    imports: list[Json] = [str(path) for path in import_folders(work.confined.roots)]
     return {
         "roots": roots, "rights": rights, "journal": work.journal, "spared": spared, "environ": {**work.environ},
+        "imports": imports,
     }  # fmt: skip

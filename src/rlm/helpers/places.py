@@ -1,4 +1,5 @@
-"""Replaces files by descriptor: nothing on the way may be a symlink, and what is replaced is what was compared.
+"""Replaces files and makes folders by descriptor: nothing on the way may be a symlink, and what is replaced is what
+was compared.
 
 Used by the journal alone, which makes several of these all or none.
 """
@@ -11,13 +12,13 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from rlm.core.paths import open_file
+from rlm.core.paths import open_file, open_subfolder
 from rlm.helpers.writing import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rlm.core.paths import Confined, Place
     from rlm.helpers.entries import Kept
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE = 0o222
 _MANY = 50
+_NOT_OURS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
+_Step = TypeVar("_Step", bound="Step")
 
 
 class ChangedMeanwhile(OSError):
@@ -35,10 +38,19 @@ class ChangedMeanwhile(OSError):
 
 
 @dataclass(slots=True, kw_only=True)
-class Write:
-    """One file on its way."""
+class Step:
+    """One folder or file on its way."""
 
     place: Place
+    begun: bool = False
+    """It may have been made, or replaced."""
+    failed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Write(Step):
+    """One file on its way."""
+
     was: Kept | None
     """What must be there; None for no file."""
     becomes: Kept | None
@@ -49,9 +61,6 @@ class Write:
     """The name of what is written beside it."""
     seen: tuple[int, int, int] | None = None
     """What the file that was compared is known by."""
-    begun: bool = False
-    """It may have been replaced."""
-    failed: bool = False
 
 
 class Files:
@@ -67,8 +76,38 @@ class Files:
             ChangedMeanwhile: it is something else.
             OSError: it can't be read.
         """
-        with self._folder(place) as folder:
-            return _compared(place.parts[-1], folder, expected)[0]
+        try:
+            with self._folder(place) as folder:
+                return _compared(place.parts[-1], folder, expected)[0]
+        except FileNotFoundError:  # the folder
+            if expected is None:
+                return None
+            raise ChangedMeanwhile from None
+
+    def make(self, folders: Sequence[Step]) -> None:
+        """Make folders, each after the one that it is in; one that somebody else has made meanwhile will do.
+
+        Raises:
+            OSError: at the first that can't be made, or is something else; those that were made are marked as begun.
+        """
+        for step in folders:
+            with self._folder_of(step) as above:
+                _make(step, above)
+        self._sync_names(folders)
+
+    def unmake(self, folders: Iterable[Place]) -> list[Place]:
+        """Remove folders that are empty, and return those that are empty and can't be removed."""
+        deepest = sorted({*folders}, key=lambda place: len(place.parts), reverse=True)
+        return [place for place in deepest if not self._unmade(place)]
+
+    def _unmade(self, place: Place) -> bool:
+        """Whether a folder is gone, or is in use by somebody, by now."""
+        try:
+            with self._folder(place) as above:
+                os.rmdir(place.parts[-1], dir_fd=above)
+        except OSError as error:
+            return error.errno in _NOT_OURS
+        return True
 
     def prepare(self, writes: Sequence[Write]) -> None:
         """Compare each file with what it must be, and write its new content beside it.
@@ -92,8 +131,7 @@ class Files:
         for write in writes:
             with self._folder_of(write) as folder:
                 _replace(write, folder)
-        folders = {write.place.path.parent: write for write in writes}
-        self._flush([*folders.values()], lambda _each, folder: os.fsync(folder))
+        self._sync_names(writes)
 
     def clear(self, place: Place, part: str) -> None:
         """Remove what was prepared and not replaced.
@@ -104,24 +142,29 @@ class Files:
         with suppress(FileNotFoundError), self._folder(place) as folder:
             os.unlink(part, dir_fd=folder)
 
-    def _flush(self, writes: Sequence[Write], one: Callable[[Write, int], None]) -> None:
+    def _sync_names(self, steps: Sequence[Step]) -> None:
+        """Have on disk what was made, replaced and removed in each of the folders."""
+        folders = {step.place.path.parent: step for step in steps}
+        self._flush([*folders.values()], lambda _each, folder: os.fsync(folder))
+
+    def _flush(self, steps: Sequence[_Step], one: Callable[[_Step, int], None]) -> None:
         """Have them on disk: one by one, or if they are many their file system at once, which then is far faster."""
         flushed: set[int] = set()
-        for write in writes:
-            with self._folder_of(write) as folder:
-                if len(writes) <= _MANY:
-                    one(write, folder)
+        for step in steps:
+            with self._folder_of(step) as folder:
+                if len(steps) <= _MANY:
+                    one(step, folder)
                 elif (device := os.fstat(folder).st_dev) not in flushed:
                     flushed.add(device)
                     _sync_file_system(folder)
 
     @contextmanager
-    def _folder_of(self, write: Write) -> Iterator[int]:
-        """The open folder of a file; what is raised inside is marked as that file's failure."""
-        write.failed = True
-        with self._folder(write.place) as folder:
+    def _folder_of(self, step: Step) -> Iterator[int]:
+        """The open folder that a step is in; what is raised inside is marked as that step's failure."""
+        step.failed = True
+        with self._folder(step.place) as folder:
             yield folder
-        write.failed = False
+        step.failed = False
 
     @contextmanager
     def _folder(self, place: Place) -> Iterator[int]:
@@ -130,6 +173,16 @@ class Files:
             yield folder
         finally:
             os.close(folder)
+
+
+def _make(step: Step, above: int) -> None:
+    name = step.place.parts[-1]
+    step.begun = True
+    try:
+        os.mkdir(name, dir_fd=above)  # for all that the umask lets
+    except FileExistsError:
+        step.begun = False
+        os.close(open_subfolder(name, above))  # as long as it is a folder
 
 
 def _prepare(write: Write, folder: int) -> None:

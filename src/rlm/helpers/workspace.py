@@ -7,7 +7,8 @@ refused whole. Writes nothing; see `writing`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PROGRAM_ENVIRON = ("HOME", "PATH", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
 _GIT = ".git"
+_GIT_AS_SPELLED = re.compile(r"\.git[. ]*(:.*)?|git~\d+", re.DOTALL)
+"""With what else file systems take for it: NTFS and FAT a short name, dots, blanks and a stream at its end."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,13 +72,13 @@ class Workspace:
         return self._read(self.existing(path), path)
 
     def source_or_new(self, path: str) -> Source:
-        """Read a text file, or an empty one that does not exist yet, in a folder that does.
+        """Read a text file, or an empty one that does not exist yet, nor need the folders that it is in.
 
         Raises:
             ToolError: as `source`.
         """
         place = self._allowed(self.confined.locate_new(path), path)
-        if os.path.lexists(place.path):
+        if not place.missing:
             return self._read(place, path)
         return Source.new(place, self.name(place.path))
 
@@ -87,19 +90,24 @@ class Workspace:
         """
         return self._allowed(self.confined.locate(path), path)
 
-    def recorded(self, path: bytes) -> Place:
-        """Where a path leads that was recorded free of symlinks; there may be no file any more.
+    def is_file(self, path: str) -> bool:
+        """Whether `path` is one file, rather than a folder or all of them.
+
+        Raises:
+            ToolError: as `existing`.
+        """
+        return path not in ("", ".") and self.existing(path).path.is_file()
+
+    def recorded(self, path: bytes, missing: int = 0) -> Place:
+        """Where a path leads that was recorded free of symlinks; there may be no file any more, and no folder.
 
         Raises:
             ToolError: not to itself any more, or to nowhere that is allowed.
         """
-        try:
-            place = self._allowed(self.confined.locate_new(os.fsdecode(path)), "")
-        except ToolError:
-            place = None
-        if place is None or os.fsencode(place.path) != path or not place.parts:
-            raise ToolError(f"{self.recorded_name(path)}: its folder is gone, or it leads elsewhere by now.")
-        return place
+        place = self.confined.known(os.fsdecode(path))
+        if place is None or not place.parts or _is_gits(place):
+            raise ToolError(f"{self.recorded_name(path)}: it leads elsewhere by now.")
+        return replace(place, missing=missing)
 
     def recorded_name(self, path: bytes) -> str:
         """What it is called in a message."""
@@ -204,7 +212,7 @@ class Workspace:
         return [self.existing(path)]
 
     def _allowed(self, place: Place, path: str) -> Place:
-        if any(part.casefold() == _GIT for part in place.parts):
+        if _is_gits(place):
             raise ToolError(f"{shown(path)} is inside of {_GIT}, which helpers leave alone.")
         return place
 
@@ -224,6 +232,12 @@ class Workspace:
             return open_file(place.parts[-1], folder)
         finally:
             os.close(folder)
+
+
+def _is_gits(place: Place) -> bool:
+    # Some file systems don't tell capitals, and pass over characters that don't show.
+    plain = (part.casefold().encode("ascii", "ignore").decode("ascii") for part in place.parts)
+    return any(_GIT_AS_SPELLED.fullmatch(part) for part in plain)
 
 
 def _require_below(pattern: str) -> None:

@@ -10,16 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
 from rlm.helpers.diffs import diff_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rlm.core.paths import Place
     from rlm.core.types import Json
 
 MAX_EDIT_BYTES = 256 << 20
 """What the files of one edit may take, before and after together."""
+MAX_FOLDERS = 1_000
+"""The most folders that one edit makes."""
+_FOLDERS_NAMED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +72,32 @@ def edit(
     dry_run: bool = False,
     undoable: bool = True,
 ) -> Edit:
-    """An edit of the files that really change.
+    """An edit of the files that really change; where folders are made for them, the facts name them.
 
     Raises:
-        ToolError: it is too large to be kept for undo.
+        ToolError: it is too large to be kept for undo, or makes too many folders.
     """
     kept = tuple(change for change in changes if change.before != change.after)
     size = sum(change.size_bytes for change in kept)
     if size > MAX_EDIT_BYTES:
         raise ToolError(f"{label}: {size:,} bytes are too much for one edit ({MAX_EDIT_BYTES:,}): narrow the files.")
+    facts = {**facts, **_folders_made(label, kept)}
     return Edit(label=label, changes=kept, facts=facts, dry_run=dry_run, undoable=undoable)
+
+
+def _folders_made(label: str, changes: Sequence[Change]) -> dict[str, Json]:
+    """The facts about folders, if there are any."""
+    names: dict[str, None] = {}
+    for change in changes:
+        above = range(change.place.missing - 1, 0, -1)
+        names.update((change.name.rsplit("/", left)[0], None) for left in above)
+        if len(names) > MAX_FOLDERS:
+            raise ToolError(f"{label}: more than {MAX_FOLDERS:,} folders would be made: do it in several edits.")
+    if both := [change.name for change in changes if change.name in names]:
+        raise ToolError(f"{label}: {shown(both[0])} would be a file and a folder with files: nothing was written.")
+    named: list[Json] = [*names][:_FOLDERS_NAMED]
+    more: dict[str, Json] = {"folders_not_listed": len(names) - len(named)} if len(names) > len(named) else {}
+    return {"folders_made": named, **more} if names else {}
 
 
 def digest(content: bytes | None) -> str | None:

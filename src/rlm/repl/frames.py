@@ -5,28 +5,23 @@ Whatever does not fit these types exactly is a `WireError`; nothing here acts on
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
 from rlm.core.types import ExecError
-from rlm.repl.guest.wire import WireError, encode_value, pack
+from rlm.repl.guest.wire import WireError, check_values, count_values, encode_value, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rlm.core.types import Json
 
-_LARGE_BYTES = 1 << 20
-_MAX_NODES = 1_000_000
-_FEW_NODES = 100_000
-_NODE_BYTES = 100
+_VALUE_BYTES = 100
 """What a value takes here, at most, beside its own text."""
 _WIDEST = 4
 """How many bytes a character takes here, at most."""
-_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 _MAX_NAMES = 1_000
 _MAX_NAME_CHARS = 200
 _MAX_MESSAGE_CHARS = 20_000
@@ -90,32 +85,16 @@ def decode(payload: bytes) -> GuestFrame:
     WireError: it is none that a guest may send.
     """
     try:
-        _check_nodes(payload)
+        check_values(payload)
         return _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise WireError(f"not a frame of a guest: {e}") from e
 
 
-def _check_nodes(payload: bytes) -> None:
-    """Refuse JSON that would take far more memory here than it has bytes."""
-    if len(payload) > _LARGE_BYTES and _nodes(payload) > _MAX_NODES:
-        raise WireError(f"a frame of more than {_MAX_NODES:,} values")
-
-
 def weight(payload: bytes) -> int:
     """How many bytes of memory the values of a payload take, at most."""
     is_plain = payload.isascii() and b"\\u" not in payload
-    return len(payload) * (1 if is_plain else _WIDEST) + _nodes(payload) * _NODE_BYTES
-
-
-def _nodes(payload: bytes) -> int:
-    """How many values there are, at most; looks into strings only where there may be many."""
-    found = _signs(payload)
-    return found if found <= _FEW_NODES else _signs(_JSON_STRING.sub(b"", payload))
-
-
-def _signs(payload: bytes) -> int:
-    return sum(payload.count(sign) for sign in (b",", b"[", b"{"))
+    return len(payload) * (1 if is_plain else _WIDEST) + count_values(payload) * _VALUE_BYTES
 
 
 def exec_error(form: ErrorForm) -> ExecError:

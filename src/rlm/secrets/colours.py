@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # Two, so that each begins with one character and is looked for as fast as that.
-_SEQUENCES: Final = [re.compile(rf"{start}\[[0-9;]{{0,20}}[A-Za-z]") for start in ("\x1b", r"\\(?:x1b|u001b|033)")]
+_SEQUENCES: Final = [
+    re.compile(rf"{start}(?:\[[0-?]{{0,20}}[@-~]|\([0-9A-B])") for start in ("\x1b", r"\\(?:x1b|u001b|033)")
+]
 
 
 class Uncoloured(NamedTuple):

@@ -17,10 +17,10 @@ _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-
 _MARK = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]{1,60}-----(?:\\{1,2}n)?")
 _NEWLINE: Final = r"(?:(?:\\{1,2}r)?\\{1,2}n|\r?\n| )"
 _BODY = re.compile(
-    rf"(?:{_NEWLINE}[ \t>|\"'+,]{{0,16}}+"
-    r"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset): [^\n\\]{0,200}+|[A-Za-z0-9+/=]{16,}+|(?=[\r\n\\])))*+"
+    rf"(?:{_NEWLINE}[ \t>|\"'+,-]{{0,16}}+"
+    r"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset): [^\n\\]{0,200}+|[A-Za-z0-9+/=]{16,}+|(?=[\r\n\\])))*"
 )
-_PUTTY = re.compile(r"Private-Lines: {0,4}\d{1,4}\r?\n(?P<body>(?:[A-Za-z0-9+/=]{1,100}(?:\r?\n|$)){1,400}+)")
+_PUTTY = re.compile(r"Private-Lines: {0,4}\d{1,4}\r?\n(?P<body>(?:[A-Za-z0-9+/=]{1,100}(?:\r?\n|$)){1,400})")
 _PUTTY_MAC = re.compile(r"Private-MAC: {0,4}(?P<body>[0-9a-f]{40,64}+)")
 _LEAST: Final = 24
 """A body with less than this is a mention of a key."""

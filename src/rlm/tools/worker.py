@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import site
 import struct
 import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 _HEADER = struct.Struct(">I")
+_PACKAGE = Path(__file__).parents[1]
 MAX_VALUE_BYTES = 16 << 20
 _MAX_REPLY_BYTES = MAX_VALUE_BYTES + 4096
 _MEMORY_BYTES = 1 << 30
@@ -112,11 +115,11 @@ def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -
     """
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            _command(_MEMORY_BYTES),
+            command(_MEMORY_BYTES),
             input=request_frame(target, arguments, timeout_s),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env={},
             timeout=timeout_s + _START_S,
             check=False,
         )
@@ -156,22 +159,29 @@ def _warming(target: str) -> bytes:
 
 async def _start(memory_bytes: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *_command(memory_bytes),
+        *command(memory_bytes),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=_environment(),
+        env={},
         start_new_session=True,
     )
 
 
-def _command(memory_bytes: int) -> list[str]:
-    return [sys.executable, "-P", "-m", "rlm.tools.worker_main", str(memory_bytes), str(os.getpid())]
+def command(memory_bytes: int) -> list[str]:
+    """What starts a worker that ends with this process: to be given an empty environment, for it needs no keys."""
+    python = (sys.executable, "-I", "-S", "-X", "utf8")
+    told = (str(memory_bytes), str(os.getpid()), sys.prefix, str(_PACKAGE), *package_folders())
+    return [*python, str(Path(__file__).with_name("worker_start.py")), *told]
 
 
-def _environment() -> dict[str, str]:
-    # No keys of the user's in a process that runs a stranger's patterns; only where our modules are.
-    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONUTF8": "1"}
+def package_folders() -> list[str]:
+    """Where packages are installed: those places of this interpreter, and the one that this process has them from.
+
+    No more of its path: in the folder of a script, or the current one, guest code may have put modules by a helper.
+    """
+    users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [*dict.fromkeys([str(Path(msgspec.__file__).parents[1]), *site.getsitepackages(), *users])]
 
 
 async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> Reply:

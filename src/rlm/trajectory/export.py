@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.events import CompletionEnd, CompletionStart, MessageAdded, ModelEnd, ModelStart
-from rlm.trajectory.index_rows import RunQuery
+from rlm.trajectory.index.rows import RunQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.events import Event
     from rlm.core.types import ToolCall
-    from rlm.trajectory.index import Index
-    from rlm.trajectory.index_rows import RunRow, SpanRow
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.index.rows import RunRow, SpanRow
     from rlm.trajectory.reader import Trajectory
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -17,8 +17,8 @@ from rlm.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.trajectory.index import Index
-    from rlm.trajectory.index_rows import RunRow, SpanRow
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.index.rows import RunRow, SpanRow
 
 BATCH_SPANS = 1_000
 _INTERNAL, _CLIENT = 1, 3

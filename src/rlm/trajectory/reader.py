@@ -15,10 +15,9 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-import msgspec
-
+from rlm.core.blobs import restored
 from rlm.core.events import CompletionEnd, Event, decode
 from rlm.core.exceptions import ConfigError
 
@@ -91,15 +90,8 @@ class Trajectory:
                     wait(POLL_S)
 
     def whole(self, event: Event) -> Event:
-        """The event with its cut texts whole again, as far as their blobs are there and fit."""
-        if not event.blobs:
-            return event
-        body = msgspec.to_builtins(event.body)
-        for place, blob in event.blobs.items():
-            text = self._blob(blob)
-            if text is not None:
-                _put(body, place.split("."), text)
-        return msgspec.structs.replace(event, body=msgspec.convert(body, type(event.body)))
+        """The event with what was too large for its line; `blobs` are those that are gone, altered or fit nowhere."""
+        return restored(event, self._blob)
 
     def _blob(self, blob: Blob) -> str | None:
         """Its text; None for a file that isn't what its name says, which may be a link to any other."""
@@ -214,21 +206,6 @@ def find_run(log_dir: Path, name: str) -> Trajectory:
         shown = ", ".join(run.run_id[:12] for run in matches[:SHOWN_MATCHES])
         raise ConfigError(f"{len(matches)} runs begin with {name!r}: {shown}\ngive more of the id")
     return matches[0]
-
-
-def _put(body: Any, steps: list[str], text: str) -> None:
-    """Put `text` in place of the text that is there now; a place that leads to no text is left alone."""
-    *above, last = steps
-    for step in above:
-        body = _step(body, step)
-    if isinstance(_step(body, last), str):
-        body[int(last) if isinstance(body, list) else last] = text
-
-
-def _step(value: Any, step: str) -> Any:
-    if isinstance(value, list):
-        return value[int(step)] if step.isdecimal() and int(step) < len(value) else None
-    return value.get(step) if isinstance(value, dict) else None
 
 
 def _next_line(file: IO[bytes]) -> bytes | None:

@@ -187,7 +187,23 @@ def _read(run: Trajectory, decode: Callable[[Json], Any]) -> RunRecord:
         raise ConfigError(
             f"{run.path} is of version {start.version} of the format, and this is rlm for version {VERSION}: upgrade"
         )
-    return RunRecord(run=run, start=start, root=_tree(events), exact=ExactTexts(exact_path(run.path), decode))
+    record = RunRecord(run=run, start=start, root=_tree(events), exact=ExactTexts(exact_path(run.path), decode))
+    _check_blobs(record, events)
+    return record
+
+
+def _check_blobs(record: RunRecord, events: Iterable[Event]) -> None:
+    """Raises:
+    ConfigError: what was too large for a line is not beside the record any more.
+    """
+    for event in events:
+        exact = record.exact.body(event.seq, type(event.body)) if event.blobs else event.body
+        if exact is None and record.run.whole(event).blobs:
+            folder = record.run.path.with_suffix(".blobs")
+            raise ConfigError(
+                f"{record.run.path}: event {event.seq} is cut short, for its blob is gone or altered\n"
+                f"put the files of {folder} back: a run is never served a part for the whole"
+            )
 
 
 def _content(path: Path, digest: str) -> bytes | None:

@@ -7,21 +7,22 @@ in JSON's escapes, and only those that may have it are decoded; what is too long
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
-from rlm.trajectory.index_rows import Hit
+from rlm.trajectory.index.rows import RunQuery
 from rlm.trajectory.reader import LINE_BYTES, is_digest, open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index import Index
+    from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import Trajectory
 
 BLOCK_BYTES = 4 << 20
@@ -31,6 +32,24 @@ EXCERPT_CHARS = 200
 SAME_CHARS = 40
 """Two finds are the same text where so much before them and twice as much after them is the same, as far as a line."""
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A place where a text was found."""
+
+    run_id: str
+    seq: int
+    at: float
+    span: str
+    type: str
+    field: str
+    """The place in the body, dotted: `text`, `usage.note`, `tool_calls.0.arguments`."""
+    excerpt: str
+    """The text around it, at most 200 characters."""
+    start: int
+    """Where the found text begins in `excerpt`."""
+    length: int
 
 
 class Needle:
@@ -52,10 +71,11 @@ class Needle:
         return (text.lower() if self.any_case else text).find(self.text)
 
     def in_blob(self, file: IO[bytes]) -> bool:
-        """Whether a file of plain text has it."""
-        overlap, before = 4 * len(self.text), b""
+        """Whether a file of plain text or of JSON has it."""
+        overlap, before = 6 * len(self.text), b""
         while block := file.read(BLOCK_BYTES):
-            if next(self._raw(before + block), None) is not None:
+            piece = before + block
+            if any(next(find(piece), None) is not None for find in (self._raw, self._escaped)):
                 return True
             before = block[-overlap:]
         return False
@@ -65,16 +85,18 @@ class Needle:
         return self._escaped(block)
 
 
-def search_runs(index: Index, text: str, run_ids: Sequence[str], limit: int) -> list[Hit]:
-    """At most `limit` places where `text` is, run by run as given, in the order of events.
+def search(index: Index, text: str, run: str | None = None, *, limit: int = 100) -> list[Hit]:
+    """Where `text` occurs, literally, and in any case unless it has capitals: at most `limit` places, in the order of
+    events, in the run that `run` means, or in all, the latest first. A field that has it several times is one place.
 
     Raises:
-        ConfigError: nothing to look for.
+        ConfigError: there is no such run, or nothing to look for.
     """
-    needle, hits = Needle(text), []
-    for run_id in run_ids:
+    needle, hits = Needle(text), list[Hit]()
+    rows = index.runs(RunQuery(limit=0)).rows if run is None else (index.run(run),)
+    for row in rows:
         try:
-            for hit in _search_run(index, needle, index.trajectory(run_id)):
+            for hit in _search_run(index, needle, index.trajectory(row.id)):
                 hits.append(hit)
                 if len(hits) >= limit:
                     return hits

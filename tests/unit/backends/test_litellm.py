@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from rlm.backends import BackendSetup, create
-from rlm.backends.litellm_prices import package_folder, traits_of
+from rlm.backends.litellm.prices import package_folder, traits_of
 from rlm.core.config import Config, LiteLLMConfig
 from rlm.core.exceptions import BackendError, ConfigError
 from rlm.core.types import Message, ModelRequest
@@ -24,7 +24,7 @@ from rlm.backends import BackendSetup, create
 from rlm.core.config import Config
 backend = create("litellm", BackendSetup(config=Config(), environ={}))
 backend.traits("hosted_vllm/m")
-from rlm.backends.litellm import _importing
+from rlm.backends.litellm.backend import _importing
 module = _importing().result()
 print(os.environ["LITELLM_LOCAL_MODEL_COST_MAP"], module.suppress_debug_info, module.callbacks)
 print("SMUGGLED" in os.environ)
@@ -32,7 +32,7 @@ print("SMUGGLED" in os.environ)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlm.backends.litellm_prices.find_spec", lambda _name: None)
+    monkeypatch.setattr("rlm.backends.litellm.prices.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match=r"pip install 'rlm-runtime\[litellm\]'"):
         create("litellm", SETUP)
 
@@ -45,7 +45,7 @@ def test_it_is_imported_without_network_chatter_or_a_strangers_env_file(tmp_path
 
 def test_the_price_map_is_read_without_the_package() -> None:
     code = (
-        "import sys; from rlm.backends.litellm_prices import traits_of; print(traits_of('gemini/gemini-2.5-pro').price)"
+        "import sys; from rlm.backends.litellm.prices import traits_of; print(traits_of('gemini/gemini-2.5-pro').price)"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; print('litellm' in sys.modules)"], capture_output=True, text=True
@@ -69,7 +69,7 @@ def test_what_the_map_does_not_have_is_unknown(model: str) -> None:
 
 
 def test_a_map_that_is_not_there_knows_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from rlm.backends import litellm_prices
+    from rlm.backends.litellm import prices as litellm_prices
 
     monkeypatch.setattr(litellm_prices, "package_folder", lambda: tmp_path)
     litellm_prices._rows.cache_clear()
@@ -78,7 +78,7 @@ def test_a_map_that_is_not_there_knows_nothing(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_an_address_of_the_users_own_has_no_known_price(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlm.backends.litellm._importing", Future)
+    monkeypatch.setattr("rlm.backends.litellm.backend._importing", Future)
     config = Config(litellm=LiteLLMConfig(base_url="http://127.0.0.1:9/v1"))
     assert create("litellm", BackendSetup(config=config, environ={})).traits("gemini/gemini-2.5-pro").price is None
     assert package_folder() is not None
@@ -87,7 +87,7 @@ def test_an_address_of_the_users_own_has_no_known_price(monkeypatch: pytest.Monk
 async def test_a_package_that_cannot_be_imported_is_a_failed_call(monkeypatch: pytest.MonkeyPatch) -> None:
     broken: Future[ModuleType] = Future()
     broken.set_exception(ImportError("no tokenizers"))
-    monkeypatch.setattr("rlm.backends.litellm._importing", lambda: broken)
+    monkeypatch.setattr("rlm.backends.litellm.backend._importing", lambda: broken)
     ask = ModelRequest(model="gemini/x", messages=(Message(role="user", content="hi"),), max_output_tokens=9)
     with pytest.raises(BackendError, match="no tokenizers"):
         await create("litellm", SETUP).call(ask)

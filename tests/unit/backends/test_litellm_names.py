@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rlm.backends import litellm_names
-from rlm.backends.litellm_names import check_name
-from rlm.backends.litellm_prices import known_models
+from rlm.backends.litellm import names as litellm_names
+from rlm.backends.litellm.names import check_name
+from rlm.backends.litellm.prices import known_models
 from rlm.core.exceptions import AuthenticationError, ConfigError
 
 

@@ -58,7 +58,7 @@ async def test_every_row_of_the_table_makes_a_backend(
 ) -> None:
     record = tmp_path / "record.jsonl"  # `replay` reads its model's name as a file
     record.touch()
-    monkeypatch.setattr("rlm.backends.litellm._importing", Future)  # its import is the contract tests' business
+    monkeypatch.setattr("rlm.backends.litellm.backend._importing", Future)  # its import is the contract tests' business
     command = CommandConfig(command=("true",))
     config = Config(cli={str(record): command}, claude_cli=ClaudeCliConfig(command="true"))
     backend = create(provider, BackendSetup(config=config, environ=KEYS | {"PATH": os.defpath}))

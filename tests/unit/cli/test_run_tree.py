@@ -8,7 +8,7 @@ from rlm.cli.run_tree import render
 from rlm.core.events import Compaction, MessageAdded, ModelStart
 from rlm.core.notes import ImageNote
 from rlm.trajectory.folds import summarize
-from rlm.trajectory.index import Index
+from rlm.trajectory.index.folder import Index
 from tests.unit.trajectory.records import STEPS, events, write
 
 NOTE = ImageNote(media_type="image/png\x1b[2J", size_bytes=1234, digest="ab" * 32)

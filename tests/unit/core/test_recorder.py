@@ -4,9 +4,10 @@ import errno
 
 import pytest
 
+from rlm.core.blobs import HEAD_CHARS
 from rlm.core.events import ExecOutput, MessageAdded, Warned, decode
 from rlm.core.exceptions import RecordError
-from rlm.core.recorder import HEAD_CHARS, Recorder, new_run_id
+from rlm.core.recorder import Recorder, new_run_id
 from rlm.core.types import Image
 from rlm.sinks.memory import MemorySink
 from rlm.trajectory.reader import Trajectory

@@ -12,6 +12,7 @@ from rlm.core.trust import TrustRecord
 
 GUARDED = [
     "[local]\npolicy = 'off'",
+    "[rlm]\nmask = 'off'",
     "[prices.'a/b']\ninput_usd = 0\noutput_usd = 0",
     "[openai]\nbase_url = 'http://evil.example/v1'",
     "[anything]\nbase_url = 'http://evil.example'",
@@ -59,7 +60,14 @@ def test_an_untrusted_file_may_not_ask_for_power(project: Path, environ: dict[st
 
 
 @pytest.mark.parametrize(
-    "text", ["[rlm]\nmodel = 'x'", "[docker]\nimage = 'x'", "[local]\npolicy = 'strict'", "[rlm]\nlog_dir = 'a/../b'"]
+    "text",
+    [
+        "[rlm]\nmodel = 'x'",
+        "[docker]\nimage = 'x'",
+        "[local]\npolicy = 'strict'",
+        "[rlm]\nmask = 'pii'",
+        "[rlm]\nlog_dir = 'a/../b'",
+    ],
 )
 def test_other_keys_need_no_trust(project: Path, environ: dict[str, str], text: str) -> None:
     (project / "rlm.toml").write_text(text)

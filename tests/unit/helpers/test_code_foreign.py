@@ -22,6 +22,7 @@ class A extends mixin(B) {
 const o = { m() {}, "k": function() {}, j: x => x };
 module.exports.run = function () {};
 const K = class extends Q { z() {} };
+class L extends 42 {}
 """,
     "a.ts": """\
 @D("secret") export class A<T> extends B<T> implements J.K {
@@ -69,7 +70,7 @@ def line_of(row: dict[str, Any]) -> str:
         (
             "a.js",
             ["A.handle()", "A.m(?, ?, d, ...r)", "A.m.inner()", "A.y()", "m()", "k()", "j(x)", "run()", "K.z()"],
-            ["A(mixin) handle m y", "K(Q) z"],
+            ["A(mixin) handle m y", "K(Q) z", "L(?)"],
         ),
         ("a.ts", ["@p A.m(a, b, ...c)", "A.q()", "I.m(a)"], ["@D A(B, J.K) m q", "I(X) m"]),
         ("a.go", ["S.Open(a, b, rest)"], ["S() Open"]),
@@ -104,8 +105,11 @@ def test_a_file_with_an_error_is_read_as_far_as_it_goes_and_listed(tree: Path) -
     page = code.find_functions(".", file_pattern="*.c")
     assert page["functions"][0]["name"] == "f"
     assert [each["file"] for each in page["errors"]] == ["a.c"]
-    with pytest.raises(ToolError, match=r"line \d: syntax error.* page of its folder"):
+    with pytest.raises(
+        ToolError, match=r"line \d: syntax error.* page of its folder: path='\.', file_pattern='\./a\.c'"
+    ):
         code.find_functions("a.c")
+    assert code.find_functions(".", file_pattern="./a.c")["functions"] == page["functions"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers import code
-from rlm.helpers.facts import crew, survey, unused
+from rlm.helpers.facts import pages, survey, unused_imports, workers
 
 LONG = "a" * 100_000
-TARGET = "rlm.helpers.facts.answers:answer_in_worker"
 
 
 def test_a_codec_that_is_no_encoding_costs_one_file(tree: Path) -> None:
@@ -61,7 +59,7 @@ def test_neither_defaults_nor_arguments_nor_docstrings_are_told(tree: Path) -> N
 
 
 def test_a_page_ends_before_it_is_too_large_and_the_pages_join(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "MAX_PAGE_BYTES", 2_000)
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 2_000)
     for number in range(9):
         (tree / f"m{number}.py").write_text(f"def a{number}(): ...\ndef b{number}(): ...\n")
     rows, offset = list[Any](), 0
@@ -73,18 +71,26 @@ def test_a_page_ends_before_it_is_too_large_and_the_pages_join(tree: Path, monke
     assert [row["name"] for row in rows] == [f"{letter}{number}" for number in range(9) for letter in "ab"]
 
 
+def test_a_page_takes_no_more_than_its_limit_of_whatever_comes() -> None:
+    page = pages.Page(window=pages.Window(limit=3, offset=1))
+    for first in (0, 10):
+        page.add([*range(first, first + 4)], 10)
+    assert (page.rows, page.total, page.next_offset) == ([1, 2, 3], 20, 4)
+
+
 def test_pages_of_unused_imports_join_and_one_file_says_when_it_has_too_many(tree: Path) -> None:
     (tree / "a.py").write_text("".join(f"import m{number}\n" for number in range(5_100)))
     (tree / "b.py").write_text("import os\n")
     pages = [code.find_unused_imports(".", limit=3_000, offset=offset) for offset in (0, 3_000)]
     assert [page.get("next_offset") for page in pages] == [3_000, None]
     assert len({row["name"] for page in pages for row in page["unused_imports"]}) == 5_101
+    assert code.find_unused_imports(".", limit=0)["unused_imports"] == []
     with pytest.raises(ToolError, match="5,100 rows"):
         code.find_unused_imports("a.py")
 
 
 def test_a_large_file_is_parsed_in_a_process_of_its_own(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "_MEMORY_BYTES", 160 << 20)
+    monkeypatch.setattr(workers, "_MEMORY_BYTES", 160 << 20)
     (tree / "a.py").write_text("f();" * 400_000)
     (tree / "b.py").write_text("def f(): ...\n")
     page = code.find_functions(".")
@@ -125,27 +131,9 @@ def test_links_and_fifos_are_not_read(tree: Path) -> None:
 
 def test_the_copies_of_a_search_that_was_killed_are_swept(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tree.parent))
-    left = Path(tempfile.mkdtemp(prefix=unused._PREFIX))
+    left = Path(tempfile.mkdtemp(prefix=unused_imports._PREFIX))
     (left / "module.py").write_text("import os\n")
     os.utime(left, (0, 0))
     (tree / "a.py").write_text("import os\n")
     assert code.find_unused_imports("a.py") == [{"name": "os", "line": 1}]
-    assert not [*tree.parent.glob(f"{unused._PREFIX}*")]
-
-
-def test_whoever_leaves_a_crew_waits_for_none_of_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tree / "a.py").write_text(f"def {'a' * 60}(): ...\n")
-    at_work = threading.Event()
-    ask = crew._Worker.ask
-    monkeypatch.setattr(crew._Worker, "ask", lambda *asked: at_work.set() or ask(*asked))
-    question = {"question": "rlm.helpers.facts.queries:functions_in", "about": {"pattern": "(a+)+[0-9]$"}}
-    batch = [[str(tree), "a.py"]] * 8
-    alone = crew.Crew(1)
-    running = alone.run(TARGET, {"roots": [str(tree)], "ask": question, "most": 1}, [batch])
-    threads = [threading.Thread(target=list, args=(running,)), threading.Thread(target=alone.__exit__)]
-    threads[0].start()
-    assert at_work.wait(20)
-    threads[1].start()
-    for thread in threads:
-        thread.join(10)  # together less than a worker is given for a batch
-    assert not any(thread.is_alive() for thread in threads)
+    assert not [*tree.parent.glob(f"{unused_imports._PREFIX}*")]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
+import sysconfig
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import rlm
 from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.helpers import fs, git, open_helpers
@@ -18,7 +22,6 @@ from rlm.tools.worker import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from rlm.core.interfaces import Helpers
 
@@ -211,3 +214,98 @@ async def test_an_edit_that_began_to_be_written_is_finished_when_the_cell_goes(
         with pytest.raises(asyncio.CancelledError):
             await call
     assert (tree / "a.py").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["{packages}/evil.pth", "{packages}/new.py", "pyvenv.cfg", "bin/activate"])
+async def test_a_guest_rewrites_nothing_of_the_python_that_workers_are_started_from(tree: Path, name: str) -> None:
+    place = name.format(packages=Path(sysconfig.get_path("purelib")).relative_to(sys.prefix))
+    async with guests(tree, allowed_paths=(sys.prefix,)) as helpers:
+        told = await refusal(helpers, "fs.write_file", path=place, content="evil", dry_run=True)
+    assert "the runtime's own" in told
+
+
+async def test_the_packages_of_this_python_are_left_out_where_they_lie_in_the_workspace(tree: Path) -> None:
+    async with guests(tree, allowed_paths=(sys.prefix,)) as helpers:
+        assert await helpers.get("fs.glob").call({"pattern": "msgspec/__init__.py"}) == []
+        replacing = {"file_pattern": "*.py", "search": "import", "replace": "evil", "dry_run": True}
+        assert (await helpers.get("fs.search_replace").call(replacing))["files_modified"] == 0
+
+
+async def test_a_guest_rewrites_nothing_of_this_package_but_may_look_at_it(tree: Path) -> None:
+    async with guests(tree, allowed_paths=(str(Path(rlm.__file__).parent),)) as helpers:
+        assert await helpers.get("fs.glob").call({"pattern": "tools/worker.py"}) == ["tools/worker.py"]
+        writing = {"path": "tools/worker.py", "content": "evil", "dry_run": True}
+        assert "the runtime's own" in await refusal(helpers, "fs.write_file", **writing)
+
+
+@pytest.mark.parametrize("name", ["json.py", "jsonschema.py", "sitecustomize.py", "docker/__init__.py", "uuid.pyc"])
+async def test_a_guest_puts_no_module_in_the_place_of_one_that_the_host_may_import(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.syspath_prepend(tree)  # as that of a script, or the current one, is
+    (tree / "docker").mkdir()
+    async with guests(tree) as helpers:
+        assert "stand in for" in await refusal(helpers, "fs.write_file", path=name, content="evil")
+    assert not (tree / name).exists()
+
+
+async def test_nor_does_it_make_a_package_of_the_folder_that_it_is_given(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tree)
+    (tree / "docker").mkdir()
+    async with guests(tree, allowed_paths=(str(tree / "docker"),)) as helpers:
+        assert "stand in for" in await refusal(helpers, "fs.write_file", path="__init__.py", content="evil")
+        await helpers.get("fs.write_file").call({"path": "json.py", "content": "fine"})
+
+
+@pytest.mark.parametrize("name", ["a.py", "b.py", "json.txt", "docker/json.py", "uuid.py"])
+async def test_a_guest_writes_other_modules_beside_the_script_of_the_host(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.syspath_prepend(tree)
+    (tree / "docker").mkdir()
+    (tree / "uuid.py").write_text("own = 1")
+    async with guests(tree) as helpers:
+        await helpers.get("fs.write_file").call({"path": name, "content": "new"})
+    assert (tree / name).read_text() == "new"
+
+
+@pytest.mark.parametrize("last", ["config", "HEAD", "objects/x", "refs/x", "commondir"])
+async def test_a_guest_makes_no_folder_that_git_takes_for_a_repository(tree: Path, last: str) -> None:
+    for name in {"HEAD", "objects/x", "refs/x"} - ({last} if last != "commondir" else {"refs/x"}):
+        (tree / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / "docs" / name).write_text("ref: refs/heads/main")
+    (tree / "docs" / last).parent.mkdir(exist_ok=True)
+    if "/" in last:
+        (tree / "docs" / last).parent.rmdir()
+    async with guests(tree) as helpers:
+        told = await refusal(helpers, "fs.write_file", path=f"docs/{last}", content="evil")
+    assert "repository" in told
+    assert not (tree / "docs" / last).exists()
+
+
+async def test_files_called_as_those_of_a_repository_are_files(tree: Path) -> None:
+    async with guests(tree) as helpers:
+        for name in ("config", "refs/x", "objects/refs"):
+            (tree / name).parent.mkdir(exist_ok=True)
+            await helpers.get("fs.write_file").call({"path": name, "content": "fine"})
+    assert (tree / "config").read_text() == "fine"
+
+
+@pytest.mark.parametrize(
+    "name", ["-rf", "--checkpoint-action=exec=sh x", "~/x", "a\nb", "\x1b[31mx", "x/\u202egnp.sh", "-x/a"]
+)
+async def test_a_guest_makes_no_name_that_a_shell_or_a_terminal_takes_for_something_else(tree: Path, name: str) -> None:
+    async with guests(tree) as helpers:
+        assert "no name for a new file" in await refusal(helpers, "fs.write_file", path=name, content="x")
+    assert [each.name for each in tree.iterdir()] == ["a.py"]
+
+
+async def test_a_file_that_has_such_a_name_is_edited(tree: Path) -> None:
+    (tree / "-x").mkdir()
+    (tree / "-x" / "a\nb").write_text("old")
+    async with guests(tree) as helpers:
+        for name in ("-x/a\nb", "-x/new"):
+            await helpers.get("fs.write_file").call({"path": name, "content": "new"})
+    assert (tree / "-x" / "a\nb").read_text() == (tree / "-x" / "new").read_text() == "new"

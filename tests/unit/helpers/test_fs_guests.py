@@ -40,6 +40,14 @@ async def test_names_and_texts_that_are_no_unicode_come_escaped(tree: Path, call
     assert (await call("fs.read_file", path="even.txt")).endswith("new \\udcff\n")
 
 
+async def test_a_guests_file_brings_its_folders(tree: Path, call: Callable[..., Any]) -> None:
+    facts = await call("fs.write_file", path="pkg/deep/x.py", content="x = 1\n")
+    assert facts["folders_made"] == ["pkg", "pkg/deep"]
+    assert (tree / "pkg" / "deep" / "x.py").read_text() == "x = 1\n"
+    await call("fs.undo")
+    assert list(tree.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -26,10 +26,23 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 STEPS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.scandir", "os.listdir", "fsync"}
 OLD = {"a": "old a\n", "b": "old b\n"}
 NEW = {"a": "new a\n", "b": "new b\n"}
+FOLDER = "a folder"
+PACKAGE = {"pkg": FOLDER, "pkg/deep": FOLDER, "pkg/deep/x": OLD["a"], "pkg/y": OLD["b"]}
 
 
 def edit() -> Any:
     return fs.search_replace("*", "old", "new")
+
+
+def make_package() -> Any:
+    each = {"start_line": 1, "end_line": 1}
+    copies = [{"source_file": "a", "target_file": "pkg/deep/x"}, {"source_file": "b", "target_file": "pkg/y"}]
+    return fs.batch_copy([{**each, **copy} for copy in copies])
+
+
+def content(tree: Path) -> dict[str, str]:
+    found = {path.relative_to(tree).as_posix(): path for path in sorted(tree.rglob("*"))}
+    return {name: FOLDER if path.is_dir() else path.read_text() for name, path in found.items()}
 
 
 def killed_before(step: int, act: Callable[[], object]) -> bool:
@@ -76,7 +89,7 @@ def outcomes(tree: Path, home: Path, prepare: Callable[[], object], act: Callabl
         prepare()
         more = killed_before(step, act)
         edits = len(fs.history())
-        found.append({"edits": str(edits), **{path.name: path.read_text() for path in sorted(tree.iterdir())}})
+        found.append({"edits": str(edits), **content(tree)})
         assert not [path.name for path in home.rglob("*") if path.suffix in (".committing", ".stuck", ".trash")]
         step += 1
     return found
@@ -119,6 +132,31 @@ def test_a_roll_back_that_is_killed_is_carried_on(tree: Path, home: Path) -> Non
         os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
         (tree / f".{entry}-1.rlm").write_text(NEW["b"])
         (tree / "a").write_text(NEW["a"])
+
+    found = outcomes(tree, home, prepare, fs.history)
+    assert kinds(found) == [{"edits": "0", **OLD}]
+    assert len(found) > 20
+
+
+def test_folders_are_made_with_their_files_or_not(tree: Path, home: Path) -> None:
+    found = outcomes(tree, home, lambda: None, make_package)
+    assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **OLD, **PACKAGE}]
+    assert len(found) > 50
+
+
+def test_an_undo_removes_its_folders_or_does_nothing(tree: Path, home: Path) -> None:
+    found = outcomes(tree, home, make_package, fs.undo)
+    assert kinds(found) == [{"edits": "1", **OLD, **PACKAGE}, {"edits": "0", **OLD}]
+    assert len(found) > 50
+
+
+def test_a_roll_back_that_is_killed_leaves_no_folder(tree: Path, home: Path) -> None:
+    def prepare() -> None:
+        work = open_workspace([tree], ["write"], os.environ)
+        entry = plan(work, find("fs.write_file"), {"path": "pkg/deep/x", "content": "x"}).entry
+        os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
+        (tree / "pkg" / "deep").mkdir(parents=True)
+        (tree / "pkg" / "deep" / f".{entry}-0.rlm").write_text("x")
 
     found = outcomes(tree, home, prepare, fs.history)
     assert kinds(found) == [{"edits": "0", **OLD}]

@@ -135,7 +135,7 @@ def test_a_batch_may_copy_a_file_into_itself_with_ranges_that_overlap(tree: Path
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"target_line": 9}, {"target_line": 0}, {"target_file": "no/b"}, {"source_file": "no"}]
+    "wrong", [{"target_line": 9}, {"target_line": 0}, {"target_file": "a/b"}, {"source_file": "no"}]
 )
 def test_an_error_says_which_operation_of_the_batch_it_is(tree: Path, wrong: dict[str, object]) -> None:
     (tree / "a").write_text("1\n")

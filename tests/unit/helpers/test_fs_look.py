@@ -70,9 +70,21 @@ def test_an_ignored_folder_that_is_named_is_looked_into(tree: Path) -> None:
 def test_git_is_never_listed_in_whatever_spelling(tree: Path) -> None:
     plant(tree, ".git/config", "sub/.GIT/config", "sub/module/.git", ".hidden")
     assert fs.glob(hidden=True) == [".hidden"]
-    for name in (".git/config", "sub/.GIT/config", "sub/module/.git", "sub/.Git"):
+    for name in (".git/config", "sub/.GIT/config", "sub/module/.git", "sub/.Git", "new/.git/hooks/x", "new/.GIT"):
         with pytest.raises(ToolError, match="inside of .git"):
             fs.write_file(name, "x")
+
+
+@pytest.mark.parametrize("name", ["git~1", "GIT~2", ".git.", ".git ", ".git::$INDEX", ".g\u200cit", ".\ufeffGIT"])
+def test_what_other_file_systems_take_for_git_is_refused(tree: Path, name: str) -> None:
+    with pytest.raises(ToolError, match="inside of .git"):
+        fs.write_file(f"{name}/hooks/x", "x")
+    assert list(tree.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".github/x", ".gitignore", "git/x", "git~", "a.git/x", ".git-x/x"])
+def test_what_only_looks_like_git_is_written(tree: Path, name: str) -> None:
+    assert fs.write_file(name, "x")["created"]
 
 
 def test_roots_in_one_another_give_each_file_once(tree: Path) -> None:
@@ -146,5 +158,5 @@ def test_one_file_may_be_all_that_is_allowed(tree: Path) -> None:
     assert one.search_replace("*.txt", "old", "new")["files_modified"] == 1
     assert one.undo()["files"] == ["a.txt"]
     for name in ("b.txt", "c.txt"):
-        with pytest.raises(ToolError, match=f"'{name}' is outside of a.txt"):
+        with pytest.raises(ToolError, match=rf"'{name}' is outside of what may be read \(a.txt\)"):
             one.write_file(name, "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,7 @@ from rlm.core.exceptions import ToolError
 from rlm.helpers import git, open_helpers
 from rlm.helpers.guests import GuestHelpers
 from rlm.helpers.opening import open_workspace
-from rlm.helpers.repository import run
+from rlm.helpers.repository import program
 from rlm.tools.worker import WorkerPool
 from tests.support.git_trees import make_repository, run_git
 
@@ -89,7 +90,7 @@ def test_a_merge_under_way_is_told_and_stops_a_commit(repository: Path) -> None:
     run_git(repository, "checkout", "--quiet", "-b", "other", "HEAD~1")
     (repository / "a.txt").write_text("theirs\n")
     run_git(repository, "commit", "--quiet", "-am", "theirs")
-    with pytest.raises(Exception, match="merge"):
+    with pytest.raises(CalledProcessError):
         run_git(repository, "merge", "main")
     status = git.git_status()
     assert (status["state"], status["files"]["conflicted"]) == ("merging", ["a.txt"])
@@ -128,7 +129,7 @@ def test_a_limit_below_none_is_none(repository: Path) -> None:
 
 def test_more_changes_than_can_be_read_are_an_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut short, the counts would be wrong and a filter would be missed."""
-    monkeypatch.setattr(run, "MAX_OUTPUT_BYTES", 4_000)
+    monkeypatch.setattr(program, "MAX_OUTPUT_BYTES", 4_000)
     for number in range(30):
         (repository / f"{number:0200}").write_text("")
     for call in (git.git_status, lambda: git.git_add(["."])):
@@ -147,6 +148,13 @@ def test_blame_of_some_lines_and_of_none(repository: Path) -> None:
             git.blame("a.txt", *span)
 
 
+def test_blame_of_a_folder_says_that_it_is_one(repository: Path) -> None:
+    (repository / "d").mkdir()
+    for folder in (".", "d"):
+        with pytest.raises(ToolError, match=f"'{folder}' is a folder"):
+            git.blame(folder)
+
+
 async def test_a_cell_sees_what_python_sees(repository: Path) -> None:
     (repository / os.fsdecode(b"caf\xe9")).write_text("")
     workers = WorkerPool(size=1)
@@ -160,7 +168,7 @@ async def test_a_cell_sees_what_python_sees(repository: Path) -> None:
 
 
 def test_blame_of_a_long_file_counts_all_lines(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "MAX_OUTPUT_BYTES", 4_000)
+    monkeypatch.setattr(program, "MAX_OUTPUT_BYTES", 4_000)
     (repository / "long").write_text("".join(f"{number}\n" for number in range(10_000)))
     run_git(repository, "add", ".")
     run_git(repository, "commit", "--quiet", "-m", "long")
@@ -232,6 +240,15 @@ def test_what_the_user_ignores_everywhere_is_not_staged(
     assert git.git_add(["."])["files"] == ["new"]
     with pytest.raises(ToolError, match="ignored"):
         git.git_add([".env"])
+
+
+def test_a_filter_that_must_run_and_does_not_stops_no_look(repository: Path) -> None:
+    run_git(repository, "config", "filter.lfs.clean", "false")
+    run_git(repository, "config", "filter.lfs.required", "true")
+    (repository / ".gitattributes").write_text("*.txt filter=lfs\n")
+    (repository / "a.txt").write_text("one\nTWO\n")
+    assert git.git_status()["files"]["modified"] == ["a.txt"]
+    assert git.diff()["lines_added"] == 1
 
 
 def test_reading_writes_nothing(repository: Path) -> None:

@@ -15,7 +15,7 @@ from rlm.core.exceptions import ToolError
 from rlm.helpers import git
 from rlm.helpers.guests import GuestHelpers
 from rlm.helpers.opening import open_workspace
-from rlm.helpers.repository.run import Program
+from rlm.helpers.repository.program import Program
 from rlm.tools.worker import WorkerPool
 from tests.support.git_trees import make_repository
 

@@ -9,7 +9,7 @@ import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers import git, open_helpers
-from rlm.helpers.repository import run
+from rlm.helpers.repository import program
 from tests.support.git_https import PASSWORD, Server, serving
 from tests.support.git_trees import Hostile, make_repository, run_git
 
@@ -45,7 +45,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder = tmp_path / "server"
     folder.mkdir()
     with serving(folder) as up:
-        monkeypatch.setitem(run.ENVIRONMENT, "GIT_SSL_CAINFO", str(up.certificate))
+        monkeypatch.setitem(program.ENVIRONMENT, "GIT_SSL_CAINFO", str(up.certificate))
         yield up
 
 
@@ -131,6 +131,15 @@ def test_settings_that_lead_a_password_astray_stop_a_push(repository: Path, key:
     run_git(repository, "remote", "add", "origin", "https://127.0.0.1:1/x.git")
     run_git(repository, "config", key, "false")
     with pytest.raises(ToolError, match=r"own setting '(?i:http\.).* could lead your password elsewhere"):
+        git.git_push("origin", "main")
+
+
+def test_a_program_that_the_repository_names_for_a_remote_is_not_pushed_through(repository: Path) -> None:
+    """As `https` it would speak https to an address that is ssh's, past the look at the settings for that."""
+    run_git(repository, "remote", "add", "origin", "https:/example.org/x.git")
+    run_git(repository, "config", "http.sslVerify", "false")
+    run_git(repository, "config", "remote.origin.vcs", "https")
+    with pytest.raises(ToolError, match=r"own setting 'remote\.origin\.vcs'"):
         git.git_push("origin", "main")
 
 

@@ -283,7 +283,14 @@ def test_letters_that_python_takes_for_others_are_the_same_name(tree: Path) -> N
 
 
 def test_strings_that_may_mean_the_name_are_listed(tree: Path) -> None:
-    lines = ["import a", "getattr(a, 'old')", "patch('a.old')", "x['old'] == 'old'", "cast('old', x)", "'so old'"]
+    lines = [
+        "import a",
+        "getattr(a, 'old')",
+        "patch('a.old')",
+        "x['old'] == 'old'",
+        "cast('old', x)",
+        "'so old', 'old.x'",
+    ]
     written(tree, {"a.py": "class old: ...\n", "b.py": "\n".join(lines)})
     assert transform.rename_identifier(".", "old", "new")["check_by_hand"] == ["b.py:2", "b.py:3", "b.py:5"]
 
@@ -300,6 +307,12 @@ def test_a_coding_line_holds_for_a_file_that_would_be_read_without_it(tree: Path
     transform.rename_identifier(".", "old", "n\u00e9")
     assert (tree / "a.py").read_bytes() == b"# coding: latin-1\nn\xe9 = 1\n"
     assert (tree / "b.py").read_bytes() == b"\xef\xbb\xbf# coding: utf-8\nfrom a import n\xc3\xa9\n"
+
+
+def test_a_coding_line_may_stand_after_a_long_first_one(tree: Path) -> None:
+    (tree / "a.py").write_bytes(b"#" * 1_000 + b"\n# coding: latin-1\nol\xe9 = 1\n")
+    transform.rename_identifier(".", "ol\u00e9", "new")
+    assert (tree / "a.py").read_bytes().endswith(b"\nnew = 1\n")
 
 
 @pytest.mark.parametrize("coding", ["rot13", "utf-7", "undefined", "no-such"])

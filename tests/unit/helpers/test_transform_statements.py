@@ -10,7 +10,7 @@ import pytest
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
 from rlm.helpers import transform
-from rlm.helpers.edits.many import Operation, Planned
+from rlm.helpers.edits.rewrites import Plan, Rewrite
 from rlm.helpers.edits.spans import Span
 from rlm.helpers.operations import find
 from rlm.helpers.workspace import Workspace
@@ -238,10 +238,10 @@ def test_files_that_have_nothing_to_remove_are_not_parsed(tree: Path) -> None:
 
 def test_a_plan_that_would_move_or_drop_other_statements_is_refused(tree: Path) -> None:
     (tree / "a.py").write_text("x\nif y:\n    z\n")
-    dropped = Planned(spans=[Span(start=0, end=2, text="")], count=1)
-    operation = Operation(name="test", counted="dropped", plan=lambda _file: dropped, needles=[b""])
+    dropped = Plan(spans=[Span(start=0, end=2, text="")], count=1)
+    rewrite = Rewrite(name="test", counted="dropped", plan=lambda _file: dropped, needles=[b""])
     with pytest.raises(ToolError, match="can't be changed for certain"):
-        operation.apply(Workspace(confined=Confined([tree])), ".", "**/*.py", dry_run=False)
+        rewrite.edit(Workspace(confined=Confined([tree])), ".", "**/*.py", dry_run=False)
 
 
 def test_a_batch_leaves_what_is_spared(tree: Path) -> None:

@@ -141,6 +141,11 @@ def test_colours_hide_nothing(escape: str) -> None:
     assert masked(f"{red}password={plain}hunter2") == f"{red}password={plain}[REDACTED_PASSWORD]"
 
 
+@pytest.mark.parametrize("sequence", ["\x1b[38:5:1m", "\x1b[?25h", "\x1b(B\x1b[m", r"\033[38:2::9:9:9m"])
+def test_other_terminal_sequences_hide_nothing_either(sequence: str) -> None:
+    assert masked(f"{sequence}sk-{long(48)}") == f"{sequence}[REDACTED_API_KEY]"
+
+
 def test_the_examples_that_everybody_tries_are_masked() -> None:
     assert masked("AKIAIOSFODNN7EXAMPLE") == "[REDACTED_AWS_ACCESS_KEY]"
     numbers = "4111 1111 1111 1111, 4242424242424242, 5105-1051-0510-5100"
@@ -160,6 +165,13 @@ def test_a_private_key_goes_as_a_whole(newline: str) -> None:
 def test_a_private_key_that_is_cut_off_goes_too() -> None:
     text = "-----BEGIN PRIVATE KEY-----\n" + "\n".join(long(64) for _ in range(5))
     assert masked(text + "\nand then prose") == "[REDACTED_PRIVATE_KEY]\nand then prose"
+
+
+@pytest.mark.parametrize("sign", ["-", "+", " ", "> "])
+def test_a_private_key_in_a_diff_that_is_cut_off_goes_too(sign: str) -> None:
+    lines = ["-----BEGIN RSA PRIVATE KEY-----", *(long(64) for _ in range(12))]
+    text = "--- a/key\n+++ b/key\n" + "\n".join(sign + line for line in lines)
+    assert masked(text) == f"--- a/key\n+++ b/key\n{sign}[REDACTED_PRIVATE_KEY]"
 
 
 def test_overlapping_finds_are_one_with_the_family_of_the_longest() -> None:

@@ -4,19 +4,27 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rlm.core.exceptions import ToolError
+from rlm.tools import worker
 from rlm.tools.worker import WorkerPool, call_once
 
 HERE = str(Path(__file__).parent)
 
 
+@pytest.fixture(autouse=True)
+def targets(monkeypatch):
+    """Have workers find `targets`, which stands beside this."""
+    folders = [*worker.package_folders(), HERE]
+    monkeypatch.setattr(worker, "package_folders", lambda: folders)
+
+
 @pytest.fixture
-async def pool(monkeypatch):
-    monkeypatch.syspath_prepend(HERE)
+async def pool():
     pool = WorkerPool(size=2)
     yield pool
     await pool.aclose()
@@ -112,12 +120,25 @@ async def test_a_worker_sees_no_keys(pool, monkeypatch):
     assert "OPENAI_API_KEY" not in await pool.call("targets:environment", {}, timeout_s=10)
 
 
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize", "msgspec", "json", "tree_sitter", "rlm"])
+async def test_a_worker_runs_no_module_of_the_folder_that_its_host_has_its_script_in(pool, tmp_path, monkeypatch, name):
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with suppress(ToolError):  # that there is no tree_sitter
+        await pool.call(f"{worker.__name__}:warm_up", {"module": "tree_sitter"}, timeout_s=10)
+    assert await pool.call("rlm.files.walk:matches", {"path": "a.py", "pattern": "*.py"}, timeout_s=10) is True
+    assert not (tmp_path / "canary").exists()
+
+
 async def test_a_worker_at_work_dies_with_its_host(marker):
     code = (
         "import asyncio, sys\n"
-        f"sys.path.insert(0, {HERE!r})\n"
-        "from rlm.tools.worker import WorkerPool\n"
-        "call = WorkerPool().call('targets:catastrophe', {'marker': sys.argv[1]}, timeout_s=60)\n"
+        "from rlm.tools import worker\n"
+        f"folders = [*worker.package_folders(), {HERE!r}]\n"
+        "worker.package_folders = lambda: folders\n"
+        "call = worker.WorkerPool().call('targets:catastrophe', {'marker': sys.argv[1]}, timeout_s=60)\n"
         "asyncio.run(call)\n"
     )
     host = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(marker))
@@ -127,8 +148,7 @@ async def test_a_worker_at_work_dies_with_its_host(marker):
     assert await gone(pid)
 
 
-def test_a_single_call_blocks_and_answers(monkeypatch):
-    monkeypatch.syspath_prepend(HERE)
+def test_a_single_call_blocks_and_answers():
     assert call_once("targets:add", {"a": 2, "b": 3}, timeout_s=10) == 5
     with pytest.raises(ToolError, match="was stopped"):
         call_once("targets:catastrophe", {}, timeout_s=0.2)

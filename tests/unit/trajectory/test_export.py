@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from rlm.trajectory.export import as_chats, as_csv
 from rlm.trajectory.export_otlp import as_otlp
-from rlm.trajectory.index import Index
+from rlm.trajectory.index.folder import Index
 from tests.unit.trajectory.records import CALL, STEPS, begin, end, events, write
 
 

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlm.core.events import ToolStart
 from rlm.core.exceptions import ConfigError
-from rlm.trajectory.index import Index
-from rlm.trajectory.index_rows import RunQuery
+from rlm.core.recorder import Recorder
+from rlm.trajectory.index.folder import Index
+from rlm.trajectory.index.rows import RunQuery
+from rlm.trajectory.writer import TrajectoryWriter
 from tests.unit.trajectory.records import RUN, STEPS, end, events, write
 
 TABLES = ("runs", "spans", "events", "problems")
@@ -42,6 +45,16 @@ def dump(index: Index) -> dict[str, list[Any]]:
         found = {table: list(connection.execute(f"SELECT {chosen.get(table, '*')} FROM {table}")) for table in TABLES}
     connection.close()
     return found
+
+
+def test_arguments_that_became_a_blob_are_shown_as_they_begin(tmp_path: Path) -> None:
+    recorder = Recorder(RUN, TrajectoryWriter(tmp_path, RUN))
+    recorder.record(recorder.root, ToolStart(name="many", arguments={"numbers": [*range(20_000)]}, caller="guest"))
+    recorder.close()
+    with Index.open(tmp_path) as index:
+        index.refresh()
+        [span] = index.steps(RUN, kinds=("tool",)).rows
+    assert span.head.startswith('{"numbers":[0,1,2,')
 
 
 def test_a_run_has_its_totals(index: Index) -> None:
@@ -138,8 +151,8 @@ def test_written_in_small_batches_it_is_the_same(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     whole = dump(index)
-    monkeypatch.setattr("rlm.trajectory.index_scan.BATCH_EVENTS", limit)
-    monkeypatch.setattr("rlm.trajectory.index_scan.BATCH_SPANS", 1)
+    monkeypatch.setattr("rlm.trajectory.index.scan.BATCH_EVENTS", limit)
+    monkeypatch.setattr("rlm.trajectory.index.scan.BATCH_SPANS", 1)
     index.refresh(rebuild=True)
     assert dump(index) == whole
 
@@ -239,7 +252,7 @@ def test_a_folder_that_cannot_be_written_is_indexed_in_memory(tmp_path: Path, mo
     def refuse(_path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("rlm.trajectory.index_file._prepare", refuse)
+    monkeypatch.setattr("rlm.trajectory.index.database._prepare", refuse)
     with Index.open(tmp_path) as index:
         index.refresh()
         assert (index.kept, index.runs().total) == (False, 1)
@@ -251,7 +264,7 @@ def test_a_full_disk_moves_the_index_to_memory(index: Index, tmp_path: Path, mon
         monkeypatch.undo()
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("rlm.trajectory.index.refresh_run", full)
+    monkeypatch.setattr("rlm.trajectory.index.folder.refresh_run", full)
     index.refresh(rebuild=True)
     assert (index.kept, index.note.endswith("disk is full"), index.run("last").tokens) == (False, True, 60)
 
@@ -277,7 +290,8 @@ def test_several_processes_take_each_line_in_once(tmp_path: Path) -> None:
         run = f"{number:032x}"
         write(tmp_path, events(STEPS * 20, run=run), run)
     code = (
-        "import sys, pathlib; from rlm.trajectory.index import Index; Index.open(pathlib.Path(sys.argv[1])).refresh()"
+        "import sys, pathlib; from rlm.trajectory.index.folder import Index; "
+        "Index.open(pathlib.Path(sys.argv[1])).refresh()"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
     assert [process.wait() for process in started] == [0, 0, 0]

@@ -8,11 +8,11 @@ import pytest
 from rlm import RLM
 from rlm.backends.scripted import ScriptedBackend
 from rlm.core.config import Config
-from rlm.core.events import MessageAdded
+from rlm.core.events import MessageAdded, ToolEnd
 from rlm.core.exceptions import ConfigError
 from rlm.core.recorder import Recorder
-from rlm.trajectory.index import Index
-from rlm.trajectory.search import each_once
+from rlm.trajectory.index.folder import Index
+from rlm.trajectory.search import each_once, search
 from rlm.trajectory.writer import TrajectoryWriter
 from tests.unit.trajectory.records import RUN, STEPS, events, write
 
@@ -26,7 +26,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 def found(index: Index, text: str) -> list[tuple[int, str]]:
-    return [(hit.seq, hit.field) for hit in index.search(text)]
+    return [(hit.seq, hit.field) for hit in search(index, text)]
 
 
 @pytest.mark.parametrize(
@@ -50,19 +50,19 @@ def test_a_text_is_found_in_its_field(index: Index, text: str, places: list[tupl
 
 
 def test_a_hit_shows_where(index: Index) -> None:
-    [hit] = index.search("first", RUN[:4])
+    [hit] = search(index, "first", RUN[:4])
     assert (hit.run_id, hit.span, hit.type) == (RUN, "q1", "model.start")
     assert hit.excerpt[hit.start : hit.start + hit.length] == "first"
 
 
 def test_a_search_stops_at_its_limit(index: Index) -> None:
-    assert len(index.search("e", limit=3)) == 3
+    assert len(search(index, "e", limit=3)) == 3
 
 
 @pytest.mark.parametrize("text", ["", "x" * 1001])
 def test_nothing_to_look_for_is_refused(index: Index, text: str) -> None:
     with pytest.raises(ConfigError, match="characters"):
-        index.search(text)
+        search(index, text)
 
 
 def test_texts_in_blobs_are_found_and_links_are_not_followed(tmp_path: Path) -> None:
@@ -71,12 +71,21 @@ def test_texts_in_blobs_are_found_and_links_are_not_followed(tmp_path: Path) -> 
     recorder.close()
     with Index.open(tmp_path) as index:
         index.refresh()
-        [hit] = index.search("nadel im")
+        [hit] = search(index, "nadel im")
         assert (hit.field, hit.excerpt[hit.start : hit.start + hit.length]) == ("content", "Nadel im")
         [blob] = (tmp_path / f"{RUN}.blobs").iterdir()
         blob.rename(tmp_path / "elsewhere")
         blob.symlink_to(tmp_path / "elsewhere")
-        assert index.search("nadel im") == []
+        assert search(index, "nadel im") == []
+
+
+def test_texts_in_values_that_became_blobs_are_found(tmp_path: Path) -> None:
+    recorder = Recorder(RUN, TrajectoryWriter(tmp_path, RUN))
+    recorder.record(recorder.root, ToolEnd(result=[*range(20_000), 'a "quoted"\nline']))
+    recorder.close()
+    with Index.open(tmp_path) as index:
+        index.refresh()
+        assert found(index, '"quoted"\nline') == [(0, "result.20000")]
 
 
 @pytest.mark.parametrize("block_bytes", [64, 1000])
@@ -107,7 +116,7 @@ def test_what_events_of_one_turn_repeat_is_shown_once(tmp_path: Path) -> None:
     for name in ("one", "two"):
         with Index.open(tmp_path / name) as index:
             index.refresh()
-            hits = index.search("the answer")
+            hits = search(index, "the answer")
             shown[name] = [(hit.type, hit.field) for hit in each_once(index, hits)]
             assert len(hits) > len(shown[name])
     assert shown["one"][1:] == [("model.end", "text"), ("exec.output", "text")]

@@ -13,7 +13,7 @@ import streamlit as st
 from rlm_visualizer.elements import texts_of
 from streamlit.testing.v1 import AppTest
 
-from rlm.trajectory.index import Index
+from rlm.trajectory.index.folder import Index
 from tests.architecture.sources import ROOT
 from tests.support.sample_runs import damage, record_all
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rlm_visualizer.burning import POINTS, bucketed, curves
 
-from rlm.trajectory.index_rows import Burndown
+from rlm.trajectory.index.rows import Burndown
 
 
 def burned(caps: dict[str, Any]) -> Burndown:

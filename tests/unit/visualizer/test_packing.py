@@ -8,7 +8,7 @@ from typing import Any
 
 from rlm_visualizer.packing import pack
 
-from rlm.trajectory.index_rows import Timeline
+from rlm.trajectory.index.rows import Timeline
 
 
 def timeline(**columns: Any) -> Timeline:

@@ -14,7 +14,7 @@ from rlm_visualizer.views.overview import spent_before
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlm.trajectory.index_rows import RunRow
+    from rlm.trajectory.index.rows import RunRow
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
 

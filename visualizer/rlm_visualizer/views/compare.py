@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart
-from rlm.trajectory.index_rows import RunQuery
+from rlm.trajectory.index.rows import RunQuery
 from rlm_visualizer.addresses import Place, of_run
 from rlm_visualizer.aligning import CELLS, Pair, align, compare
 from rlm_visualizer.elements import badge, h, link, notice, pager
@@ -17,7 +17,7 @@ from rlm_visualizer.source import index, whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlm.trajectory.index_rows import RunRow
+    from rlm.trajectory.index.rows import RunRow
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 20

@@ -14,7 +14,7 @@ from rlm_visualizer.source import bodies, index
 from rlm_visualizer.tree import Unfolded, call_tree
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index_rows import RunRow
+    from rlm.trajectory.index.rows import RunRow
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
 

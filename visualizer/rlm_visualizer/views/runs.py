@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from rlm.trajectory.index_rows import RunQuery
+from rlm.trajectory.index.rows import RunQuery
 from rlm_visualizer.addresses import STATUSES, Place, of_run
 from rlm_visualizer.elements import badge, h, link, notice, pager, table
 from rlm_visualizer.fields import choice_field, several_field, text_field
@@ -20,7 +20,7 @@ from rlm_visualizer.source import index, log_dir
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.trajectory.index_rows import Page, RunRow
+    from rlm.trajectory.index.rows import Page, RunRow
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 50

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from rlm.trajectory.search import search
 from rlm_visualizer.addresses import of_run as place_of
 from rlm_visualizer.elements import badge, h, notice
 from rlm_visualizer.fields import text_field
@@ -15,7 +16,8 @@ from rlm_visualizer.mounting import show
 from rlm_visualizer.source import index
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index_rows import Hit, RunRow
+    from rlm.trajectory.index.rows import RunRow
+    from rlm.trajectory.search import Hit
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
 
@@ -41,7 +43,7 @@ def _page(place: Place, run: RunRow | None) -> None:
     if len(text) < SHORTEST:
         show(notice("Words to look for, as they are written", "Capitals count if there are any."), "hits")
         return
-    found = index().search(text, run.id if run else None, limit=HITS)
+    found = search(index(), text, run.id if run else None, limit=HITS)
     show(_results(found, text), "hits")
 
 

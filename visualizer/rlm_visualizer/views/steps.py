@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rlm.core.events import Event
-    from rlm.trajectory.index_rows import RunRow, SpanRow
+    from rlm.trajectory.index.rows import RunRow, SpanRow
     from rlm_visualizer.elements import Child, Element
 
 AROUND = 12

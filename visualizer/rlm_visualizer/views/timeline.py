@@ -13,7 +13,7 @@ from rlm_visualizer.source import index
 from rlm_visualizer.tree import title_of
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index_rows import RunRow, SpanRow
+    from rlm.trajectory.index.rows import RunRow, SpanRow
     from rlm_visualizer.elements import Element
 
 SPANS = 200_000

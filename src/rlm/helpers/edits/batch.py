@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers.declaring import helper
-from rlm.helpers.sources import Source
+from rlm.helpers.operations import find, names
 from rlm.helpers.workspace import Workspace
 from rlm.helpers.writing import Change, Edit, edit
 
@@ -45,8 +45,6 @@ def batch(work: Workspace, operations: list[dict[str, Any]], dry_run: bool = Fal
 
 
 def _apply(work: Workspace, number: int, asked: dict[str, Any]) -> Edit:
-    from rlm.helpers.operations import find, names
-
     arguments = dict(asked)
     name = "transform." + str(arguments.pop("operation", "")).removeprefix("transform.")
     known = [each for each in names() if each.startswith("transform.") and each != _NAME]
@@ -85,9 +83,3 @@ class _Changed(Workspace):
                 yield place, content
             elif change.after is not None:
                 yield place, change.after
-
-    def source(self, path: str) -> Source:
-        change = self.changes.get(self.existing(path).path)
-        if change is None or change.after is None:
-            return Workspace.source(self, path)
-        return Source.of(change.place, change.name, change.after)

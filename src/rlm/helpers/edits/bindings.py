@@ -7,69 +7,22 @@ nothing.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-from rlm.helpers.facts.scopes import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from rlm.helpers.edits.modules import Modules
-    from rlm.helpers.edits.python import PythonFile
-    from rlm.helpers.facts.mentions import Mention, Scope
-
-_ALL = "__all__"
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Module:
-    """A file that mentions the name, or passes names on by a star import."""
-
-    file: PythonFile
-    names: Names
-    by_node: dict[ast.AST, Mention] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, file: PythonFile, wanted: set[str]) -> Module:
-        """Read the mentions of the wanted names, and of what stands before a dot and one of them."""
-        names = Names(file.tree, wanted | {_ALL})
-        bases = {_first(part.node) for part in names.attributes} | {_first(part.node.func) for part in names.calls}
-        if bases - {None}:
-            names = Names(file.tree, {*wanted, _ALL, *(base for base in bases if base)})
-        return cls(file=file, names=names, by_node={each.node: each for each in names.mentions})
-
-    @property
-    def name(self) -> str:
-        return self.file.name
-
-    def mentions(self, name: str) -> Iterator[Mention]:
-        return (each for each in self.names.mentions if each.name == name)
-
-    @property
-    def is_package(self) -> bool:
-        return self.name.rpartition("/")[2].startswith("__init__.")
-
-    @property
-    def lists(self) -> bool:
-        """Whether `__all__` says what a star import brings."""
-        return bool(self.names.bound_in(self.names.module, _ALL))
-
-    def gives(self, name: str) -> bool:
-        """Whether a star import brings a name of this module, as far as can be told."""
-        if not self.lists:
-            return not name.startswith("_")
-        if any(each.role == "exported" for each in self.mentions(name)):
-            return True
-        return any(each.role == "load" for each in self.mentions(_ALL)) or not all(map(_is_plain, _lists(self)))
+    from rlm.helpers.edits.import_paths import ImportPaths
+    from rlm.helpers.edits.modules import Module
+    from rlm.helpers.facts.scopes import Mention, Scope
 
 
 class Bindings:
     """The bindings of `old` that are renamed together."""
 
-    def __init__(self, modules: Mapping[str, Module], index: Modules, old: str) -> None:
+    def __init__(self, modules: Mapping[str, Module], paths: ImportPaths, old: str) -> None:
         self._modules = modules
-        self._index = index
+        self._paths = paths
         self._old = old
         self._scopes: set[tuple[str, Scope]] = set()
         self._homes: set[str] = set()
@@ -77,11 +30,9 @@ class Bindings:
         """Files that have the name by a star import alone."""
 
     def add(self, file: str, scope: Scope) -> None:
+        """Take what a scope of a file binds for one of them."""
         self._scopes.add((file, scope))
         self._homes.add(file)
-
-    def __bool__(self) -> bool:
-        return bool(self._scopes)
 
     def follow_imports(self) -> None:
         """Add the bindings that imports of what is bound make, until there are no more."""
@@ -117,12 +68,12 @@ class Bindings:
     def brings(self, module: Module, star: ast.ImportFrom) -> bool:
         """Whether a star import brings one of the bindings."""
         target = self._target(module, star)
-        return target is not None and self.exports(target) and self._modules[target].gives(self._old)
+        return target is not None and self.exports(target) and self._modules[target].brings_by_star(self._old)
 
-    def lists(self, module: Module, star: ast.ImportFrom) -> bool:
+    def has_all(self, module: Module, star: ast.ImportFrom) -> bool:
         """Whether the module of a star import has `__all__`."""
         target = self._target(module, star)
-        return target is not None and target in self._modules and self._modules[target].lists
+        return target is not None and target in self._modules and self._modules[target].has_all
 
     def imports_it(self, module: Module, mention: Mention) -> bool:
         """Whether a mention is `from m import old` of a module that exports one of the bindings."""
@@ -143,7 +94,7 @@ class Bindings:
     def module_of(self, module: Module, node: ast.expr) -> str | None:
         """The file of the module that an expression means, if it means one of the workspace."""
         dotted = self._dotted(module, node)
-        return None if dotted is None else self._index.of_import(dotted, module.name)
+        return None if dotted is None else self._paths.file_of(dotted, module.name)
 
     def is_it(self, module: Module, node: ast.expr) -> bool:
         """Whether an expression can be nothing but one of the bindings: by its name, that of an import, of a module."""
@@ -159,7 +110,7 @@ class Bindings:
 
     def of(self, name: str, home: Module) -> Bindings:
         """Those of another name that a module has."""
-        found = Bindings(self._modules, self._index, name)
+        found = Bindings(self._modules, self._paths, name)
         found.add(home.name, home.names.module)
         found.follow_imports()
         return found
@@ -173,12 +124,12 @@ class Bindings:
         if mention is None or owner is None:
             return None
         found = {_imported(each) for each in module.names.bound_in(owner, mention.name)}
-        meant = {each for each in found if each is not None and self._index.of_import(each, module.name)}
+        meant = {each for each in found if each is not None and self._paths.file_of(each, module.name)}
         # `import a.b` and `import a.c` bind the same `a`; where something else binds it too, it may be anything.
         return meant.pop() if len(meant) == 1 and None not in found else None
 
     def _target(self, module: Module, statement: ast.ImportFrom) -> str | None:
-        return self._index.of_import("." * statement.level + (statement.module or ""), module.name)
+        return self._paths.file_of("." * statement.level + (statement.module or ""), module.name)
 
 
 def definitions(modules: Iterable[Module], name: str) -> Iterator[tuple[Module, Scope]]:
@@ -201,25 +152,3 @@ def _imported(mention: Mention) -> str | None:
         return alias.name if alias.asname else alias.name.partition(".")[0]
     prefix = "." * statement.level + (statement.module or "")
     return prefix + alias.name if prefix.endswith(".") else f"{prefix}.{alias.name}"
-
-
-def _first(node: ast.expr) -> str | None:
-    """The name before the first dot."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
-
-
-def _lists(module: Module) -> Iterator[ast.expr]:
-    """What is assigned to `__all__`."""
-    for node in ast.walk(module.file.tree):
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Name) and target.id == _ALL for target in targets):
-                yield node.value
-
-
-def _is_plain(node: ast.expr) -> bool:
-    """Whether a list of names is written out."""
-    plain = (ast.List, ast.Tuple, ast.Constant, ast.BinOp, ast.Add, ast.Load)
-    return all(isinstance(each, plain) for each in ast.walk(node))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rlm.helpers.facts.scopes import line_of
+
 if TYPE_CHECKING:
     import ast
     from collections.abc import Iterator, Mapping
 
-    from rlm.helpers.edits.bindings import Bindings, Module
-    from rlm.helpers.edits.modules import Modules
-    from rlm.helpers.facts.mentions import Mention
+    from rlm.helpers.edits.bindings import Bindings
+    from rlm.helpers.edits.import_paths import ImportPaths
+    from rlm.helpers.edits.modules import Module
+    from rlm.helpers.facts.scopes import Mention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,22 +25,23 @@ class Clash:
     line: int
     why: str
 
+    @classmethod
+    def at(cls, module: Module, node: ast.AST, why: str) -> Clash:
+        """The clash at a node of a module."""
+        return cls(file=module.name, line=line_of(node), why=why)
+
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.why}"
 
 
-def clash(module: Module, node: ast.AST, why: str) -> Clash:
-    return Clash(file=module.name, line=getattr(node, "lineno", 1), why=why)
-
-
 def clashes_over_files(
-    modules: Mapping[str, Module], index: Modules, bindings: Bindings, old: str, new: str
+    modules: Mapping[str, Module], paths: ImportPaths, bindings: Bindings, old: str, new: str
 ) -> Iterator[Clash]:
     """Where a module that gets the new name has something else of that name for others, or brings it by a star."""
     for module in modules.values():
         yield from _taken(module, bindings, new)
-        if bindings.exports(module.name) and module.is_package and index.of_import(f".{new}", module.name):
-            yield clash(module, module.file.tree, f"the package has a module {new!r}")
+        if bindings.exports(module.name) and module.is_package and paths.file_of(f".{new}", module.name):
+            yield Clash.at(module, module.file.tree, f"the package has a module {new!r}")
         if new.startswith("_"):
             yield from _no_longer_brought(module, bindings, old)
 
@@ -46,13 +50,13 @@ def _taken(module: Module, bindings: Bindings, new: str) -> Iterator[Clash]:
     """Uses of the new name in a module that is about to have it."""
     for mention in module.mentions(new):
         if bindings.imports_from_it(module, mention.node, mention.statement) or _by_star(module, bindings, mention):
-            yield clash(module, mention.node, f"{new!r} already means something here")
+            yield Clash.at(module, mention.node, f"{new!r} already means something here")
     for statement, alias in module.names.imports:
         if alias.name == new and bindings.imports_from_it(module, alias, statement):
-            yield clash(module, alias, f"{new!r} already means something in that module")
+            yield Clash.at(module, alias, f"{new!r} already means something in that module")
     for part in module.names.attributes:
         if part.node.attr == new and bindings.is_attribute(module, part.node):
-            yield clash(module, part.node, f"{new!r} already means something in that module")
+            yield Clash.at(module, part.node, f"{new!r} already means something in that module")
 
 
 def _by_star(module: Module, bindings: Bindings, mention: Mention) -> bool:
@@ -61,7 +65,11 @@ def _by_star(module: Module, bindings: Bindings, mention: Mention) -> bool:
 
 def _no_longer_brought(module: Module, bindings: Bindings, old: str) -> Iterator[Clash]:
     """A name with an underscore that a star import should bring, from a module without `__all__`."""
-    stars = [star for star in module.names.stars if bindings.brings(module, star) and not bindings.lists(module, star)]
+    stars = [
+        star for star in module.names.stars if bindings.brings(module, star) and not bindings.has_all(module, star)
+    ]
     used = [each for each in module.mentions(old) if bindings.has(module, each) and module.names.owner(each) is None]
     if stars and used:
-        yield clash(module, used[0].node, f"line {stars[0].lineno} imports *, which brings no name with an underscore")
+        yield Clash.at(
+            module, used[0].node, f"line {stars[0].lineno} imports *, which brings no name with an underscore"
+        )

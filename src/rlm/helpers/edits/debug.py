@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.helpers.declaring import helper
 from rlm.helpers.edits.debuggers import Debuggers
-from rlm.helpers.edits.many import Operation, Planned
+from rlm.helpers.edits.rewrites import Plan, Rewrite
 from rlm.helpers.edits.spans import Span
 from rlm.helpers.facts.python import blocks, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rlm.helpers.edits.python import PythonFile
+    from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.edits.spans import Layout
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Edit
@@ -30,6 +30,8 @@ _HARMLESS = frozenset(
         *("repr", "round", "set", "sorted", "str", "sum", "tuple", "type", "vars"),
     }
 )
+_SEMICOLON_BEFORE = re.compile(rb"[ \t]*;[ \t]*$")
+_SEMICOLON_AFTER = re.compile(rb"[ \t]*;[ \t]*(?=[^\s#])")
 _REST = re.compile(rb"[ \t]*;?[ \t]*(?:#[^\n]*)?(?:\r?\n|\r|$)")
 
 
@@ -55,25 +57,25 @@ def remove_debug_statements(
     if unknown := sorted(set(kinds) - set(_NEEDLES)):
         raise ToolError(f"kinds: there is no {unknown[0]!r}; there are {', '.join(_NEEDLES)}.")
     wanted = frozenset(kinds)
-    operation = Operation(
+    rewrite = Rewrite(
         name="transform.remove_debug_statements",
         counted="statements_removed",
         plan=lambda file: _planned(file, wanted),
         needles=[needle for kind in wanted for needle in _NEEDLES[kind]],
     )
-    return operation.apply(work, path, file_pattern, dry_run=dry_run)
+    return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
-def _planned(file: PythonFile, kinds: frozenset[str]) -> Planned:
+def _planned(file: PythonFile, kinds: frozenset[str]) -> Plan:
     doomed = _doomed(file.tree, kinds)
-    planned = Planned(count=len(doomed), gone=doomed)
+    plan = Plan(count=len(doomed), gone=doomed)
     for body in _bodies(file.tree):
         runs = list(_runs(body, doomed))
         emptied = sum(map(len, runs)) == len(body)
         for number, run in enumerate(runs):
-            planned.spans.append(_span(file.layout, run, keep=emptied and number == 0 and body is not file.tree.body))
-    planned.unsure = sorted(node.lineno for node in doomed if _calls_more(node))
-    return planned
+            plan.spans.append(_span(file.layout, run, keep=emptied and number == 0 and body is not file.tree.body))
+    plan.unsure = sorted(node.lineno for node in doomed if _calls_more(node))
+    return plan
 
 
 def _doomed(tree: ast.Module, kinds: frozenset[str]) -> set[ast.stmt]:
@@ -147,8 +149,8 @@ def _span(layout: Layout, run: Sequence[ast.stmt], *, keep: bool) -> Span:
     rest = _REST.match(layout.content, end)
     if rest is not None and layout.begins_line(start):
         return Span(start=line, end=rest.end(), text="")
-    if following := re.compile(rb"[ \t]*;[ \t]*(?=[^\s#])").match(layout.content, end):
+    if following := _SEMICOLON_AFTER.match(layout.content, end):
         return Span(start=start, end=following.end(), text="")
-    if before := re.compile(rb"[ \t]*;[ \t]*$").search(layout.content[line:start]):
+    if before := _SEMICOLON_BEFORE.search(layout.content[line:start]):
         return Span(start=line + before.start(), end=end, text="")
     return Span(start=start, end=end, text="pass")

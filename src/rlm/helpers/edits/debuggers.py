@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from rlm.helpers.facts.names import Names
 from rlm.helpers.facts.python import dotted
-from rlm.helpers.facts.scopes import Names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

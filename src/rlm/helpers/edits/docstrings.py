@@ -7,17 +7,17 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from rlm.helpers.declaring import helper
-from rlm.helpers.edits.many import Operation, Planned
+from rlm.helpers.edits.docstring_styles import Described, Parameter, docstring
+from rlm.helpers.edits.rewrites import Plan, Rewrite
 from rlm.helpers.edits.spans import Span
-from rlm.helpers.edits.styles import Described, Parameter, docstring
 from rlm.helpers.facts.python import FunctionNode, blocks, dotted, has_docstring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.helpers.edits.python import PythonFile
+    from rlm.helpers.edits.docstring_styles import Style
+    from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.edits.spans import Layout
-    from rlm.helpers.edits.styles import Style
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Edit
 
@@ -48,22 +48,22 @@ def add_docstrings(
         private: Whether functions whose names begin with an underscore get one too.
         dry_run: Change nothing and return a diff.
     """
-    operation = Operation(
+    rewrite = Rewrite(
         name="transform.add_docstrings",
         counted="docstrings_added",
         plan=lambda file: _planned(file, style, private=private),
         needles=(b"def",),
     )
-    return operation.apply(work, path, file_pattern, dry_run=dry_run)
+    return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
-def _planned(file: PythonFile, style: Style, *, private: bool) -> Planned:
-    planned = Planned()
+def _planned(file: PythonFile, style: Style, *, private: bool) -> Plan:
+    plan = Plan()
     for node in _functions(file.tree.body):
         if not has_docstring(node) and _wanted(node, private=private):
-            planned.spans.append(_span(file.layout, node, style))
-            planned.count += 1
-    return planned
+            plan.spans.append(_span(file.layout, node, style))
+            plan.count += 1
+    return plan
 
 
 def _functions(body: list[ast.stmt]) -> Iterator[FunctionNode]:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.helpers.declaring import helper
-from rlm.helpers.edits.many import Operation, Planned
-from rlm.helpers.edits.modules import module_parts
-from rlm.helpers.edits.quoted import positions
-from rlm.helpers.edits.spans import Span, Unlocatable, checked_identifier
+from rlm.helpers.edits.code_in_strings import positions
+from rlm.helpers.edits.identifiers import checked_identifier
+from rlm.helpers.edits.import_paths import module_parts
+from rlm.helpers.edits.rewrites import Plan, Rewrite
+from rlm.helpers.edits.spans import Span, Unlocatable
+from rlm.helpers.facts.names import Names
 from rlm.helpers.facts.python import dotted
-from rlm.helpers.facts.scopes import Names
 
 if TYPE_CHECKING:
-    from rlm.helpers.edits.python import PythonFile
-    from rlm.helpers.facts.mentions import Mention
+    from rlm.helpers.edits.python_files import PythonFile
+    from rlm.helpers.facts.scopes import Mention
     from rlm.helpers.workspace import Workspace
     from rlm.helpers.writing import Edit
 
@@ -46,13 +47,13 @@ def change_imports(
     for module, what in ((old_module, "old_module"), (new_module, "new_module")):
         for part in module.split("."):
             checked_identifier(part, what)
-    operation = Operation(
+    rewrite = Rewrite(
         name="transform.change_imports",
         counted="imports_changed",
         plan=lambda file: _Changer(file=file, old=old_module, new=new_module).planned(),
         needles=(old_module.rpartition(".")[2].encode(),),
     )
-    return operation.apply(work, path, file_pattern, dry_run=dry_run)
+    return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +64,23 @@ class _Changer:
     old: str
     new: str
 
-    def planned(self) -> Planned:
+    def planned(self) -> Plan:
         """The spans of imports, and of uses by the full path.
 
         Raises:
             Unlocatable: a use can't be changed for certain.
         """
-        planned = Planned()
+        plan = Plan()
         for node in ast.walk(self.file.tree):
             if isinstance(node, ast.ImportFrom):
-                self._from(node, planned)
+                self._from(node, plan)
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     if self._is(alias.name):
-                        planned.spans.append(self._alias(alias))
-                        planned.count += 1
-        self._uses(planned)
-        return planned
+                        plan.spans.append(self._alias(alias))
+                        plan.count += 1
+        self._uses(plan)
+        return plan
 
     def _is(self, module: str) -> bool:
         return module == self.old or module.startswith(f"{self.old}.")
@@ -92,20 +93,20 @@ class _Changer:
     def _changed(self, module: str) -> str:
         return self.new + module.removeprefix(self.old)
 
-    def _from(self, node: ast.ImportFrom, planned: Planned) -> None:
+    def _from(self, node: ast.ImportFrom, plan: Plan) -> None:
         module = node.module or ""
         parent, _, leaf = self.old.rpartition(".")
         named = [alias for alias in node.names if alias.name == leaf]
         if node.level:
             if self._is_relative(node):
-                planned.unsure.append(node.lineno)
+                plan.unsure.append(node.lineno)
         elif self._is(module):
-            planned.spans.append(self._module(node, module, self._changed(module)))
-            planned.count += 1
+            plan.spans.append(self._module(node, module, self._changed(module)))
+            plan.count += 1
         elif parent and module == parent and named:
-            planned.spans += self._leaf(node, named[0])
-            planned.adds_statements |= len(node.names) > 1
-            planned.count += 1
+            plan.spans += self._leaf(node, named[0])
+            plan.adds_statements |= len(node.names) > 1
+            plan.count += 1
 
     def _is_relative(self, node: ast.ImportFrom) -> bool:
         """Whether a relative import is of the module, as far as the file's place tells."""
@@ -152,7 +153,7 @@ class _Changer:
             raise Unlocatable(alias.lineno, "the module is not where it should be")
         return Span(start=start, end=end, text=self._changed(alias.name))
 
-    def _uses(self, planned: Planned) -> None:
+    def _uses(self, plan: Plan) -> None:
         """The uses of a module by its path, where it was imported by it.
 
         Raises:
@@ -168,15 +169,14 @@ class _Changer:
             if mention.name == top and mention.role != "import" and names.owner(mention) in going:
                 path = paths.get(mention.node)
                 if path is not None:
-                    planned.spans.append(self._use(names, mention, path))
+                    plan.spans.append(self._use(names, mention, path))
                 elif not stays:
-                    line = getattr(mention.node, "lineno", 1)
-                    raise Unlocatable(line, f"{top} is used here in a way that can't be changed for certain")
+                    raise Unlocatable(mention.line, f"{top} is used here in a way that can't be changed for certain")
             elif mention.name == top and mention.node in paths and any(map(_is_import, names.binding(mention))):
-                planned.unsure.append(getattr(mention.node, "lineno", 1))
+                plan.unsure.append(mention.line)
         for node in ast.walk(self.file.tree):
             if isinstance(node, ast.Constant) and node not in names.quoted and self._is_path(node.value):
-                planned.unsure.append(node.lineno)
+                plan.unsure.append(node.lineno)
         if going and new_top != top:
             _refuse_taken(names, new_top)
 
@@ -213,7 +213,7 @@ def _refuse_taken(names: Names, name: str) -> None:
     """
     for mention in names.mentions:
         if mention.name == name and not all(map(_is_import, names.binding(mention) or [mention])):
-            raise Unlocatable(getattr(mention.node, "lineno", 1), f"{name!r} already means something here")
+            raise Unlocatable(mention.line, f"{name!r} already means something here")
 
 
 def _is_import(mention: Mention) -> bool:

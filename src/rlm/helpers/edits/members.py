@@ -9,15 +9,17 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from rlm.helpers.edits.clashes import clash
+from rlm.helpers.edits.clashes import Clash
 from rlm.helpers.edits.targets import class_of, home_of
+from rlm.helpers.facts.python import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.helpers.edits.bindings import Bindings, Module
+    from rlm.helpers.edits.bindings import Bindings
+    from rlm.helpers.edits.modules import Module
     from rlm.helpers.edits.targets import Target, Tree
-    from rlm.helpers.facts.mentions import Scope
+    from rlm.helpers.facts.scopes import Scope
 
 _COPIES = ("replace", "_replace", "evolve", "copy", "model_copy", "construct", "model_construct", "cls", "type")
 """What takes the fields of a class for keywords."""
@@ -44,14 +46,14 @@ def _doubt_fixtures(target: Target) -> None:
 
 
 def _is_fixture(node: ast.AST) -> bool:
-    return any(_last(each) == "fixture" for each in getattr(node, "decorator_list", ()))
+    return any(last_name(each) == "fixture" for each in getattr(node, "decorator_list", ()))
 
 
 def _add_attributes(target: Target) -> None:
     tree, names = target.tree, _named(target, target.scopes[0])
     for module, part in tree.attributes(tree.new):
         if _is_own(target, module, part.node.value, names):
-            target.clashes.append(clash(module, part.node, f"the class has an attribute {tree.new!r} already"))
+            target.clashes.append(Clash.at(module, part.node, f"the class has an attribute {tree.new!r} already"))
     for module, part in tree.attributes(tree.old):
         if _is_own(target, module, part.node.value, names):
             target.add(module, part)
@@ -125,7 +127,7 @@ def _add_keywords(target: Target) -> None:
     names = _named(target, where if made is None else made)
     for module, call, word in tree.calls(tree.new):
         if _calls_it(target, where, names, module, call.node.func):
-            target.clashes.append(clash(module, word.node, f"{tree.new!r} is given to {function} here already"))
+            target.clashes.append(Clash.at(module, word.node, f"{tree.new!r} is given to {function} here already"))
     for module, call, word in tree.calls(tree.old):
         if _calls_it(target, where, names, module, call.node.func):
             target.add(module, word)
@@ -133,7 +135,7 @@ def _add_keywords(target: Target) -> None:
             target.doubt(module, word.node)
     known_as = {function} if made is None else {getattr(made.node, "name", function)}
     for module, node in _calls_with_stars(tree):
-        if _last(node.func) in known_as:
+        if last_name(node.func) in known_as:
             target.doubt(module, node)
     if is_method and made is None and outer is not None:
         _doubt_overrides(target, [outer], function, parameter=tree.old)
@@ -149,12 +151,12 @@ def _calls_with_stars(tree: Tree) -> Iterator[tuple[Module, ast.Call]]:
 
 def _called(call: ast.Call) -> Iterator[str]:
     """The function that is called, and those that are given to it: `partial(f, old=1)`."""
-    yield _last(call.func)
-    yield from map(_last, call.args)
+    yield last_name(call.func)
+    yield from map(last_name, call.args)
 
 
 def _may_make(called: ast.expr) -> bool:
-    return _last(called)[:1].isupper() or _last(called) in _COPIES
+    return last_name(called)[:1].isupper() or last_name(called) in _COPIES
 
 
 def _calls_it(target: Target, where: Scope, names: list[Bindings], module: Module, called: ast.expr) -> bool:
@@ -166,10 +168,3 @@ def _calls_it(target: Target, where: Scope, names: list[Bindings], module: Modul
         return isinstance(called, ast.Attribute) and called.attr == function and class_of(module, called.value) is outer
     mention = module.by_node.get(called)
     return mention is not None and mention.name == function and module.names.owner(mention) is outer
-
-
-def _last(node: ast.expr) -> str:
-    """The name after the last dot; of `super().f` and `type(self)` too."""
-    if isinstance(node, ast.Call):
-        return _last(node.func)
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

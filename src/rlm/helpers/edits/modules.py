@@ -1,71 +1,81 @@
-"""Which file of a workspace an import means: absolute ones by where folders of packages begin, relative ones exactly.
-
-Nothing is imported, and no search path is read: what is not in the workspace is somebody else's.
-"""
+"""A module of a workspace as a rename sees it: its file, what it mentions, and what a star import of it brings."""
 
 from __future__ import annotations
 
-import sys
-from collections import defaultdict
-from itertools import takewhile
+import ast
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rlm.helpers.facts.names import Names
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
-_SUFFIXES = (".py", ".pyi")
-Parts = tuple[str, ...]
+    from rlm.helpers.edits.python_files import PythonFile
+    from rlm.helpers.facts.scopes import Mention
 
-
-class Modules:
-    """The Python files of a workspace, by the names that imports give them."""
-
-    def __init__(self, files: Iterable[str]) -> None:
-        """Take the files' paths, relative and posix."""
-        self._by_last: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
-        self._exact: dict[Parts, str] = {}
-        self._packages: set[Parts] = set()
-        for file in files:
-            parts = module_parts(file)
-            if file.rpartition("/")[2].startswith("__init__."):
-                self._packages.add(parts)
-            self._exact.setdefault(parts, file)
-            if parts:
-                self._by_last[parts[-1]].append((parts, file))
-
-    def of_import(self, module: str, importer: str) -> str | None:
-        """The file of a module as `importer` names it, relative with leading dots; None if it is foreign."""
-        name = module.lstrip(".")
-        parts = tuple(name.split(".")) if name else ()
-        if level := len(module) - len(name):
-            folder = tuple(importer.split("/")[:-1])
-            return self._exact.get((*folder[: len(folder) - level + 1], *parts)) if level <= len(folder) + 1 else None
-        fitting = [
-            (top, file)
-            for found, file in self._by_last.get(parts[-1] if parts else "", ())
-            if found[-len(parts) :] == parts
-            and (top := found[: -len(parts)]) not in self._packages
-            and _may_begin(top, parts[0], importer)
-        ]
-        return min(fitting, key=lambda each: _distance(each[0], importer))[1] if fitting else None
+_ALL = "__all__"
 
 
-def module_parts(file: str) -> Parts:
-    """The components of a module's name as seen from the top of the workspace."""
-    stem = file
-    for suffix in _SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    parts = tuple(stem.split("/"))
-    return parts[:-1] if parts[-1] == "__init__" else parts
+@dataclass(slots=True, kw_only=True, eq=False)
+class Module:
+    """A file that mentions the name, or passes names on by a star import."""
+
+    file: PythonFile
+    names: Names
+    by_node: dict[ast.AST, Mention]
+
+    @classmethod
+    def of(cls, file: PythonFile, wanted: set[str]) -> Module:
+        """Read the mentions of the wanted names, and of what stands before a dot and one of them."""
+        names = Names(file.tree, wanted | {_ALL})
+        bases = {_first(part.node) for part in names.attributes} | {_first(part.node.func) for part in names.calls}
+        if bases - {None}:
+            names = Names(file.tree, {*wanted, _ALL, *(base for base in bases if base)})
+        return cls(file=file, names=names, by_node={each.node: each for each in names.mentions})
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    def mentions(self, name: str) -> Iterator[Mention]:
+        return (each for each in self.names.mentions if each.name == name)
+
+    @property
+    def is_package(self) -> bool:
+        return self.name.rpartition("/")[2].startswith("__init__.")
+
+    @property
+    def has_all(self) -> bool:
+        """Whether an `__all__` says what a star import brings."""
+        return bool(self.names.bound_in(self.names.module, _ALL))
+
+    def brings_by_star(self, name: str) -> bool:
+        """Whether a star import brings a name of this module, as far as can be told."""
+        if not self.has_all:
+            return not name.startswith("_")
+        if any(each.role == "exported" for each in self.mentions(name)):
+            return True
+        return any(each.role == "load" for each in self.mentions(_ALL)) or not all(map(_is_plain, _all_values(self)))
 
 
-def _may_begin(top: Parts, package: str, importer: str) -> bool:
-    """Whether imports of a package may begin at a folder: one that hides a standard module must be on every path."""
-    return package not in sys.stdlib_module_names or top in ((), tuple(importer.split("/")[:-1]))
+def _first(node: ast.expr) -> str | None:
+    """The name before the first dot."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
 
 
-def _distance(top: Parts, importer: str) -> tuple[int, int]:
-    """How far a folder that imports begin at is from the importing file: the nearest that holds it comes first."""
-    pairs = zip(top, importer.split("/"), strict=False)
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return len(top) - shared, -shared
+def _all_values(module: Module) -> Iterator[ast.expr]:
+    """What is assigned to `__all__`."""
+    for node in ast.walk(module.file.tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == _ALL for target in targets):
+                yield node.value
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Whether a list of names is written out."""
+    plain = (ast.List, ast.Tuple, ast.Constant, ast.BinOp, ast.Add, ast.Load)
+    return all(isinstance(each, plain) for each in ast.walk(node))

@@ -15,19 +15,20 @@ from unicodedata import normalize
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.declaring import helper
-from rlm.helpers.edits.bindings import Bindings, Module
+from rlm.helpers.edits.bindings import Bindings
 from rlm.helpers.edits.clashes import Clash, clashes_over_files
-from rlm.helpers.edits.many import LISTED, by_hand
+from rlm.helpers.edits.identifiers import checked_identifier
+from rlm.helpers.edits.import_paths import ImportPaths
 from rlm.helpers.edits.members import add_members
-from rlm.helpers.edits.modules import Modules
-from rlm.helpers.edits.python import checked, python_files, refuse_unparsed_file
-from rlm.helpers.edits.renaming import Editor
-from rlm.helpers.edits.spans import Unlocatable, checked_identifier
+from rlm.helpers.edits.modules import Module
+from rlm.helpers.edits.names_in_strings import lines_with
+from rlm.helpers.edits.python_files import may_name_encoding, parsed_again, python_files, refuse_unparsed_file
+from rlm.helpers.edits.rename_edits import Editor
+from rlm.helpers.edits.reports import LISTED, by_hand, changed
+from rlm.helpers.edits.spans import Unlocatable
 from rlm.helpers.edits.targets import Tree, holder_of, places_of, target_of
-from rlm.helpers.edits.unseen import lines_with
-from rlm.helpers.facts.parsing import Unparsed
-from rlm.helpers.facts.survey import troubles
-from rlm.helpers.workspace import Skipped
+from rlm.helpers.facts.parsing import TOO_DEEP
+from rlm.helpers.facts.unread import Unread
 from rlm.helpers.writing import edit
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 _NAME = "transform.rename_identifier"
 _STAR = re.compile(rb"import\s*\(?\s*\*")
-_CODING_BYTES = 400
-"""Where a line may name the encoding."""
 _CLASHES_LISTED = 10
 
 
@@ -72,13 +71,14 @@ def rename_identifier(
         raise ToolError(f"{_NAME}: pattern is a folder or a file, {shown(pattern)} is a glob: that is file_pattern.")
     asked = _Asked.of(old_name, new_name)
     found = _Found.of(work, pattern, file_pattern, asked)
-    index = Modules(found.files)
-    bindings = Bindings(found.modules, index, asked.old)
+    paths = ImportPaths(found.files)
+    bindings = Bindings(found.modules, paths, asked.old)
     target = target_of(Tree(modules=found.modules, bindings=bindings, old=asked.old, new=asked.new), asked.place)
     add_members(target)
-    changes = _changes(target, index)
+    changes = _changes(target, paths)
     more = by_hand([*target.unsure, *_in_strings(target)]) if changes else _advice(found.modules, asked.old)
-    facts = _facts(changes) | more | troubles(found.unparsed, found.skipped)
+    counts = {change.name: count for change, count in changes}
+    facts = changed(counts, each="replacements", total="total_replacements") | more | found.unread.facts()
     return edit(_NAME, [change for change, _ in changes], facts, dry_run=dry_run)
 
 
@@ -108,38 +108,38 @@ class _Asked:
         return {self.old, self.new, holder_of(self.place)} - {""}
 
 
-@dataclass(kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Found:
     """The modules that mention a name, and what there is besides."""
 
     modules: dict[str, Module] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    unparsed: list[Unparsed] = field(default_factory=list)
-    skipped: Skipped = field(default_factory=Skipped)
+    """All that there are: what an import means depends on those too that mention nothing."""
+    unread: Unread = field(default_factory=Unread)
 
     @classmethod
     def of(cls, work: Workspace, path: str, file_pattern: str, asked: _Asked) -> _Found:
         found, needles = cls(), [name.encode() for name in asked.wanted]
 
-        def matters(name: str, content: bytes) -> bool:
+        def is_wanted(name: str, content: bytes) -> bool:
             found.files.append(name)
             if any(needle in content for needle in needles) or _STAR.search(content) is not None:
                 return True
-            if not asked.old.isascii() and b"coding" in content[:_CODING_BYTES]:
+            if not asked.old.isascii() and may_name_encoding(content):
                 return True
             # Python takes some letters for others.
             return not content.isascii() and asked.old in normalize("NFKC", content.decode("utf-8", "replace"))
 
-        for file in python_files(work, file_pattern, path, found.skipped, found.unparsed, matters):
+        for file in python_files(work, file_pattern, path, found.unread, is_wanted):
             try:
                 found.modules[file.name] = Module.of(file, asked.wanted)
             except RecursionError:
-                found.unparsed.append(Unparsed(file=file.name, error="nested too deep to be looked at"))
-        refuse_unparsed_file(work, path, found.unparsed)
+                found.unread.unparsed.append(TOO_DEEP.of(file.name))
+        refuse_unparsed_file(work, path, found.unread)
         return found
 
 
-def _changes(target: Target, index: Modules) -> list[tuple[Change, int]]:
+def _changes(target: Target, paths: ImportPaths) -> list[tuple[Change, int]]:
     """The changed files, and how many places each has.
 
     Raises:
@@ -148,7 +148,7 @@ def _changes(target: Target, index: Modules) -> list[tuple[Change, int]]:
     tree = target.tree
     editor = Editor(tree.bindings, tree.old, tree.new)
     found: list[tuple[Change, int]] = []
-    clashes = [*target.clashes, *clashes_over_files(tree.modules, index, tree.bindings, tree.old, tree.new)]
+    clashes = [*target.clashes, *clashes_over_files(tree.modules, paths, tree.bindings, tree.old, tree.new)]
     for module in tree.modules.values():
         try:
             edits = editor.edits(module, target.others.get(module.name, ()))
@@ -157,7 +157,7 @@ def _changes(target: Target, index: Modules) -> list[tuple[Change, int]]:
             continue
         if edits.spans:
             text = module.file.layout.with_spans(edits.spans)
-            clashes += editor.clashes(module, edits, checked(module.file, text, _NAME))
+            clashes += editor.clashes(module, edits, parsed_again(module.file, text, _NAME))
             found.append((module.file.source.change(text), len(edits.spans)))
     if clashes:
         listed = "\n".join(map(str, clashes[:_CLASHES_LISTED]))
@@ -184,15 +184,3 @@ def _in_strings(target: Target) -> Iterator[tuple[str, int]]:
         known = {*module.names.quoted, *(each.node for each in module.mentions(target.tree.old))}
         for line in lines_with(module.file.tree, target.tree.old, known, parameter=target.is_parameter):
             yield module.name, line
-
-
-def _facts(found: list[tuple[Change, int]]) -> dict[str, Json]:
-    rows: list[Json] = [{"file": change.name, "replacements": count} for change, count in found[:LISTED]]
-    facts: dict[str, Json] = {
-        "files_modified": len(found),
-        "total_replacements": sum(count for _, count in found),
-        "files": rows,
-    }
-    if len(found) > LISTED:
-        facts["files_not_listed"] = len(found) - LISTED
-    return facts

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.edits.bindings import Bindings, definitions
-from rlm.helpers.facts.mentions import Part
+from rlm.helpers.facts.scopes import Part, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.helpers.edits.bindings import Module
     from rlm.helpers.edits.clashes import Clash
-    from rlm.helpers.facts.mentions import Mention, Scope
+    from rlm.helpers.edits.modules import Module
+    from rlm.helpers.facts.scopes import Kind, Mention, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +53,13 @@ class Target:
     """Several where a function or class is defined more than once: overloads, or one for each platform."""
     others: dict[str, list[Part[ast.AST]]] = field(default_factory=dict)
     """By file: attributes and keywords that are no variables."""
-    unsure: dict[tuple[str, int], None] = field(default_factory=dict)
+    unsure: set[tuple[str, int]] = field(default_factory=set)
     """File and line of what may be meant too, and can't be told from the code."""
     clashes: list[Clash] = field(default_factory=list)
 
     @property
-    def kind(self) -> str:
-        """Of the scopes: `module`, `class` or `function`."""
+    def kind(self) -> Kind:
+        """Of the scopes, which are of one."""
         return self.scopes[0].kind if self.scopes else "module"
 
     @property
@@ -79,7 +79,7 @@ class Target:
 
     def doubt(self, module: Module, node: ast.AST) -> None:
         """Have a place listed for a look by hand."""
-        self.unsure[module.name, getattr(node, "lineno", 1)] = None
+        self.unsure.add((module.name, line_of(node)))
 
 
 def target_of(tree: Tree, place: str) -> Target:

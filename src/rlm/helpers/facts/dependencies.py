@@ -1,4 +1,4 @@
-"""`code.analyze_dependencies` and `code.find_complex`: what files are made of, in numbers and names."""
+"""`code.find_imports`, `code.analyze_dependencies`: what files import, and their size in numbers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.helpers.declaring import helper
-from rlm.helpers.facts.python import Function, facts_of, imports_of, listed
+from rlm.helpers.facts.patterns import name_filter
+from rlm.helpers.facts.python import facts_of, imports_of
+from rlm.helpers.facts.rows import listed
 from rlm.helpers.facts.survey import Where, ask
 
 if TYPE_CHECKING:
     from rlm.core.types import Json
-    from rlm.helpers.facts.file import CodeFile
+    from rlm.helpers.facts.code_file import CodeFile
+    from rlm.helpers.facts.rows import Import
     from rlm.helpers.workspace import Workspace
-
-_HERE = "rlm.helpers.facts.dependencies"
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,29 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """`standard`, `relative` and `other` modules."""
 
 
+@helper("code.find_imports")
+def find_imports(
+    work: Workspace,
+    path: str = ".",
+    module: str | None = None,
+    file_pattern: str = "**/*.py",
+    limit: int | None = None,
+    offset: int = 0,
+) -> Json:
+    """Find imports: the module, the name taken from it, what it is called, the line; a list for a file, else a page.
+
+    Args:
+        path: A file or a folder.
+        module: Which modules: a name (with what is below it), a glob, or a regular expression.
+        file_pattern: Which files of a folder.
+        limit: The most rows; 1,000 of a folder if not given, 5,000 at most.
+        offset: How many rows to leave out before them.
+    """
+    name_filter(module)
+    where = Where(work=work, path=path, file_pattern=file_pattern, limit=limit, offset=offset)
+    return ask(where, "imports", imports_in, module=module)
+
+
 @helper("code.analyze_dependencies")
 def analyze_dependencies(
     work: Workspace, path: str = ".", file_pattern: str = "**/*.py", limit: int | None = None, offset: int = 0
@@ -46,30 +70,15 @@ def analyze_dependencies(
         offset: How many files to leave out before them.
     """
     where = Where(work=work, path=path, file_pattern=file_pattern, limit=limit, offset=offset)
-    found = ask(where, "dependencies", f"{_HERE}:dependencies_of")
+    found = ask(where, "dependencies", dependencies_of)
     return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
-@helper("code.find_complex")
-def find_complex(
-    work: Workspace,
-    path: str = ".",
-    above: int = 10,
-    file_pattern: str = "**/*.py",
-    limit: int | None = None,
-    offset: int = 0,
-) -> Json:
-    """Find functions whose cyclomatic complexity is greater than a number; a list for a file, a page for a folder.
-
-    Args:
-        path: A file or a folder.
-        above: The greatest complexity that is left out.
-        file_pattern: Which files of a folder.
-        limit: The most rows; 1,000 of a folder if not given, 5,000 at most.
-        offset: How many rows to leave out before them.
-    """
-    where = Where(work=work, path=path, file_pattern=file_pattern, limit=limit, offset=offset)
-    return ask(where, "functions", f"{_HERE}:complex_in", above=above)
+def imports_in(code: CodeFile, module: str | None) -> list[Import]:
+    """What a file imports from modules whose names fit."""
+    fits = name_filter(module)
+    found = imports_of(code.tree())
+    return [each for each in found if fits(each.module) or (module and each.module.startswith(f"{module}."))]
 
 
 def dependencies_of(code: CodeFile) -> list[Dependencies]:
@@ -93,8 +102,3 @@ def dependencies_of(code: CodeFile) -> list[Dependencies]:
             },
         )
     ]
-
-
-def complex_in(code: CodeFile, above: int) -> list[Function]:
-    """The functions that are more complex than `above`."""
-    return [each for each in code.facts().functions if each.complexity > above]

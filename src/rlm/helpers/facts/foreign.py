@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.helpers.facts.grammars import tree_of
-from rlm.helpers.facts.python import Class, Facts, Function, below, cut, listed
+from rlm.helpers.facts.rows import Class, Facts, Function, below, cut, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
     from rlm.helpers.facts.grammars import Grammar
+    from rlm.helpers.facts.rows import FunctionKind
 
 _BRANCHES = frozenset(
     {
@@ -37,9 +38,11 @@ _HERITAGE = frozenset(
         *("superclass", "super_interfaces", "extends_interfaces", "type_list", "trait_bounds"),
     }
 )
-_DOTTED = re.compile(r"[@#!\[]*([\w$]+(?:(?:\.|::)[\w$]+)*)")
+_DOTTED = re.compile(r"[@#!\[]*((?!\d)[\w$]+(?:(?:\.|::)[\w$]+)*)")
 _NAMED = re.compile(r"[\"']?([\w$#]+)[\"']?")
 _READ_BYTES = 1_000
+_MARKS_KEPT = 100
+"""Of one definition: each keeps those before it, which for a file of nothing else would take the square of it."""
 _LAST_NAMES = frozenset({"rest_pattern", "spread_parameter", "self_parameter", "parenthesized_declarator"})
 """Nodes of parameters whose name is in their last child."""
 
@@ -52,7 +55,7 @@ class _Met:
     parent: Node | None = None
     outer: str = ""
     """The qualified name of what it is defined in."""
-    kind: str = "function"
+    kind: FunctionKind = "function"
     """What a function would be here: function, method, or nested."""
     marks: tuple[Node, ...] = ()
     """Decorators, annotations and attributes that stand before it."""
@@ -104,7 +107,7 @@ class _Reader:
             broken_line=broken_line,
         )
 
-    def _noted(self, met: _Met) -> tuple[str, str]:
+    def _noted(self, met: _Met) -> tuple[str, FunctionKind]:
         """Note a definition; returns the qualified name and the kind for what is inside of the node."""
         node = met.node
         if node.type == "impl_item":
@@ -154,12 +157,12 @@ def _class(met: _Met, name: str, methods: Mapping[str, list[str]]) -> Class:
     )
 
 
-def _below(node: Node, outer: str, kind: str) -> Iterator[_Met]:
+def _below(node: Node, outer: str, kind: FunctionKind) -> Iterator[_Met]:
     marks: tuple[Node, ...] = ()
     # Punctuation matters only where some of it is missing.
     for child in node.children if node.has_error else node.named_children:
         if child.type in _MARKS:
-            marks = (*marks[-99:], child)
+            marks = (*marks[1 - _MARKS_KEPT :], child)
         yield _Met(node=child, parent=node, outer=outer, kind=kind, marks=marks)
         if child.is_named and child.type not in _MARKS and "comment" not in child.type:
             marks = ()

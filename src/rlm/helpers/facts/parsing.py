@@ -1,5 +1,7 @@
-"""Parses Python that may be anything: what can't be parsed is a fact with a line and a reason, never an exception to
-the end of a survey and never an empty answer."""
+"""Parses Python that may be anything: what can't be parsed is a fact with a line and a reason.
+
+It is never the end of a survey, and never an empty answer.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from tokenize import detect_encoding
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from rlm.core.paths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +32,10 @@ class Unparsed(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     line: int | None = None
 
+    def __str__(self) -> str:
+        where = "" if self.line is None else f", line {self.line}"
+        return f"{shown(self.file)}{where}: {self.error}"
+
 
 class NotParsed(Exception):
     """Code can't be parsed: why, and at which line where that is known."""
@@ -39,6 +47,10 @@ class NotParsed(Exception):
 
     def of(self, file: str) -> Unparsed:
         return Unparsed(file=file, error=self.reason, line=self.line)
+
+
+TOO_DEEP = NotParsed("nested too deep, or too large, to be looked at")
+"""Of code that the parser takes, and whoever goes through its tree does not."""
 
 
 def parsed(code: str | bytes) -> ast.Module:

@@ -1,6 +1,6 @@
-"""What is told of Python code: its functions, classes and imports, as facts without source.
+"""Reads functions, classes and imports out of the tree of a Python module.
 
-Works on one parsed module. Knows nothing of files, and looks at statements only, so that a million lines take seconds.
+Knows nothing of files, and looks at statements only, so that a million lines take seconds.
 """
 
 from __future__ import annotations
@@ -8,80 +8,23 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
+from rlm.helpers.facts.rows import QUALNAME_CHARS, Class, Facts, Function, Import, below, cut, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from rlm.helpers.facts.rows import FunctionKind
 
 FunctionNode: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef"
-_NAME_CHARS = 200
-_QUALNAME_CHARS = 500
-_LISTED = 500
-"""Arguments, bases, methods, decorators and modules that are named of one definition or file."""
-
-
-class Function(msgspec.Struct, frozen=True, kw_only=True):
-    """A function or method."""
-
-    name: str
-    qualname: str
-    kind: str
-    """`function`, `method`, or `nested` inside of another function."""
-    start_line: int
-    """Of its first decorator, so that copying `start_line` to `end_line` takes all of it."""
-    end_line: int
-    args: list[str]
-    decorators: list[str]
-    is_async: bool
-    docstring: bool
-    """Of Python alone."""
-    complexity: int
-    """Cyclomatic, after McCabe: 1 and one more for each branch, nested functions included."""
-
-
-class Class(msgspec.Struct, frozen=True, kw_only=True):
-    """A class."""
-
-    name: str
-    qualname: str
-    start_line: int
-    end_line: int
-    bases: list[str]
-    decorators: list[str]
-    methods: list[str]
-    docstring: bool
-
-
-class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """One name that an import binds."""
-
-    module: str
-    """With leading dots where it is relative."""
-    name: str | None
-    """What is taken from the module; None where the module itself is imported."""
-    bound_as: str
-    line: int
-    top_level: bool
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All there is to tell of one module."""
-
-    functions: list[Function]
-    classes: list[Class]
-    complexity: int
-    """The sum over its functions and its own branches."""
-    broken_line: int | None = None
-    """The first line that is no correct code, in a language whose parser goes on after it."""
 
 
 def facts_of(tree: ast.Module) -> Facts:
     """The functions and classes of a module, in the order of their lines."""
-    survey = _Survey()
-    complexity = survey.block(tree.body, "", "function")
-    survey.functions.sort(key=lambda each: each.start_line)
-    survey.classes.sort(key=lambda each: each.start_line)
-    return Facts(functions=survey.functions, classes=survey.classes, complexity=complexity)
+    reader = _Reader()
+    complexity = reader.block(tree.body, "", "function")
+    reader.functions.sort(key=lambda each: each.start_line)
+    reader.classes.sort(key=lambda each: each.start_line)
+    return Facts(functions=reader.functions, classes=reader.classes, complexity=complexity)
 
 
 def imports_of(tree: ast.Module) -> list[Import]:
@@ -114,34 +57,24 @@ def dotted(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
         node = node.value
-    return cut(".".join([node.id if isinstance(node, ast.Name) else "?", *reversed(names)]), _QUALNAME_CHARS)
+    return cut(".".join([node.id if isinstance(node, ast.Name) else "?", *reversed(names)]), QUALNAME_CHARS)
 
 
-def cut(name: str, most: int = _NAME_CHARS) -> str:
-    """A name of bounded length."""
-    return name if len(name) <= most else f"{name[:most]}..."
+def last_name(node: ast.expr) -> str:
+    """The name after the last dot, of `super().f` and `type(self)` too; empty for what has none."""
+    while isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def below(outer: str, name: str) -> str:
-    """The qualified name of what is defined inside of something else."""
-    return cut(f"{outer}.{name}" if outer else name, _QUALNAME_CHARS)
-
-
-def listed(names: Iterable[str]) -> list[str]:
-    """Names of bounded length and number; the last one says how many more there are."""
-    found = list(names)
-    more = len(found) - _LISTED
-    return [cut(name) for name in found[:_LISTED]] + ([f"... and {more:,} more"] if more > 0 else [])
-
-
-class _Survey:
+class _Reader:
     """Goes down the statements of a module once."""
 
     def __init__(self) -> None:
         self.functions: list[Function] = []
         self.classes: list[Class] = []
 
-    def block(self, body: Sequence[ast.stmt], outer: str, kind: str) -> int:
+    def block(self, body: Sequence[ast.stmt], outer: str, kind: FunctionKind) -> int:
         """Note what a block defines; returns the branches in it."""
         branches = 0
         waiting = list(body)
@@ -152,12 +85,12 @@ class _Survey:
             elif isinstance(statement, ast.ClassDef):
                 branches += self._class(statement, outer)
             elif isinstance(statement, _COMPOUND):
-                branches += own_branches(statement)
+                branches += _branches(statement)
                 for block in blocks(statement):
                     waiting += block
         return branches
 
-    def _function(self, node: FunctionNode, outer: str, kind: str) -> int:
+    def _function(self, node: FunctionNode, outer: str, kind: FunctionKind) -> int:
         name = cut(node.name)
         qualname = below(outer, name)
         complexity = 1 + self.block(node.body, qualname, "nested")
@@ -166,9 +99,9 @@ class _Survey:
                 name=name,
                 qualname=qualname,
                 kind=kind,
-                start_line=first_line(node),
+                start_line=_first_line(node),
                 end_line=node.end_lineno or node.lineno,
-                args=listed(arguments_of(node)),
+                args=listed(_arguments(node)),
                 decorators=listed(dotted(each) for each in node.decorator_list),
                 is_async=isinstance(node, ast.AsyncFunctionDef),
                 docstring=has_docstring(node),
@@ -185,7 +118,7 @@ class _Survey:
             Class(
                 name=name,
                 qualname=qualname,
-                start_line=first_line(node),
+                start_line=_first_line(node),
                 end_line=node.end_lineno or node.lineno,
                 bases=listed(dotted(each) for each in node.bases),
                 decorators=listed(dotted(each) for each in node.decorator_list),
@@ -209,7 +142,7 @@ _COMPOUND = (
 )
 
 
-def own_branches(statement: ast.stmt) -> int:
+def _branches(statement: ast.stmt) -> int:
     """How many ways a compound statement adds by itself, as `mccabe` and Ruff's C901 count them."""
     if isinstance(statement, (ast.If, ast.For, ast.AsyncFor, ast.While)):
         return 1
@@ -228,7 +161,7 @@ def _is_else(case: ast.match_case) -> bool:
     return case.guard is None and isinstance(pattern, ast.MatchAs)
 
 
-def first_line(node: FunctionNode | ast.ClassDef) -> int:
+def _first_line(node: FunctionNode | ast.ClassDef) -> int:
     """The line of a definition's first decorator, or its own."""
     return min([node.lineno, *(each.lineno for each in node.decorator_list)])
 
@@ -239,7 +172,7 @@ def has_docstring(node: FunctionNode | ast.ClassDef) -> bool:
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
-def arguments_of(node: FunctionNode) -> list[str]:
+def _arguments(node: FunctionNode) -> list[str]:
     """The names of a function's parameters, with `*` and `**`."""
     given = node.args
     names = [each.arg for each in (*given.posonlyargs, *given.args)]
@@ -261,7 +194,7 @@ def _imports(node: ast.stmt, top_level: bool) -> Iterator[Import]:
 
 def _import(module: str, name: str | None, bound: str, node: ast.stmt, top_level: bool) -> Import:
     return Import(
-        module=cut(module, _QUALNAME_CHARS),
+        module=cut(module, QUALNAME_CHARS),
         name=None if name is None else cut(name),
         bound_as=cut(bound),
         line=node.lineno,

@@ -1,4 +1,4 @@
-"""Asks the same of every file of code in a workspace, in parallel, and pages the answers.
+"""Asks the same of every file of code in a workspace, in parallel where there is much to parse.
 
 Of one file an answer is a list of rows. Of a folder it is a page: rows, how many there are in all, where the next page
 begins, and which files could not be parsed.
@@ -7,103 +7,33 @@ begins, and which files could not be parsed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from rlm.core.context import printable
-from rlm.core.exceptions import ToolError
-from rlm.core.paths import shown
-from rlm.helpers.facts.answers import Answer, Ask, answers
-from rlm.helpers.facts.crew import Crew
+from rlm.helpers.facts.pages import MAX_ROWS, USUAL_ROWS, Page, Window
 from rlm.helpers.facts.parsing import Unparsed
-from rlm.helpers.workspace import Skipped
+from rlm.helpers.facts.questions import Answer, Question, answer_here, answer_in_worker
+from rlm.helpers.facts.unread import Unread
+from rlm.helpers.facts.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rlm.core.paths import Place
     from rlm.core.types import Json
-    from rlm.helpers.facts.crew import Batch
-    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.facts.workers import Batch
+    from rlm.helpers.workspace import Skipped, Workspace
 
-MAX_ROWS = 5_000
-"""Of one page."""
-USUAL_ROWS = 1_000
-MAX_PAGE_BYTES = 4 << 20
+    Rows: TypeAlias = Callable[..., Sequence[msgspec.Struct]]
+
 _BATCH = 100
 _BATCH_BYTES = 2 << 20
 _ALONE = 40
 _ALONE_BYTES = 512 << 10
 """So many files, if they are small, are parsed here rather than in processes, which have to be started."""
-_ERRORS_LISTED = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Which rows are wanted of all."""
-
-    limit: int
-    offset: int
-
-    @classmethod
-    def of(cls, limit: int | None, offset: int, usual: int = USUAL_ROWS) -> Window:
-        """As a caller gave it.
-
-        Raises:
-            ToolError: one is negative.
-        """
-        if offset < 0 or (limit is not None and limit < 0):
-            raise ToolError("limit and offset count from 0.")
-        return cls(limit=min(usual if limit is None else limit, MAX_ROWS), offset=offset)
-
-    @property
-    def end(self) -> int:
-        return self.limit + self.offset
-
-
-@dataclass(slots=True, kw_only=True)
-class Page:
-    """The rows of a window, taken from all rows as those come in their order; bounded in bytes too."""
-
-    window: Window
-    rows: list[Json] = field(default_factory=list)
-    total: int = 0
-    """Rows that have come."""
-    _bytes: int = 0
-
-    def add(self, rows: Sequence[dict[str, Any]], total: int) -> None:
-        """Take what belongs here of the next `total` rows; `rows` has the first of them, up to the window's end."""
-        for row in rows[max(0, self.window.offset - self.total) :]:
-            self._bytes += len(msgspec.json.encode(row)) if len(self.rows) < self.window.limit else MAX_PAGE_BYTES
-            if self._bytes > MAX_PAGE_BYTES and self.rows:
-                break
-            self.rows.append(row)
-        self.total += total
-
-    @property
-    def next_offset(self) -> int | None:
-        """Where the next page begins; None where there is none."""
-        end = self.window.offset + len(self.rows)
-        return end if end < self.total else None
-
-    def facts(self, what: str, files: int) -> dict[str, Json]:
-        """The page as it is given, the rows under `what`."""
-        page: dict[str, Json] = {what: self.rows, "total": self.total, "files": files}
-        return page if self.next_offset is None else page | {"next_offset": self.next_offset}
-
-    def alone(self, path: str, limit: int | None) -> Json:
-        """The rows of one file, as a list.
-
-        Raises:
-            ToolError: it has more than are given at once, and no such limit was set.
-        """
-        if self.next_offset is not None and (limit is None or len(self.rows) < limit):
-            raise ToolError(
-                f"{shown(path)} has {self.total:,} rows: ask with limit and offset, for {len(self.rows):,} at most."
-            )
-        return self.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +42,9 @@ class Where:
 
     work: Workspace
     path: str
-    file_pattern: str = "**/*.py"
-    limit: int | None = None
-    offset: int = 0
+    file_pattern: str
+    limit: int | None
+    offset: int
 
     @property
     def is_file(self) -> bool:
@@ -123,10 +53,25 @@ class Where:
         Raises:
             ToolError: it is refused or missing.
         """
-        return self.path not in ("", ".") and self.work.existing(self.path).path.is_file()
+        return self.work.is_file(self.path)
+
+    @property
+    def window(self) -> Window:
+        """The rows that are wanted.
+
+        Raises:
+            ToolError: `limit` or `offset` is negative.
+        """
+        return Window.of(self.limit, self.offset, MAX_ROWS if self.is_file else USUAL_ROWS)
 
     def places(self, skipped: Skipped) -> list[Place]:
-        """The files, without symlinks."""
+        """The files, without symlinks.
+
+        Raises:
+            ToolError: the path or the pattern is refused.
+        """
+        if self.is_file:
+            return [self.work.existing(self.path)]
         places: list[Place] = []
         for place, _ in self.work.files(self.file_pattern, self.path, skipped=skipped):
             name = self.work.name(place.path)
@@ -137,61 +82,56 @@ class Where:
         return places
 
 
-def ask(where: Where, what: str, question: str, **about: Any) -> Json:
+def ask(where: Where, what: str, rows_of: Rows, **about: Json) -> Json:
     """The rows of one file as a list; of a folder, a page with the rows under `what`.
+
+    `rows_of` is a function at the top of a module, for a worker to find: takes a `CodeFile` and `about`.
 
     Raises:
         ToolError: the path is refused; or it is one file that can't be parsed, or has too many rows to be given.
     """
-    if where.is_file:
-        return rows_of_file(where, Ask(question=question, about=about, named=False))
-    return page_of_tree(where, Ask(question=question, about=about), what)
+    question = Question(function=_address(rows_of), about=about, named=not where.is_file)
+    return survey(where, what, lambda places: answers(where.work, places, question, where.window.end))
 
 
-def rows_of_file(where: Where, ask: Ask) -> Json:
-    """The rows of one file.
+def survey(where: Where, what: str, answered: Callable[[Sequence[Place]], Iterator[Answer]]) -> Json:
+    """As `ask`, of rows that come otherwise: in the order of the files, the first ones up to the window's end at least.
 
     Raises:
-        ToolError: it can't be read or parsed whole, or has more rows than are given at once.
+        ToolError: as there.
     """
-    page = Page(window=Window.of(where.limit, where.offset, MAX_ROWS))
-    for answer in in_batches(where.work, [where.work.existing(where.path)], ask, page.window.end):
-        if answer.unparsed:
-            rest = " What could be read is in a page of its folder: give its name as file_pattern."
-            raise ToolError(told(answer.unparsed[0]) + rest * bool(answer.total))
+    page, unread = Page(window=where.window), Unread()
+    places = where.places(unread.skipped)
+    for answer in answered(places):
         page.add(answer.rows, answer.total)
+        unread.unparsed.extend(answer.unparsed)
+    if not where.is_file:
+        return page.facts(what, len(places)) | unread.facts()
+    unread.refuse_one(_readable_part(where) if page.total else "")
     return page.alone(where.path, where.limit)
 
 
-def page_of_tree(where: Where, ask: Ask, what: str) -> dict[str, Json]:
-    """One page of the rows of every file below a folder.
-
-    Raises:
-        ToolError: the folder is refused.
-    """
-    page, skipped = Page(window=Window.of(where.limit, where.offset)), Skipped()
-    places = where.places(skipped)
-    unparsed: list[Unparsed] = []
-    for answer in in_batches(where.work, places, ask, page.window.end):
-        page.add(answer.rows, answer.total)
-        unparsed += answer.unparsed
-    return page.facts(what, len(places)) | troubles(unparsed, skipped)
+def _readable_part(where: Where) -> str:
+    """How to get what there is of a file with an error; a list could not say that it lacks something."""
+    folder, name = os.path.split(where.path)
+    pattern = f"./{name}"
+    return f" What could be read of it is in a page of its folder: path={folder or '.'!r}, file_pattern={pattern!r}."
 
 
-def in_batches(work: Workspace, places: Sequence[Place], ask: Ask, most: int) -> Iterator[Answer]:
+def answers(work: Workspace, places: Sequence[Place], question: Question, most: int) -> Iterator[Answer]:
     """The answers of all files in order, rows of the first `most` at least; in processes where there is much to parse.
 
     A hostile file can take the process that parses it, and gigabytes: only small ones are parsed in this one.
     """
     sizes = [_size(place) for place in places]
     if len(places) <= _ALONE and sum(sizes) <= _ALONE_BYTES:
-        yield answers(work, places, ask, most)
+        yield answer_here(work, places, question, most)
         return
     batches = [*_batches([[str(place.root), *place.parts] for place in places], sizes)]
     roots: list[Json] = [str(root) for root in work.confined.roots]
-    fixed: dict[str, Json] = {"roots": roots, "ask": msgspec.to_builtins(ask), "most": most}
-    with Crew(min(os.cpu_count() or 1, len(batches))) as crew:
-        for parts in crew.run("rlm.helpers.facts.answers:answer_in_worker", fixed, batches):
+    fixed: dict[str, Json] = {"roots": roots, "question": msgspec.to_builtins(question), "most": most}
+    with Workers(min(os.cpu_count() or 1, len(batches))) as workers:
+        for parts in workers.run(_address(answer_in_worker), fixed, batches):
             for batch, value in parts:
                 answer = _ended(batch) if value is None else msgspec.convert(value, Answer)
                 most -= answer.total
@@ -212,28 +152,16 @@ def _batches(paths: Sequence[list[str]], sizes: Sequence[int]) -> Iterator[Batch
         yield batch
 
 
+def _address(function: Callable[..., object]) -> str:
+    """What a worker finds it by."""
+    return f"{function.__module__}:{function.__name__}"
+
+
 def _size(place: Place) -> int:
     try:
         return os.lstat(place.path).st_size
     except OSError:
         return 0  # it vanished, and will be listed as that
-
-
-def troubles(unparsed: Sequence[Unparsed], skipped: Skipped) -> dict[str, Json]:
-    """What a page says of files that it has nothing from; empty if there are none."""
-    said: dict[str, Json] = {}
-    if unparsed:
-        said["errors"] = [msgspec.to_builtins(each) for each in unparsed[:_ERRORS_LISTED]]
-        said["errors_total"] = len(unparsed)
-    if left_out := skipped.facts():
-        said["left_out"] = {**left_out}
-    return said
-
-
-def told(unparsed: Unparsed) -> str:
-    """A file that can't be parsed, as a message."""
-    where = "" if unparsed.line is None else f", line {unparsed.line}"
-    return f"{shown(unparsed.file)}{where}: {unparsed.error}."
 
 
 def _ended(batch: Batch) -> Answer:

@@ -68,7 +68,7 @@ def paste_code(
     create_backup: bool = True,
     dry_run: bool = False,
 ) -> Edit:
-    """Insert text before a line of a file; -1 appends, and makes the file where there is none.
+    """Insert text before a line of a file; -1 appends, and makes the file, and its folders, where there is none.
 
     Args:
         target_file: The file to change.
@@ -86,7 +86,7 @@ def paste_code(
 
 @helper("fs.batch_copy", right="write")
 def batch_copy(work: Workspace, operations: list[CopyOperation], dry_run: bool = False) -> Edit:
-    """Copy ranges of lines between files, all or none; every line number is that of the files before the batch.
+    """Copy ranges of lines between files, new ones too, all or none; line numbers are those before the batch.
 
     Args:
         operations: Each has source_file, start_line, end_line, target_file and target_line (-1: at the end).

@@ -35,7 +35,7 @@ def read_file(work: Workspace, path: str) -> Json:
 
 @helper("fs.write_file", right="write")
 def write_file(work: Workspace, path: str, content: str, dry_run: bool = False) -> Edit:
-    """Write a text file whole, in a folder that exists.
+    """Write a text file whole; folders that it needs are made.
 
     Args:
         path: The file; it may be new.

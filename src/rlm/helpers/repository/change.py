@@ -14,14 +14,14 @@ from rlm.core.paths import shown
 from rlm.helpers.declaring import helper
 from rlm.helpers.repository.names import checked_branch
 from rlm.helpers.repository.opening import open_repository
-from rlm.helpers.repository.states import read_status, readable
+from rlm.helpers.repository.status import read_status, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rlm.core.types import Json
     from rlm.helpers.repository.opening import Repository
-    from rlm.helpers.repository.run import Program
+    from rlm.helpers.repository.program import Program
     from rlm.helpers.workspace import Workspace
 
 MAX_MESSAGE_CHARS = 20_000
@@ -96,6 +96,11 @@ def create_branch(work: Workspace, name: str, checkout: bool = True, path: str =
 
 
 def _with_author(repository: Repository) -> Program:
+    """The git that commits under the user's name.
+
+    Raises:
+        ToolError: the user has none.
+    """
     name, email = (repository.settings.value(f"user.{each}") for each in ("name", "email"))
     if not name or not email:
         raise ToolError(
@@ -107,8 +112,10 @@ def _with_author(repository: Repository) -> Program:
 
 
 def _refuse_filtered(repository: Repository, paths: Iterable[str]) -> None:
-    """Raises:
-    ToolError: a file is to be converted by a program on its way into the repository.
+    """Let files pass that go into the repository as they are.
+
+    Raises:
+        ToolError: one is to be converted by a program.
     """
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
     if not given:

@@ -13,8 +13,8 @@ from rlm.core.paths import shown
 from rlm.helpers.declaring import helper
 from rlm.helpers.repository.names import checked_revision
 from rlm.helpers.repository.opening import open_repository
-from rlm.helpers.repository.run import complaint
-from rlm.helpers.repository.states import read_status, readable
+from rlm.helpers.repository.program import complaint
+from rlm.helpers.repository.status import read_status, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ def blame(work: Workspace, file: str, start_line: int | None = None, end_line: i
     """Return who wrote the lines of a file: lines per author and per commit, the most first.
 
     Args:
-        file: The file.
+        file: One file that is tracked.
         start_line: The first line, from 1.
         end_line: The last line, inclusive.
     """
@@ -134,7 +134,10 @@ def blame(work: Workspace, file: str, start_line: int | None = None, end_line: i
     if first < 1 or (end_line is not None and end_line < first):
         raise ToolError("lines count from 1, and end_line must not be before start_line.")
     repository.settings.require_own_file("blame.ignorerevsfile", repository.top)
-    name = str(work.existing(file).path.relative_to(repository.top))
+    path = work.existing(file).path
+    if path.is_dir():
+        raise ToolError(f"{shown(file)} is a folder: git.blame takes one file.")
+    name = str(path.relative_to(repository.top))
     span = [] if start_line is None and end_line is None else ["-L", f"{first},{end_line or ''}"]
     done = repository.git.run("blame", "--incremental", "--no-textconv", *span, "--", name)
     if done.code or done.was_cut:

@@ -9,7 +9,7 @@ from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 
 if TYPE_CHECKING:
-    from rlm.helpers.repository.run import Program
+    from rlm.helpers.repository.program import Program
 
 _BRANCH = re.compile(r"(?![-./])[\w./+@#=-]{1,200}(?<![./])")
 _REMOTE = re.compile(r"(?![-.])[\w.-]{1,100}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import check_text, shown
-from rlm.helpers.repository.run import Program, search_path
+from rlm.helpers.repository.program import Program, search_path
 from rlm.helpers.repository.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -149,19 +149,32 @@ def _folders(top: Path, git: Program) -> tuple[Path, Path]:
 
 
 def _require_own(work: Workspace, folder: Path, common: Path) -> None:
-    """Raises:
-    ToolError: some of what git would read or write is not in the repository itself.
+    """Let a repository pass whose files are all its own.
+
+    Raises:
+        ToolError: some of what git would read or write is elsewhere.
     """
     try:
         for each in (folder, common, *_borrowed(common / "objects")):
-            if not any(each.is_relative_to(root) for root in work.confined.roots):
-                raise ToolError("it keeps its objects outside of the workspace, so it is left alone.")
+            _require_inside(work, each)
         for each in {folder, common}:
             for name, entry in _entries(each):
                 if _is_elsewhere(name, entry):
                     raise ToolError(f"{shown(name)} in its .git is a symlink or a hard link, so it is left alone.")
     except OSError as error:
         raise ToolError(f"its .git cannot be read: {error.strerror}.") from error
+
+
+def _require_inside(work: Workspace, folder: Path) -> None:
+    inside = [folder.relative_to(root).parts for root in work.confined.roots if folder.is_relative_to(root)]
+    if not inside:
+        raise ToolError("it keeps its objects outside of the workspace, so it is left alone.")
+    # A setting could become another between two commands: when it was read, and before it counts.
+    if "write" in work.rights and any(".git" not in parts for parts in inside):
+        raise ToolError(
+            f"edits can reach {shown(folder.name)}, in which it keeps its things, while git runs, for that is in no "
+            "folder called .git: it is left alone, but where the right 'write' is not given."
+        )
 
 
 def _entries(top: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

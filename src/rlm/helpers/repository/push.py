@@ -37,12 +37,13 @@ def git_push(work: Workspace, remote: str, branch: str | None = None, path: str 
     repository = open_repository(work, path)
     url = _destination(repository, checked_remote(remote))
     name = checked_branch(repository.git, branch or _current(repository))
+    agent = work.environ.get("SSH_AUTH_SOCK")
     ssh = shutil.which("ssh", path=repository.git.environ["PATH"])
     extra = {
         **repository.git.extra,
         "GIT_ALLOW_PROTOCOL": "https:ssh",
         "GIT_SSH_COMMAND": f"{shlex.quote(ssh)} {_SSH}" if ssh else "false",
-        **{key: work.environ[key] for key in ("SSH_AUTH_SOCK",) if key in work.environ},
+        **({"SSH_AUTH_SOCK": agent} if agent else {}),
     }
     allowed = {"protocol.allow": "user", "protocol.https.allow": "always", "protocol.ssh.allow": "always"}
     git = replace(repository.git, extra=extra, overrides={**repository.git.overrides, **allowed}, timeout_s=_TIMEOUT_S)
@@ -69,6 +70,7 @@ def _destination(repository: Repository, remote: str) -> str:
     urls = done.output.decode("utf-8", "replace").splitlines()
     if done.code or len(urls) != 1:
         raise ToolError(f"{shown(remote)} is no remote of this repository with one address to push to.")
+    repository.settings.require_no_program(remote)
     if found := _URL.fullmatch(urls[0]):
         if found["scheme"] == "https":
             repository.settings.require_plain_web()

@@ -18,13 +18,12 @@ from rlm.core.paths import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rlm.helpers.repository.run import Program
+    from rlm.helpers.repository.program import Program
 
-_COMMANDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+_DISARMED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), instead)
     for pattern, instead in (
         (r"filter\..*\.(clean|smudge|process)", ""),
-        (r"filter\..*\.required", "false"),
         (r"diff\..*\.(command|textconv)", ""),
         (r"diff\.external", ""),
         (r"merge\..*\.driver", "false"),
@@ -101,6 +100,16 @@ class Settings:
                     "remove it, or push by yourself."
                 )
 
+    def require_no_program(self, remote: str) -> None:
+        """Let a remote pass that git reaches by itself, whatever its address says.
+
+        Raises:
+            ToolError: the repository names a program for it, which could speak anything to that address.
+        """
+        name = f"remote.{remote}.vcs"
+        if self.value(name):
+            raise ToolError(f"the repository's own setting {shown(name)} names a program: it is not pushed to.")
+
     def require_own_file(self, name: str, top: Path) -> None:
         """Let a setting pass if the file that it names, if any, is one of the working tree.
 
@@ -138,8 +147,8 @@ def _setting(scope: str, text: str) -> Setting:
 
 def _disarmed(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in names:
-        for pattern, instead in _COMMANDS:
+        for pattern, instead in _DISARMED:
             if pattern.fullmatch(name):
                 yield name, instead
-                if pattern is _COMMANDS[0][0]:  # one that must run would fail instead
-                    yield f"{name.rpartition('.')[0]}.required", "false"
+        if name.lower().startswith("filter."):  # one that must run would fail instead
+            yield f"{name.rpartition('.')[0]}.required", "false"

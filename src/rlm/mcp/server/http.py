@@ -3,6 +3,7 @@ Origin are checked, and without the token nothing is answered at all."""
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import os
 import secrets
@@ -74,18 +75,19 @@ def token(environ: Mapping[str, str]) -> str:
 
 def _kept(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        found = path.read_text(encoding="ascii").strip()
-        if len(found) < TOKEN_CHARS:
-            raise ConfigError(f"{path} holds no token\nremove it, and a new one is made") from None
-        path.chmod(0o600)
-        return found
-    made = secrets.token_urlsafe(32)
-    with os.fdopen(fd, "w") as file:
-        file.write(made + "\n")
-    return made
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "r+", encoding="ascii", errors="replace") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # servers that start together have one token
+        os.fchmod(fd, 0o600)
+        found = file.read().strip()
+        if not found:  # new, or cut off before it was written
+            found = secrets.token_urlsafe(32)
+            file.write(found + "\n")
+            file.flush()
+            os.fsync(fd)
+    if len(found) < TOKEN_CHARS:
+        raise ConfigError(f"{path} holds no token\nremove it, and a new one is made")
+    return found
 
 
 async def serve(config: Config, listening: socket.socket, secret: str) -> None:

@@ -20,7 +20,8 @@ MODEL_ANSWERS = """\
 A configured model answers llm_query; run_rlm has it do a whole task by itself."""
 HELPERS = """ \
 In cells, fs, code, transform and git work in bulk on the user's files below {folders} and give back counts and lines \
-(dir(fs) lists the calls; paths are relative; rights: {rights}; fs.undo() takes an edit back)."""
+(dir(fs) lists the calls, a wrong argument is answered with those a call takes; paths are relative; rights: {rights}; \
+fs.undo() takes an edit back)."""
 
 PROMPT_DESCRIPTION = "How to answer a question over data that is too large to read."
 

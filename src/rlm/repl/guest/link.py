@@ -12,7 +12,7 @@ import os
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rlm.repl.guest.wire import HEADER, MAX_CALLS, WireError, pack, unpack, unpack_header
+from rlm.repl.guest.wire import HEADER, MAX_CALLS, WireError, pack_for_host, unpack, unpack_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ class Link:
         """
         self._interrupts.shield()
         try:
-            frame = pack(message)
+            frame = pack_for_host(message)
             with self._sending:
                 self._in_cell = self._in_cell and message["t"] != "done"
                 self._transport.write(frame)
@@ -131,7 +131,7 @@ class Link:
             if len(self._slots) > MAX_CALLS:
                 raise RuntimeError(f"at most {MAX_CALLS} calls may wait at one time; use a batched call")
             message["id"] = number = self._calls + 1
-            frame = pack(message)
+            frame = pack_for_host(message)
             self._calls = number
             with self._state:
                 self._slots[number] = _Slot()

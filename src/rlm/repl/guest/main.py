@@ -22,7 +22,7 @@ from rlm.repl.guest.link import Link, Transport
 from rlm.repl.guest.namespace import FinalGiven, Namespace, NoPolicy, Outcome, Policy, form_of
 from rlm.repl.guest.objects import argument_form, objects_of
 from rlm.repl.guest.skills import LOAD, OBJECT, Loader, Skills
-from rlm.repl.guest.wire import MAX_FRAME_BYTES, VERSION, WireError, as_text, decode_value
+from rlm.repl.guest.wire import VERSION, WireError, decode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,9 +123,9 @@ def _send_done(link: Link, cell: int, outcome: Outcome) -> None:
     }
     try:
         link.send(done)
-    except (WireError, MemoryError):
-        note = f"[a final answer of more than {MAX_FRAME_BYTES:,} bytes: keep it in a variable, give a part of it]"
-        link.send({**done, "final": {"value": as_text(note)}})
+    except (WireError, MemoryError) as e:
+        message = f"FINAL: the answer is too large ({str(e) or 'no memory is left'}): give a part of it, or sum it up"
+        link.send({**done, "error": {"kind": "ValueError", "message": message, "traceback": ""}, "final": None})
 
 
 def _threads_left(outcome: Outcome) -> int:
@@ -151,7 +151,7 @@ def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
         try:
             reply = link.call(name, [form(a) for a in args], {key: form(kwargs[key]) for key in kwargs})
         except WireError as e:
-            raise ValueError(f"{name}: the arguments are too large: {e}") from None
+            raise ValueError(f"{name}: the arguments are too large: {e}; send a part of them at a time") from None
         if "error" in reply:
             raise errors.raised(reply["error"])
         return decode_value(reply["value"], special={"$error": errors.failed_item})

@@ -34,6 +34,7 @@ _INSTEAD = {
     "pickle": "use json",
     "inspect": "use ast on source text",
     "importlib": "use an import statement",
+    "rlm": "what it offers to cells is there by name, without an import",
     "shutil": "use `context` and the tools for data",
     "tempfile": "use io.StringIO or io.BytesIO",
 }

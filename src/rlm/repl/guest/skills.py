@@ -45,7 +45,8 @@ class Skill:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._main is None:
-            raise TypeError(f"{self._title} has several functions, call one of them: {', '.join(dir(self))}")
+            own = ", ".join(name for name in dir(self) if name != "requires")
+            raise TypeError(f"{self._title} can't be called by itself: call one of its own: {own}")
         return self._main(*args, **kwargs)
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -108,6 +109,8 @@ class Loader:
             raise ImportError(f"{title} needs what this sandbox doesn't have: {error}") from None
         main = name if name in functions else functions[0] if len(functions) == 1 else ""
         members = {node.name: names[node.name] for node in public if node.name in names}
+        if not members:
+            raise TypeError(f"{title} has no function or class that can be called by its name")
         return Skill(title, {"requires": requires, **members}, names.get(main))
 
     def _namespace(self, name: str) -> dict[str, Any]:

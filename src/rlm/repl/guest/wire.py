@@ -7,6 +7,7 @@ decides nothing about what a frame means, and trusts neither side: whatever brea
 from __future__ import annotations
 
 import builtins
+import re
 import struct
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
@@ -32,6 +33,8 @@ MAX_DEPTH = 100
 MAX_TEXT_CHARS = 10_000
 MAX_CALLS = 256
 """Calls that one guest may have outstanding."""
+MAX_VALUES = 1_000_000
+"""In one frame of a guest: they take far more memory at the host than JSON has bytes."""
 
 HEADER = struct.Struct(">IB")
 JSON_KIND = 0
@@ -39,6 +42,10 @@ JSON_KIND = 0
 _MAX_PLAIN_INT = 2**53
 _MAX_DIGITS = 4300
 _MAX_ALIKE = 64
+_LARGE_BYTES = 1 << 20
+_FEW_VALUES = 100_000
+_ESCAPED = re.compile(rb"\\.")
+_PLAIN_STRING = re.compile(rb'"[^"]*+"')
 _FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -52,7 +59,41 @@ def pack(message: Mapping[str, Json]) -> bytes:
     Raises:
         WireError: it would be larger than a frame may be.
     """
+    return _framed(_to_json(message))
+
+
+def pack_for_host(message: Mapping[str, Json]) -> bytes:
+    """The same of a frame that a guest sends, which may have so many values only.
+
+    Raises:
+        WireError: it is too large, or has too many.
+    """
     payload = _to_json(message)
+    check_values(payload)
+    return _framed(payload)
+
+
+def check_values(payload: bytes) -> None:
+    """Refuse JSON that would take far more memory than it has bytes.
+
+    Raises:
+        WireError: it has more than `MAX_VALUES`.
+    """
+    if len(payload) > _LARGE_BYTES and count_values(payload) > MAX_VALUES:
+        raise WireError(f"more than {MAX_VALUES:,} values do not fit a frame")
+
+
+def count_values(payload: bytes) -> int:
+    """How many values JSON has, at most; looks into strings only where there may be many."""
+    found = _signs(payload)
+    return found if found <= _FEW_VALUES else _signs(_PLAIN_STRING.sub(b"", _ESCAPED.sub(b"", payload)))
+
+
+def _signs(payload: bytes) -> int:
+    return payload.count(b",") + payload.count(b"[") + payload.count(b"{")
+
+
+def _framed(payload: bytes) -> bytes:
     if len(payload) > MAX_FRAME_BYTES:
         raise WireError(f"{len(payload):,} bytes do not fit a frame of at most {MAX_FRAME_BYTES:,}")
     return HEADER.pack(len(payload), JSON_KIND) + payload

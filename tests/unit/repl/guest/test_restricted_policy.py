@@ -29,6 +29,7 @@ AT_RUN_TIME = {
     "input('?')": (NameError, "llm_query"),
     "type('X', (), {})": (TypeError, "write a class statement"),
     "import subprocess": (ImportError, "no process can be started"),
+    "from rlm.helpers import fs": (ImportError, "there by name, without an import"),
     "import json\njson.x = 1": (AttributeError, "keep the value in a variable of your own"),
     "class M(type): pass": (TypeError, "cannot be subclassed here"),
 }

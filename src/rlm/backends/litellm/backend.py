@@ -1,0 +1,231 @@
+"""Every provider without a backend of its own, over the package litellm: an extra, large and slow to import. Retries,
+budgets and prices stay ours. litellm reads the providers' keys from the process environment itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rlm.backends.estimate import estimate_usage
+from rlm.backends.json_text import without_surrogates
+from rlm.backends.litellm.names import check_name
+from rlm.backends.litellm.prices import package_folder, traits_of
+from rlm.backends.openai.content import to_content
+from rlm.backends.provider import key_variable
+from rlm.backends.redact import redact
+from rlm.backends.refusals import Addressee, Refusal, to_error
+from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
+from rlm.core.exceptions import BackendConnectionError, BackendError, BadReplyError, ConfigError
+from rlm.core.types import Finish, Json, Message, ModelReply, ModelRequest, ModelTraits, TokenUsage, ToolCall, ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from rlm.backends import BackendSetup
+    from rlm.core.config import LiteLLMConfig
+
+INSTALL = "pip install 'rlm-runtime[litellm]'"
+_BEFORE_IMPORT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it fetches its price map over the network
+    "LITELLM_MODE": "PRODUCTION",  # else it loads .env from the working directory, which may be a stranger's
+}
+_FINISHES: Mapping[str, Finish] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class LiteLLMBackend:
+    """Calls `litellm.acompletion`, not streamed; the model's name holds the provider, as in `gemini/gemini-3-pro`.
+
+    The import begins in a thread when a model is first asked about, and the first call waits for it. A reply's time is
+    bounded and its size is not, for litellm reads it whole.
+    """
+
+    def __init__(self, config: LiteLLMConfig, *, retry: RetryPolicy, on_retry: OnRetry = ignore_retry) -> None:
+        self._config = config
+        self._retry = retry
+        self._on_retry = on_retry
+
+    @classmethod
+    def from_setup(cls, setup: BackendSetup) -> LiteLLMBackend:
+        """Make the backend from configuration.
+
+        Raises:
+            ConfigError: litellm isn't installed.
+        """
+        if package_folder() is None:
+            raise ConfigError(f"this model needs the package litellm\ninstall it: {INSTALL}")
+        config = setup.config.litellm
+        return cls(config, retry=RetryPolicy(max_retries=config.max_retries), on_retry=setup.on_retry)
+
+    def traits(self, model: str) -> ModelTraits:
+        """From litellm's price map; a server at an address of the user's own may serve anything under any name.
+
+        Raises:
+            ConfigError: there is no such provider or model, as far as can be told without importing litellm.
+            AuthenticationError: the same of its key.
+        """
+        if self._config.base_url is not None:
+            _importing()
+            return ModelTraits()
+        check_name(model, os.environ)
+        _importing()
+        return traits_of(model)
+
+    async def call(self, request: ModelRequest) -> ModelReply:
+        complete = (await self._imported()).acompletion
+        arguments = self._arguments(request)
+        return await call_with_retries(lambda: self._attempt(complete, arguments, request), self._retry, self._on_retry)
+
+    async def aclose(self) -> None:
+        """Connections are litellm's own, shared by all who use it in this process, and end with it."""
+
+    async def _imported(self) -> ModuleType:
+        try:
+            return await asyncio.shield(asyncio.wrap_future(_importing()))
+        except ImportError as error:
+            raise BackendError(
+                f"litellm is there and can't be imported: {error}\ninstall it anew: {INSTALL}"
+            ) from error
+
+    def _arguments(self, request: ModelRequest) -> dict[str, Any]:
+        optional = {
+            "api_base": self._config.base_url,
+            "temperature": request.temperature,
+            "tools": [_to_tool(tool) for tool in request.tools] or None,
+            "response_format": _to_format(request.response_schema),
+        }
+        return {
+            "model": request.model,
+            "messages": without_surrogates([_to_message(message) for message in request.messages]),
+            "max_tokens": request.max_output_tokens,
+            "timeout": self._config.request_timeout_s,
+            "num_retries": 0,
+            "max_retries": 0,
+            "drop_params": True,  # what a provider has no word for, such as a temperature
+            "_skip_mcp_handler": True,  # else a request with tools needs the package mcp
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+    async def _attempt(self, complete: Any, arguments: dict[str, Any], request: ModelRequest) -> ModelReply:
+        try:
+            async with asyncio.timeout(self._config.request_timeout_s):
+                return _to_reply(await complete(**arguments), request)
+        except BackendError:
+            raise
+        except TimeoutError as error:
+            raise BackendConnectionError(
+                f"{_who(request.model)}: no reply within {self._config.request_timeout_s:g} s (request_timeout_s)"
+            ) from error
+        except Exception as error:  # noqa: BLE001 - the boundary to litellm, which raises anything
+            # Not chained: litellm's errors hold the request with its key.
+            raise _translated(error, request.model) from None
+
+
+@cache
+def _importing() -> Future[ModuleType]:
+    """litellm, being imported in a thread; once for all backends."""
+    with_one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="import litellm")
+    future = with_one_thread.submit(_load)
+    with_one_thread.shutdown(wait=False)
+    return future
+
+
+def _load() -> ModuleType:
+    """Import litellm as it may be imported here."""
+    for name, value in _BEFORE_IMPORT.items():
+        os.environ.setdefault(name, value)
+    module = import_module("litellm")
+    module.suppress_debug_info = True  # type: ignore[attr-defined]  # it prints to stdout, which is for the answer
+    return module
+
+
+def _translated(error: Exception, model: str) -> BackendError:
+    """What an exception of litellm means: by its HTTP status, for its class depends on words in the provider's text."""
+    status = getattr(error, "status_code", None)
+    if not isinstance(status, int) or status < 400:
+        return BadReplyError(f"{_who(model)}: {type(error).__name__}: {redact(str(error), _key(model))}")
+    body = getattr(error, "body", None)
+    words = [type(error).__name__, getattr(error, "code", None), body.get("code") if isinstance(body, dict) else None]
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    refusal = Refusal(
+        status=status,
+        code=" ".join(str(word) for word in words if word),
+        message=str(error),
+        retry_after_s=parse_retry_after(headers.get("retry-after")),
+    )
+    variable = key_variable(_provider(model))
+    return to_error(refusal, Addressee(host=_who(model), model=model, key_variable=variable, key=_key(model)))
+
+
+def _who(model: str) -> str:
+    return f"{_provider(model)} (over litellm)"
+
+
+def _provider(model: str) -> str:
+    return model.partition("/")[0]
+
+
+def _key(model: str) -> str | None:
+    return os.environ.get(key_variable(_provider(model))) or None
+
+
+def _to_message(message: Message) -> dict[str, Json]:
+    out: dict[str, Json] = {"role": message.role, "content": to_content(message)}
+    if message.tool_calls:
+        out["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        out["tool_call_id"] = message.tool_call_id
+    return out
+
+
+def _to_tool(tool: ToolSpec) -> dict[str, Json]:
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+def _to_format(schema: Mapping[str, Json] | None) -> dict[str, Json] | None:
+    if schema is None:
+        return None
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
+
+
+def _to_reply(response: Any, request: ModelRequest) -> ModelReply:
+    choice = response.choices[0]
+    text = choice.message.content or ""
+    calls = tuple(
+        ToolCall(id=call.id or f"call_{number}", name=call.function.name or "", arguments=call.function.arguments or "")
+        for number, call in enumerate(choice.message.tool_calls or (), 1)
+    )
+    return ModelReply(
+        text=text,
+        usage=_to_usage(getattr(response, "usage", None)) or estimate_usage(request, text, calls),
+        tool_calls=calls,
+        finish=_FINISHES.get(choice.finish_reason or "", "unknown"),
+    )
+
+
+def _to_usage(usage: Any) -> TokenUsage | None:
+    """What the provider reported; None where it counted no prompt, which is no report."""
+    if not getattr(usage, "prompt_tokens", 0):
+        return None
+    details = getattr(usage, "prompt_tokens_details", None)
+    cached_tokens = min(getattr(details, "cached_tokens", 0) or 0, usage.prompt_tokens)
+    return TokenUsage(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens or 0,
+        cached_tokens=cached_tokens,
+        cache_write_tokens=min(getattr(details, "cache_write_tokens", 0) or 0, usage.prompt_tokens - cached_tokens),
+    )

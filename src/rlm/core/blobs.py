@@ -1,0 +1,151 @@
+"""Keeps the line of an event within bounds: what is too large goes into blobs beside the record, its beginning stays.
+
+Long texts go first. Where there are too many parts for that, the values that may be of any kind go whole, as JSON.
+`restored` is the way back, and exact: a resumed run is served from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from rlm.core.events import Blob, Event, encode
+from rlm.core.texts import escape_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rlm.core.events import Body
+
+LINE_BYTES = 65_536
+"""A longer line has its large parts moved to blobs."""
+HEAD_CHARS = 2_000
+"""What of such a part stays in the line."""
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "completion.start": ("output_schema",),
+    "tool.start": ("arguments",),
+    "tool.end": ("result",),
+    "exec.end": ("final.value",),
+}
+"""The places of values of any kind, by the type of the event."""
+
+_Parts: TypeAlias = "dict[str, tuple[bytes, Blob]]"
+"""What is to be stored, by its place, with a note that lacks the digest."""
+
+
+def fitted(event: Event, store: Callable[[bytes], str]) -> Event:
+    """The event as JSON can carry it in a line; `store` keeps what is too large and returns its digest.
+
+    Raises:
+        OSError: `store` can't.
+    """
+    event, size_bytes = _carried(event)
+    if size_bytes <= LINE_BYTES:
+        return event
+    parts: _Parts = {}
+    cut = _cut(event, (), parts)
+    if event.type in VALUES and len(encode(cut)) > LINE_BYTES:
+        parts.clear()
+        cut = _cut(event, VALUES[event.type], parts)
+    blobs = {place: msgspec.structs.replace(note, digest=store(content)) for place, (content, note) in parts.items()}
+    return msgspec.structs.replace(cut, blobs=blobs)
+
+
+def restored(event: Event, load: Callable[[Blob], str | None]) -> Event:
+    """The event with its large parts whole; its `blobs` are those that `load` doesn't have, or that fit nowhere."""
+    if not event.blobs:
+        return event
+    body = msgspec.to_builtins(event.body)
+    left = {place: blob for place, blob in event.blobs.items() if not _put_back(body, place, blob, load)}
+    try:
+        whole = msgspec.convert(body, type(event.body))
+    except msgspec.ValidationError:  # a value where the body has a text: made by someone else
+        return event
+    return msgspec.structs.replace(event, body=whole, blobs=left)
+
+
+def _carried(event: Event) -> tuple[Event, int]:
+    """The event without what JSON can't carry, and how many bytes its line has."""
+    try:
+        return event, len(encode(event))
+    except (UnicodeEncodeError, TypeError):  # lone surrogates and odd keys come from guests and models
+        plain = _walk(_builtins(event.body), escape_surrogates, [])
+        event = msgspec.structs.replace(event, body=msgspec.convert(plain, type(event.body)))
+        return event, len(encode(event))
+
+
+def _cut(event: Event, values: Sequence[str], parts: _Parts) -> Event:
+    """The event with the beginnings of the large among these `values`, and of long texts; `parts` takes the whole."""
+    body, path = _builtins(event.body), list[str]()
+
+    def cut(text: str) -> str:
+        if len(text) <= HEAD_CHARS:
+            return text
+        parts[".".join(path)] = (text.encode("utf-8", "surrogatepass"), Blob(digest="", chars=len(text)))
+        return text[:HEAD_CHARS]
+
+    for place in values:
+        content = msgspec.json.encode(_at(body, place.split(".")))
+        if len(content) > HEAD_CHARS:
+            text = content.decode()
+            parts[place] = (content, Blob(digest="", chars=len(text), json=True))
+            _put(body, place.split("."), text[:HEAD_CHARS])
+    return msgspec.structs.replace(event, body=msgspec.convert(_walk(body, cut, path), type(event.body)))
+
+
+def _builtins(body: Body) -> Any:
+    return msgspec.to_builtins(body, enc_hook=repr)
+
+
+def _put_back(body: Any, place: str, blob: Blob, load: Callable[[Blob], str | None]) -> bool:
+    steps = [step.replace("~1", ".").replace("~0", "~") for step in place.split(".")]
+    if not isinstance(_at(body, steps), str) or (text := load(blob)) is None:
+        return False
+    try:
+        _put(body, steps, msgspec.json.decode(text) if blob.json else text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _put(body: Any, steps: Sequence[str], value: Any) -> None:
+    """Put `value` in a place that is there."""
+    *above, last = steps
+    holder = _at(body, above)
+    holder[int(last) if isinstance(holder, list) else last] = value
+
+
+def _at(value: Any, steps: Sequence[str]) -> Any:
+    """What is at a place; None if there is no such place."""
+    for step in steps:
+        if isinstance(value, list):
+            value = value[int(step)] if step.isdecimal() and len(step) < 10 and int(step) < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _walk(value: Any, change: Callable[[str], str], path: list[str]) -> Any:
+    """A copy of `value` with every text changed; `path` names the place while `change` runs."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {escape_surrogates(str(key)): _step(_name(str(key)), item, change, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_step(str(index), item, change, path) for index, item in enumerate(value)]
+    return value
+
+
+def _step(name: str, value: Any, change: Callable[[str], str], path: list[str]) -> Any:
+    path.append(name)
+    try:
+        return _walk(value, change, path)
+    finally:
+        path.pop()
+
+
+def _name(key: str) -> str:
+    """A key as a step of a dotted place."""
+    return key.replace("~", "~0").replace(".", "~1")

@@ -1,0 +1,148 @@
+"""Python files that are to be changed: read exactly, parsed, and checked again after the change."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, replace
+from io import BytesIO
+from tokenize import detect_encoding
+from typing import TYPE_CHECKING
+
+from rlm.core.context import printable
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.helpers.edits.spans import Layout
+from rlm.helpers.facts.parsing import MAX_PARSED_BYTES, NotParsed, parsed
+from rlm.helpers.facts.python import blocks
+from rlm.helpers.sources import NotText, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator
+
+    from rlm.helpers.facts.unread import Unread
+    from rlm.helpers.workspace import Workspace
+
+_HEAD_BYTES = 8 << 10
+"""Where a line may name the encoding; it is the first or the second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonFile:
+    """One file and its tree."""
+
+    source: Source
+    tree: ast.Module
+    layout: Layout
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @classmethod
+    def of(cls, source: Source) -> PythonFile:
+        """Parse a file.
+
+        Raises:
+            NotParsed: it can't be.
+        """
+        assert source.content is not None
+        if source.encoding != "utf-8" or source.errors != "strict" or may_name_encoding(source.content):
+            source = _as_declared(source)
+        return cls(source=source, tree=parsed(source.text), layout=Layout(source.text))
+
+
+def may_name_encoding(content: bytes) -> bool:
+    """Whether a file may be in another encoding than UTF-8, by a line that says so."""
+    return b"coding" in content[:_HEAD_BYTES]
+
+
+def _as_declared(source: Source) -> Source:
+    """A file decoded as its coding line says, rather than by the look of it.
+
+    Raises:
+        NotParsed: it says nothing, or something else than it is.
+    """
+    assert source.content is not None
+    if len(source.content) > MAX_PARSED_BYTES:
+        raise NotParsed(f"larger than {MAX_PARSED_BYTES:,} bytes, the most that is parsed")
+    try:
+        encoding = detect_encoding(BytesIO(source.content).readline)[0].removesuffix("-sig")
+        text = source.content[len(source.mark) :].decode(encoding)
+        exact = text.encode(encoding) == source.content[len(source.mark) :]
+    except (SyntaxError, UnicodeError, LookupError) as error:
+        raise NotParsed(f"broken encoding: {error}") from error
+    if not exact:
+        raise NotParsed(f"its text in {encoding} would not come out as it is")
+    plain = text if source.is_mixed or source.newline == "\n" else text.replace(source.newline, "\n")
+    return replace(source, encoding=encoding, errors="strict", text=plain)
+
+
+def outline(tree: ast.Module, without: Container[ast.stmt] = ()) -> list[tuple[int, str]]:
+    """The statements of a module by depth and kind, but for `pass`, strings and those that are named.
+
+    What an operation does to whole statements is checked by it: those that stay must be where they were.
+    """
+    found: list[tuple[int, str]] = []
+    waiting: list[tuple[int, ast.stmt]] = [(0, each) for each in reversed(tree.body)]
+    while waiting:
+        depth, statement = waiting.pop()
+        if statement not in without and not isinstance(statement, ast.Pass) and not _is_text(statement):
+            found.append((depth, type(statement).__name__))
+            waiting += [(depth + 1, each) for inner in blocks(statement) for each in inner][::-1]
+    return found
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def python_files(
+    work: Workspace,
+    file_pattern: str,
+    path: str,
+    unread: Unread,
+    is_wanted: Callable[[str, bytes], bool],
+) -> Iterator[PythonFile]:
+    """The Python files below a folder whose names and bytes are wanted; what can't be parsed goes to `unread`.
+
+    Raises:
+        ToolError: `path` is refused; or it is one file, and can't be parsed.
+    """
+    for place, content in work.contents(file_pattern, path, skipped=unread.skipped):
+        name = work.name(place.path)
+        if not name.isprintable():
+            unread.skipped.unreadable.append(printable(name))
+            continue
+        if not is_wanted(name, content):
+            continue
+        try:
+            yield PythonFile.of(Source.of(place, name, content))
+        except NotText:
+            unread.skipped.binary += 1
+        except NotParsed as error:
+            unread.unparsed.append(error.of(name))
+
+
+def refuse_unparsed_file(work: Workspace, path: str, unread: Unread) -> None:
+    """Raise what is wrong with the one file that was named.
+
+    Raises:
+        ToolError: it can't be parsed.
+    """
+    if unread.unparsed and work.is_file(path):
+        unread.refuse_one()
+
+
+def parsed_again(file: PythonFile, text: str, operation: str) -> ast.Module:
+    """The tree of a changed text.
+
+    Raises:
+        ToolError: it no longer parses: a defect of the operation, so that nothing is written.
+    """
+    try:
+        return parsed(text)
+    except NotParsed as error:
+        raise ToolError(
+            f"{operation}: {shown(file.name)} would not parse any more (line {error.line}: {error.reason}); "
+            "nothing was changed."
+        ) from error

@@ -1,0 +1,89 @@
+"""Rewrites Python files one by one, each in the same way, all or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.helpers.edits.python_files import outline, parsed_again, python_files, refuse_unparsed_file
+from rlm.helpers.edits.reports import by_hand, changed
+from rlm.helpers.edits.spans import Unlocatable
+from rlm.helpers.facts.parsing import TOO_DEEP
+from rlm.helpers.facts.unread import Unread
+from rlm.helpers.writing import Change, edit
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable, Sequence
+
+    from rlm.helpers.edits.python_files import PythonFile
+    from rlm.helpers.edits.spans import Span
+    from rlm.helpers.workspace import Workspace
+    from rlm.helpers.writing import Edit
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What is to be replaced in one file."""
+
+    spans: list[Span] = field(default_factory=list)
+    count: int = 0
+    """Of what the rewrite counts."""
+    unsure: list[int] = field(default_factory=list)
+    """Lines that its user should look at."""
+    gone: set[ast.stmt] = field(default_factory=set)
+    """Statements that are taken out; all others stay, by kind and place."""
+    adds_statements: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite:
+    """One way to change a file."""
+
+    name: str
+    """The operation."""
+    counted: str
+    """What its result calls the count: `statements_removed`."""
+    plan: Callable[[PythonFile], Plan]
+    needles: Sequence[bytes]
+    """A file is parsed if it has one of these."""
+
+    def edit(self, work: Workspace, path: str, file_pattern: str, *, dry_run: bool) -> Edit:
+        """The edit of every file.
+
+        Raises:
+            ToolError: the path is refused, a file can't be changed for certain, or it is one that can't be parsed.
+        """
+        unread, changes, counts = Unread(), list[Change](), dict[str, int]()
+        unsure: list[tuple[str, int]] = []
+        for file in python_files(work, file_pattern, path, unread, self._is_wanted):
+            try:
+                plan = self._planned(file)
+            except RecursionError:
+                unread.unparsed.append(TOO_DEEP.of(file.name))
+                continue
+            unsure += [(file.name, line) for line in plan.unsure]
+            if plan.spans:
+                changes.append(self._change(file, plan))
+                counts[file.name] = plan.count
+        refuse_unparsed_file(work, path, unread)
+        facts = changed(counts, each=self.counted, total=self.counted) | by_hand(unsure) | unread.facts()
+        return edit(self.name, changes, facts, dry_run=dry_run)
+
+    def _is_wanted(self, _name: str, content: bytes) -> bool:
+        return any(needle in content for needle in self.needles)
+
+    def _planned(self, file: PythonFile) -> Plan:
+        try:
+            return self.plan(file)
+        except Unlocatable as error:
+            raise ToolError(f"{self.name}: {file.name}:{error.line}: {error}; nothing was changed.") from error
+
+    def _change(self, file: PythonFile, plan: Plan) -> Change:
+        text = file.layout.with_spans(plan.spans)
+        after = parsed_again(file, text, self.name)
+        if not plan.adds_statements and outline(after) != outline(file.tree, plan.gone):
+            raise ToolError(f"{self.name}: {shown(file.name)} is written in a way that can't be changed for certain.")
+        return file.source.change(text)

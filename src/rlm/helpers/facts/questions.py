@@ -1,0 +1,98 @@
+"""One question about files of code, and its answer: reads each file, parses it, collects rows; here or in a worker.
+
+Files are opened here, by descriptors below the workspace's folders: only their paths go to a worker.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.paths import Confined, Place, open_file
+from rlm.helpers.facts.code_file import CodeFile
+from rlm.helpers.facts.parsing import MAX_PARSED_BYTES, TOO_DEEP, NotParsed, Unparsed, no_collections
+from rlm.helpers.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of each file."""
+
+    function: str
+    """`module:function` of this package: takes a `CodeFile` and `about`; returns rows, which are Structs."""
+    about: dict[str, Any] = {}
+    named: bool = True
+    """Whether each row is given the name of its file."""
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """What a batch of files answered."""
+
+    rows: list[dict[str, Any]] = []
+    total: int = 0
+    """Rows that there are, also where fewer are given."""
+    unparsed: list[Unparsed] = []
+
+    def add(self, file: str | None, rows: Sequence[msgspec.Struct], most: int) -> None:
+        """Take the rows of one file, as far as there is room for them."""
+        plain = [msgspec.to_builtins(row) for row in rows[: max(0, most - len(self.rows))]]
+        self.rows += plain if file is None else [{"file": file, **row} for row in plain]
+        self.total += len(rows)
+
+
+def answer_here(work: Workspace, places: Sequence[Place], question: Question, most: int) -> Answer:
+    """What these files answer, at most `most` rows of it."""
+    answer = Answer()
+    module, _, name = question.function.partition(":")
+    function = getattr(import_module(module), name)
+    with no_collections():
+        for place in places:
+            file = work.name(place.path)
+            try:
+                code = CodeFile(place.parts[-1], content_of(work, place))
+                answer.add(file if question.named else None, function(code, **question.about), most)
+                if code.broken is not None:
+                    answer.unparsed.append(code.broken.of(file))
+            except NotParsed as error:
+                answer.unparsed.append(error.of(file))
+            except (RecursionError, MemoryError):
+                answer.unparsed.append(TOO_DEEP.of(file))
+    return answer
+
+
+def answer_in_worker(roots: list[str], question: dict[str, Any], most: int, batch: list[list[str]]) -> dict[str, Any]:
+    """`answer_here`, as a worker is asked for it: each place as its root and its parts."""
+    work = Workspace(confined=Confined(roots))
+    places = [Place(root=Path(root), parts=tuple(parts)) for root, *parts in batch]
+    answer = answer_here(work, places, msgspec.convert(question, Question), most)
+    found: dict[str, Any] = msgspec.to_builtins(answer)
+    return found
+
+
+def content_of(work: Workspace, place: Place) -> bytes:
+    """The bytes of a file that is to be parsed.
+
+    Raises:
+        NotParsed: it can't be read, or is larger than what is parsed.
+    """
+    try:
+        folder = work.confined.descend(place)
+        try:
+            fd = open_file(place.parts[-1], folder)
+        finally:
+            os.close(folder)
+        with os.fdopen(fd, "rb") as file:
+            content = file.read(MAX_PARSED_BYTES + 1)
+    except FileNotFoundError as error:
+        raise NotParsed("it vanished") from error
+    except OSError as error:
+        raise NotParsed(f"it cannot be read: {error.strerror}") from error
+    if len(content) > MAX_PARSED_BYTES:
+        raise NotParsed(f"larger than {MAX_PARSED_BYTES:,} bytes, the most that is parsed")
+    return content

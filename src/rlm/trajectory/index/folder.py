@@ -1,0 +1,322 @@
+"""The index of a folder of trajectories: `index.sqlite` beside them, made from them, and only ever a copy.
+
+It is brought up to date by reading what is new in each file, and made again where it is damaged, out of step or of
+another version. Where it can't be kept on disk it is kept in memory. The records are never written to.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rlm.core.events import decode
+from rlm.core.exceptions import ConfigError
+from rlm.trajectory.index import database, queries
+from rlm.trajectory.index.rows import KINDS, Page, RunQuery
+from rlm.trajectory.index.scan import forget_run, refresh_run, transaction
+from rlm.trajectory.reader import LINE_BYTES, SHOWN_MATCHES, Trajectory, is_run_id, list_files, no_runs, open_record
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from rlm.core.events import Event
+    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, RunRow, SpanGroup, SpanRow, Timeline
+
+_T = TypeVar("_T")
+
+
+class Index:
+    """The index of one folder. Any thread may call; several processes may have it open at once.
+
+    Nothing is read of the records but by `refresh`, `event` and `read`: call `refresh` first. A run or a span
+    that isn't there has no rows.
+    """
+
+    def __init__(self, log_dir: Path, connection: sqlite3.Connection, note: str) -> None:
+        """For `open`."""
+        self.log_dir = log_dir
+        self.note = note
+        """Why it isn't kept on disk; else empty."""
+        self._lock = threading.RLock()
+        self._use(connection)
+
+    @property
+    def kept(self) -> bool:
+        """It is on disk; False: in memory, for this object alone."""
+        return not self.note
+
+    @classmethod
+    def open(cls, log_dir: Path) -> Index:
+        """Open the index of a folder, or begin one (in memory if no records are there, or it can't be written).
+
+        Raises:
+            ConfigError: the folder can't be read.
+        """
+        if not list_files(log_dir):  # nothing is written into a folder that is perhaps none of records
+            return cls(log_dir, database.open_memory(), f"{log_dir}: there are no records")
+        return cls(log_dir, *database.open_file(log_dir))
+
+    def refresh(self, run_id: str | None = None, *, rebuild: bool = False) -> list[str]:
+        """Take in what is new in the folder, or in one run; returns the ids of the runs that changed.
+
+        A file that shrank or was replaced is read anew, as all are with `rebuild`; a run whose file is gone is
+        forgotten, and one whose file can't be read is left as it is. Costs a stat for each file and nothing else where
+        nothing is new.
+
+        Raises:
+            ConfigError: the folder can't be read.
+        """
+        files = list_files(self.log_dir)
+        return self._ask(lambda connection: self._refresh(connection, files, run_id, rebuild=rebuild))
+
+    def runs(self, query: RunQuery | None = None) -> Page[RunRow]:
+        """The runs that fit, a page of them; without a query the latest 50."""
+        return self._ask(lambda connection: queries.select_runs(connection, query or RunQuery()))
+
+    def run(self, name: str) -> RunRow:
+        """The run that `name` means: `last` (written), or an id or the beginning of one.
+
+        Raises:
+            ConfigError: no run is meant, or several.
+        """
+        beginning = "" if name == "last" else name.lower()
+        cap = 1 if name == "last" else queries.ALL
+        rows = self._ask(lambda connection: queries.runs_named(connection, beginning, cap))
+        if not rows:
+            self._complain(name)
+        if len(rows) > 1:
+            shown = ", ".join(row.id[:12] for row in rows[:SHOWN_MATCHES])
+            raise ConfigError(f"{len(rows)} runs begin with {name!r}: {shown}\ngive more of the id")
+        return rows[0]
+
+    def trajectory(self, run_id: str) -> Trajectory:
+        """The record of a run of this index."""
+        return Trajectory(self.log_dir / f"{run_id}.jsonl")
+
+    def spans(
+        self,
+        run_id: str,
+        parent: str | None = None,
+        *,
+        kind: str = "",
+        name: str = "",
+        offset: int = 0,
+        limit: int = 200,
+    ) -> Page[SpanRow]:
+        """The spans directly in `parent` (None: the roots), in order; of one kind and name if given."""
+        conditions = ["s.parent = ?"]
+        values: list[Any] = [self._number(run_id, parent)]
+        for condition, value in (("s.kind = ?", _kind(kind) if kind else ""), ("s.name = ?", name)):
+            if value != "":
+                conditions.append(condition)
+                values.append(value)
+        return self._spans(run_id, " AND ".join(conditions), values, (limit or queries.ALL, offset))
+
+    def groups(self, run_id: str, parent: str | None = None, *, offset: int = 0, limit: int = 200) -> Page[SpanGroup]:
+        """The same with siblings of one kind and name folded into one, but for turns and cells."""
+        number, window = self._number(run_id, parent), (limit or queries.ALL, offset)
+        return self._ask(lambda c: queries.select_groups(c, _run(c, run_id), number, window))
+
+    def span(self, run_id: str, span: str) -> SpanRow | None:
+        """One span by its id; None if there is none."""
+        return next(iter(self._spans(run_id, "s.number = ?", (self._number(run_id, span),), (1, 0)).rows), None)
+
+    def path(self, run_id: str, span: str) -> list[SpanRow]:
+        """A span and all that it is in, from the root down; empty if there is no such span."""
+        found: list[SpanRow] = []
+        above = self.span(run_id, span)
+        while above is not None:
+            found.append(above)
+            above = None if above.parent is None else self.span(run_id, above.parent)
+        return found[::-1]
+
+    def steps(
+        self, run_id: str, *, kinds: Sequence[str] = ("exec",), offset: int = 0, limit: int = 200
+    ) -> Page[SpanRow]:
+        """The spans of some kinds anywhere in the run, in order: for the next and the previous step."""
+        codes = [_kind(kind) for kind in kinds]
+        condition = f"s.kind IN ({', '.join('?' * len(codes))})"
+        return self._spans(run_id, condition, codes, (limit or queries.ALL, offset))
+
+    def all_spans(self, run_id: str, *, offset: int = 0, limit: int = 1_000) -> Page[SpanRow]:
+        """Every span of the run, in order."""
+        return self._spans(run_id, "1", (), (limit or queries.ALL, offset))
+
+    def timeline(self, run_id: str) -> Timeline:
+        """Every span of a run as columns.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        row = self.run(run_id)
+        return self._ask(lambda c: queries.select_timeline(c, _run(c, row.id), row.started_at, row.last_at))
+
+    def events(
+        self,
+        run_id: str,
+        span: str | None = None,
+        *,
+        types: Sequence[str] = (),
+        after_seq: int = -1,
+        limit: int = 1_000,
+    ) -> list[EventRow]:
+        """Where events are, in order: of a span alone (not of those below) and of some types if given."""
+        conditions, values = ["e.seq > ?"], [after_seq]
+        if span is not None:
+            row = self.span(run_id, span)
+            if row is None:
+                return []
+            conditions.append("e.seq BETWEEN ? AND ? AND e.span = ?")
+            values += [row.first_seq, row.last_seq, row.number]
+        if types:
+            conditions.append(f"t.name IN ({', '.join('?' * len(types))})")
+            values += types  # type: ignore[arg-type]
+        where, cap = " AND ".join(conditions), limit or queries.ALL
+        return self._ask(lambda c: queries.select_events(c, _run(c, run_id), where, values, cap))
+
+    def event(self, run_id: str, seq: int) -> Event | None:
+        """One event with its texts whole, read from the file; None if it isn't there (any more).
+
+        Raises:
+            ConfigError: the file can't be read.
+        """
+        rows = self._ask(lambda c: queries.select_events(c, _run(c, run_id), "e.seq = ?", (seq,), 1))
+        return next(self.read(run_id, rows), None)
+
+    def read(self, run_id: str, rows: Sequence[EventRow], *, whole: bool = True) -> Iterator[Event]:
+        """The events at those places, read from the file, with their texts whole unless told otherwise.
+
+        Raises:
+            ConfigError: the file can't be read.
+        """
+        if not rows or not is_run_id(run_id):
+            return
+        record = self.trajectory(run_id)
+        with open_record(record.path) as file:
+            for row in rows:
+                file.seek(row.offset)
+                try:
+                    event = decode(file.read(min(row.length, LINE_BYTES)))
+                except (ValueError, RecursionError):  # the file changed since: the next refresh sees it
+                    continue
+                yield record.whole(event) if whole else event
+
+    def problems(self, run_id: str, *, severity: str = "", offset: int = 0, limit: int = 200) -> Page[Problem]:
+        """The events that failed (`error`) or warn (`warning`), in order; both without `severity`."""
+        window = (limit or queries.ALL, offset)
+        return self._ask(lambda c: queries.select_problems(c, _run(c, run_id), severity, window))
+
+    def burndown(self, run_id: str) -> Burndown:
+        """What the run had spent after each call, and its caps.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        row = self.run(run_id)
+        return self._ask(lambda c: queries.select_burndown(c, _run(c, row.id), row))
+
+    def seq_at(self, run_id: str, offset: int) -> int:
+        """The place among the events of the line that begins there; -1 if it isn't indexed."""
+
+        def find(connection: sqlite3.Connection) -> int:
+            run, low = _run(connection, run_id), 0
+            [[high]] = connection.execute("SELECT coalesce(max(seq), -1) FROM events WHERE run = ?", (run,))
+            while low <= high:
+                middle = (low + high) // 2
+                statement = "SELECT offset FROM events WHERE run = ? AND seq = ?"
+                [[there]] = connection.execute(statement, (run, middle))
+                if there == offset:
+                    return int(middle)
+                low, high = (middle + 1, high) if there < offset else (low, middle - 1)
+            return -1
+
+        return self._ask(find)
+
+    def close(self) -> None:
+        """Close it; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
+    def _use(self, connection: sqlite3.Connection) -> None:
+        connection.create_function("fold", 1, str.casefold, deterministic=True)
+        self._connection = connection
+
+    def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Ask, and once more of a new index if this one turns out to be of no use."""
+        with self._lock:
+            try:
+                return question(self._connection)
+            except sqlite3.DatabaseError as error:
+                if not self.kept or "locked" in str(error):
+                    said = f"{self.log_dir / database.NAME}: {error}"
+                    raise ConfigError(f"{said}\nanother process is at work on it: try again") from error
+                self._begin_again(error)
+                return question(self._connection)
+
+    def _begin_again(self, error: sqlite3.DatabaseError) -> None:
+        """Put a new index in the place of a damaged one, or of one that can't be written, and take everything in."""
+        self._connection.close()
+        if isinstance(error, sqlite3.OperationalError):  # disk full, no right to write
+            self.note = f"{self.log_dir / database.NAME}: {error}"
+            self._use(database.open_memory())
+        else:
+            connection, self.note = database.begin_again(self.log_dir)
+            self._use(connection)
+        self._refresh(self._connection, list_files(self.log_dir), None, rebuild=True)
+
+    def _refresh(
+        self, connection: sqlite3.Connection, files: dict[str, os.stat_result], run_id: str | None, *, rebuild: bool
+    ) -> list[str]:
+        known = {row[0]: row[1:] for row in connection.execute("SELECT id, inode, size, mtime_ns, status FROM runs")}
+        wanted = files if run_id is None else {run_id: files[run_id]} if run_id in files else {}
+        gone = [each for each in known if each not in files]
+        for each in gone:
+            with transaction(connection):
+                forget_run(connection, each)
+        changed = []
+        for each, about in wanted.items():
+            facts = (about.st_ino, about.st_size, about.st_mtime_ns)
+            if not rebuild and each in known and known[each][:3] == facts and known[each][3] != "running":
+                continue
+            try:
+                if refresh_run(connection, self.log_dir / f"{each}.jsonl", rebuild=rebuild):
+                    changed.append(each)
+            except ConfigError:  # this one can't be read; it must not hide the others
+                continue
+        return [*gone, *changed]
+
+    def _spans(self, run_id: str, conditions: str, values: Sequence[Any], window: tuple[int, int]) -> Page[SpanRow]:
+        return self._ask(lambda c: queries.select_spans(c, _run(c, run_id), conditions, values, window))
+
+    def _number(self, run_id: str, span: str | None) -> int:
+        """The number of a span; -1 for none, -2 for one that isn't there."""
+        if span is None:
+            return -1
+        statement = "SELECT number FROM spans INDEXED BY spans_by_id WHERE run = ? AND id = ? ORDER BY number LIMIT 1"
+        row = self._ask(lambda c: c.execute(statement, (_run(c, run_id), span)).fetchone())
+        return -2 if row is None else int(row[0])
+
+    def _complain(self, name: str) -> None:
+        [[count]] = self._ask(lambda c: c.execute("SELECT count(*) FROM runs").fetchall())
+        if not count:
+            raise no_runs(self.log_dir)
+        raise ConfigError(f"no run in {self.log_dir} begins with {name!r}\nrlm logs list shows what there is")
+
+
+def _run(connection: sqlite3.Connection, run_id: str) -> int:
+    """The number of a run in the index; -1 if it isn't there."""
+    row = connection.execute("SELECT run FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return -1 if row is None else int(row[0])
+
+
+def _kind(kind: str) -> int:
+    return KINDS.index(kind) if kind in KINDS else -1

@@ -1,0 +1,330 @@
+"""Answers questions from an index: SQL to rows, and nothing else. Only names of our own go into SQL as text."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from rlm.trajectory.index.rows import (
+    KINDS,
+    SPAN_STATUSES,
+    Burndown,
+    EventRow,
+    Page,
+    Problem,
+    RunRow,
+    SpanGroup,
+    SpanRow,
+    Timeline,
+)
+from rlm.trajectory.index.states import RunState, SpanState
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rlm.trajectory.index.rows import RunQuery
+
+ALL = -1
+"""A LIMIT that is none."""
+ID_CHARS = 16
+_RUN_COLUMNS = ", ".join(RunState.__struct_fields__)
+_SPAN_COLUMNS = ", ".join(f"s.{name}" for name in SpanState.__struct_fields__)
+_DURATION = "CASE ended WHEN 1 THEN duration_s ELSE max(0, last_at - started_at) END"
+_COST = "CASE WHEN unpriced = 0 AND model_calls > 0 THEN cost_usd END"
+_ORDERS = {
+    "started": "started_at",
+    "duration": _DURATION,
+    "tokens": "input_tokens + output_tokens",
+    "cost": _COST,
+    "turns": "turns",
+    "calls": "model_calls",
+    "errors": "errors",
+    "model": "model",
+    "status": "status",
+}
+_FOLDED = "CASE WHEN kind IN (1, 3) THEN number ELSE -1 END"
+"""Turns and cells are never folded."""
+
+
+def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunRow]:
+    """The runs that fit."""
+    conditions, values = _conditions(query)
+    where = f"FROM runs WHERE {' AND '.join(conditions) or '1'}"
+    [[total]] = connection.execute(f"SELECT count(*) {where}", values)
+    direction = "ASC" if query.ascending else "DESC"
+    order = f"ORDER BY {_ORDERS[query.order]} {direction} NULLS LAST, started_at DESC, id"
+    statement = f"SELECT {_RUN_COLUMNS} {where} {order} LIMIT ? OFFSET ?"
+    rows = connection.execute(statement, (*values, query.limit or ALL, query.offset))
+    return Page(tuple(_run_row(RunState(*row)) for row in rows), total)
+
+
+def runs_named(connection: sqlite3.Connection, beginning: str, limit: int) -> list[RunRow]:
+    """The runs whose ids begin so, the latest first; every run with an empty beginning."""
+    statement = f"SELECT {_RUN_COLUMNS} FROM runs WHERE substr(id, 1, ?) = ? ORDER BY mtime_ns DESC LIMIT ?"  # noqa: S608
+    rows = connection.execute(statement, (len(beginning), beginning, limit))
+    return [_run_row(RunState(*row)) for row in rows]
+
+
+def _conditions(query: RunQuery) -> tuple[list[str], list[Any]]:
+    given: list[tuple[str, Any]] = [
+        ("instr(lower(model), ?)", query.model.lower() or None),
+        ("environment = ?", query.environment or None),
+        ("started_at >= ?", query.since),
+        ("started_at < ?", query.until),
+        (f"{_COST} >= ?", query.min_cost_usd),
+        (f"{_COST} <= ?", query.max_cost_usd),
+        ("input_tokens + output_tokens >= ?", query.min_tokens),
+        ("input_tokens + output_tokens <= ?", query.max_tokens),
+        (f"{_DURATION} >= ?", query.min_duration_s),
+        (f"{_DURATION} <= ?", query.max_duration_s),
+    ]
+    conditions = [condition for condition, value in given if value is not None]
+    values = [value for _, value in given if value is not None]
+    if query.status:
+        conditions.append(f"status IN ({_marks(query.status)})")
+        values.extend(query.status)
+    if query.text:
+        texts = ("id", "prompt", "response", "error")
+        conditions.append("(" + " OR ".join(f"instr(fold({text}), ?)" for text in texts) + ")")
+        values.extend([query.text.casefold()] * len(texts))
+    return conditions, values
+
+
+def _run_row(state: RunState) -> RunRow:
+    return RunRow(
+        id=state.id,
+        status=state.status,
+        started_at=state.started_at,
+        last_at=state.last_at,
+        duration_s=state.duration_s if state.ended else max(0.0, state.last_at - state.started_at),
+        model=state.model,
+        environment=state.environment,
+        prompt=state.prompt,
+        response=state.response,
+        error=state.error,
+        limit=state.limit_name,
+        turns=state.turns,
+        cells=state.cells,
+        model_calls=state.model_calls,
+        subcalls=state.subcalls,
+        tool_calls=state.tool_calls,
+        input_tokens=state.input_tokens,
+        output_tokens=state.output_tokens,
+        cost_usd=_cost(state.cost_usd, state.unpriced, state.model_calls),
+        depth=state.depth,
+        errors=state.errors,
+        warnings=state.warnings,
+        spans=state.spans,
+        events=state.events,
+        skipped=state.skipped,
+        torn_bytes=state.size - state.read_bytes,
+        size_bytes=state.size,
+        served_calls=state.served_calls,
+        served_tokens=state.served_tokens,
+        served_cost_usd=_cost(state.served_cost_usd, state.served_unpriced, state.served_calls),
+        resumed_from=state.resumed_from,
+        forked_from=state.forked_from,
+        forked_at=state.forked_at,
+        budget=msgspec.json.decode(state.budget),
+    )
+
+
+def select_spans(
+    connection: sqlite3.Connection, run: int, conditions: str, values: Sequence[Any], window: tuple[int, int]
+) -> Page[SpanRow]:
+    """The spans `s` of a run that fit, in order; `window` is limit and offset."""
+    by = "INDEXED BY spans_by_parent" if conditions.startswith("s.parent = ?") else ""
+    where = f"FROM spans s {by} WHERE s.run = ? AND {conditions}"
+    [[total]] = connection.execute(f"SELECT count(*) {where}", (run, *values))
+    statement = f"SELECT {_SPAN_COLUMNS}, {_PARENT_ID} {where} ORDER BY s.number LIMIT ? OFFSET ?"
+    rows = connection.execute(statement, (run, *values, *window))
+    return Page(tuple(_span_row(SpanState(*row[:-1]), row[-1]) for row in rows), total)
+
+
+_PARENT_ID = "(SELECT id FROM spans p WHERE p.run = s.run AND p.number = s.parent)"
+
+
+def select_groups(connection: sqlite3.Connection, run: int, parent: int, window: tuple[int, int]) -> Page[SpanGroup]:
+    """The spans in a span, folded."""
+    fold = f"FROM spans INDEXED BY spans_by_parent WHERE run = ? AND parent = ? GROUP BY kind, name, {_FOLDED}"
+    [[total]] = connection.execute(f"SELECT count(*) FROM (SELECT 1 {fold})", (run, parent))  # noqa: S608
+    sums = "count(*), min(started_at), max(ended_at), sum(ended_at IS NULL), sum(total_tokens), sum(total_cost_usd)"
+    more = "sum(total_unpriced), sum(total_calls), sum(total_errors), min(number)"
+    statement = f"SELECT {sums}, {more} {fold} ORDER BY min(number) LIMIT ? OFFSET ?"
+    groups = connection.execute(statement, (run, parent, *window)).fetchall()
+    return Page(tuple(_group(connection, run, group) for group in groups), total)
+
+
+def _group(connection: sqlite3.Connection, run: int, group: tuple[Any, ...]) -> SpanGroup:
+    count, started_at, ended_at, still_open, tokens, cost_usd, unpriced, calls, errors, number = group
+    first = select_spans(connection, run, "s.number = ?", (number,), (1, 0)).rows[0]
+    return SpanGroup(
+        kind=first.kind,
+        name=first.name,
+        count=count,
+        first=first,
+        started_at=started_at,
+        ended_at=None if still_open else ended_at,
+        total_tokens=tokens,
+        total_cost_usd=_cost(cost_usd, unpriced, calls),
+        total_calls=calls,
+        total_errors=errors,
+    )
+
+
+def _span_row(state: SpanState, parent: str | None) -> SpanRow:
+    return SpanRow(
+        number=state.number,
+        id=state.id,
+        parent=parent,
+        kind=KINDS[state.kind],
+        name=state.name,
+        ordinal=state.ordinal,
+        model=state.model,
+        head=state.head,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        first_seq=state.first_seq,
+        last_seq=state.last_seq,
+        level=state.level,
+        depth=state.depth,
+        status=SPAN_STATUSES[state.status],
+        detail=state.detail,
+        cached=bool(state.cached),
+        served=state.cached == 2,
+        input_tokens=state.input_tokens,
+        output_tokens=state.output_tokens,
+        cost_usd=_cost(state.cost_usd, state.unpriced, state.calls),
+        total_tokens=state.total_tokens,
+        total_cost_usd=_cost(state.total_cost_usd, state.total_unpriced, state.total_calls),
+        total_calls=state.total_calls,
+        total_errors=state.total_errors,
+        children=state.children,
+    )
+
+
+def _cost(cost_usd: float, unpriced: int, calls: int) -> float | None:
+    return cost_usd if calls and not unpriced else None
+
+
+def select_events(
+    connection: sqlite3.Connection, run: int, conditions: str, values: Sequence[Any], limit: int
+) -> list[EventRow]:
+    """Where the events of a run are that fit, in order."""
+    statement = (
+        "SELECT e.seq, e.at, (SELECT id FROM spans s WHERE s.run = e.run AND s.number = e.span), t.name, e.offset,"  # noqa: S608
+        f" e.length FROM events e JOIN types t USING (type) WHERE e.run = ? AND {conditions} ORDER BY e.seq LIMIT ?"
+    )
+    rows = connection.execute(statement, (run, *values, limit))
+    return [EventRow(seq=r[0], at=r[1], span=r[2], type=r[3], offset=r[4], length=r[5]) for r in rows]
+
+
+def select_problems(connection: sqlite3.Connection, run: int, severity: str, window: tuple[int, int]) -> Page[Problem]:
+    """The events of a run that failed or warn."""
+    wanted = {"error": (0, 0), "warning": (1, 1)}.get(severity, (0, 1))
+    where = "FROM problems p WHERE p.run = ? AND p.severity BETWEEN ? AND ?"
+    [[total]] = connection.execute(f"SELECT count(*) {where}", (run, *wanted))
+    statement = (
+        "SELECT p.seq, e.at, (SELECT id FROM spans s WHERE s.run = p.run AND s.number = p.span), t.name, p.severity,"
+        " p.message FROM problems p JOIN events e ON e.run = p.run AND e.seq = p.seq JOIN types t USING (type)"
+        " WHERE p.run = ? AND p.severity BETWEEN ? AND ? ORDER BY p.seq, p.severity LIMIT ? OFFSET ?"
+    )
+    rows = connection.execute(statement, (run, *wanted, *window))
+    return Page(tuple(_problem(row) for row in rows), total)
+
+
+def _problem(row: tuple[Any, ...]) -> Problem:
+    seq, at, span, kind, severity, message = row
+    return Problem(seq=seq, at=at, span=span, type=kind, severity="warning" if severity else "error", message=message)
+
+
+def select_timeline(connection: sqlite3.Connection, run: int, origin: float, end: float) -> Timeline:
+    """Every span of a run, as columns."""
+    labels: dict[str, int] = {}
+    line = Timeline(
+        started_at=array("d"),
+        ended_at=array("d"),
+        parent=array("l"),
+        level=array("l"),
+        kind=array("B"),
+        status=array("B"),
+        tokens=array("q"),
+        cost_usd=array("d"),
+        label=array("l"),
+        labels=(),
+        ordinal=array("q"),
+        origin=origin,
+        ids=b"",
+    )
+    ids: list[str] = []
+    rows = connection.execute(
+        "SELECT started_at, ended_at, parent, level, kind, status, total_tokens, CASE WHEN total_calls > 0 AND"
+        " total_unpriced = 0 THEN total_cost_usd END, name, ordinal, id FROM spans WHERE run = ? ORDER BY number",
+        (run,),
+    )
+    for started, ended, parent, level, kind, status, tokens, cost_usd, name, ordinal, span in rows:
+        line.started_at.append(started - origin)
+        line.ended_at.append((end if ended is None else ended) - origin)
+        line.parent.append(parent)
+        line.level.append(level)
+        line.kind.append(kind)
+        line.status.append(status)
+        line.tokens.append(tokens)
+        line.cost_usd.append(math.nan if cost_usd is None else cost_usd)
+        line.label.append(labels.setdefault(name, len(labels)))
+        line.ordinal.append(ordinal)
+        ids.append(span[:ID_CHARS].ljust(ID_CHARS))
+    return _named(line, labels, ids)
+
+
+def _named(line: Timeline, labels: Iterable[str], ids: list[str]) -> Timeline:
+    from dataclasses import replace
+
+    return replace(line, labels=tuple(labels), ids="".join(ids).encode("ascii", "replace"))
+
+
+def select_burndown(connection: sqlite3.Connection, run: int, row: RunRow) -> Burndown:
+    """What a run had spent after each call."""
+    burn = Burndown(
+        at=array("d"),
+        tokens=array("q"),
+        cost_usd=array("d"),
+        model_calls=array("l"),
+        subcalls=array("l"),
+        tool_calls=array("l"),
+        origin=row.started_at,
+        priced=(row.cost_usd is not None or not row.model_calls)
+        and (row.served_cost_usd is not None or not row.served_calls),
+        caps=row.budget,
+    )
+    columns = (burn.at, burn.tokens, burn.cost_usd, burn.model_calls, burn.subcalls, burn.tool_calls)
+    for point in _spent(connection, run, row):
+        for column, value in zip(columns, point, strict=True):
+            cast("array[Any]", column).append(value)
+    return burn
+
+
+def _spent(connection: sqlite3.Connection, run: int, row: RunRow) -> Iterator[tuple[float, ...]]:
+    """Moment and sums, call by call; what an earlier run had paid is the first point."""
+    tokens, cost_usd, calls = row.served_tokens, row.served_cost_usd or 0.0, row.served_calls
+    subcalls = tools = 0
+    if calls:
+        yield 0.0, tokens, cost_usd, calls, subcalls, tools
+    ended = connection.execute(
+        "SELECT coalesce(ended_at, started_at) AS at, kind, name, input_tokens + output_tokens, cost_usd, calls"
+        " FROM spans WHERE run = ? AND (kind IN (2, 4) OR kind = 0 AND parent >= 0) ORDER BY at, number",
+        (run,),
+    )
+    for at, kind, name, span_tokens, span_usd, paid in ended:
+        tokens, cost_usd, calls = tokens + span_tokens, cost_usd + span_usd, calls + paid
+        tools += kind == KINDS.index("tool")
+        subcalls += kind == KINDS.index("completion") or name == "llm_query"
+        yield at - row.started_at, tokens, cost_usd, calls, subcalls, tools
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,202 @@
+"""Brings the index of one run up to date: reads what is new in its file, whole lines only, and writes it down.
+
+All of it is one transaction that begins by looking at what another process may have done meanwhile, so that each line
+is taken in once, whoever does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from rlm.trajectory.index.fold import RunFold
+from rlm.trajectory.index.states import Head, RunState, SpanState
+from rlm.trajectory.reader import LINE_BYTES, is_written, open_record
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BATCH_EVENTS = 10_000
+BATCH_SPANS = 60_000
+"""How many are held in memory before they are written down."""
+_GUARD_BYTES = 4096
+_RUN_COLUMNS = ", ".join(RunState.__struct_fields__)
+_SPAN_COLUMNS = ", ".join(SpanState.__struct_fields__)
+_RUN_MARKS = ", ".join("?" * (len(RunState.__struct_fields__) + 1))
+_SPAN_MARKS = ", ".join("?" * (len(SpanState.__struct_fields__) + 1))
+
+_decode_head = msgspec.json.Decoder(Head).decode
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and nobody else writes meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def refresh_run(connection: sqlite3.Connection, path: Path, *, rebuild: bool = False) -> bool:
+    """Take in what is new in a run's file; returns whether anything changed.
+
+    Raises:
+        ConfigError: the file can't be read.
+        sqlite3.Error: the index can't be used.
+    """
+    with open_record(path) as file, transaction(connection):
+        return _RunScan(connection, file, path.stem).refresh(rebuild=rebuild)
+
+
+def forget_run(connection: sqlite3.Connection, run_id: str) -> None:
+    """Take a run out of the index."""
+    row = connection.execute("SELECT run FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if row is not None:
+        for table in ("events", "spans", "problems", "runs"):
+            connection.execute(f"DELETE FROM {table} WHERE run = ?", row)  # noqa: S608 - names of our own
+
+
+class _RunScan:
+    """One run's file and its part of the index, within a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, file: IO[bytes], run_id: str) -> None:
+        self._connection = connection
+        self._file = file
+        self._run_id = run_id
+        self._run = -1
+        self._types: dict[str, int] = {}
+
+    def refresh(self, *, rebuild: bool) -> bool:
+        about = os.fstat(self._file.fileno())
+        state = self._load()
+        if rebuild or self._is_another(state, about):
+            forget_run(self._connection, self._run_id)
+            state = self._load()
+        before = msgspec.structs.astuple(state)
+        self._take(state, about.st_size)
+        state.inode, state.size, state.mtime_ns = about.st_ino, about.st_size, about.st_mtime_ns
+        state.guard = self._guard(state.read_bytes)
+        if not state.ended:
+            state.status = "running" if is_written(self._file) else "crashed"
+        changed = msgspec.structs.astuple(state) != before
+        if changed:
+            self._save(state)
+        return changed
+
+    def _load(self) -> RunState:
+        query = f"SELECT run, {_RUN_COLUMNS} FROM runs WHERE id = ?"  # noqa: S608
+        row = self._connection.execute(query, (self._run_id,)).fetchone()
+        if row is None:
+            [[self._run]] = self._connection.execute("SELECT coalesce(max(run), 0) + 1 FROM runs")
+            return RunState(self._run_id)
+        self._run = row[0]
+        return RunState(*row[1:])
+
+    def _save(self, state: RunState) -> None:
+        statement = f"INSERT OR REPLACE INTO runs (run, {_RUN_COLUMNS}) VALUES ({_RUN_MARKS})"  # noqa: S608
+        self._connection.execute(statement, (self._run, *msgspec.structs.astuple(state)))
+
+    def _is_another(self, state: RunState, about: os.stat_result) -> bool:
+        """Whether the file isn't the one that was read, or not only longer."""
+        if not state.inode:
+            return False
+        if about.st_ino != state.inode or about.st_size < state.size:
+            return True
+        if about.st_size == state.size:
+            return about.st_mtime_ns != state.mtime_ns
+        return self._guard(state.read_bytes) != state.guard
+
+    def _guard(self, read_bytes: int) -> bytes:
+        """A digest over the beginning and the end of what was read."""
+        self._file.seek(0)
+        digest = hashlib.sha256(self._file.read(min(_GUARD_BYTES, read_bytes)))
+        start = self._file.seek(max(0, read_bytes - _GUARD_BYTES))
+        digest.update(self._file.read(read_bytes - start))
+        return digest.digest()
+
+    def _take(self, state: RunState, size: int) -> None:
+        """Take in the whole lines up to `size`."""
+        fold = RunFold(state, self._span_by_id)
+        rows: list[tuple[int, int, float, int, int, int, int]] = []
+        seq, run, types = state.events, self._run, self._types
+        for offset, length, line in self._lines(state, size):
+            try:
+                head = _decode_head(line)
+            except (ValueError, RecursionError):
+                state.skipped += bool(line.strip())
+                continue
+            kind = types.get(head.type)
+            if kind is None:
+                kind = self._type(head.type)
+            rows.append((run, seq, head.at, fold.add(head, seq), kind, offset, length))
+            seq += 1
+            if len(rows) >= BATCH_EVENTS:
+                self._write_events(rows)
+                if len(fold.spans) >= BATCH_SPANS:
+                    self._write_spans(fold)
+        self._write_events(rows)
+        self._write_spans(fold)
+
+    def _lines(self, state: RunState, size: int) -> Iterator[tuple[int, int, bytes]]:
+        """Offset, length and content of each new line; one that is too long is as a foreign one."""
+        file, offset = self._file, state.read_bytes
+        file.seek(offset)
+        while offset < size:
+            line = file.readline(LINE_BYTES)
+            length = len(line)
+            if line[-1:] != b"\n" and length == LINE_BYTES:
+                line = b"\0"
+                while (more := file.readline(LINE_BYTES)) and not more.endswith(b"\n"):
+                    length += len(more)
+                length += len(more)
+                if not more:
+                    return
+            elif line[-1:] != b"\n":
+                return
+            if offset + length > size:
+                return
+            yield offset, length, line
+            offset += length
+            state.read_bytes = offset
+
+    def _type(self, name: str) -> int:
+        self._connection.execute("INSERT OR IGNORE INTO types (name) VALUES (?)", (name,))
+        [[kind]] = self._connection.execute("SELECT type FROM types WHERE name = ?", (name,))
+        self._types[name] = kind
+        return int(kind)
+
+    def _write_events(self, rows: list[tuple[int, int, float, int, int, int, int]]) -> None:
+        """Write them down, and forget them."""
+        self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        rows.clear()
+
+    def _write_spans(self, fold: RunFold) -> None:
+        """Write spans and problems down, and forget them."""
+        fold.settle(self._span_by_number)
+        spans = ((self._run, *msgspec.structs.astuple(span)) for span in fold.spans.values())
+        self._connection.executemany(f"INSERT OR REPLACE INTO spans VALUES ({_SPAN_MARKS})", spans)  # noqa: S608
+        problems = ((self._run, *problem) for problem in fold.problems)
+        self._connection.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?)", problems)
+        fold.clear()
+
+    def _span_by_id(self, span_id: str) -> SpanState | None:
+        return self._span("spans INDEXED BY spans_by_id WHERE run = ? AND id = ?", span_id)
+
+    def _span_by_number(self, number: int) -> SpanState:
+        span = self._span("spans WHERE run = ? AND number = ?", number)
+        assert span is not None  # a parent's number was written with its child's
+        return span
+
+    def _span(self, source: str, value: str | int) -> SpanState | None:
+        query = f"SELECT {_SPAN_COLUMNS} FROM {source}"  # noqa: S608 - names of our own
+        row = self._connection.execute(query, (self._run, value)).fetchone()
+        return None if row is None else SpanState(*row)
