@@ -98,7 +98,9 @@ class Journal:
         changes: dict[bytes, Change] = {}
         with self._locked():
             names = self._done()
-            if not 1 <= count <= len(names):
+            if count < 1:
+                raise ToolError(f"fs.undo: n is how many edits are taken back, from 1; not {count}.")
+            if count > len(names):
                 raise ToolError(f"fs.undo: {len(names) or 'no'} edits can be undone here, not {count}.")
             names = names[:count]
             for name in names:

@@ -119,6 +119,12 @@ def test_a_syntax_error_in_one_file_is_an_error_with_its_line(tree: Path) -> Non
         code.find_functions("bad.py")
 
 
+def test_a_language_that_is_not_read_is_named_as_such(tree: Path) -> None:
+    (tree / "a.rb").write_text("def hello\n  puts 1\nend\n")
+    with pytest.raises(ToolError, match=r"'a.rb', line 1: a language that is not read"):
+        code.find_functions("a.rb")
+
+
 def test_a_page_of_a_folder_lists_what_could_not_be_parsed(tree: Path) -> None:
     (tree / "a.py").write_text("def one(): ...\n")
     (tree / "bad.py").write_text("def (:\n")

@@ -236,6 +236,12 @@ def test_files_that_have_nothing_to_remove_are_not_parsed(tree: Path) -> None:
     assert [each["file"] for each in transform.remove_debug_statements()["errors"]] == ["bad_too.py"]
 
 
+def test_a_named_file_that_can_not_be_parsed_is_an_error_whatever_is_in_it(tree: Path) -> None:
+    (tree / "bad.py").write_text("def f(:\n")
+    with pytest.raises(ToolError, match=r"bad.py'?, line 1: syntax error"):
+        transform.remove_debug_statements("bad.py")
+
+
 def test_a_plan_that_would_move_or_drop_other_statements_is_refused(tree: Path) -> None:
     (tree / "a.py").write_text("x\nif y:\n    z\n")
     dropped = Plan(spans=[Span(start=0, end=2, text="")], count=1)

@@ -58,7 +58,9 @@ class Rewrite:
         """
         unread, changes, counts = Unread(), list[Change](), dict[str, int]()
         unsure: list[tuple[str, int]] = []
-        for file in python_files(work, file_pattern, path, unread, self._is_wanted):
+        # A file that was named is always parsed: that it can't be is worth an error, whatever is in it.
+        is_wanted = _always if work.is_file(path) else self._is_wanted
+        for file in python_files(work, file_pattern, path, unread, is_wanted):
             try:
                 plan = self._planned(file)
             except RecursionError:
@@ -87,3 +89,7 @@ class Rewrite:
         if not plan.adds_statements and outline(after) != outline(file.tree, plan.gone):
             raise ToolError(f"{self.name}: {shown(file.name)} is written in a way that can't be changed for certain.")
         return file.source.change(text)
+
+
+def _always(_name: str, _content: bytes) -> bool:
+    return True

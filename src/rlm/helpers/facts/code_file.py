@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 from rlm.helpers.facts.foreign import foreign_facts
 from rlm.helpers.facts.grammars import grammar_of
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from rlm.helpers.facts.rows import Facts
 
+_PYTHON: Final = frozenset(("", ".py", ".pyi", ".pyw"))
+
 
 class CodeFile:
     """The bytes of a file, parsed when a question needs it."""
@@ -24,6 +27,7 @@ class CodeFile:
         self.broken: NotParsed | None = None
         """What a parser that goes on after an error could not read: what was told may lack something."""
         self._grammar = grammar_of(name)
+        self._is_named_python = PurePosixPath(name).suffix.lower() in _PYTHON
 
     @property
     def lines(self) -> int:
@@ -55,7 +59,12 @@ class CodeFile:
         Raises:
             NotParsed: it can't be parsed, or is another language.
         """
-        return parsed(self.python())
+        try:
+            return parsed(self.python())
+        except NotParsed as error:
+            if self._is_named_python or self._grammar is not None:
+                raise
+            raise NotParsed(f"a language that is not read; as Python it has a {error.reason}", error.line) from error
 
     def facts(self) -> Facts:
         """Its functions and classes.
