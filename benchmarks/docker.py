@@ -13,9 +13,9 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.fixture import text_file
 from benchmarks.sandboxes import SPEC, run, timed_ms
-from rlm.core.context import Context
-from rlm.inputs import prepare
+from rlm.core.contexts.context import Context
 from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
+from rlm.runtime.inputs import prepare
 
 IMAGE = os.environ.get("RLM_BENCH_IMAGE", "python:3.11-slim")
 STARTS = 5
@@ -25,7 +25,7 @@ HUNDRED_MEGABYTES = 100_000_000
 HOST = """
 import asyncio
 from benchmarks.docker import SPEC, sandbox
-from rlm.inputs import prepare
+from rlm.runtime.inputs import prepare
 
 async def main():
     opened = await sandbox(warm=1).open(prepare(None), SPEC)

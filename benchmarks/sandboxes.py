@@ -12,10 +12,10 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.fixture import text_file
 from rlm import Config, repl
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl, Sandbox
 from rlm.core.types import ExecResult, ReplSpec
-from rlm.inputs import prepare
+from rlm.runtime.inputs import prepare
 
 CHILDREN = 30
 CELLS = 300

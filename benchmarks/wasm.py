@@ -11,7 +11,7 @@ from benchmarks.figures import Figure
 from benchmarks.fixture import text_file
 from benchmarks.sandboxes import SPEC, cell_and_call_ms, opened, run
 from rlm import Config, repl
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 
 STARTS = 5
 TAKES = 5

@@ -9,18 +9,21 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlm.core import events, notes, types
+from rlm.core.events import body, completion, model, run
+from rlm.core.events import cell as cells
 
+FAMILIES = (body, run, completion, model, cells)
 TARGET = Path(__file__).with_name("events.md")
 
 INTRO = """\
 # Events
 
-Written by `make docs` from `src/rlm/core/events.py`; format version {version}.
+Written by `make docs` from `src/rlm/core/events/`; format version {version}.
 
 {about}
 
@@ -50,7 +53,9 @@ class Shape:
 
 def render() -> str:
     """The whole document."""
-    known = {shape.name: shape for module in (types, notes, events) for shape in shapes(inspect.getsource(module))}
+    known: dict[str, Shape] = {}
+    for module in (types, notes, *FAMILIES, events):
+        known |= {shape.name: shape for shape in shapes(inspect.getsource(module), known)}
     bodies = {tag: known[body.__name__] for tag, body in events.BODIES.items()}
     parts = [INTRO.format(version=events.VERSION, about=about()), "## The event\n", table(known["Event"])]
     parts += ["## Bodies, by `type`\n"]
@@ -65,14 +70,16 @@ def about() -> str:
     return "\n\n".join(inspect.getdoc(events).split("\n\n")[1:])  # type: ignore[union-attr]
 
 
-def shapes(source: str) -> Iterator[Shape]:
-    """The types in a source, each with the fields of its bases there before its own."""
-    known: dict[str, tuple[Field, ...]] = {}
+def shapes(source: str, bases: Mapping[str, Shape]) -> Iterator[Shape]:
+    """The types in a source, each with the fields of its bases, from there or from `bases`, before its own."""
+    known = dict(bases)
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
-            inherited = (field for base in node.bases for field in known.get(ast.unparse(base), ()))
-            known[node.name] = (*inherited, *fields(node))
-            yield Shape(node.name, one_line(ast.get_docstring(node) or ""), known[node.name])
+            of_bases = (known[name] for base in node.bases if (name := ast.unparse(base)) in known)
+            inherited = (field for shape in of_bases for field in shape.fields)
+            shape = Shape(node.name, one_line(ast.get_docstring(node) or ""), (*inherited, *fields(node)))
+            known[node.name] = shape
+            yield shape
 
 
 def fields(node: ast.ClassDef) -> Iterator[Field]:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.exceptions import RLMError
     from rlm.core.types import Image, RLMResult
-    from rlm.runtime import RLM
+    from rlm.runtime.rlm import RLM
+    from rlm.runtime.session import Session
+    from rlm.runtime.skills import list_skills, load_skill, save_skill
     from rlm.secrets import mask_secrets, mask_value
-    from rlm.sessions import Session
-    from rlm.skills import list_skills, load_skill, save_skill
     from rlm.tools.decorator import tool
     from rlm.version import __version__
 
@@ -30,10 +30,10 @@ _NAMES = {
     "rlm.core.config": ["Config"],
     "rlm.core.exceptions": ["RLMError"],
     "rlm.core.types": ["Image", "RLMResult"],
-    "rlm.runtime": ["RLM"],
+    "rlm.runtime.rlm": ["RLM"],
     "rlm.secrets": ["mask_secrets", "mask_value"],
-    "rlm.sessions": ["Session"],
-    "rlm.skills": ["list_skills", "load_skill", "save_skill"],
+    "rlm.runtime.session": ["Session"],
+    "rlm.runtime.skills": ["list_skills", "load_skill", "save_skill"],
     "rlm.tools.decorator": ["tool"],
     "rlm.version": ["__version__"],
 }

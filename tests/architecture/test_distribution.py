@@ -80,5 +80,5 @@ def test_the_wheel_works_in_a_fresh_environment(dist: Path, tmp_path: Path) -> N
     run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps", wheel)
     assert run(python, "-c", "import rlm; print(rlm.__file__)", cwd=tmp_path).startswith(str(tmp_path))
     assert rlm.__version__ in run(tmp_path / "bin/rlm", "--version", cwd=tmp_path)
-    pages = run(python, "-c", "from rlm.cli.visualize import find_app; print(find_app())", cwd=tmp_path)
+    pages = run(python, "-c", "from rlm.cli.commands.visualize import find_app; print(find_app())", cwd=tmp_path)
     assert Path(pages.strip()) == (site / "rlm/_visualizer/app.py").resolve()

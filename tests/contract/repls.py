@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl, Sandbox
 from rlm.core.types import ExecResult, ReplSpec
-from rlm.inputs import prepare
 from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 from rlm.repl.live import Limits
-from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
 from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+from rlm.runtime.inputs import prepare
 from tests.support.required import COMPONENTS, TEST_IMAGE, needs
 
 TIMEOUT_S = 0.4

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.exceptions import TokenBudgetExhausted
 from rlm.core.interfaces import Repl
-from rlm.inputs import prepare
+from rlm.runtime.inputs import prepare
 from tests.contract.repls import Opener, echo, shown, threaded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlm.inputs import prepare
+from rlm.runtime.inputs import prepare
 from tests.contract.repls import Opener, shown
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

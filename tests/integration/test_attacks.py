@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
-from rlm.core.config_files import user_folder
+from rlm.core.config.files import user_folder
 from rlm.core.interfaces import Sandbox
 from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 from rlm.repl.live import Limits
-from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
 from rlm.repl.wasm import deno_runtime, pyodide_files
 from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 from tests.support.attacks.assault import Assault

@@ -17,7 +17,7 @@ from tests.support.required import TEST_IMAGE, needs
 
 WITHHOLD = """
 import os, struct, sys
-from rlm.repl.guest import kernel, seccomp
+from rlm.repl.guest import kernel\nfrom rlm.repl.guest.linux import seccomp
 
 ENOSYS, LANDLOCK = 38, 444
 program = [(0x20, 0, 0, 0), (0x15, 0, 1, LANDLOCK), (6, 0, 0, 0x50000 | ENOSYS), (6, 0, 0, 0x7FFF0000)]

@@ -6,9 +6,9 @@ import pytest
 
 from rlm import Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from rlm.conformance import Trials
 from rlm.core.exceptions import BackendConnectionError
 from rlm.core.types import ModelTraits
+from rlm.runtime.conformance import Trials
 
 COUNT = "FINAL(sum('cedar' in line for line in context.splitlines()))"
 BATCH = "FINAL(llm_query_batched([f'Say {w} in upper case' for w in context]))"

@@ -14,8 +14,8 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.config import DockerConfig
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
 from rlm.repl.docker.owners import LABEL, Owner
+from rlm.runtime.inputs import prepare
 from tests.support.engines import SPEC, Proxy, client, containers, sandbox, until_none
 from tests.support.required import TEST_IMAGE, needs
 
@@ -24,7 +24,7 @@ pytestmark = needs("docker")
 HOST = """
 import asyncio
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
+from rlm.runtime.inputs import prepare
 from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
 
 async def main():

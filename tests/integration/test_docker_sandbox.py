@@ -13,9 +13,9 @@ import pytest
 
 from rlm.core.exceptions import SandboxUnavailableError
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
 from rlm.repl.docker import containers
 from rlm.repl.live import Limits
+from rlm.runtime.inputs import prepare
 from tests.integration.cli import User
 from tests.support.engines import SPEC, Proxy, client, parsed, sandbox
 from tests.support.required import TEST_IMAGE, needs

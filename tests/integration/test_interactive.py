@@ -16,10 +16,10 @@ from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.events import Event
 from rlm.core.exceptions import REPLExecutionError
-from rlm.inputs import prepare
-from rlm.interactive import Interactive
-from rlm.models import BackendPool, RunModels
-from rlm.parts import Parts
+from rlm.runtime.inputs import prepare
+from rlm.runtime.interactive import Interactive
+from rlm.runtime.models import BackendPool, RunModels
+from rlm.runtime.wiring import Parts
 from rlm.trajectory.reader import Trajectory
 from tests.integration.cli import fenced
 

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ExecResult, ReplSpec
-from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

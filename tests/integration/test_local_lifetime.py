@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
-from rlm.repl.guest.confine import Layer
-from rlm.repl.local import LocalSandbox, LocalSettings, probe
+from rlm.repl.guest.linux.confine import Layer
+from rlm.repl.local.sandbox import LocalSandbox, LocalSettings, probe
+from rlm.runtime.inputs import prepare
 
 HOST = """
 import asyncio, os, sys
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
-from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.runtime.inputs import prepare
+from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
 
 async def main():
     sandbox = LocalSandbox(LocalSettings(policy="off"))
@@ -137,7 +137,7 @@ async def test_a_cancelled_open_leaves_nothing_behind(sandbox: LocalSandbox) -> 
 
 async def test_missing_layers_are_refused_with_advice(monkeypatch: pytest.MonkeyPatch, sandbox: LocalSandbox) -> None:
     absent = Layer(name="landlock", active=False, detail="this kernel offers none")
-    monkeypatch.setattr("rlm.repl.local.missing", lambda _layers: [absent])
+    monkeypatch.setattr("rlm.repl.local.sandbox.missing", lambda _layers: [absent])
     with pytest.raises(SandboxUnavailableError, match="landlock.*allow_unconfined") as caught:
         await sandbox.start()
     assert caught.value.exit_code == 5

@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from rlm.repl.guest.seccomp import TABLES
+from rlm.repl.guest.linux.seccomp import TABLES
 
 HOST = """
 import asyncio, os, struct, sys
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.exceptions import SandboxUnavailableError
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
-from rlm.repl.guest import kernel, seccomp
-from rlm.repl.local import LocalSandbox, LocalSettings
+from rlm.runtime.inputs import prepare
+from rlm.repl.guest import kernel\nfrom rlm.repl.guest.linux import seccomp
+from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
 
 def withhold(number, argument, errno):
     "Make one system call fail from here on, or prctl with one first argument."

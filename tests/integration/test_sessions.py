@@ -13,7 +13,7 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.budget import Budget
 from rlm.core.config import DockerConfig, LocalConfig
 from rlm.core.exceptions import ConfigError
-from rlm.kept import session_store
+from rlm.sessions.sandbox import session_store
 from rlm.sinks.memory import MemorySink
 from tests.integration.cli import User
 from tests.support.mcp_clients import LEGACY, host

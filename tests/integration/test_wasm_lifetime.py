@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.exceptions import REPLError, REPLExecutionError
 from rlm.core.types import ReplSpec
+from rlm.repl.local.zygotes import readable
 from rlm.repl.spool_folders import sweep
 from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
-from rlm.repl.zygotes import readable
 from tests.contract.repls import shown
 from tests.integration.test_wasm_escapes import deno_children
 from tests.support.required import needs

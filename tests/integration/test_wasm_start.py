@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rlm.core.context import Context, Part
+from rlm.core.contexts.context import Context, Part
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl import spool_folders
 from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots

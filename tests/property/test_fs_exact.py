@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, Place
-from rlm.helpers.operations import find
+from rlm.helpers.operation_table import find
 from rlm.helpers.performing import perform
-from rlm.helpers.sources import NotText, Source, lines_of
+from rlm.helpers.text_files import NotText, Source, lines_of
 from rlm.helpers.workspace import Workspace
 
 PATHS = st.lists(st.sampled_from(["a", "b", "c", "tree"]), min_size=1, max_size=4).map("/".join)

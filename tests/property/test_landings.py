@@ -11,8 +11,8 @@ from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.exceptions import BadRequestError, RunFailed
 from rlm.core.types import ModelReply, ModelTraits, Price, TokenUsage
-from rlm.models import BackendPool
-from rlm.parts import Parts, Request
+from rlm.runtime.models import BackendPool
+from rlm.runtime.wiring import Parts, Request
 from rlm.sinks.memory import MemorySink
 from rlm.trajectory.writer import TrajectoryWriter
 from tests.support.programs import ProgramSandbox

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
+from rlm.helpers.changes import Edit
 from rlm.helpers.facts.names import Names
-from rlm.helpers.operations import find
+from rlm.helpers.operation_table import find
 from rlm.helpers.workspace import Workspace
-from rlm.helpers.writing import Edit
 from tests.support.generated_python import NAMES, outcome, parses, programs
 
 if TYPE_CHECKING:

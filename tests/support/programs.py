@@ -18,7 +18,7 @@ from rlm.core.exceptions import REPLExecutionError, RLMError
 from rlm.core.types import ExecError, ExecResult, Final, Traits
 
 if TYPE_CHECKING:
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
 
 Step: TypeAlias = Sequence[Any]

@@ -14,14 +14,14 @@ from unittest.mock import patch
 
 import msgspec
 
-from rlm import parts
 from rlm.backends.estimate import estimate_usage
 from rlm.core.config import Config
 from rlm.core.exceptions import BadRequestError, ContextOverflowError
 from rlm.core.texts import change_texts
-from rlm.models import BackendPool
-from rlm.parts import Parts, Request
-from rlm.resuming import Again, request_of
+from rlm.runtime import wiring
+from rlm.runtime.models import BackendPool
+from rlm.runtime.resume import Again, request_of
+from rlm.runtime.wiring import Parts, Request
 from tests.support.programs import ProgramSandbox
 from tests.support.tree_runs import ping
 from tests.support.trees import MARK, Plan, TreeModel, draw_plan, first_mark
@@ -153,7 +153,7 @@ def _masking(masked: bool) -> Iterator[None]:
     if not masked:
         yield
         return
-    with patch.object(parts, "masker", lambda _level: MarkMasker()):
+    with patch.object(wiring, "masker", lambda _level: MarkMasker()):
         yield
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from rlm import parts, reserves, tool
+from rlm import tool
 from rlm.core.budget import Ledger
 from rlm.core.config import Config
+from rlm.core.loop import landing_reserve
 from rlm.core.run import Run
-from rlm.models import BackendPool
-from rlm.parts import Parts, Request
+from rlm.runtime import wiring
+from rlm.runtime.models import BackendPool
+from rlm.runtime.wiring import Parts, Request
 from tests.support.programs import ProgramSandbox
 from tests.support.trees import Plan, TreeModel
 from tests.support.virtual_time import run_virtually
@@ -151,5 +153,5 @@ class _Made:
 @contextmanager
 def _watched() -> Iterator[_Made]:
     made = _Made()
-    with patch.object(reserves, "Ledger", made.ledger), patch.object(parts, "Run", made.run):
+    with patch.object(landing_reserve, "Ledger", made.ledger), patch.object(wiring, "Run", made.run):
         yield made

@@ -17,7 +17,7 @@ from rlm.backends.estimate import estimate_usage
 from rlm.backends.retry import RetryPolicy, call_with_retries
 from rlm.backends.scripted import tool_call
 from rlm.core.budget import Budget
-from rlm.core.calls import note_retry
+from rlm.core.calls.model import note_retry
 from rlm.core.exceptions import BackendConnectionError, BadRequestError, ContextOverflowError, RateLimitError
 from rlm.core.types import ModelReply, ModelTraits, Price, TokenUsage
 

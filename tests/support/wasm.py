@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ReplSpec
-from rlm.inputs import prepare
 from rlm.repl.wasm import pyodide_files
 from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+from rlm.runtime.inputs import prepare
 
 
 async def no_answer(*_call: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rlm.trajectory.plain import one_line, plain
+from rlm.core.plain import one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

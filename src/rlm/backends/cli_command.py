@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm import process
 from rlm.backends.estimate import estimate_usage
 from rlm.backends.redact import redact
 from rlm.core.exceptions import BackendConnectionError, BadReplyError, BadRequestError, ConfigError
 from rlm.core.fields import memory_bytes
 from rlm.core.types import ModelReply, ModelTraits
-from rlm.process_keeper import NOT_FOUND
+from rlm.processes.child import Child, Command, start
+from rlm.processes.keeper import NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class CommandBackend:
         argv = (self._program(config), *config.command[1:])
         who = f"cli/{request.model}"
         try:
-            child = await process.start(process.Command(argv=argv, env=env, cwd=folder), line_bytes=_PIECE_BYTES)
+            child = await start(Command(argv=argv, env=env, cwd=folder), line_bytes=_PIECE_BYTES)
         except OSError as error:
             raise BackendConnectionError(f"{who} can't be started: {error.strerror}") from error
         try:
@@ -96,7 +96,7 @@ class CommandBackend:
         return answer
 
 
-async def _answer(child: process.Child, prompt: str, most_bytes: int, who: str) -> str:
+async def _answer(child: Child, prompt: str, most_bytes: int, who: str) -> str:
     """Write the prompt and read what comes, at the same time: neither side waits for the other."""
     sending = asyncio.create_task(_send(child, prompt.encode("utf-8", "replace")))
     try:
@@ -112,7 +112,7 @@ async def _answer(child: process.Child, prompt: str, most_bytes: int, who: str) 
             await sending
 
 
-async def _send(child: process.Child, prompt: bytes) -> None:
+async def _send(child: Child, prompt: bytes) -> None:
     with suppress(ConnectionError):  # a command need not read all of its prompt
         child.stdin.write(prompt)
         await child.stdin.drain()

@@ -115,7 +115,7 @@ def drop_stdout() -> None:
 
 
 def _safe(text: str) -> str:
-    from rlm.trajectory.plain import plain
+    from rlm.core.plain import plain
 
     return plain(text)
 

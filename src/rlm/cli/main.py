@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rlm.cli import (
+from rlm.cli.commands import (
     config,
     doctor,
     execute,
@@ -30,7 +30,7 @@ from rlm.cli import (
     visualize,
 )
 from rlm.cli.console import ReaderGone, complain, debug, fill_streams, trace, write_out
-from rlm.cli.grouped import grouped
+from rlm.cli.option_groups import grouped
 
 USAGE = 2
 

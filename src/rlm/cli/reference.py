@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.core.budget import Budget
 from rlm.core.config import SCHEMA, Config
-from rlm.core.layers import wanted
+from rlm.core.config.layers import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.core.layers import Key
+    from rlm.core.config.layers import Key
 
 _WIDTH = 100
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

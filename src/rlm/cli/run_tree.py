@@ -23,9 +23,9 @@ from rlm.core.events import (
     ToolStart,
     TurnStart,
 )
+from rlm.core.plain import one_line, plain
 from rlm.sinks.progress import notice_text
 from rlm.trajectory.folds import roots, spans
-from rlm.trajectory.plain import one_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

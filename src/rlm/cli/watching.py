@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlm.cli.options import OutputOptions
     from rlm.core.events import Event
     from rlm.core.interfaces import Sink
-    from rlm.runtime import RLM
+    from rlm.runtime.rlm import RLM
     from rlm.sinks.stream_json import StreamJson
 
 BROKEN_PIPE_CODE = 141

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.events import Body, Event
     from rlm.core.types import (
         ExecResult,

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Backend, Helpers, Masker, Sandbox, Toolbox, Validator
     from rlm.core.memo import Memo
-    from rlm.core.recall import Recall
-    from rlm.core.recorded import Recorded
-    from rlm.core.recorder import Recorder, Span
+    from rlm.core.record.recorder import Recorder, Span
+    from rlm.core.replay.record import Recorded
+    from rlm.core.replay.serving import Recall
     from rlm.core.slots import SandboxSlots
     from rlm.core.types import Image, Json, ModelTraits, Price
 

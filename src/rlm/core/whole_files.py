@@ -1,5 +1,5 @@
 """Files that are replaced whole or not at all: settings, trust and tokens survive a kill between two writes. Many files
-at once, with undo, are `rlm.helpers.writing`."""
+at once, with undo, are `rlm.helpers.changes`."""
 
 from __future__ import annotations
 

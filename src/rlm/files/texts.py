@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.core.context import printable
+from rlm.core.contexts.context import printable
 from rlm.core.exceptions import ConfigError
 from rlm.files.encodings import (
     HEAD_BYTES,
@@ -26,7 +26,7 @@ from rlm.files.encodings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rlm.core.spool import Spool
+    from rlm.core.contexts.spool import Spool
 
 _NAMES_SHOWN = 3
 

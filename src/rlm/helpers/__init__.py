@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError
-from rlm.helpers.door import HostObject
+from rlm.helpers.host_objects import HostObject
 from rlm.helpers.rights import DEFAULT
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.core.context import printable
+from rlm.core.contexts.context import printable
 from rlm.files.encodings import byte_order_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rlm.helpers.writing import Change
+    from rlm.helpers.changes import Change
 
 MAX_LINES = 400
 MAX_CHARS = 40_000

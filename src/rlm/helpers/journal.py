@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.entries import Entry, described, keep, sync
-from rlm.helpers.places import ChangedMeanwhile, Files, Step, Write
-from rlm.helpers.writing import MAX_EDIT_BYTES, Change, Edit, digest
+from rlm.helpers.changes import MAX_EDIT_BYTES, Change, Edit, digest
+from rlm.helpers.journal_entries import Entry, described, keep, sync
+from rlm.helpers.safe_files import ChangedMeanwhile, Files, Step, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rlm.core.paths import Place
     from rlm.core.types import Json
-    from rlm.helpers.entries import Kept, Row
+    from rlm.helpers.journal_entries import Kept, Row
     from rlm.helpers.workspace import Workspace
 
 MAX_ENTRIES = 100

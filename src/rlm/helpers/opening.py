@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm.core.config_files import user_folder
+from rlm.core.config.files import user_folder
 from rlm.core.paths import Confined
 from rlm.helpers.workspace import PROGRAM_ENVIRON, Workspace
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.interfaces import Helpers
     from rlm.helpers.rights import Right
-    from rlm.tools.worker import WorkerPool
+    from rlm.processes.worker import WorkerPool
 
 
 def open_workspace(
@@ -54,8 +54,8 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
     """
     if not config.allowed_paths:
         return None
-    from rlm.helpers.guests import GuestHelpers  # reads every operation's schema, which most runs don't need
-    from rlm.tools.worker import package_folders  # loads asyncio, which the host's door does without
+    from rlm.helpers.guest_tools import GuestHelpers  # reads every operation's schema, which most runs don't need
+    from rlm.processes.worker import package_folders  # loads asyncio, which the host's door does without
 
     installed = (*map(Path, package_folders()), Path(sys.executable).parent)
     spared = (*_own(config, os.environ), *installed)

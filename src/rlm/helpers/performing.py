@@ -14,18 +14,18 @@ import msgspec
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.paths import Confined, shown
 from rlm.core.texts import change_texts
-from rlm.helpers.barred import import_folders, require_harmless
+from rlm.helpers.changes import Edit
 from rlm.helpers.journal import Journal
-from rlm.helpers.operations import find
+from rlm.helpers.operation_table import find
+from rlm.helpers.protected import import_folders, require_harmless
 from rlm.helpers.rights import Right, require
 from rlm.helpers.workspace import Workspace
-from rlm.helpers.writing import Edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rlm.core.types import Json
-    from rlm.helpers.declaring import Operation
+    from rlm.helpers.operation import Operation
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, Place, open_file, shown
 from rlm.files.walk import Walk, matches, rules_above
-from rlm.helpers.sources import MAX_FILE_BYTES, NotText, Source
+from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import Any
 SANDBOXES = {
     "auto": "rlm.repl.choice:AutoSandbox",
     "docker": "rlm.repl.docker.sandbox:DockerSandbox",
-    "local": "rlm.repl.local:LocalSandbox",
+    "local": "rlm.repl.local.sandbox:LocalSandbox",
     "wasm": "rlm.repl.wasm.sandbox:WasmSandbox",
 }
 """Name to `module:Class`."""

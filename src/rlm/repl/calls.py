@@ -13,7 +13,7 @@ from rlm.repl.guest.wire import MAX_CALLS, WireError, decode_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
 
 MAX_WAITING_BYTES = 512 << 20

@@ -16,7 +16,7 @@ from rlm.repl import load
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Repl, Sandbox
     from rlm.core.types import ReplSpec
 

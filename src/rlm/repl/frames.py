@@ -5,13 +5,14 @@ Whatever does not fit these types exactly is a `WireError`; nothing here acts on
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
-from rlm.core.types import ExecError
-from rlm.repl.guest.wire import WireError, check_values, count_values, encode_value, pack
+from rlm.core.types import ExecError, Final
+from rlm.repl.guest.wire import WireError, check_values, count_values, decode_value, encode_value, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,6 +107,16 @@ def exec_error(form: ErrorForm) -> ExecError:
     )
 
 
+def final(form: Json) -> Final:
+    """The final answer in its form on the wire. Its text is the value itself if that is a str, else JSON, else `repr`.
+
+    Raises:
+        WireError: not a valid form.
+    """
+    value = decode_value(form, special={"$text": str})
+    return Final(value=value, text=_text_of(value))
+
+
 def names(changed: list[str]) -> tuple[str, ...]:
     """The names of changed variables, bounded whatever the guest sent."""
     return tuple(name[:_MAX_NAME_CHARS] for name in changed[:_MAX_NAMES])
@@ -156,3 +167,12 @@ def _failed_item(value: Any) -> Json:
 
 def _sendable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)

@@ -13,7 +13,7 @@ from rlm.repl.live import Limits, LiveGuest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ExecResult, Json, ReplSpec
     from rlm.repl.channel import Channel
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import REPLError
 from rlm.core.types import ExecError, ExecResult
-from rlm.repl import deaths, finals, frames
+from rlm.repl import deaths, frames
 from rlm.repl.calls import CellCalls
 from rlm.repl.channel import FrameParser
 from rlm.repl.deaths import Death
@@ -23,7 +23,7 @@ from rlm.repl.output import CellOutput, new_mark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ExecStatus, Final, Json, ReplSpec
     from rlm.repl.channel import Channel
 
@@ -223,7 +223,7 @@ class LiveGuest:
         cell = self._cell
         if cell is None or cell.done is not None or done.id != cell.id:
             raise WireError("the end of a cell that does not run")
-        cell.final = None if done.final is None else finals.final(done.final.value)
+        cell.final = None if done.final is None else frames.final(done.final.value)
         cell.done = done
         self._channel.drain_output()
         if self._output.is_complete:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import Json
 
 _NEW_S = 60.0

@@ -20,8 +20,8 @@ from rlm.core.events import (
     TurnStart,
     Warned,
 )
+from rlm.core.plain import one_line
 from rlm.trajectory.folds import Summary
-from rlm.trajectory.plain import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

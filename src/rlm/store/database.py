@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from rlm.core.config_files import user_folder
+from rlm.core.config.files import user_folder
 from rlm.core.exceptions import ConfigError, StoreError
 
 if TYPE_CHECKING:

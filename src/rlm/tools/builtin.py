@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rlm.core.interfaces import Tool
     from rlm.core.types import Json
-    from rlm.tools.worker import WorkerPool
+    from rlm.processes.worker import WorkerPool
 
 SEARCH_TIMEOUT_S = 20.0
 _SEARCH_ANSWERS_S = 15.0

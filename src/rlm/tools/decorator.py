@@ -16,7 +16,7 @@ import msgspec
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.types import Json, ToolSpec
 from rlm.tools.docstrings import parameters_of, summary_of
-from rlm.typed import from_json, schema_of, to_json
+from rlm.tools.schemas import from_json, schema_of, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rlm.core.context import printable, readable_size
+from rlm.core.contexts.context import printable, readable_size
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, Place, shown
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, guess_encoding, why_binary

@@ -19,7 +19,7 @@ from rlm.trajectory.reader import open_record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.events import Body
     from rlm.core.types import Json
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from rlm.core.blobs import restored
 from rlm.core.events import CompletionEnd, Event, decode
 from rlm.core.exceptions import ConfigError
+from rlm.core.record.blobs import restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

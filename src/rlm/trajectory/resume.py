@@ -27,8 +27,8 @@ from rlm.core.events import (
     Warned,
 )
 from rlm.core.exceptions import ConfigError
-from rlm.core.recall import Rules
-from rlm.core.recorded import Record, Recorded, Source
+from rlm.core.replay.record import Record, Recorded, Source
+from rlm.core.replay.serving import Rules
 from rlm.core.types import IMAGE_BYTES
 from rlm.trajectory.exact import ExactTexts, exact_path
 from rlm.trajectory.reader import Trajectory, ends_run, find_run, open_record

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.types import ExecResult, ReplSpec
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from rlm.repl.guest.wire import HEADER
 from tests.support.attacks.stage import INHERITED
 
 if TYPE_CHECKING:
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
 
 _GUEST = str(Path(__file__).with_name("weak_guest.py"))

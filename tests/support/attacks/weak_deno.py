@@ -15,7 +15,7 @@ from rlm.core.exceptions import REPLExecutionError
 from rlm.core.types import ExecError, ExecResult, Final, Traits
 
 if TYPE_CHECKING:
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
 
 _GUEST = str(Path(__file__).with_name("weak_guest.mjs"))

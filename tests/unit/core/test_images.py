@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm.core.budget import IMAGE_TOKENS, estimate_images, estimate_message
-from rlm.core.calls import ModelCall, call_key
+from rlm.core.calls.model import ModelCall, call_key
 from rlm.core.config import Config
 from rlm.core.image_headers import PixelSize, pixel_size
 from rlm.core.run import Model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.types import ReplSpec
 from rlm.repl.channel import FrameParser, Receiver
 from rlm.repl.deaths import Death

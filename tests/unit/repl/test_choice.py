@@ -9,7 +9,7 @@ import pytest
 
 from rlm import repl
 from rlm.core.config import Config
-from rlm.core.context import Context
+from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.core.types import Choice, ReplSpec, Traits
 from rlm.repl.choice import ORDER, AutoSandbox

@@ -28,7 +28,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_guest_runs_on_the_standard_library_alone() -> None:
-    code = "import sys, rlm.repl.guest.main, rlm.repl.guest.zygote; print(*sys.modules)"
+    code = "import sys, rlm.repl.guest.main, rlm.repl.guest.linux.zygote; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint({"msgspec", "aiohttp", "RestrictedPython", "typer", "numpy"})

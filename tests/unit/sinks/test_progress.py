@@ -7,7 +7,6 @@ import pytest
 from rlm.core.events import (
     Body,
     CompletionStart,
-    ContextNote,
     Event,
     ExecEnd,
     ExecStart,
@@ -18,6 +17,7 @@ from rlm.core.events import (
     TurnStart,
     Warned,
 )
+from rlm.core.notes import ContextNote
 from rlm.core.types import TokenUsage
 from rlm.sinks.progress import StepLines, notice_text, status_text, step_text
 from rlm.trajectory.folds import Summary

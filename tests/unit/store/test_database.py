@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from rlm.core.exceptions import ConfigError, StoreError
-from rlm.store import database, sessions
+from rlm.sessions.store import CellNote, Definition, SessionStore, State
+from rlm.skills.store import Skill, SkillStore
+from rlm.store import database
 from rlm.store.database import Database
-from rlm.store.sessions import Definition, SessionStore, State
-from rlm.store.skills import Skill, SkillStore
 
 PRELUDE = (
     "import sys; from pathlib import Path; from rlm.store.database import Database; "
-    "from rlm.store.sessions import SessionStore, State; store = SessionStore(Database(Path(sys.argv[1]))); "
+    "from rlm.sessions.store import SessionStore, State; store = SessionStore(Database(Path(sys.argv[1]))); "
 )
 
 
@@ -153,7 +153,7 @@ def test_what_is_forgotten_is_in_no_file(store, path):
 
 
 def test_large_revisions_leave_room_for_fewer(store, monkeypatch):
-    monkeypatch.setattr(sessions, "KEPT_BYTES", 2500)
+    monkeypatch.setattr("rlm.sessions.store.KEPT_BYTES", 2500)
     for number in range(6):
         store.save("work", State(values={"n": str(number) * 1000}))
     assert [store.load("work", number).number for number in (5, 6, 7)] == [5, 6, 7]
@@ -176,5 +176,5 @@ def test_text_that_no_file_can_have_is_refused_or_escaped(store):
         SkillStore(store._database).save(Skill(name="strip", description="S", code="'\ud800'"))
     with pytest.raises(StoreError, match="text that is none"):
         store.save("work", State(values={"a": '"\ud800"'}))
-    store.add_cell("work", sessions.CellNote(at=1.0, run="", status="ok", code="'\ud800'"))
+    store.add_cell("work", CellNote(at=1.0, run="", status="ok", code="'\ud800'"))
     assert store.cells("work")[-1].code == "'\\ud800'"

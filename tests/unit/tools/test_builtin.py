@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from rlm.core.exceptions import ToolError
+from rlm.processes.worker import WorkerPool
 from rlm.tools import builtin
 from rlm.tools.builtin import file_tools
-from rlm.tools.worker import WorkerPool
 
 
 @pytest.fixture

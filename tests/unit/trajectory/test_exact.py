@@ -2,8 +2,8 @@
 
 import pytest
 
+from rlm.core.contexts.spool import text_context
 from rlm.core.events import ExecEnd, ModelEnd
-from rlm.core.spool import text_context
 from rlm.core.types import Final
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.trajectory.exact import ExactFile, ExactTexts, context_path, exact_path, forget, keep_context, kept_context
@@ -53,7 +53,7 @@ def test_all_goes_at_the_end_but_a_salt_that_hides_nothing(trajectory):
 
 
 def test_a_context_that_is_a_file_is_not_copied(trajectory, tmp_path):
-    from rlm.inputs import prepare
+    from rlm.runtime.inputs import prepare
 
     (tmp_path / "in.txt").write_text("data")
     keep_context(prepare(tmp_path / "in.txt"), context_path(trajectory)).join()

@@ -13,7 +13,6 @@ from rlm.core.events import (
     Body,
     CompletionEnd,
     CompletionStart,
-    ContextNote,
     Event,
     ExecStart,
     ModelEnd,
@@ -23,6 +22,7 @@ from rlm.core.events import (
     encode,
 )
 from rlm.core.exceptions import ConfigError
+from rlm.core.notes import ContextNote
 from rlm.core.types import RunUsage, TokenUsage
 from rlm.trajectory.folds import roots, spans, summarize
 from rlm.trajectory.reader import Trajectory, find_run, list_runs

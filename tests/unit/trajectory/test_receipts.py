@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rlm.core.events import ArtifactSaved, MessageAdded
 from rlm.core.exceptions import ConfigError
 from rlm.core.notes import ImageNote
-from rlm.core.recorder import Recorder
+from rlm.core.record.recorder import Recorder
 from rlm.trajectory.chain import receipt_key, receipt_path
 from rlm.trajectory.receipts import Verification, verify
 from rlm.trajectory.writer import TrajectoryWriter

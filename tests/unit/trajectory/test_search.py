@@ -10,7 +10,7 @@ from rlm.backends.scripted import ScriptedBackend
 from rlm.core.config import Config
 from rlm.core.events import MessageAdded, ToolEnd
 from rlm.core.exceptions import ConfigError
-from rlm.core.recorder import Recorder
+from rlm.core.record.recorder import Recorder
 from rlm.trajectory.index.folder import Index
 from rlm.trajectory.search import each_once, search
 from rlm.trajectory.writer import TrajectoryWriter

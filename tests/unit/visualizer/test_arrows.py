@@ -10,7 +10,7 @@ from tests.architecture.sources import ROOT, Module, functions, imports
 from tests.architecture.test_size import FUNCTION_LINES, MODULE_LINES, PARAMETERS, lines_of, parameters_of
 
 APP = ROOT / "visualizer"
-MAY = ("rlm.trajectory", "rlm.core.events", "rlm.core.exceptions", "rlm_visualizer")
+MAY = ("rlm.trajectory", "rlm.core.events", "rlm.core.exceptions", "rlm.core.plain", "rlm_visualizer")
 
 
 def modules() -> list[Module]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm import process
 from rlm.backends.claude_cli.errors import to_error
 from rlm.backends.claude_cli.wire import CLEAR, Draft, Event, read_event
 from rlm.core.exceptions import BackendConnectionError, BadReplyError
-from rlm.process_keeper import NOT_FOUND
+from rlm.processes.child import Child, Command, start
+from rlm.processes.keeper import NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Launch:
 class ClaudeProcess:
     """One process of one kind; after each call it must be cleared before the next."""
 
-    def __init__(self, kind: Kind, child: process.Child, folder: Path, idle_s: float) -> None:
+    def __init__(self, kind: Kind, child: Child, folder: Path, idle_s: float) -> None:
         self.kind = kind
         self._child = child
         self._folder = folder
@@ -82,8 +82,8 @@ class ClaudeProcess:
             raise BackendConnectionError(missing(launch.program))
         folder = Path(tempfile.mkdtemp(prefix="rlm-claude-"))
         try:
-            command = process.Command(argv=_argv(program, kind, folder), env=_env(kind, launch), cwd=folder / "empty")
-            child = await process.start(command, line_bytes=LINE_BYTES)
+            command = Command(argv=_argv(program, kind, folder), env=_env(kind, launch), cwd=folder / "empty")
+            child = await start(command, line_bytes=LINE_BYTES)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers.declaring import helper
-from rlm.helpers.operations import find, names
+from rlm.helpers.changes import Change, Edit, edit
+from rlm.helpers.operation import helper
+from rlm.helpers.operation_table import find, names
 from rlm.helpers.workspace import Workspace
-from rlm.helpers.writing import Change, Edit, edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,19 +7,19 @@ import re
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers.declaring import helper
 from rlm.helpers.edits.debuggers import Debuggers
 from rlm.helpers.edits.rewrites import Plan, Rewrite
 from rlm.helpers.edits.spans import Span
 from rlm.helpers.facts.python import blocks, dotted
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rlm.helpers.changes import Edit
     from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.edits.spans import Layout
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Edit
 
 _NEEDLES = {"print": [b"print"], "breakpoint": [b"breakpoint"], "pdb": [b"pdb", b"pudb", b"wdb"], "logging": [b"debug"]}
 _STREAMS = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")

@@ -6,20 +6,20 @@ import ast
 import re
 from typing import TYPE_CHECKING, Literal
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.edits.docstring_styles import Described, Parameter, docstring
 from rlm.helpers.edits.rewrites import Plan, Rewrite
 from rlm.helpers.edits.spans import Span
 from rlm.helpers.facts.python import FunctionNode, blocks, dotted, has_docstring
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rlm.helpers.changes import Edit
     from rlm.helpers.edits.docstring_styles import Style
     from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.edits.spans import Layout
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Edit
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.edits.code_in_strings import positions
 from rlm.helpers.edits.identifiers import checked_identifier
 from rlm.helpers.edits.import_paths import module_parts
@@ -15,12 +14,13 @@ from rlm.helpers.edits.rewrites import Plan, Rewrite
 from rlm.helpers.edits.spans import Span, Unlocatable
 from rlm.helpers.facts.names import Names
 from rlm.helpers.facts.python import dotted
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
+    from rlm.helpers.changes import Edit
     from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.facts.scopes import Mention
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Edit
 
 
 @helper("transform.change_imports", right="write")

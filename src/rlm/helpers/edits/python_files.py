@@ -8,13 +8,13 @@ from io import BytesIO
 from tokenize import detect_encoding
 from typing import TYPE_CHECKING
 
-from rlm.core.context import printable
+from rlm.core.contexts.context import printable
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.edits.spans import Layout
 from rlm.helpers.facts.parsing import MAX_PARSED_BYTES, NotParsed, parsed
 from rlm.helpers.facts.python import blocks
-from rlm.helpers.sources import NotText, Source
+from rlm.helpers.text_files import NotText, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator

@@ -14,7 +14,7 @@ from unicodedata import normalize
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.declaring import helper
+from rlm.helpers.changes import edit
 from rlm.helpers.edits.bindings import Bindings
 from rlm.helpers.edits.clashes import Clash, clashes_over_files
 from rlm.helpers.edits.identifiers import checked_identifier
@@ -29,15 +29,15 @@ from rlm.helpers.edits.spans import Unlocatable
 from rlm.helpers.edits.targets import Tree, holder_of, places_of, target_of
 from rlm.helpers.facts.parsing import TOO_DEEP
 from rlm.helpers.facts.unread import Unread
-from rlm.helpers.writing import edit
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from rlm.core.types import Json
+    from rlm.helpers.changes import Change, Edit
     from rlm.helpers.edits.targets import Target
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Change, Edit
 
 _NAME = "transform.rename_identifier"
 _STAR = re.compile(rb"import\s*\(?\s*\*")

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.helpers.changes import Change, edit
 from rlm.helpers.edits.python_files import outline, parsed_again, python_files, refuse_unparsed_file
 from rlm.helpers.edits.reports import by_hand, changed
 from rlm.helpers.edits.spans import Unlocatable
 from rlm.helpers.facts.parsing import TOO_DEEP
 from rlm.helpers.facts.unread import Unread
-from rlm.helpers.writing import Change, edit
 
 if TYPE_CHECKING:
     import ast
     from collections.abc import Callable, Sequence
 
+    from rlm.helpers.changes import Edit
     from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.edits.spans import Span
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Edit
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.helpers.sources import lines_of
+from rlm.helpers.text_files import lines_of
 
 if TYPE_CHECKING:
     import ast

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.facts.python import dotted
 from rlm.helpers.facts.rows import below, cut
 from rlm.helpers.facts.survey import Where, ask
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.facts.patterns import name_filter
 from rlm.helpers.facts.survey import Where, ask
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from rlm.core.types import Json

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.facts.patterns import name_filter
 from rlm.helpers.facts.python import facts_of, imports_of
 from rlm.helpers.facts.rows import listed
 from rlm.helpers.facts.survey import Where, ask
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from rlm.core.types import Json

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.facts.names import Names
 from rlm.helpers.facts.survey import Where, ask
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from rlm.core.types import Json

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from rlm.core.context import printable
+from rlm.core.contexts.context import printable
 from rlm.helpers.facts.pages import MAX_ROWS, USUAL_ROWS, Page, Window
 from rlm.helpers.facts.parsing import Unparsed
 from rlm.helpers.facts.questions import Answer, Question, answer_here, answer_in_worker
 from rlm.helpers.facts.unread import Unread
-from rlm.helpers.facts.workers import Workers
+from rlm.processes.parallel import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rlm.core.paths import Place
     from rlm.core.types import Json
-    from rlm.helpers.facts.workers import Batch
     from rlm.helpers.workspace import Skipped, Workspace
+    from rlm.processes.parallel import Batch
 
     Rows: TypeAlias = Callable[..., Sequence[msgspec.Struct]]
 

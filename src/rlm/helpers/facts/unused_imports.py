@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.core.exceptions import ConfigError, ToolError
-from rlm.helpers.declaring import helper
 from rlm.helpers.facts.code_file import CodeFile
 from rlm.helpers.facts.parsing import NotParsed, Unparsed, as_utf8
 from rlm.helpers.facts.questions import Answer, content_of
 from rlm.helpers.facts.rows import cut
 from rlm.helpers.facts.survey import Where, survey
+from rlm.helpers.operation import helper
 from rlm.repl.spool_folders import SpoolFolder, sweep
 
 if TYPE_CHECKING:

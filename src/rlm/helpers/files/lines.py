@@ -13,17 +13,17 @@ import msgspec
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.declaring import helper
-from rlm.helpers.sources import lines_of
-from rlm.helpers.writing import edit
+from rlm.helpers.changes import edit
+from rlm.helpers.operation import helper
+from rlm.helpers.text_files import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rlm.core.types import Json
-    from rlm.helpers.sources import Source
+    from rlm.helpers.changes import Change, Edit
+    from rlm.helpers.text_files import Source
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Change, Edit
 
     Blocks: TypeAlias = Mapping[int, list[str]]
 

@@ -8,10 +8,10 @@ from itertools import islice
 from stat import S_IFDIR, S_IFMT, S_IFREG, S_IMODE
 from typing import TYPE_CHECKING
 
-from rlm.core.context import readable_size
+from rlm.core.contexts.context import readable_size
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.declaring import helper
+from rlm.helpers.operation import helper
 from rlm.helpers.workspace import Skipped
 
 if TYPE_CHECKING:

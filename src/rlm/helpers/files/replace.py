@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, why_binary
-from rlm.helpers.declaring import helper
-from rlm.helpers.sources import NotText, Source
+from rlm.helpers.changes import edit
+from rlm.helpers.operation import helper
+from rlm.helpers.text_files import NotText, Source
 from rlm.helpers.workspace import Skipped
-from rlm.helpers.writing import edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.types import Json
+    from rlm.helpers.changes import Change, Edit
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Change, Edit
 
 _LISTED = 200
 """Files that the facts name."""

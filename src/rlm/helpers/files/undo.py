@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.helpers.declaring import helper
 from rlm.helpers.journal import MAX_ENTRIES, Journal
+from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from rlm.core.types import Json
+    from rlm.helpers.changes import Edit
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Edit
 
 
 @helper("fs.undo", right="write")

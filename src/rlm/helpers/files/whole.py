@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.declaring import helper
-from rlm.helpers.sources import lines_of
-from rlm.helpers.writing import edit
+from rlm.helpers.changes import edit
+from rlm.helpers.operation import helper
+from rlm.helpers.text_files import lines_of
 
 if TYPE_CHECKING:
     from rlm.core.types import Json
+    from rlm.helpers.changes import Edit
     from rlm.helpers.workspace import Workspace
-    from rlm.helpers.writing import Edit
 
 MAX_READ_CHARS = 4_000_000
 

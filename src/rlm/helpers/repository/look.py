@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.declaring import helper
+from rlm.helpers.operation import helper
 from rlm.helpers.repository.names import checked_revision
 from rlm.helpers.repository.opening import open_repository
 from rlm.helpers.repository.program import complaint

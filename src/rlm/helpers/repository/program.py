@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
-from rlm.process import kept
+from rlm.processes.child import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -22,8 +22,8 @@ from rlm.mcp.server.refusals import Server
 from rlm.mcp.server.results import clean
 from rlm.mcp.server.sessions import Sessions
 from rlm.mcp.server.tools import Tools
-from rlm.models import BackendPool
-from rlm.parts import Parts
+from rlm.runtime.models import BackendPool
+from rlm.runtime.wiring import Parts
 from rlm.version import __version__
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Any
 
-from rlm.core.config_files import user_folder
+from rlm.core.config.files import user_folder
 from rlm.core.exceptions import ConfigError
 from rlm.mcp.server.clients import SESSION_HEADER, http_owner
 

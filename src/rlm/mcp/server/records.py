@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 from rlm.core.exceptions import ConfigError
-from rlm.trajectory.plain import one_line
+from rlm.core.plain import one_line
 from rlm.trajectory.reader import find_run, list_runs
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from rlm.core.dialects import shorten
-from rlm.trajectory.plain import plain
+from rlm.core.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ExecError, ExecResult, Json, RLMResult
     from rlm.mcp.server.session import Delivery, Session
     from rlm.trajectory.receipts import Verification

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
-from rlm.interactive import Interactive
-from rlm.kept import empty_session
 from rlm.mcp.server.rounds import is_full
+from rlm.runtime.interactive import Interactive
+from rlm.sessions.sandbox import empty_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from rlm.backends.host import HostBackend, HostQuery
     from rlm.core.config import Config
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ExecResult
-    from rlm.models import RunModels
-    from rlm.parts import Parts
+    from rlm.runtime.models import RunModels
+    from rlm.runtime.wiring import Parts
 
     Progress = Callable[[str], Awaitable[None]]
 
@@ -204,7 +204,7 @@ class Session:
 
     async def _opened(self, context: Context | None) -> Interactive:
         if self._repl is None:
-            from rlm.core.context import Context
+            from rlm.core.contexts.context import Context
 
             setup = self._setup
             given = context or Context.empty()

@@ -15,11 +15,11 @@ from rlm.backends.host import LABEL, HostBackend
 from rlm.core.exceptions import ToolError
 from rlm.mcp.server.clients import ANY_HTTP, STDIO
 from rlm.mcp.server.session import Session, Setup
-from rlm.models import BackendPool, RunModels
+from rlm.runtime.models import BackendPool, RunModels
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
-    from rlm.parts import Parts
+    from rlm.runtime.wiring import Parts
 
 DEFAULT = "main"
 UNGUESSED = "s-"

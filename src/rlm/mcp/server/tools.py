@@ -15,23 +15,23 @@ from pydantic import Field
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
-from rlm.inputs import prepare_within
 from rlm.mcp.server import clients, results
 from rlm.mcp.server import variables as cells
 from rlm.mcp.server.rounds import write_round
 from rlm.mcp.server.session import Suspended
 from rlm.mcp.server.sessions import DEFAULT, UNGUESSED
-from rlm.parts import Request
+from rlm.runtime.inputs import prepare_within
+from rlm.runtime.wiring import Request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from rlm.core.config import Config
-    from rlm.core.context import Context as Data
+    from rlm.core.contexts.context import Context as Data
     from rlm.core.types import ExecResult
     from rlm.mcp.server.session import Progress, Session
     from rlm.mcp.server.sessions import Sessions
-    from rlm.parts import Parts
+    from rlm.runtime.wiring import Parts
 
 CODE_CHARS = 1_000_000
 NAMES_AT_ONCE = 20

@@ -28,17 +28,14 @@ from rlm.repl.guest.wire import pack
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.repl.docker.contexts import ContextFiles
     from rlm.repl.docker.engines import Engine
     from rlm.repl.docker.images import Image
 
 MOUNT = "/rlm"
-_MODULES = (
-    "bundle", "capture", "carrier", "contained", "context", "definitions", "errors", "forms", "interrupts", "kernel",
-    "link", "loops", "main", "namespace", "objects", "preload", "shorten", "skills", "supervisor", "wire",
-)  # fmt: skip
-"""What of the guest half travels into a container: the portable part, and what it needs there."""
+_PORTABLE = ("rlm.repl.guest", "rlm.repl.guest.carry")
+"""The packages of the guest half that travel into a container."""
 _BOOT = """\
 import sys
 if sys.version_info < (3, 11):
@@ -366,10 +363,17 @@ def _seccomp() -> str:
 
 @cache
 def _archive() -> bytes:
-    guest = files("rlm.repl.guest")
-    sources = {f"rlm.repl.guest.{name}": guest.joinpath(f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
-    packages = {"rlm": "", "rlm.repl": "", "rlm.repl.guest": ""}
-    return zlib.compress(json.dumps({**packages, **sources}).encode(), 9)
+    sources = dict.fromkeys(("rlm", "rlm.repl", *_PORTABLE), "")
+    for package in _PORTABLE:
+        modules = [
+            each for each in files(package).iterdir() if each.name.endswith(".py") and each.name != "__init__.py"
+        ]
+        sources |= {f"{package}.{each.name.removesuffix('.py')}": each.read_text(encoding="utf-8") for each in modules}
+    return zlib.compress(json.dumps(sources).encode(), 9)
+
+
+def _source(package: str, module: str) -> str:
+    return files(package).joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
 def _is_dropped_limit(warning: str) -> bool:

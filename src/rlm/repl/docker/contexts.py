@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
 
 FILE = "context"
 _BLOCK_BYTES = 1 << 20

@@ -26,7 +26,7 @@ from rlm.repl.pool import WarmPool
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
     from rlm.repl.docker.channels import DockerChannel
     from rlm.repl.docker.images import Image

@@ -17,11 +17,11 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlm.repl.guest import errors
+from rlm.repl.guest.carry.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
 from rlm.repl.guest.namespace import FinalGiven, Namespace, NoPolicy, Outcome, Policy, form_of
 from rlm.repl.guest.objects import argument_form, objects_of
-from rlm.repl.guest.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.wire import VERSION, WireError, decode_value
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rlm.repl.guest import errors
-from rlm.repl.guest.carrier import EXPORT, IMPORT, PIECE, Carrier
+from rlm.repl.guest.carry.carrier import EXPORT, IMPORT, PIECE, Carrier
 from rlm.repl.guest.shorten import short_repr
 from rlm.repl.guest.wire import as_text, encode_value
 

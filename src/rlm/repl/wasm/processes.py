@@ -11,19 +11,19 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.core.context import readable_size
+from rlm.core.contexts.context import readable_size
 from rlm.core.exceptions import REPLError
 from rlm.repl.deaths import Death
 from rlm.repl.forked import ForkedChannel
+from rlm.repl.local.zygotes import readable
 from rlm.repl.spool_folders import SpoolFolder, size_bytes, write
 from rlm.repl.wasm import deno_runtime
-from rlm.repl.zygotes import readable
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.repl.wasm.deno_runtime import Deno
 
 SPOOL_PREFIX = "rlm-wasm-"

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm.core.config_files import user_folder
+from rlm.core.config.files import user_folder
 from rlm.core.exceptions import RLMError, SandboxUnavailableError
 from rlm.core.types import Traits
 from rlm.repl import spool_folders
-from rlm.repl.guest.confine import Layer
+from rlm.repl.guest.linux.confine import Layer
 from rlm.repl.host import HostedRepl, Start
 from rlm.repl.live import Limits
 from rlm.repl.pool import WarmPool
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rlm.core.config import Config
-    from rlm.core.context import Context
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
     from rlm.repl.forked import ForkedChannel
     from rlm.repl.wasm.deno_runtime import Deno

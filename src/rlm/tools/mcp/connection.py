@@ -16,7 +16,7 @@ from mcp.client.stdio import stdio_client
 from mcp.types import CONNECTION_CLOSED, Implementation
 
 from rlm.core.exceptions import ConfigError, ToolError
-from rlm.process import kept
+from rlm.processes.child import kept
 from rlm.tools.mcp.remote import remote_transport
 from rlm.tools.mcp.strangers import cleaned
 from rlm.version import __version__

@@ -1,7 +1,7 @@
 """What the index answers: frozen rows, and columns where there would be too many rows. Values only.
 
 All texts in them come from models, guests and files: they are data to show, never markup, and a terminal gets them
-through `rlm.trajectory.plain`.
+through `rlm.core.plain`.
 """
 
 from __future__ import annotations

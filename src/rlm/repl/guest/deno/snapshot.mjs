@@ -7,8 +7,8 @@ const GUEST = "/tmp/guest.zip";
 const PREPARE = `
 import sys
 sys.path.insert(0, "${GUEST}")
-import rlm.repl.guest.pyodide_main
-rlm.repl.guest.pyodide_main.prepare()
+import rlm.repl.guest.pyodide.main
+rlm.repl.guest.pyodide.main.prepare()
 sys.path.remove("${GUEST}")
 sys.path_importer_cache.clear()
 `;

@@ -69,7 +69,7 @@ let code = 0;
 try {
   hush(console);
   const python = await start();
-  const { main } = python.pyimport("rlm.repl.guest.pyodide_main");
+  const { main } = python.pyimport("rlm.repl.guest.pyodide.main");
   const walls = () => seal(Deno, python, settings.memory_bytes);
   strip(globalThis);
   stderr.writeSync(Uint8Array.of(READY));

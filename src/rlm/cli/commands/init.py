@@ -1,0 +1,58 @@
+"""`rlm init`: write a configuration file to start from, or what Claude Code needs to find the server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+
+def init(
+    model: Annotated[
+        str | None, Option("--model", "-m", metavar="NAME", help="The model to set, such as openai/gpt-5.")
+    ] = None,
+    claude: Annotated[
+        bool, Option("--claude", help="Instead: add the MCP server and its skill to this project for Claude Code.")
+    ] = False,
+    portable: Annotated[
+        bool,
+        Option("--portable", help="With --claude: start the rlm of the PATH, for an .mcp.json that a team shares."),
+    ] = False,
+) -> int:
+    """Write an rlm.toml to start from.
+
+    It holds every setting with its default and meaning. A file that is there already is left as it is. With --claude,
+    .mcp.json gets the server rlm beside those it has, and .claude/skills a skill; nothing there is changed.
+    """
+    if claude:
+        from rlm.cli.claude_files import add_to_project
+
+        add_to_project(portable=portable)
+        return 0
+    if portable:
+        from rlm.core.exceptions import ConfigError
+
+        raise ConfigError("--portable goes with --claude")
+    return _write_settings(model)
+
+
+def _write_settings(model: str | None) -> int:
+    from pathlib import Path
+
+    from rlm.cli.console import say
+    from rlm.cli.reference import example
+    from rlm.core.config.files import PROJECT_FILE
+    from rlm.core.exceptions import ConfigError
+
+    path = Path(PROJECT_FILE)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(example(model))
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{path} is there already and is left as it is\nrlm config show tells what it sets"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path.absolute()}: {error.strerror}") from error
+    say(f"wrote {path.absolute()}\nnext: rlm doctor, then rlm run PROMPT -f FILE")
+    return 0

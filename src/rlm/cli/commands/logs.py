@@ -1,0 +1,243 @@
+"""`rlm logs`: look at the records of runs. Models and guests wrote what is in them, so it is shown as plain text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from typer import Argument, Option
+
+from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rlm.core.events import Event
+    from rlm.trajectory.index.rows import RunQuery, RunRow
+    from rlm.trajectory.reader import Trajectory
+
+WHICH = "An id, the beginning of one, last, or a record's path."
+RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help=WHICH)]
+
+_COLUMNS = "{:<8}  {:<16}  {:<9}  {:<24}  {:>5}  {:>11}  {:>9}  {:>8}  {}"
+_HEADS = ("id", "when", "status", "model", "turns", "tokens", "cost", "time", "prompt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs."""
+
+    status: Annotated[
+        list[str] | None,
+        Option("--status", metavar="NAME", help="running, crashed, completed, limit, failed or cancelled; repeatable."),
+    ] = None
+    model: Annotated[str, Option("--model", "-m", metavar="TEXT", help="A part of the model's name.")] = ""
+    text: Annotated[str, Option("--text", metavar="TEXT", help="A part of the prompt, the answer or the error.")] = ""
+    since: Annotated[
+        str | None, Option("--since", metavar="WHEN", help="Started at or after: 2026-11-21, 2026-11-21T09:30, 3h, 2d.")
+    ] = None
+    until: Annotated[str | None, Option("--until", metavar="WHEN", help="Started before.")] = None
+    min_cost: Annotated[float | None, Option("--min-cost", metavar="USD", help="Cost at least this.")] = None
+    max_cost: Annotated[float | None, Option("--max-cost", metavar="USD", help="Cost at most this.")] = None
+    min_tokens: Annotated[int | None, Option("--min-tokens", metavar="N", help="Used at least this many.")] = None
+    min_time: Annotated[float | None, Option("--min-time", metavar="S", help="Took at least this many seconds.")] = None
+    order: Annotated[
+        str, Option("--order", metavar="NAME", help="started, duration, tokens, cost, turns, calls or errors.")
+    ] = "started"
+
+
+def list_logs(
+    filters: RunFilter = RunFilter(),
+    log_dir: LogDir = None,
+    count: Annotated[int, Option("--count", "-n", metavar="N", help="How many; 0 is all.")] = 20,
+    as_json: Annotated[bool, Option("--json", help="One JSON array.")] = False,
+) -> int:
+    """List the runs, the newest first, or in the order asked for, the greatest first."""
+    from rlm.cli.console import say, write_out
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.reader import no_runs
+
+    where = folder(log_dir)
+    with Index.open(where) as index:
+        index.refresh()
+        page = index.runs(_query(filters, max(count, 0)))
+    if as_json:
+        write_out(json.dumps([facts(row) for row in page.rows], indent=2) + "\n")
+        return 0
+    if not page.rows:
+        say(str(no_runs(where)) if filters == RunFilter() else f"no run in {where} fits")
+        return 0
+    lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(row)) for row in page.rows)]
+    write_out("".join(line.rstrip() + "\n" for line in lines))
+    if page.total > len(page.rows):
+        say(f"{page.total - len(page.rows)} more runs: -n 0 lists all")
+    return 0
+
+
+def show(
+    run: RunName = "last",
+    log_dir: LogDir = None,
+    full: Annotated[bool, Option("--full", help="Whole texts, however long.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The run and its spans as JSON.")] = False,
+) -> int:
+    """Show what happened in a run: turns, code, output, sub-calls, the answer."""
+    from rlm.cli.console import say, write_out
+    from rlm.cli.run_json import as_document
+    from rlm.cli.run_tree import render
+    from rlm.trajectory.folds import summarize
+
+    row, found = find(run, log_dir)
+    if as_json:
+        write_out(as_document(found, facts(row)))
+    else:
+        for text in render(found, summarize(found), row, full=full):
+            write_out(text + "\n")
+    if found.skipped:
+        say(f"warning: {found.skipped} lines of {found.path} are no events and were passed over")
+    return 0
+
+
+def tail(
+    run: RunName = "last",
+    log_dir: LogDir = None,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on as the run does, until it ends.")] = False,
+    count: Annotated[int, Option("--count", "-n", metavar="N", help="The last N steps.")] = 20,
+) -> int:
+    """Show the last steps of a run and how it stands, and with -f the next steps as they happen."""
+    from collections import deque
+
+    from rlm.cli.console import write_out
+    from rlm.sinks.progress import step_text
+
+    found = record_of(run, log_dir)
+    started_at: float | None = None
+    last: Event | None = None
+    held: deque[str] = deque(maxlen=max(count, 0))
+    for event in found.follow() if follow else found:
+        started_at, last = event.at if started_at is None else started_at, event
+        if text := step_text(event):
+            line = f"{event.at - started_at:7.1f} s  {text}\n"
+            held.append(line) if not follow else write_out(line)
+    write_out("".join(held) + _standing(last, started_at or 0.0, running=found.is_running()))
+    return 0
+
+
+def _standing(last: Event | None, started_at: float, *, running: bool) -> str:
+    """The last line: how the run ended, or that it didn't."""
+    from rlm.core.events import CompletionEnd
+    from rlm.core.plain import one_line
+    from rlm.trajectory.reader import ends_run
+
+    at = 0.0 if last is None else last.at - started_at
+    if last is not None and ends_run(last) and isinstance(last.body, CompletionEnd):
+        said = one_line(last.body.error or last.body.limit or last.body.response, 120)
+        return f"{at:7.1f} s  run {last.body.status}" + (f": {said}\n" if said else "\n")
+    return f"{at:7.1f} s  still running\n" if running else f"{at:7.1f} s  cut off: the run has no end\n"
+
+
+def folder(log_dir: str | None) -> Path:
+    """The folder of the records."""
+    from pathlib import Path
+
+    from rlm.core.config import Config
+
+    return Path(Config.load().config.log_dir if log_dir is None else log_dir)
+
+
+def find(name: str, log_dir: str | None) -> tuple[RunRow, Any]:
+    """The run that is meant: its row in the index, and its record."""
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.reader import place_of
+
+    where, run = place_of(name, folder(log_dir))
+    with Index.open(where) as index:
+        index.refresh()
+        row = index.run(run)
+        return row, index.trajectory(row.id)
+
+
+def record_of(name: str, log_dir: str | None) -> Trajectory:
+    """The record of the run that is meant.
+
+    Raises:
+        ConfigError: no run is meant, or several.
+    """
+    from rlm.trajectory.reader import find_run, place_of
+
+    return find_run(*place_of(name, folder(log_dir)))
+
+
+def facts(row: RunRow) -> dict[str, object]:
+    """A run as JSON."""
+    return {
+        "run_id": row.id,
+        "started_at": row.started_at,
+        "status": row.status,
+        "model": row.model,
+        "environment": row.environment,
+        "turns": row.turns,
+        "cells": row.cells,
+        "model_calls": row.model_calls,
+        "subcalls": row.subcalls,
+        "tool_calls": row.tool_calls,
+        "depth": row.depth,
+        "tokens": row.tokens,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "cost_usd": row.cost_usd,
+        "duration_s": round(row.duration_s, 3),
+        "errors": row.errors,
+        "prompt": row.prompt,
+        "limit": row.limit or None,
+        "error": row.error or None,
+        "resumed_from": row.resumed_from,
+        "forked_from": row.forked_from,
+        "forked_at": row.forked_at if row.forked_from else None,
+        "served_tokens": row.served_tokens,
+        "served_cost_usd": row.served_cost_usd,
+        "events": row.events,
+        "skipped_lines": row.skipped,
+        "size_bytes": row.size_bytes,
+    }
+
+
+def _query(filters: RunFilter, limit: int) -> RunQuery:
+    from rlm.cli.moments import moment
+    from rlm.core.exceptions import ConfigError
+    from rlm.trajectory.index.rows import ORDERS, STATES, RunQuery
+
+    for name, known in ((filters.order, ORDERS), *((status, STATES) for status in filters.status or ())):
+        if name not in known:
+            raise ConfigError(f"{name!r} is none of {', '.join(known)}")
+    return RunQuery(
+        status=tuple(filters.status or ()),
+        model=filters.model,
+        text=filters.text,
+        since=moment(filters.since),
+        until=moment(filters.until),
+        min_cost_usd=filters.min_cost,
+        max_cost_usd=filters.max_cost,
+        min_tokens=filters.min_tokens,
+        min_duration_s=filters.min_time,
+        order=filters.order,  # type: ignore[arg-type]
+        limit=limit,
+    )
+
+
+def _cells(row: RunRow) -> tuple[str, ...]:
+    from rlm.cli.run_tree import dollars, when
+    from rlm.core.plain import one_line
+
+    origin = f"({one_line(row.origin(), 40)}) " if row.origin() else ""
+    return (
+        row.id[:8],
+        when(row.started_at),
+        one_line(row.status, 9),
+        one_line(row.model, 24),
+        str(row.turns),
+        f"{row.tokens:,}",
+        dollars(row.cost_usd),
+        f"{row.duration_s:.1f} s",
+        origin + one_line(row.prompt, 60),
+    )

@@ -1,0 +1,144 @@
+"""`rlm logs export`: runs for other programs, into a file, to stdout, or to an OpenTelemetry collector."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.index.rows import RunRow
+
+FORMATS = ("json", "csv", "otlp", "sft")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """What is exported, and where to."""
+
+    kind: Annotated[
+        str,
+        Option("--format", metavar="NAME", help="json, csv (rows are spans), otlp (OpenTelemetry), sft (chats)."),
+    ] = "json"
+    output: Annotated[str, Option("--output", "-o", metavar="FILE", help="A new file; - is stdout.")] = "-"
+    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False
+    endpoint: Annotated[
+        str | None,
+        Option("--endpoint", metavar="URL", help="With otlp: a collector, such as http://localhost:4318/v1/traces."),
+    ] = None
+    content: Annotated[bool, Option("--content", help="With otlp: beginnings of prompts and code too.")] = False
+    failed_too: Annotated[bool, Option("--failed-too", help="With sft: completions that failed or were cut.")] = False
+
+
+def export(
+    runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", help="Ids; none is every run.")] = None,
+    options: ExportOptions = ExportOptions(),
+    log_dir: LogDir = None,
+) -> int:
+    """Export runs: whole as JSON, their spans as CSV or OpenTelemetry, their conversations for training."""
+    from rlm.cli.commands.logs import folder
+    from rlm.cli.console import say
+    from rlm.core.exceptions import ConfigError
+    from rlm.trajectory.index.folder import Index
+
+    if options.kind not in FORMATS:
+        raise ConfigError(f"--format is one of {', '.join(FORMATS)}, not {options.kind!r}")
+    if options.endpoint and options.kind != "otlp":
+        raise ConfigError("--endpoint goes with --format otlp")
+    with Index.open(folder(log_dir)) as index:
+        index.refresh()
+        rows = _chosen(index, runs or [], options)
+        if options.endpoint:
+            _send(index, rows, options)
+        else:
+            with _writing(options) as write:
+                for piece in _pieces(index, rows, options):
+                    write(piece)
+    where = options.endpoint or options.output
+    say(f"{len(rows)} runs exported" + ("" if where == "-" else f" to {where}"))
+    return 0
+
+
+def _chosen(index: Index, names: list[str], options: ExportOptions) -> list[RunRow]:
+    from rlm.trajectory.export import successful
+    from rlm.trajectory.index.rows import RunQuery
+
+    if names:
+        return list({row.id: row for row in map(index.run, names)}.values())
+    if options.kind == "sft" and not options.failed_too:
+        return successful(index)
+    return list(index.runs(RunQuery(limit=0)).rows)
+
+
+def _pieces(index: Index, rows: list[RunRow], options: ExportOptions) -> Iterator[str]:
+    """The text of the export."""
+    from rlm.trajectory.export import as_chats, as_csv
+
+    match options.kind:
+        case "csv":
+            yield from as_csv(index, rows)
+        case "sft":
+            for row in rows:
+                yield from as_chats(index.trajectory(row.id), failed_too=options.failed_too)
+        case "otlp":
+            import json
+
+            yield from (json.dumps(batch) + "\n" for batch in _batches(index, rows, options))
+        case _:
+            yield from _documents(index, rows)
+
+
+def _documents(index: Index, rows: list[RunRow]) -> Iterator[str]:
+    from rlm.cli.commands.logs import facts
+    from rlm.cli.run_json import as_document
+
+    for place, row in enumerate(rows):
+        yield "[\n" if place == 0 else ",\n"
+        yield as_document(index.trajectory(row.id), facts(row)).rstrip("\n")
+    yield "\n]\n" if rows else "[]\n"
+
+
+def _batches(index: Index, rows: list[RunRow], options: ExportOptions) -> Iterator[dict[str, Any]]:
+    from rlm.trajectory.export_otlp import as_otlp
+
+    for row in rows:
+        yield from as_otlp(index, row, content=options.content)
+
+
+def _send(index: Index, rows: list[RunRow], options: ExportOptions) -> None:
+    import asyncio
+
+    from rlm.trajectory.export_collector import send
+
+    asyncio.run(send(options.endpoint or "", _batches(index, rows, options), os.environ))
+
+
+@contextmanager
+def _writing(options: ExportOptions) -> Iterator[Callable[[str], object]]:
+    """A function that writes text to where it is to go.
+
+    Raises:
+        ConfigError: the file is there, or can't be written.
+    """
+    from rlm.cli.console import write_out
+    from rlm.core.exceptions import ConfigError
+
+    if options.output == "-":
+        yield write_out
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if options.force else os.O_EXCL)
+    try:
+        fd = os.open(options.output, flags, 0o600)
+    except OSError as error:
+        hint = "\n--force replaces it" if isinstance(error, FileExistsError) else ""
+        raise ConfigError(f"{options.output}: {error.strerror}{hint}") from error
+    with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file.write

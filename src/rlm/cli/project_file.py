@@ -1,0 +1,42 @@
+"""Writes settings into the project's `rlm.toml`, keeping everything else in it as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlm.core.whole_files import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def save_settings(settings: Mapping[str, Any]) -> Path:
+    """Set these in `[rlm]` of the project file, or of a new one in the working directory; returns its path.
+
+    Raises:
+        ConfigError: the file can't be read or written, or is no TOML.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    from rlm.core.config.files import PROJECT_FILE, find_project_file
+    from rlm.core.exceptions import ConfigError
+
+    path = find_project_file(Path.cwd()) or Path.cwd() / PROJECT_FILE
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        table: Any = document.setdefault("rlm", tomlkit.table())
+        table.update(settings)
+        write_settings(path, tomlkit.dumps(document))
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        raise ConfigError(f"{path}: the settings could not be saved: {error}") from error
+    return path
+
+
+def write_settings(path: Path, text: str) -> None:
+    """Write a file whole or not at all, with the mode that it had. Raises:
+    OSError: it can't be written.
+    """
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    replace_file(path, text.encode(), mode=mode)

@@ -1,0 +1,1 @@
+"""What a completion calls: models, tools, and what its guest code asks for."""

@@ -1,0 +1,148 @@
+"""What a project file may set only once its user has said `rlm trust`, and the record of what was trusted.
+
+A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and caps, but neither run a command,
+nor send a key or a file elsewhere, nor write outside of its folder. Trust is in the content: the file's SHA-256 under
+its absolute path, kept in the user's state folder, so that a changed file asks again. `GUARDED` goes by name wherever a
+key stands, known to this version or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.config.files import user_folder
+from rlm.core.exceptions import ConfigError, UntrustedConfigError
+from rlm.core.whole_files import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from rlm.core.config.files import ConfigFile
+    from rlm.core.types import Json
+
+GUARDED = frozenset(
+    {"mcp_servers", "hooks", "cli", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined", "prices"}
+    | {"helper_rights", "session", "store_path"}
+)
+"""Keys and sections that need trust wherever they stand."""
+GUARDED_IN = frozenset(
+    {("docker", "runtime"), ("wasm", "pyodide_dir"), ("claude_cli", "command"), ("claude_cli", "environment")}
+)
+"""Keys that need it in one section."""
+_WALLS = frozenset({"policy", "mask"})
+"""Keys that need it to be turned off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedKey:
+    """A key of a file that needs trust."""
+
+    name: str
+    """With its sections, as `local.allowed_imports`."""
+    value: Json
+
+
+def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iterator[GuardedKey]:
+    """Everything in `table` that needs trust."""
+    for key, value in table.items():
+        path = (*above, key)
+        if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value):
+            yield GuardedKey(name=".".join(path), value=value)
+        elif isinstance(value, dict):
+            yield from guarded_keys(value, path)
+
+
+def require_trust(file: ConfigFile, environ: Mapping[str, str]) -> None:
+    """Let a project file pass that asks for nothing guarded, or that the user trusts as it is now.
+
+    Raises:
+        UntrustedConfigError: it is neither; names the keys and the way to allow them.
+    """
+    names = [key.name for key in guarded_keys(file.table)]
+    if not names or TrustRecord.of(environ).holds(file):
+        return
+    raise UntrustedConfigError(
+        f"{file.path} sets {', '.join(names)}, which a project file may set only once you trust it\n"
+        f"read the file; if you agree with it: rlm trust {file.path}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRecord:
+    """One small file per trusted path: written whole or not at all, with no shared list to fight over."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> TrustRecord:
+        """The record of the user whose environment this is.
+
+        Raises:
+            ConfigError: there is no place for it.
+        """
+        state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
+        if state is None:
+            raise ConfigError("there is no home for the record of trusted files: set HOME or XDG_STATE_HOME")
+        return cls(state / "trust")
+
+    def holds(self, file: ConfigFile) -> bool:
+        """Whether `file` is trusted with exactly this content; a record that can't be read trusts nothing."""
+        try:
+            entry = json.loads(self._entry(file.path).read_bytes())
+        except (OSError, ValueError):
+            return False
+        return bool(entry == _facts(file))
+
+    def add(self, file: ConfigFile) -> None:
+        """Trust `file` as it was read.
+
+        Raises:
+            ConfigError: the record can't be written.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(self._entry(file.path), json.dumps(_facts(file)).encode())
+        except OSError as error:
+            raise ConfigError(f"{self.folder}: {error.strerror}; nothing is trusted") from error
+
+    def remove(self, path: Path) -> bool:
+        """Trust `path` no more; False if it wasn't.
+
+        Raises:
+            ConfigError: the record can't be changed.
+        """
+        try:
+            self._entry(path).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise ConfigError(f"{self._entry(path)}: {error.strerror}; {path} is still trusted") from error
+        return True
+
+    def _entry(self, path: Path) -> Path:
+        return self.folder / f"{hashlib.sha256(os.fsencode(_absolute(path))).hexdigest()}.json"
+
+
+def _reaches_out(key: str, value: Json) -> bool:
+    """Whether a value names a server or a folder elsewhere, or takes a wall away; litellm takes URLs as model names."""
+    if key in _WALLS and value == "off":
+        return True
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in texts)
+
+
+def _leads_out(path: str) -> bool:
+    return path.startswith(("/", "~")) or os.path.normpath(path).startswith(os.pardir)
+
+
+def _absolute(path: Path) -> str:
+    return os.path.realpath(path)  # never raises, where Path.resolve does for a loop of links
+
+
+def _facts(file: ConfigFile) -> dict[str, str]:
+    return {"path": os.fsencode(_absolute(file.path)).decode(errors="backslashreplace"), "sha256": file.sha256}

@@ -1,0 +1,78 @@
+"""Events of a completion: its begin and end, its conversation, its turns."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rlm.core.events.body import Body, Keyed
+from rlm.core.notes import ContextNote, ImageNote  # noqa: TC001 (msgspec reads them at run time)
+from rlm.core.types import Json, Role, RunUsage, Status  # noqa: TC001 (msgspec reads them at run time)
+
+
+class CompletionStart(Keyed, frozen=True, kw_only=True):
+    """A completion begins; the root's span has no parent, a child's parent is the exec span that asked."""
+
+    TYPE: ClassVar[str] = "completion.start"
+
+    depth: int
+    prompt: str
+    model: str
+    dialect: str
+    context: ContextNote
+    output_schema: Json = None
+    """What the answer must fit; only of the root."""
+
+
+class CompletionEnd(Body, frozen=True):
+    """A completion ends, whatever ended it."""
+
+    TYPE: ClassVar[str] = "completion.end"
+
+    status: Status
+    response: str
+    duration_s: float
+    usage: RunUsage
+    """Of this completion and all below it."""
+    limit: str | None = None
+    error: str | None = None
+    """Class and message of what failed."""
+    cost_usd: float | None = None
+
+
+class MessageAdded(Body, frozen=True):
+    """A message joins a completion's conversation; assistant messages are in `model.end` instead."""
+
+    TYPE: ClassVar[str] = "message"
+
+    role: Role
+    content: str
+    tool_call_id: str | None = None
+    images: list[ImageNote] = []
+    """Only with role `user`."""
+
+
+class Compaction(Body, frozen=True):
+    """Notes took the place of older messages in what the model is sent; the record keeps those messages."""
+
+    TYPE: ClassVar[str] = "compaction"
+    dropped: int
+    """How many messages after the first two were replaced."""
+    content: str
+    """The message that replaced them."""
+
+
+class TurnStart(Body, frozen=True):
+    """A turn begins."""
+
+    TYPE: ClassVar[str] = "turn.start"
+
+    turn: int
+    """From 1."""
+
+
+class TurnEnd(Body, frozen=True):
+    """A turn ends: its model call is answered and its cells have run."""
+
+    TYPE: ClassVar[str] = "turn.end"
+
+    turn: int

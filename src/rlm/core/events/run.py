@@ -1,0 +1,87 @@
+"""Events of a run as a whole: how it begins, its sandbox and session, its limits and warnings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rlm.core.events.body import Body, Keyed
+from rlm.core.types import Json  # noqa: TC001 (msgspec reads them at run time)
+
+
+class RunStart(Body, frozen=True):
+    """The first event of a run: what it was given and under which settings."""
+
+    TYPE: ClassVar[str] = "run.start"
+
+    version: int
+    """The version of the event format."""
+    rlm_version: str
+    model: str
+    sub_model: str
+    environment: str
+    """The sandbox; where the configuration says `auto`, the one that was chosen."""
+    budget: dict[str, Json]
+    """Every cap by its name; null is no cap."""
+    config: dict[str, Json] = {}
+    """Other settings that shape the run; never a secret."""
+    resumed_from: str | None = None
+    """The run whose record this one serves from."""
+    forked_from: str | None = None
+    forked_at: int = 0
+    """The last turn taken from `forked_from`."""
+    salt: str | None = None
+    """Of the keys of this run's events; None where texts are masked: it is in `<run_id>.exact` then."""
+
+
+class SandboxReady(Body, frozen=True):
+    """The sandbox of the run can open REPLs."""
+
+    TYPE: ClassVar[str] = "sandbox"
+    environment: str
+    layers: list[str] = []
+    """The layers of confinement in force."""
+    chosen: bool = False
+    """The configuration says `auto`: this is the first that works here."""
+    passed_over: dict[str, str] = {}
+    """With `chosen`: those that were tried before, and why they don't work here."""
+
+
+class SessionCarried(Body, frozen=True):
+    """The variables of a session came into the run's REPL, or were kept of it."""
+
+    TYPE: ClassVar[str] = "session"
+    name: str
+    phase: str
+    """loaded or saved."""
+    revision: int
+    variables: list[str] = []
+    lost: dict[str, str] = {}
+    """Variables that could not be carried, and why."""
+    masked: list[str] = []
+
+
+class Limit(Keyed, frozen=True, kw_only=True):
+    """A cap is near or reached; with a `key`, a sub-call or tool call got no answer."""
+
+    TYPE: ClassVar[str] = "limit"
+
+    name: str
+    state: str
+    """near, reached, refused (a call that would not have fitted) or cut (its cell ended before it was answered)."""
+    message: str
+
+
+class Warned(Body, frozen=True):
+    """Something the user should know that changed nothing."""
+
+    TYPE: ClassVar[str] = "warning"
+    message: str
+
+
+class RecordLeft(Body, frozen=True):
+    """A resumed or forked run goes on live from here: the record it serves from has no more of this completion."""
+
+    TYPE: ClassVar[str] = "record.left"
+    turn: int
+    diverged: str | None = None
+    """Where and how it did something else than its record says; None: the record ends here."""

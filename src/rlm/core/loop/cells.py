@@ -1,0 +1,54 @@
+"""The record of one cell: its code, what it prints as it prints, masked, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlm.core.events import ExecEnd, ExecOutput, ExecStart
+
+if TYPE_CHECKING:
+    from rlm.core.record.recorder import Span
+    from rlm.core.run import Run
+    from rlm.core.types import ExecResult
+
+
+class CellRecord:
+    """A cell in progress, begun when this is made and ended by one `end`."""
+
+    def __init__(self, run: Run, span: Span, number: int, code: str) -> None:
+        self._recorder = run.recorder
+        self._span = span
+        self._masked = None if run.masker is None else run.masker.stream()
+        self._recorder.record(span, ExecStart(cell=number, code=code))
+
+    def output(self, text: str) -> str:
+        """A piece of what it prints; returns what is recorded of it.
+
+        What may be the beginning of a secret is held back until the next.
+        """
+        shown = text if self._masked is None else self._masked.feed(text)
+        self._record(shown)
+        return shown
+
+    def end(self, result: ExecResult | None) -> None:
+        """It came to `result`; None: it was killed with its sandbox."""
+        if self._masked is not None:
+            self._record(self._masked.close())
+        killed = ExecEnd(status="killed", output_chars=0, duration_s=0.0)
+        self._recorder.record(self._span, killed if result is None else _end(result))
+
+    def _record(self, text: str) -> None:
+        if text:
+            self._recorder.record(self._span, ExecOutput(text=text))
+
+
+def _end(result: ExecResult) -> ExecEnd:
+    return ExecEnd(
+        status=result.status,
+        output_chars=result.output_chars,
+        duration_s=result.duration_s,
+        error=result.error,
+        final=result.final,
+        changed=list(result.changed),
+        state_reset=result.state_reset,
+    )

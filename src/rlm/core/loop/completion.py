@@ -1,0 +1,270 @@
+"""The state of one completion, and one turn of it: a model call and the steps that its reply asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING
+
+from rlm.core import dialects
+from rlm.core.calls.guest import SubCalls
+from rlm.core.calls.model import ModelCall, ask_model
+from rlm.core.calls.tools import call_tool
+from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
+from rlm.core.events import Limit, TurnEnd, TurnStart
+from rlm.core.exceptions import (
+    ContextOverflowError,
+    LimitReached,
+    NoProgress,
+    OutputValidationError,
+    REPLExecutionError,
+    RLMError,
+    TurnLimitReached,
+)
+from rlm.core.loop.cells import CellRecord
+from rlm.core.loop.compaction import compact, is_full
+from rlm.core.loop.conversation import Conversation
+from rlm.core.loop.instructions import system_prompt, task_prompt
+from rlm.core.replay.completion import Past
+from rlm.core.types import ExecResult, Final, Message, ReplSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rlm.core.dialects import Step
+    from rlm.core.interfaces import Repl
+    from rlm.core.replay.serving import Place
+    from rlm.core.run import Complete, Run, Task
+    from rlm.core.types import Json, ModelReply, ToolSpec
+
+NEAR_END = 0.8
+"""The share of the turns or of the time from which on the model is told."""
+
+
+UNLOOKED = "Nothing was run yet. Call execute_code to look at the data; if that was the answer, send it again."
+
+
+class Completion:
+    """One completion in progress; used by one task."""
+
+    def __init__(self, run: Run, task: Task, complete: Complete) -> None:
+        self.run = run
+        self.task = task
+        self.dialect = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools)
+        self.tools = tuple(tool.spec for tool in run.tools) if self.dialect.native_tools else ()
+        self.conversation = Conversation(run.recorder, task.span, self._specs())
+        self.best = ""
+        """The last thing the model said, for when no better answer can be had."""
+        self.turns = 0
+        self._started = time.monotonic()
+        self._cells = 0
+        self.past = Past(run.recall, task.recorded, task.ledger, task.span)
+        """What the record of an earlier run has of this completion."""
+        self._cell = self.past.place
+        self._told: set[str] = set()
+        self._subcalls = SubCalls(run, task, complete, lambda: self._cell)
+        self._subcalls.bind("read_history", self._read_history)
+        self._repl: Repl | None = None
+        self._record: CellRecord | None = None
+        """Of the cell in progress."""
+
+    async def open(self) -> None:
+        """Write the first messages and open the REPL.
+
+        Raises:
+            SandboxUnavailableError: the sandbox can't run here; no model was called.
+        """
+        system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
+        task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
+        self.conversation.add(self.past.opening((system, task)))
+        calls = self._subcalls
+        spec = ReplSpec(call=calls, functions=calls.names, on_output=self._on_output, seed=self.past.seed)
+        self._repl = await self.run.sandbox.open(self.task.context, spec)
+
+    async def aclose(self) -> None:
+        """Kill the REPL; idempotent."""
+        repl, self._repl = self._repl, None
+        if repl is not None:
+            await repl.aclose()
+
+    async def turn(self) -> Final | None:
+        """Make one turn; return the final answer if it gave a valid one.
+
+        Raises:
+            LimitReached: a cap keeps the turn from being made.
+            RLMError: the model or the sandbox failed.
+        """
+        self._begin_turn()
+        place = self.past.turn(self.turns)
+        self.conversation.add(self.past.addition())
+        self.run.recorder.record(place.span, TurnStart(turn=self.turns))
+        try:
+            reply = await self._call_model(place)
+            return await self._follow(place, self.dialect.parse(reply))
+        finally:
+            self.run.recorder.record(place.span, TurnEnd(turn=self.turns))
+
+    async def execute(self, code: str, parent: Place) -> ExecResult:
+        """Run one cell under a span of its own."""
+        if self._repl is None:
+            raise REPLExecutionError("the REPL was never opened")
+        self._cells += 1
+        self._cell = place = self.past.cell(parent, self._cells, code)
+        if (served := self.past.served(place, self._cells)) is not None:
+            return served
+        self._record = record = CellRecord(self.run, place.span, self._cells, code)
+        result = None
+        try:
+            result = await self._repl.execute(code)
+        finally:
+            record.end(result)
+        self.past.compare(place, self._cells, result)
+        return result
+
+    async def accept(self, final: Final) -> Final:
+        """The answer as `output_type`.
+
+        Raises:
+            OutputValidationError: it does not fit.
+        """
+        if self.task.validator is None:
+            return final
+        value = await asyncio.to_thread(self.task.validator.validate, final.value)  # patterns in a schema take time
+        return Final(value=value, text=final.text)
+
+    def _begin_turn(self) -> None:
+        cap = self.run.config.budget.max_turns
+        if reason := self.dialect.stuck:
+            raise NoProgress(reason)
+        if self.turns >= cap:
+            raise TurnLimitReached(f"max_turns of {cap} turns reached")
+        self.turns += 1
+        self.task.ledger.count_turn()
+
+    async def _call_model(self, place: Place) -> ModelReply:
+        asked_first = place.first_purpose()
+        full = is_full(self.run, self.task, self.conversation) if asked_first is None else asked_first == "compaction"
+        if full:
+            await self._compact(place)
+        try:
+            reply = await self._request_turn(place)
+        except ContextOverflowError:
+            if not await self._compact(place):
+                raise
+            reply = await self._request_turn(place)
+        self.conversation.add_reply(reply)
+        self.best = fences.split(reply.text)[1].strip() or self.best  # code is no answer
+        return reply
+
+    async def _request_turn(self, place: Place) -> ModelReply:
+        call = ModelCall(
+            model=self.task.model,
+            messages=self.conversation.messages,
+            input_tokens=self.conversation.input_tokens,
+            purpose="turn",
+            tools=self._specs(),
+        )
+        return await ask_model(self.run, self.task.ledger, place, call)
+
+    async def _compact(self, place: Place) -> bool:
+        done = await compact(self.run, self.task, self.conversation, place)
+        if done:
+            await self.execute("history = read_history()", place)
+        return done
+
+    async def _read_history(self) -> list[dict[str, str]]:
+        return self.conversation.history
+
+    async def _follow(self, place: Place, steps: Sequence[Step]) -> Final | None:
+        results = []
+        for step in steps:
+            done = await self._do(step, place)
+            if isinstance(done, Final):
+                return done
+            results.append(StepResult(step=step, text=done))
+        messages = self.dialect.render(results)
+        for limit in self.past.told(place, len(messages)):
+            self._told.add(limit.name)
+            self.run.recorder.record(self.task.span, limit, served=True)
+        self.conversation.add(self.past.messages(place, messages))
+        if self.past.is_over(place):
+            return None
+        if notices := list(self._notices()):
+            self.conversation.add((Message(role="user", content="\n".join(notices)),))
+        return None
+
+    async def _do(self, step: Step, place: Place) -> Final | str:
+        """Follow one step: the final answer, or what the model is shown."""
+        match step:
+            case Cell(code=code):
+                result = await self.execute(code, place)
+                return self._shown(result) if result.final is None else await self._final_or_feedback(result.final)
+            case UseTool(name=name, arguments=arguments):
+                return await self._use_tool(name, arguments, place)
+            case Answer() if self._unlooked():
+                return UNLOOKED
+            case Answer(text=text):
+                return await self._final_or_feedback(Final(value=text, text=text))
+            case Correction(message=message):
+                return message
+
+    def _unlooked(self) -> bool:
+        """Whether this is a first answer before any of the data was looked at; said once."""
+        unlooked = not self._cells and self.task.context.kind != "none" and self.dialect.native_tools
+        if not unlooked or "unlooked" in self._told:
+            return False
+        self._told.add("unlooked")
+        return True
+
+    async def _use_tool(self, name: str, arguments: Mapping[str, Json], place: Place) -> str:
+        try:
+            result = await call_tool(self.run, self.task.ledger, place, name, arguments, caller="model")
+        except LimitReached:
+            raise
+        except RLMError as error:
+            return self._masked(f"Error: {error}")
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+        return shorten(self._masked(text), self.run.config.cell_output_chars)
+
+    async def _final_or_feedback(self, final: Final) -> Final | str:
+        try:
+            return await self.accept(final)
+        except OutputValidationError as error:
+            return self._masked(f"The final value was not accepted: {error}\nCorrect it and call FINAL again.")
+
+    def _shown(self, result: ExecResult) -> str:
+        """What the model sees of a cell."""
+        texts = [result.output, "" if result.error is None else result.error.traceback or result.error.message]
+        # Masked before they are cut: half a secret is not recognised.
+        parts = [shorten(self._masked(text), self.run.config.cell_output_chars).rstrip("\n") for text in texts]
+        if result.state_reset:
+            parts.append("The REPL was restarted: every variable is gone but `context`.")
+        return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
+
+    def _notices(self) -> Iterator[str]:
+        """What the model is told once: each limit that is near."""
+        for name, message in (*self.task.ledger.near(), *self._own_near()):
+            if name not in self._told:
+                self._told.add(name)
+                self.run.recorder.record(self.task.span, Limit(name=name, state="near", message=message))
+                yield f"[A limit is near: {message}. Come to an answer soon.]"
+
+    def _own_near(self) -> Iterator[tuple[str, str]]:
+        cap = self.run.config.budget.max_turns
+        if self.turns >= NEAR_END * cap:
+            yield "max_turns", f"turn {self.turns} of {cap} is done"
+        elapsed_s = time.monotonic() - self._started
+        if self.task.timeout_s is not None and elapsed_s >= NEAR_END * self.task.timeout_s:
+            yield "timeout_s", f"{elapsed_s:.0f} of {self.task.timeout_s:g} s have passed"
+
+    def _specs(self) -> tuple[ToolSpec, ...]:
+        return (EXECUTE_CODE, *self.tools) if self.dialect.native_tools else ()
+
+    def _on_output(self, text: str) -> None:
+        if self._record is not None:
+            self._record.output(text)
+
+    def _masked(self, text: str) -> str:
+        """`text` as the model may see it."""
+        return text if self.run.masker is None else self.run.masker.mask(text)

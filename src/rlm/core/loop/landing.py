@@ -1,0 +1,67 @@
+"""The end of a completion that reached a limit: one last call for the best answer, from what was set aside for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from rlm.core import prompts
+from rlm.core.budget import MIN_OUTPUT_TOKENS
+from rlm.core.calls.model import LANDING, ModelCall, ask_model
+from rlm.core.dialects import Cell, landing_answer
+from rlm.core.events import Warned
+from rlm.core.exceptions import OutputValidationError, RLMError
+from rlm.core.types import Final, Message
+
+if TYPE_CHECKING:
+    from rlm.core.exceptions import LimitReached
+    from rlm.core.loop.completion import Completion
+
+LANDING_S = 30.0
+"""The longest a landing may take: the slack of `timeout_s`."""
+
+
+async def land(completion: Completion, reason: LimitReached) -> Final:
+    """Ask for the best answer; where that is impossible, take the last thing the model said."""
+    try:
+        async with asyncio.timeout(LANDING_S):
+            return await _ask(completion, reason)
+    except (RLMError, TimeoutError) as error:
+        note = f"no last answer could be asked for: {type(error).__name__}: {error}"
+        completion.run.recorder.record(completion.task.span, Warned(message=note))
+        return Final(value=None, text=completion.best)
+
+
+async def _ask(completion: Completion, reason: LimitReached) -> Final:
+    last = Message(role="user", content=prompts.render("landing", reason=str(reason)))
+    ledger = completion.task.ledger
+    room_tokens = ledger.left_tokens(completion.task.model.price) - 2 * MIN_OUTPUT_TOKENS
+    messages, input_tokens = completion.conversation.ending(last, room_tokens)
+    call = ModelCall(
+        model=completion.task.model,
+        messages=messages,
+        input_tokens=input_tokens,
+        purpose=LANDING,
+    )
+    reply = await ask_model(completion.run, ledger, completion.past.place, call)
+    step = landing_answer(reply)
+    if isinstance(step, Cell):
+        final = await _variable(completion, step)
+    else:
+        text = step.text or completion.best
+        final = Final(value=text, text=text)
+    return await _typed(completion, final)
+
+
+async def _variable(completion: Completion, step: Cell) -> Final:
+    """The value of FINAL_VAR, while the REPL still lives."""
+    result = await completion.execute(step.code, completion.past.place)
+    return result.final or Final(value=None, text=completion.best)
+
+
+async def _typed(completion: Completion, final: Final) -> Final:
+    """The answer as `output_type` if it fits, else as text alone: a partial answer is better than none."""
+    try:
+        return await completion.accept(final)
+    except OutputValidationError:
+        return Final(value=None, text=final.text)

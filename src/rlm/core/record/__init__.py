@@ -1,0 +1,1 @@
+"""The recorder of a run, and texts kept apart by their digests."""

@@ -1,0 +1,163 @@
+"""Stamps events and hands them on: mask secrets, cap sizes, journal first, then every other sink.
+
+The only place that stamps. It never raises at a caller that records in passing: when the journal fails, the failure is
+kept, and `check` raises it where a run can land.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.events import Body, Event, Warned
+from rlm.core.exceptions import RecordError
+from rlm.core.notes import ImageNote
+from rlm.core.record.blobs import fitted
+from rlm.core.texts import change_texts, is_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rlm.core.interfaces import Journal, Keeper, Masker, Sink
+    from rlm.core.types import Image
+
+EXACT = frozenset({"completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"})
+"""What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the tree of spans."""
+
+    id: str
+    parent: str | None
+
+    def child(self) -> Span:
+        return Span(os.urandom(8).hex(), self.id)
+
+
+def new_run_id() -> str:
+    """A W3C trace id."""
+    return os.urandom(16).hex()
+
+
+class Recorder:
+    """The event stream of one run; used on one event loop only."""
+
+    def __init__(
+        self,
+        run_id: str,
+        journal: Journal,
+        sinks: Iterable[Sink] = (),
+        masker: Masker | None = None,
+        *,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.root = Span(os.urandom(8).hex(), None)
+        self.is_masking = masker is not None
+        self._keeper = keeper
+        self._journal: Journal | None = journal
+        self._sinks = list(sinks)
+        self._masker = masker
+        self._seq = 0
+        self._failure: RecordError | None = None
+
+    def record(self, span: Span, body: Body, *, served: bool = False) -> None:
+        """Stamp `body` as the next event of `span`, and put it on disk and into every sink.
+
+        `served` marks what is repeated from the record of an earlier run.
+        """
+        masking = self._masker
+        masked = body if masking is None else change_texts(body, masking.mask, masking.mask_value)
+        if self._keeper is not None and body.TYPE in EXACT and (masked is not body or not is_plain(body)):
+            self._keep_exact(self._keeper, body)
+        event = Event(
+            seq=self._seq,
+            at=time.time(),
+            run=self.run_id,
+            span=span.id,
+            parent=span.parent,
+            type=body.TYPE,
+            body=masked,
+            served=served,
+        )
+        self._seq += 1
+        event = self._write(event)
+        for sink in tuple(self._sinks):
+            self._offer(sink, event)
+
+    def mask(self, text: str) -> str:
+        """`text` as it is recorded."""
+        return text if self._masker is None else self._masker.mask(text)
+
+    def store(self, content: bytes) -> None:
+        """Put bytes on disk beside the trajectory."""
+        if self._journal is not None:
+            try:
+                self._journal.store(content)
+            except OSError as error:
+                self._fail(error)
+
+    def keep(self, images: Iterable[Image]) -> list[ImageNote]:
+        """Put the bytes of images on disk, and return what an event says of them."""
+        return [self._keep(image) for image in images]
+
+    def check(self) -> None:
+        """Raise what has kept the journal from being written.
+
+        Raises:
+            RecordError: disk full, folder gone.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Close the journal and every sink; idempotent."""
+        journal, self._journal = self._journal, None
+        sinks, self._sinks = self._sinks, []
+        for closing in (*sinks, *([journal] if journal else [])):
+            try:
+                closing.close()
+            except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
+                self._failure = self._failure or _record_error(error)
+
+    def _write(self, event: Event) -> Event:
+        if self._journal is None:
+            return event
+        try:
+            event = fitted(event, self._journal.store)
+            self._journal.write(event)
+        except OSError as error:
+            self._fail(error)
+        return event
+
+    def _keep_exact(self, keeper: Keeper, body: Body) -> None:
+        """Before the event itself: a kill between the two leaves an exact text of nothing, which does no harm."""
+        try:
+            keeper.keep(self._seq, body)
+        except OSError as error:
+            self._fail(error)
+
+    def _keep(self, image: Image) -> ImageNote:
+        self.store(image.data)
+        return ImageNote(media_type=image.media_type, size_bytes=len(image.data), digest=image.digest)
+
+    def _fail(self, error: OSError) -> None:
+        self._failure = _record_error(error)
+        self._journal = None
+
+    def _offer(self, sink: Sink, event: Event) -> None:
+        try:
+            sink.write(event)
+        except Exception as error:  # noqa: BLE001 - a sink is foreign code; the run must not depend on it
+            self._sinks.remove(sink)
+            self.record(self.root, Warned(message=f"{type(sink).__name__} failed and was detached: {error!r}"))
+
+
+def _record_error(error: Exception) -> RecordError:
+    failure = RecordError(f"the trajectory cannot be written: {error}; free some space or set another log_dir")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,1 @@
+"""What the record of an earlier run answers, so that it is not asked again."""

@@ -1,0 +1,128 @@
+"""The guest's door to the helpers: each operation as a `Tool`, which refuses what was not granted.
+
+It plans in a worker that is killed at the deadline or when the cell goes; writing once begun is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.core.exceptions import ToolError
+from rlm.helpers.operation_table import find, names
+from rlm.helpers.performing import Planned, commit, told
+from rlm.helpers.rights import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rlm.core.interfaces import Tool
+    from rlm.core.types import Json, ToolSpec
+    from rlm.helpers.operation import Operation
+    from rlm.helpers.workspace import Workspace
+    from rlm.processes.worker import WorkerPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestHelper:
+    """One operation as a tool that guest code may call."""
+
+    operation: Operation
+    work: Workspace
+    workers: WorkerPool
+    timeout_s: float
+    turns: asyncio.Lock
+    """Held while something is changed: threads and children that append to one file all succeed."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        return self.operation.tool.spec
+
+    @property
+    def reads_only(self) -> bool:
+        return self.operation.right == "read"
+
+    async def call(self, arguments: Mapping[str, Json]) -> Json:
+        """Plan in a worker, then write; a commit that has begun is finished whatever is cancelled.
+
+        Raises:
+            ToolError: it is refused or failed; nothing is half written.
+        """
+        name = self.operation.name
+        require(self.work.rights, self.operation.right, name)
+        self.operation.tool.convert(arguments)  # what does not fit is refused here, before a worker is taken
+        _require_json(name, arguments)
+        if self.reads_only:
+            return (await self._plan(arguments)).facts
+        async with self.turns:
+            planned = await self._plan(arguments)
+            return planned.facts if planned.entry is None else await _to_its_end(self.work, planned)
+
+    async def _plan(self, arguments: Mapping[str, Json]) -> Planned:
+        name = self.operation.name
+        asked = {"work": told(self.work), "name": name, "arguments": dict(arguments)}
+        try:
+            answer = await self.workers.call("rlm.helpers.performing:plan_in_worker", asked, timeout_s=self.timeout_s)
+        except UnicodeEncodeError as error:
+            raise ToolError(f"{name}: an argument has characters that no text can have (lone surrogates).") from error
+        return msgspec.convert(answer, Planned)
+
+
+class GuestHelpers:
+    """Every operation, for guest code in one workspace."""
+
+    def __init__(self, work: Workspace, workers: WorkerPool, timeout_s: float) -> None:
+        self._rights = work.rights
+        turns = asyncio.Lock()
+        self._tools = {
+            name: GuestHelper(operation=find(name), work=work, workers=workers, timeout_s=timeout_s, turns=turns)
+            for name in names()
+        }
+
+    def get(self, name: str) -> Tool:
+        """Find an operation.
+
+        Raises:
+            ToolNotFoundError: there is none; the message names near ones.
+        """
+        if name not in self._tools:
+            find(name)
+        return self._tools[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def allowed(self) -> Iterator[Tool]:
+        """Those that the rights suffice for."""
+        return (each for each in self._tools.values() if each.operation.right in self._rights)
+
+
+def _require_json(name: str, arguments: Mapping[str, Json]) -> None:
+    """Let arguments pass that reach the worker as they are; msgspec would make text of bytes, and null of a NaN.
+
+    Raises:
+        ToolError: one would not.
+    """
+    waiting: list[Json] = [*arguments.values()]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, bytes) or (isinstance(value, float) and not isfinite(value)):
+            what = "bytes" if isinstance(value, bytes) else repr(value)
+            raise ToolError(f"{name}: {what} in an argument has no form in JSON; give text, finite numbers, lists.")
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+
+
+async def _to_its_end(work: Workspace, planned: Planned) -> Json:
+    writing = asyncio.ensure_future(asyncio.to_thread(commit, work, planned))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise

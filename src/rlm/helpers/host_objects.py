@@ -1,0 +1,66 @@
+"""The host's door to the helpers: `fs.copy_lines(...)` in Python.
+
+An operation runs in the caller's own process, in the working directory, with every right: it is the caller's own code.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from rlm.core.calls.arguments import by_position
+from rlm.core.exceptions import ToolError
+from rlm.helpers.opening import open_workspace
+from rlm.helpers.operation_table import find, names
+from rlm.helpers.performing import perform
+from rlm.helpers.rights import ALL, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rlm.helpers.rights import Right
+
+
+class HostObject:
+    """`fs`, `code`, `transform` or `git` for Python on the host."""
+
+    def __init__(
+        self, name: str, roots: Iterable[str | os.PathLike[str]] | None = None, rights: Iterable[Right] = ALL
+    ) -> None:
+        """Over `roots`; none given: the working directory at the time of each call."""
+        self._name = name
+        self._roots = None if roots is None else tuple(roots)
+        self._rights = checked(rights)
+
+    def __getattr__(self, attribute: str) -> Callable[..., Any]:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        try:
+            operation = find(f"{self._name}.{attribute}")
+        except ToolError as error:
+            raise AttributeError(str(error)) from None
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            work = open_workspace((".",) if self._roots is None else self._roots, self._rights, os.environ)
+            arguments = by_position(operation.tool.spec.parameters, args, kwargs)
+            return perform(work, operation.name, {key: _plain(value) for key, value in arguments.items()})
+
+        call.__name__, call.__qualname__ = attribute, operation.name
+        call.__doc__ = operation.function.__doc__
+        call.__signature__ = operation.signature  # type: ignore[attr-defined]
+        return call
+
+    def __dir__(self) -> list[str]:
+        return [name.partition(".")[2] for name in names() if name.startswith(f"{self._name}.")]
+
+    def __repr__(self) -> str:
+        return f"<rlm helper {self._name}: {', '.join(dir(self))}>"
+
+
+def _plain(value: Any) -> Any:
+    """A value with the text of a path, as an operation takes it, for each path in it."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

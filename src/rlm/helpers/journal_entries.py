@@ -1,0 +1,169 @@
+"""One entry of the undo journal: a folder with a manifest, and one file each for all bytes before and after.
+
+Says nothing of when an entry is written or taken back; that is `journal`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.core.exceptions import ToolError
+from rlm.helpers.changes import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rlm.helpers.changes import Edit
+
+_MANIFEST, _BEFORE, _AFTER = "manifest.json", "before", "after"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the content of a file is kept, and what it is known by."""
+
+    start: int
+    size: int
+    sha256: str
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of an entry."""
+
+    path: bytes
+    """Absolute and free of symlinks; bytes, since a file name may be no text."""
+    before: Kept | None
+    """None for no file."""
+    after: Kept | None
+    missing: int = 0
+    """As `Place.missing`: where there was no file, the folders that are made for it, and removed when it is undone."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry is about."""
+
+    label: str
+    at: float
+    """Unix time in seconds."""
+    rows: list[Row]
+    undoable: bool = True
+    undoes: list[str] = []
+    """Entries that are gone when this one is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry as it was kept."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Entry:
+        """Read the manifest in `folder`.
+
+        Raises:
+            ToolError: it is missing or damaged.
+        """
+        try:
+            content = (folder / _MANIFEST).read_bytes()
+            return cls(folder=folder, manifest=msgspec.json.decode(content, type=Manifest))
+        except (OSError, msgspec.DecodeError) as error:
+            raise _damaged(folder) from error
+
+    @property
+    def token(self) -> str:
+        """What the entry is called through all its states; nobody outside can guess it."""
+        return self.folder.stem.rpartition("-")[2]
+
+    def moved_to(self, folder: Path) -> Entry:
+        """Rename it: the step from one state to the next, which is made or not."""
+        self.folder.rename(folder)
+        return Entry(folder=folder, manifest=self.manifest)
+
+    def before(self, row: Row) -> bytes:
+        """What the file of `row` held; nothing where there was none.
+
+        Raises:
+            ToolError: it is damaged.
+        """
+        return self._content(_BEFORE, row.before)
+
+    def after(self, row: Row) -> bytes:
+        """What the file of `row` is to hold.
+
+        Raises:
+            ToolError: it is damaged.
+        """
+        return self._content(_AFTER, row.after)
+
+    def forget_after(self) -> None:
+        """Keep only what undo needs."""
+        (self.folder / _AFTER).unlink(missing_ok=True)
+
+    def _content(self, name: str, kept: Kept | None) -> bytes:
+        if kept is None:
+            return b""
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(kept.start)
+                content = file.read(kept.size)
+        except OSError as error:
+            raise _damaged(self.folder) from error
+        if digest(content) != kept.sha256:
+            raise _damaged(self.folder)
+        return content
+
+
+def keep(folder: Path, edit: Edit, at: float) -> None:
+    """Make the entry of an edit, on disk when this returns.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    folder.mkdir(mode=0o700)
+    before = _write(folder / _BEFORE, (change.before for change in edit.changes))
+    after = _write(folder / _AFTER, (change.after for change in edit.changes))
+    rows = [
+        Row(path=os.fsencode(place.path), before=old, after=new, missing=place.missing)
+        for place, old, new in zip((change.place for change in edit.changes), before, after, strict=True)
+    ]
+    manifest = Manifest(label=edit.label, at=at, rows=rows, undoable=edit.undoable, undoes=list(edit.undoes))
+    _write(folder / _MANIFEST, [msgspec.json.encode(manifest)])
+    sync(folder)
+
+
+def sync(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write(path: Path, contents: Iterable[bytes | None]) -> list[Kept | None]:
+    """Write one content after the other, and say where each is."""
+    kept: list[Kept | None] = []
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        for content in contents:
+            known = digest(content)
+            kept.append(None if known is None else Kept(start=file.tell(), size=len(content or b""), sha256=known))
+            file.write(content or b"")
+        file.flush()
+        os.fsync(fd)
+    return kept
+
+
+def described(folder: Path) -> str:
+    """Where something in the journal is, without naming the folders of the host to whoever reads the error."""
+    return f"{'/'.join(folder.parts[-3:]).removeprefix('rlm/')} in the state folder of rlm"
+
+
+def _damaged(folder: Path) -> ToolError:
+    return ToolError(f"the undo journal is damaged: remove {described(folder)} to go on without that edit.")

@@ -1,0 +1,285 @@
+"""Replaces files and makes folders by descriptor: nothing on the way may be a symlink, and what is replaced is what
+was compared.
+
+Used by the journal alone, which makes several of these all or none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from rlm.core.paths import open_file, open_subfolder
+from rlm.helpers.changes import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rlm.core.paths import Confined, Place
+    from rlm.helpers.journal_entries import Kept
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITABLE = 0o222
+_MANY = 50
+_NOT_OURS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
+_Step = TypeVar("_Step", bound="Step")
+
+
+class ChangedMeanwhile(OSError):
+    """A file is not what it was when the edit was made."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "it was changed meanwhile")
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """One folder or file on its way."""
+
+    place: Place
+    begun: bool = False
+    """It may have been made, or replaced."""
+    failed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Write(Step):
+    """One file on its way."""
+
+    was: Kept | None
+    """What must be there; None for no file."""
+    becomes: Kept | None
+    """None: remove it."""
+    load: Callable[[], bytes]
+    """Reads the new content."""
+    part: str
+    """The name of what is written beside it."""
+    seen: tuple[int, int, int] | None = None
+    """What the file that was compared is known by."""
+
+
+class Files:
+    """Files below the roots, opened component by component."""
+
+    def __init__(self, confined: Confined) -> None:
+        self._confined = confined
+
+    def content(self, place: Place, expected: Kept | None) -> bytes | None:
+        """The content of a file that is as expected, None if none is.
+
+        Raises:
+            ChangedMeanwhile: it is something else.
+            OSError: it can't be read.
+        """
+        try:
+            with self._folder(place) as folder:
+                return _compared(place.parts[-1], folder, expected)[0]
+        except FileNotFoundError:  # the folder
+            if expected is None:
+                return None
+            raise ChangedMeanwhile from None
+
+    def make(self, folders: Sequence[Step]) -> None:
+        """Make folders, each after the one that it is in; one that somebody else has made meanwhile will do.
+
+        Raises:
+            OSError: at the first that can't be made, or is something else; those that were made are marked as begun.
+        """
+        for step in folders:
+            with self._folder_of(step) as above:
+                _make(step, above)
+        self._sync_names(folders)
+
+    def unmake(self, folders: Iterable[Place]) -> list[Place]:
+        """Remove folders that are empty, and return those that are empty and can't be removed."""
+        deepest = sorted({*folders}, key=lambda place: len(place.parts), reverse=True)
+        return [place for place in deepest if not self._unmade(place)]
+
+    def _unmade(self, place: Place) -> bool:
+        """Whether a folder is gone, or is in use by somebody, by now."""
+        try:
+            with self._folder(place) as above:
+                os.rmdir(place.parts[-1], dir_fd=above)
+        except OSError as error:
+            return error.errno in _NOT_OURS
+        return True
+
+    def prepare(self, writes: Sequence[Write]) -> None:
+        """Compare each file with what it must be, and write its new content beside it.
+
+        Raises:
+            ChangedMeanwhile: one is something else.
+            OSError: a file can't be written; `clear` removes what was prepared.
+        """
+        for write in writes:
+            with self._folder_of(write) as folder:
+                _prepare(write, folder)
+        # All of them are written before the first is waited for.
+        self._flush([each for each in writes if each.becomes is not None], lambda each, at: _sync(each.part, at))
+
+    def replace(self, writes: Sequence[Write]) -> None:
+        """Rename what was prepared into its place, file by file.
+
+        Raises:
+            ChangedMeanwhile, OSError: at the first that can't be; those that were replaced are marked as begun.
+        """
+        for write in writes:
+            with self._folder_of(write) as folder:
+                _replace(write, folder)
+        self._sync_names(writes)
+
+    def clear(self, place: Place, part: str) -> None:
+        """Remove what was prepared and not replaced.
+
+        Raises:
+            OSError: it is there and can't be removed.
+        """
+        with suppress(FileNotFoundError), self._folder(place) as folder:
+            os.unlink(part, dir_fd=folder)
+
+    def _sync_names(self, steps: Sequence[Step]) -> None:
+        """Have on disk what was made, replaced and removed in each of the folders."""
+        folders = {step.place.path.parent: step for step in steps}
+        self._flush([*folders.values()], lambda _each, folder: os.fsync(folder))
+
+    def _flush(self, steps: Sequence[_Step], one: Callable[[_Step, int], None]) -> None:
+        """Have them on disk: one by one, or if they are many their file system at once, which then is far faster."""
+        flushed: set[int] = set()
+        for step in steps:
+            with self._folder_of(step) as folder:
+                if len(steps) <= _MANY:
+                    one(step, folder)
+                elif (device := os.fstat(folder).st_dev) not in flushed:
+                    flushed.add(device)
+                    _sync_file_system(folder)
+
+    @contextmanager
+    def _folder_of(self, step: Step) -> Iterator[int]:
+        """The open folder that a step is in; what is raised inside is marked as that step's failure."""
+        step.failed = True
+        with self._folder(step.place) as folder:
+            yield folder
+        step.failed = False
+
+    @contextmanager
+    def _folder(self, place: Place) -> Iterator[int]:
+        folder = self._confined.descend(place)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+
+def _make(step: Step, above: int) -> None:
+    name = step.place.parts[-1]
+    step.begun = True
+    try:
+        os.mkdir(name, dir_fd=above)  # for all that the umask lets
+    except FileExistsError:
+        step.begun = False
+        os.close(open_subfolder(name, above))  # as long as it is a folder
+
+
+def _prepare(write: Write, folder: int) -> None:
+    name = write.place.parts[-1]
+    _, found = _compared(name, folder, write.was)
+    write.seen = _stamp(found)
+    if found is not None:
+        _require_writable(name, folder, found)
+    if write.becomes is not None:
+        _write(os.open(write.part, _NEW, 0o600, dir_fd=folder), write.load(), found)
+
+
+def _replace(write: Write, folder: int) -> None:
+    name = write.place.parts[-1]
+    if _stamp(_status(name, folder)) != write.seen:
+        raise ChangedMeanwhile
+    write.begun = True
+    if write.becomes is None:
+        os.unlink(name, dir_fd=folder)
+    else:
+        os.rename(write.part, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _compared(name: str, folder: int, expected: Kept | None) -> tuple[bytes | None, os.stat_result | None]:
+    """The content of a file and what it is known by, if it is what is expected; Nones if no file is."""
+    try:
+        fd = open_file(name, folder)
+    except FileNotFoundError:
+        if expected is None:
+            return None, None
+        raise ChangedMeanwhile from None
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        # The size first: it may have become one that memory doesn't hold.
+        if expected is None or found.st_size != expected.size:
+            raise ChangedMeanwhile
+        content = file.read(expected.size)
+    if digest(content) != expected.sha256:
+        raise ChangedMeanwhile
+    return content, found
+
+
+def _require_writable(name: str, folder: int, found: os.stat_result) -> None:
+    """Refuse a file that is not to be written, although its folder would let it be replaced."""
+    allowed = os.access(name, os.W_OK, dir_fd=folder, effective_ids=True)
+    if not (allowed and found.st_mode & _WRITABLE):
+        raise PermissionError(errno.EACCES, "it is read-only", name)
+
+
+def _write(fd: int, content: bytes, replaced: os.stat_result | None) -> None:
+    """Write a new file whole, with the mode and owner of the one that it replaces; takes over `fd`."""
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        if replaced is not None:
+            _own_like(fd, replaced)
+        os.fchmod(fd, (0o666 & ~_umask()) if replaced is None else replaced.st_mode & 0o777)
+
+
+def _own_like(fd: int, replaced: os.stat_result) -> None:
+    """Give it to whom the old file belonged, as far as this process may."""
+    mine = os.fstat(fd)
+    if (mine.st_uid, mine.st_gid) == (replaced.st_uid, replaced.st_gid):
+        return
+    try:
+        os.fchown(fd, replaced.st_uid, replaced.st_gid)
+    except PermissionError:
+        with suppress(PermissionError):
+            os.fchown(fd, -1, replaced.st_gid)
+
+
+def _sync(name: str, folder: int) -> None:
+    fd = open_file(name, folder)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_file_system(folder: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(folder):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _umask() -> int:
+    # Reading it by setting it would race with other threads.
+    with open("/proc/self/status", "rb") as status:  # noqa: PTH123
+        found = re.search(rb"^Umask:\s*([0-7]+)", status.read(), re.MULTILINE)
+    return int(found[1], 8) if found else 0o022
+
+
+def _status(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _stamp(found: os.stat_result | None) -> tuple[int, int, int] | None:
+    return None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -1,0 +1,150 @@
+"""A text file taken exactly: what was read and not changed is written back byte for byte.
+
+Encoding, byte order mark and newline style are kept. Lines end where Python's own parser ends them, at a line feed, a
+carriage return or both, so that line numbers of `code` and of `fs` are the same.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
+from rlm.files.encodings import HEAD_BYTES, byte_order_mark, guess_encoding, why_binary
+from rlm.helpers.changes import Change
+
+if TYPE_CHECKING:
+    from rlm.core.paths import Place
+
+MAX_FILE_BYTES = 64 << 20
+_SAMPLE_BYTES = 32 << 10
+
+
+class NotText(Exception):
+    """A file that can't be taken as text; the message completes `FILE is ...`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A text file as it was read."""
+
+    place: Place
+    name: str
+    """The path as callers name it."""
+    content: bytes | None
+    """As on disk; None for a file that is not there yet."""
+    encoding: str
+    errors: str
+    """strict, or surrogateescape for damaged UTF-8: what can't be decoded is kept as it is."""
+    mark: bytes
+    """The byte order mark."""
+    newline: str
+    """`\\n`, `\\r\\n` or `\\r`; where a file mixes them, the first."""
+    text: str
+    """With `\\n` alone; where a file mixes newlines, with those it has."""
+    is_mixed: bool = False
+
+    @classmethod
+    def new(cls, place: Place, name: str) -> Source:
+        """An empty file that is not there yet."""
+        return cls(
+            place=place, name=name, content=None, encoding="utf-8", errors="strict", mark=b"", newline="\n", text=""
+        )
+
+    @classmethod
+    def of(cls, place: Place, name: str, content: bytes) -> Source:
+        """Take bytes as text.
+
+        Raises:
+            NotText: they are none; says what they are.
+        """
+        head = content[:HEAD_BYTES]
+        if reason := why_binary(head):
+            raise NotText(reason.partition(":")[0])
+        encoding, mark_bytes = byte_order_mark(head)
+        text, encoding, errors = _decoded(content[mark_bytes:], encoding)
+        newline, is_mixed = _newlines(text)
+        return cls(
+            place=place,
+            name=name,
+            content=content,
+            encoding=encoding,
+            errors=errors,
+            mark=content[:mark_bytes],
+            newline=newline,
+            text=text if is_mixed or newline == "\n" else text.replace(newline, "\n"),
+            is_mixed=is_mixed,
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of `text`, each with its end."""
+        return lines_of(self.text)
+
+    def change(self, text: str) -> Change:
+        """The file with `text` in place of its own, newlines and encoding as they were.
+
+        Raises:
+            ToolError: its encoding has no such characters.
+        """
+        after = self._encoded(text)
+        return Change(place=self.place, name=self.name, before=self.content, after=after, encoding=self.encoding)
+
+    def _encoded(self, text: str) -> bytes:
+        if text == self.text and self.content is not None:
+            return self.content
+        if not self.is_mixed and self.newline != "\n":
+            text = text.replace("\r\n", "\n").replace("\n", self.newline)
+        try:
+            return self.mark + text.encode(self.encoding, self.errors)
+        except UnicodeEncodeError as error:
+            character = text[error.start : error.start + 1]
+            raise ToolError(
+                f"{shown(self.name)} is {self.encoding}, which has no {character!a}: nothing was written."
+            ) from error
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, each with its end, as Python's parser counts them."""
+    return io.StringIO(text, newline="").readlines()
+
+
+def _decoded(content: bytes, encoding: str) -> tuple[str, str, str]:
+    """The text, its encoding and how errors are treated: such that it encodes to `content` again."""
+    if encoding not in ("", "utf-8"):
+        try:
+            return content.decode(encoding), encoding, "strict"
+        except UnicodeDecodeError as error:
+            raise NotText(f"broken {encoding} text") from error
+    try:
+        return content.decode("utf-8"), "utf-8", "strict"
+    except UnicodeDecodeError as error:
+        guessed = encoding or guess_encoding(content[max(0, error.start - _SAMPLE_BYTES // 4) :][:_SAMPLE_BYTES])
+    text = _exactly(content, guessed)
+    if text is not None:
+        return text, guessed, "strict"
+    return content.decode("utf-8", "surrogateescape"), "utf-8", "surrogateescape"
+
+
+def _exactly(content: bytes, encoding: str) -> str | None:
+    """The text if it encodes to the same bytes again, and the guess at `encoding` leaves ASCII as it is."""
+    try:
+        if "\n".encode(encoding) != b"\n":
+            return None
+        text = content.decode(encoding)
+        return text if text.encode(encoding) == content else None
+    except (UnicodeError, LookupError):
+        return None
+
+
+def _newlines(text: str) -> tuple[str, bool]:
+    """The first newline of a text, and whether there are others."""
+    if "\r" not in text:
+        return "\n", False
+    windows = text.count("\r\n")
+    counts = {"\r\n": windows, "\n": text.count("\n") - windows, "\r": text.count("\r") - windows}
+    used = [newline for newline, count in counts.items() if count]
+    first = min(text.find("\r") % (len(text) + 1), text.find("\n") % (len(text) + 1))
+    return ("\r\n" if text.startswith("\r\n", first) else text[first]), len(used) > 1

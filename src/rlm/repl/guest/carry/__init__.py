@@ -1,0 +1,1 @@
+"""How the variables of a REPL are carried out and in again."""

@@ -1,0 +1,1 @@
+"""How a guest on Linux is confined, and the zygote that it is forked from."""

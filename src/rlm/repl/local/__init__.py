@@ -1,0 +1,1 @@
+"""The sandbox `local`: confined processes of this machine."""

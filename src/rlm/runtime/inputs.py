@@ -1,0 +1,371 @@
+"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams. And images of image files.
+
+Reads on the calling thread, in flat memory. What can't be used as given is a ConfigError; what is left out of a folder
+is a warning of the context, so that neither the user nor the model takes the data for complete when it isn't.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from rlm.core.contexts.context import Context, Part, printable
+from rlm.core.contexts.spool import Spool, Tally, preview_of, spooling, text_context, value_context
+from rlm.core.exceptions import ConfigError, ToolError
+from rlm.core.paths import Confined
+from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
+from rlm.files.encodings import checked_encoding
+from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
+from rlm.files.walk import Found, Walk, matches, rules_above
+from rlm.repl.guest.wire import encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+GivenImages: TypeAlias = "Iterable[Image | bytes | os.PathLike[str]]"
+
+_STREAM_BYTES = 4 << 20
+DEFAULT_READING = Reading()
+_NAMES_COMPARED = 2_000
+
+
+def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
+    """Make the context of `value`: a file or stream is text; a folder, a glob or several files are a dict of texts.
+
+    A folder, or a pattern with `**`, leaves out what is hidden or ignored by git; other patterns take what they
+    match, as a shell does. Blocks while reading.
+
+    Raises:
+        ConfigError: it is missing, unreadable, binary without being asked for, or of a kind no sandbox can take.
+    """
+    if reading.encoding is not None:
+        checked_encoding(reading.encoding)
+    if value is None:
+        return Context.empty()
+    if isinstance(value, Context):
+        return value
+    if isinstance(value, str):
+        return text_context(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _from_stream(io.BytesIO(value), "bytes", reading)
+    if isinstance(value, os.PathLike):
+        return _from_paths([Path(value)], reading)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, os.PathLike) for item in value):
+        return _from_paths([Path(item) for item in value], reading)
+    if hasattr(value, "read"):
+        return _from_stream(value, str(getattr(value, "name", "stream")), reading)
+    return value_context(value, encode_value)
+
+
+def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = DEFAULT_READING) -> Context:
+    """`prepare` for the names of files and folders, and for globs, that have to lead into `confined`.
+
+    Raises:
+        ToolError: one leads out of it, or to nothing.
+        ConfigError: as `prepare`.
+    """
+    names = [os.path.expanduser(name) for name in names]  # noqa: PTH111 - what is text is checked as text
+    paths = [_inside(name, confined) for name in names]
+    if len(paths) == 1 and paths[0].is_file():
+        return _text_of(confined.open_read(str(paths[0])), names[0], reading)
+    return _from_paths(paths, reading)
+
+
+def _inside(name: str, confined: Confined) -> Path:
+    """Where a name leads, free of symlinks; of a glob, its fixed part."""
+    if not _is_glob(name):
+        return confined.locate(name).path
+    parts = Path(name).parts
+    fixed = next(place for place, part in enumerate(parts) if _is_glob(part))
+    if ".." in parts[fixed:]:
+        raise ToolError(f"{printable(name)}: a pattern goes down only, without '..'.")
+    path = confined.locate(str(Path(*parts[:fixed]))).path.joinpath(*parts[fixed:])
+    return confined.locate(str(path)).path if os.path.lexists(path) else path
+
+
+def _from_stream(stream: IO[Any], name: str, reading: Reading) -> Context:
+    stream = getattr(stream, "buffer", stream)
+    is_text = False
+    with spooling() as spool:
+        while piece := stream.read(_STREAM_BYTES):
+            is_text = isinstance(piece, str)
+            if is_text:
+                spool.write_text(piece)
+            else:
+                spool.write(piece, 0)
+    fd = spool.finish()
+    return _whole(fd, 0, spool.tally, name, Notes()) if is_text else _text_of(fd, name, reading)
+
+
+def _text_of(fd: int, name: str, reading: Reading) -> Context:
+    """The context of one open file, without a copy if it is UTF-8; `fd` is closed or becomes the context's."""
+    notes, tally = Notes(), Tally()
+    try:
+        file = TextFile.of(fd, name)
+        charset = file.charset(reading, notes, tally.add)
+        if charset.exact:
+            file.check_unchanged(notes)
+            return _whole(fd, charset.start, tally, name, notes)
+        with spooling() as spool:
+            file.copy(charset, spool, notes)
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return _whole(spool.finish(), 0, spool.tally, name, notes)
+
+
+def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes) -> Context:
+    end = start + tally.size_bytes
+    return Context(
+        kind="text",
+        fd=fd,
+        parts=(Part(name="", start=start, end=end),),
+        size_bytes=tally.size_bytes,
+        chars=tally.chars,
+        lines=tally.lines,
+        items=1,
+        preview=preview_of(fd, start, end),
+        sources=(name,),
+        warnings=notes.warnings(),
+        digest=tally.digest(),
+    )
+
+
+def _from_paths(paths: list[Path], reading: Reading) -> Context:
+    if len(paths) == 1 and not paths[0].is_dir() and (paths[0].exists() or not _is_glob(paths[0])):
+        return _text_of(_open(paths[0]), str(paths[0]), reading)
+    wanted = [_Wanted.of(path) for path in paths]
+    base = Path(os.path.commonpath([item.folder for item in wanted]))
+    with spooling() as spool:
+        gathering = _Gathering(spool, reading, base)
+        for item in wanted:
+            gathering.take(item)
+        if not gathering.parts:
+            raise ConfigError(
+                f"no text files in {some_of([str(path) for path in paths])}. {gathering.left_out()}".strip()
+            )
+    return gathering.context([str(path) for path in paths])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A folder and what is wanted of it."""
+
+    folder: Path
+    """Absolute."""
+    name: str | None = None
+    """One file by name."""
+    pattern: str | None = None
+    """Files by glob, relative to `folder`; neither: all of it."""
+    given: str
+    """As the user gave it."""
+
+    @classmethod
+    def of(cls, path: Path) -> _Wanted:
+        given = str(path)
+        absolute = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - without resolving symlinks
+        if absolute.is_dir():
+            return cls(folder=absolute, given=given)
+        if absolute.exists() or not _is_glob(path):
+            return cls(folder=absolute.parent, name=absolute.name, given=given)
+        fixed = next(place for place, part in enumerate(absolute.parts) if _is_glob(part))
+        return cls(folder=Path(*absolute.parts[:fixed]), pattern="/".join(absolute.parts[fixed:]), given=given)
+
+    def keeps(self, path: str) -> bool:
+        if self.pattern is None:
+            return True
+        # Anchored, unlike a bare pattern of a tool: `*.md` is what a shell would take.
+        if not matches(path, "./" + self.pattern):
+            return False
+        return self.sweeps or not _hides(path, self.pattern)
+
+    @property
+    def sweeps(self) -> bool:
+        return self.pattern is None or "**" in self.pattern
+
+    def walk(self, reading: Reading) -> Walk:
+        plain = reading.everything or not self.sweeps
+        return Walk(
+            keep=self.keeps,
+            everything=plain,
+            depth=None if self.sweeps else (self.pattern or "").count("/"),
+            rules=() if plain else rules_above(self.folder.resolve()),
+        )
+
+
+class _Gathering:
+    """Many files on their way into one context."""
+
+    def __init__(self, spool: Spool, reading: Reading, base: Path) -> None:
+        self._spool = spool
+        self._reading = reading
+        self._base = base
+        self._notes = Notes()
+        self._names: set[str] = set()
+        self._seen: set[Path] = set()
+        self._ignored = 0
+        self._met = 0
+        self.parts: list[Part] = []
+
+    def take(self, wanted: _Wanted) -> None:
+        """Read what is wanted; a file asked for by name must be readable text, others are noted if they aren't."""
+        if wanted.name is not None:
+            path = wanted.folder / wanted.name
+            self._add(path, lambda: _open(path), strict=True)
+            return
+        if not wanted.folder.is_dir():
+            raise _missing(wanted.folder)
+        self._met = 0
+        confined, walk = Confined([wanted.folder]), wanted.walk(self._reading)
+        folder = confined.open_folder(str(confined.roots[0]))
+        try:
+            for found in walk.files(folder):
+                self._add(wanted.folder / found.path, lambda found=found: _open_found(found, confined))  # type: ignore[misc]
+        finally:
+            os.close(folder)
+        self._ignored += walk.ignored
+        for unread in walk.unreadable:
+            self._notes.add("unreadable, left out", unread)
+        if not self._met:
+            raise ConfigError(f"no file fits {printable(wanted.given)}. {self.left_out()}".strip())
+
+    def _add(self, path: Path, opened: Callable[[], int], *, strict: bool = False) -> None:
+        self._met += 1
+        if path in self._seen:
+            return
+        self._seen.add(path)
+        name = path.relative_to(self._base).as_posix()
+        try:
+            fd = opened()
+        except OSError:
+            self._notes.add("unreadable, left out", name)
+            return
+        except ToolError:
+            self._notes.add("symlinks out of the folder or to nothing, left out", name)
+            return
+        try:
+            self._copy(TextFile.of(fd, name))
+        except BinaryFileError:
+            if strict:
+                raise
+            self._notes.add("binary, left out", name)
+        finally:
+            os.close(fd)
+
+    def _copy(self, file: TextFile) -> None:
+        charset = file.charset(self._reading, self._notes, _pass_over)
+        start = self._spool.position
+        file.copy(charset, self._spool, self._notes)
+        self.parts.append(Part(name=self._unique(file.name), start=start, end=self._spool.position))
+
+    def _unique(self, name: str) -> str:
+        # A file name can hold any bytes; what isn't UTF-8 is made visible, and must not collide then.
+        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
+
+    def left_out(self) -> str:
+        return "; ".join(self._warnings())
+
+    def _warnings(self) -> tuple[str, ...]:
+        ignored = (f"{self._ignored:,} hidden or git-ignored entries were left out",) if self._ignored else ()
+        return (*self._notes.warnings(), *ignored)
+
+    def context(self, sources: Sequence[str]) -> Context:
+        tally, fd, first = self._spool.tally, self._spool.finish(), self.parts[0]
+        return Context(
+            kind="files",
+            fd=fd,
+            parts=tuple(self.parts),
+            size_bytes=tally.size_bytes,
+            chars=tally.chars,
+            lines=tally.lines,
+            items=len(self.parts),
+            preview=f"{printable(first.name)}:\n{preview_of(fd, first.start, first.end)}",
+            sources=tuple(sources),
+            warnings=self._warnings(),
+            digest=tally.digest([(part.name, part.size_bytes) for part in self.parts]),
+        )
+
+
+def _open_found(found: Found, confined: Confined) -> int:
+    if found.is_link:  # taken only where it stays in the folder
+        return confined.open_read(found.path)
+    return found.open()
+
+
+def read_images(given: GivenImages) -> tuple[Image, ...]:
+    """The images of a prompt, from themselves, the bytes of their files, or their paths. Blocks while reading.
+
+    Raises:
+        ConfigError: one is missing, unreadable, too large or no image, or there are too many.
+    """
+    images = tuple(map(_image, given))
+    if len(images) > IMAGES_PER_MESSAGE:
+        raise ConfigError(f"at most {IMAGES_PER_MESSAGE} images go into one prompt, not {len(images)}.")
+    return images
+
+
+def _image(value: Image | bytes | os.PathLike[str]) -> Image:
+    name = printable(str(value)) if isinstance(value, os.PathLike) else "the image"
+    try:
+        if isinstance(value, Image):
+            return value
+        if isinstance(value, bytes):
+            return Image.of(value)
+        if isinstance(value, os.PathLike):
+            return Image.of(_content(Path(value)))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    raise ConfigError(f"an image is bytes, a Path or an Image, not {type(value).__name__}.")
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file, up to a byte more than an image may have."""
+    if path.is_dir():
+        raise ConfigError(f"{printable(str(path))} is a folder: name the image files in it.")
+    with open(_open(path), "rb") as file:
+        return file.read(IMAGE_BYTES + 1)
+
+
+def _open(path: Path) -> int:
+    path = path.expanduser()
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{printable(str(path))} is a device, fifo or socket: pipe its data to standard input.")
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise ConfigError(f"{printable(str(path))} cannot be read: {error.strerror}.") from error
+
+
+def _missing(path: Path) -> ConfigError:
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir())[:_NAMES_COMPARED]
+    except OSError:
+        return ConfigError(f"{printable(str(path))} does not exist, nor does its folder.")
+    close = get_close_matches(path.name, names, n=1)
+    advice = f" Did you mean {printable(str(path.with_name(close[0])))}?" if close else ""
+    return ConfigError(f"{printable(str(path))} does not exist.{advice}")
+
+
+def _is_glob(path: Path | str) -> bool:
+    return any(char in str(path) for char in "*?[")
+
+
+def _hides(path: str, pattern: str) -> bool:
+    pairs = zip(path.split("/"), pattern.split("/"), strict=True)
+    return any(part.startswith(".") and not segment.startswith(".") for part, segment in pairs)
+
+
+def _pass_over(_block: bytes, _chars: int) -> None:
+    return None

@@ -1,0 +1,185 @@
+"""A REPL that is driven cell by cell from outside instead of by a model's turns, with all that code in a run has:
+sub-calls, children, tools, artifacts, a ledger of its own and a record. It makes no turn itself, and knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rlm.core.budget import Ledger
+from rlm.core.calls.guest import SubCalls
+from rlm.core.events import CompletionEnd, CompletionStart
+from rlm.core.exceptions import REPLExecutionError
+from rlm.core.loop.cells import CellRecord
+from rlm.core.loop.orchestrator import Orchestrator
+from rlm.core.replay.serving import Place, Recall
+from rlm.core.run import Task
+from rlm.core.types import ReplSpec
+from rlm.runtime.wiring import opening
+from rlm.sessions.sandbox import KeptSandbox, session_begins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rlm.core.config import Config
+    from rlm.core.contexts.context import Context
+    from rlm.core.interfaces import Repl
+    from rlm.core.types import ExecResult, RunUsage
+    from rlm.runtime.models import RunModels
+    from rlm.runtime.wiring import Kit, OpenRecord, Parts
+    from rlm.sessions.store import Revision
+
+PROMPT = "(an interactive session: its cells come from outside)"
+DIALECT = "interactive"
+
+
+class Interactive:
+    """One interactive run: a context, a REPL, a ledger and a record; used on one event loop, cell after cell."""
+
+    def __init__(self, parts: Parts, kit: Kit, record: OpenRecord, context: Context) -> None:
+        self._record = record
+        self._notes = parts.connected.warnings
+        self._recorder = record.recorder
+        recall = Recall(self._recorder, os.urandom(16))
+        self._run = parts.wire(kit, record, recall)
+        self._task = Task(
+            prompt=PROMPT,
+            context=context,
+            model=kit.models.main,
+            ledger=Ledger(kit.config.budget),
+            span=self._recorder.root,
+        )
+        self._cell = Place(recall, self._recorder.root)
+        self._subcalls = SubCalls(self._run, self._task, Orchestrator(self._run).complete, lambda: self._cell)
+        self._repl: Repl | None = None
+        self._started = time.monotonic()
+        self._answer = ""
+        self._listener: Callable[[str], None] | None = None
+        self._cell_record: CellRecord | None = None
+        self.cells = 0
+        """How many there were."""
+
+    @classmethod
+    async def open(cls, parts: Parts, config: Config, models: RunModels, context: Context) -> Interactive:
+        """Begin the record and open the REPL.
+
+        Raises:
+            ConfigError: a setting can't work.
+            SandboxUnavailableError: the sandbox can't run here.
+            StoreError: a session is named, and its state can't be had.
+            RecordError: no record can be written.
+        """
+        await parts.connected.start(config)
+        kit = replace(parts.kit(config, models), begins=await asyncio.to_thread(session_begins, config))
+        await kit.sandbox.start()
+        made = cls(parts, kit, parts.open_record(config), context)
+        try:
+            await made._open(kit)
+        except BaseException:
+            made._record.close()
+            raise
+        return made
+
+    @property
+    def context(self) -> Context:
+        return self._task.context
+
+    @property
+    def path(self) -> Path:
+        """Of the record."""
+        return self._record.path
+
+    @property
+    def usage(self) -> RunUsage:
+        """What sub-calls and tools took so far."""
+        return self._task.ledger.usage()
+
+    async def execute(
+        self, code: str, timeout_s: float | None = None, on_output: Callable[[str], None] | None = None
+    ) -> ExecResult:
+        """Run one cell, recorded; `on_output` gets what it prints as it is recorded: masked. See `Repl.execute`.
+
+        Raises:
+            REPLError: the sandbox failed, or the run is closed.
+            RecordError: the record can't be written, so nothing may run.
+        """
+        if self._repl is None:
+            raise REPLExecutionError("this REPL is closed")
+        self._recorder.check()
+        self.cells += 1
+        self._listener = on_output
+        self._cell = Place(self._run.recall, self._recorder.root.child())
+        record = self._cell_record = CellRecord(self._run, self._cell.span, self.cells, code)
+        result = None
+        try:
+            result = await self._repl.execute(code, timeout_s)
+        finally:
+            record.end(result)
+        self._answer = self._answer if result.final is None else result.final.text
+        return result
+
+    def masked(self, text: str) -> str:
+        """`text` as whoever drives this may see it."""
+        return text if self._run.masker is None else self._run.masker.mask(text)
+
+    async def save(self) -> Revision:
+        """Keep the variables as the next state of the session.
+
+        Raises:
+            REPLError: the run has no session or is closed, or the sandbox does not give its variables out.
+            StoreError: they can't be kept; the state before is unharmed.
+        """
+        sandbox = self._run.sandbox
+        if self._repl is None or not isinstance(sandbox, KeptSandbox) or sandbox.repl is None:
+            raise REPLExecutionError("there is no open session to save")
+        return await sandbox.repl.save()
+
+    def interrupt(self, why: str) -> None:
+        """Stop the cell that is running, if one is; see `Repl.interrupt`."""
+        if self._repl is not None:
+            self._repl.interrupt(why)
+
+    async def aclose(self) -> None:
+        """Kill the REPL and end the record; idempotent."""
+        repl, self._repl = self._repl, None
+        if repl is None:
+            return
+        try:
+            await repl.aclose()
+        finally:
+            self._recorder.record(self._recorder.root, self._end())
+            self._record.close()
+
+    async def _open(self, kit: Kit) -> None:
+        for body in opening(kit, (*self.context.warnings, *self._notes)):
+            self._recorder.record(self._recorder.root, body)
+        start = CompletionStart(
+            depth=0,
+            prompt=PROMPT,
+            model=self._task.model.label,
+            dialect=DIALECT,
+            context=self.context.note(),
+        )
+        self._recorder.record(self._recorder.root, start)
+        spec = ReplSpec(call=self._subcalls, functions=self._subcalls.names, on_output=self._on_output)
+        self._repl = await self._run.sandbox.open(self.context, spec)
+
+    def _on_output(self, text: str) -> None:
+        if self._cell_record is not None:
+            text = self._cell_record.output(text)
+        if self._listener is not None and text:
+            self._listener(text)
+
+    def _end(self) -> CompletionEnd:
+        return CompletionEnd(
+            status="completed",
+            response=self._answer,
+            usage=self.usage,
+            cost_usd=self._task.ledger.cost_usd,
+            duration_s=time.monotonic() - self._started,
+        )

@@ -1,0 +1,135 @@
+"""The recorder: one order, masked before it is written, capped, and never the cause of a crash."""
+
+import errno
+
+import pytest
+
+from rlm.core.events import ExecOutput, MessageAdded, Warned, decode
+from rlm.core.exceptions import RecordError
+from rlm.core.record.blobs import HEAD_CHARS
+from rlm.core.record.recorder import Recorder, new_run_id
+from rlm.core.types import Image
+from rlm.sinks.memory import MemorySink
+from rlm.trajectory.reader import Trajectory
+from rlm.trajectory.writer import TrajectoryWriter
+from tests.support.images import png
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return TrajectoryWriter(tmp_path, new_run_id())
+
+
+def lines(journal):
+    return [decode(line) for line in journal.path.read_bytes().splitlines()]
+
+
+def test_every_event_is_on_disk_when_it_happens(journal):
+    recorder = Recorder("r" * 32, journal)
+    for number in range(3):
+        recorder.record(recorder.root, Warned(message=str(number)))
+        assert [event.seq for event in lines(journal)] == list(range(number + 1))
+    recorder.close()
+
+
+def test_sinks_see_what_the_journal_has(journal):
+    sink = MemorySink()
+    recorder = Recorder("r" * 32, journal, [sink])
+    recorder.record(recorder.root.child(), Warned(message="x"))
+    recorder.close()
+    assert sink.events == lines(journal)
+    assert sink.events[0].parent == recorder.root.id
+    assert sink.closed
+
+
+def test_secrets_are_masked_before_anything_is_written(journal):
+    class Masker:
+        def mask(self, text):
+            return text.replace("hunter2", "[REDACTED]")
+
+        def mask_value(self, value):
+            return value
+
+    recorder = Recorder("r" * 32, journal, masker=Masker())
+    recorder.record(recorder.root, MessageAdded(role="user", content="it is hunter2"))
+    recorder.close()
+    assert lines(journal)[0].body.content == "it is [REDACTED]"
+
+
+def test_a_large_text_becomes_a_blob_named_by_its_content(journal):
+    recorder, text = Recorder("r" * 32, journal), "x" * 100_000 + "é"
+    recorder.record(recorder.root, ExecOutput(text=text))
+    recorder.record(recorder.root, ExecOutput(text=text))
+    recorder.close()
+    first, second = lines(journal)
+    assert first.body.text == "x" * HEAD_CHARS
+    assert first.blobs["text"].chars == 100_001
+    (blob,) = journal.path.with_suffix(".blobs").iterdir()
+    assert (blob.name, blob.read_text()) == (second.blobs["text"].digest, text)
+
+
+@pytest.mark.parametrize("text", ["\ud800 lone", "\x00\x1b[31m", "汉字 🙂"])
+def test_any_text_can_be_recorded(journal, text):
+    recorder = Recorder("r" * 32, journal)
+    recorder.record(recorder.root, Warned(message=text))
+    recorder.close()
+    assert lines(journal)[0].body.message == text.encode("utf-8", "backslashreplace").decode()
+
+
+def test_a_failing_sink_is_detached_and_reported(journal):
+    class Broken:
+        def write(self, event):
+            raise ValueError("no")
+
+        def close(self):
+            raise AssertionError("it was detached")
+
+    recorder = Recorder("r" * 32, journal, [Broken()])
+    recorder.record(recorder.root, Warned(message="first"))
+    recorder.record(recorder.root, Warned(message="second"))
+    recorder.close()
+    messages = [event.body.message for event in lines(journal)]
+    assert messages[0] == "first"
+    assert "Broken failed" in messages[1]
+    assert messages[2] == "second"
+
+
+def test_an_event_notes_an_image_and_its_bytes_are_a_blob(journal):
+    recorder = Recorder("r" * 32, journal)
+    image = Image.of(png(20, 20))
+    body = MessageAdded(role="user", content="x" * 70_000, images=recorder.keep([image, image]))
+    recorder.record(recorder.root, body)
+    recorder.close()
+    [event] = lines(journal)
+    note = event.body.images[0]
+    assert (note.media_type, note.size_bytes, note.digest) == ("image/png", len(image.data), image.digest)
+    assert (journal.path.with_suffix(".blobs") / note.digest).read_bytes() == image.data
+    assert Trajectory(journal.path).whole(event).body == body
+
+
+def test_an_image_that_cannot_be_written_is_kept_for_check(journal, monkeypatch):
+    recorder = Recorder("r" * 32, journal)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(journal, "store", lambda content: (_ for _ in ()).throw(full))
+    assert len(recorder.keep([Image.of(png())] * 2)) == 2
+    with pytest.raises(RecordError, match="No space left"):
+        recorder.check()
+    recorder.close()
+
+
+def test_a_full_disk_is_kept_for_check_and_does_not_raise_in_passing(journal, monkeypatch):
+    recorder = Recorder("r" * 32, journal)
+    recorder.check()
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(journal, "write", lambda event: (_ for _ in ()).throw(full))
+    recorder.record(recorder.root, Warned(message="x"))
+    with pytest.raises(RecordError, match="No space left"):
+        recorder.check()
+    recorder.close()
+
+
+def test_closing_twice_is_closing_once(journal):
+    recorder = Recorder("r" * 32, journal)
+    recorder.close()
+    recorder.close()
+    recorder.check()

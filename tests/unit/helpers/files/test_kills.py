@@ -1,0 +1,163 @@
+"""An edit, an undo and a roll-back, killed before each of their steps in turn: the next call finds all or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rlm.helpers import fs
+from rlm.helpers.opening import open_workspace
+from rlm.helpers.operation_table import find
+from rlm.helpers.performing import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# The child does nothing but the edit, which takes none of the locks that another thread may hold.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+STEPS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.scandir", "os.listdir", "fsync"}
+OLD = {"a": "old a\n", "b": "old b\n"}
+NEW = {"a": "new a\n", "b": "new b\n"}
+FOLDER = "a folder"
+PACKAGE = {"pkg": FOLDER, "pkg/deep": FOLDER, "pkg/deep/x": OLD["a"], "pkg/y": OLD["b"]}
+
+
+def edit() -> Any:
+    return fs.search_replace("*", "old", "new")
+
+
+def make_package() -> Any:
+    each = {"start_line": 1, "end_line": 1}
+    copies = [{"source_file": "a", "target_file": "pkg/deep/x"}, {"source_file": "b", "target_file": "pkg/y"}]
+    return fs.batch_copy([{**each, **copy} for copy in copies])
+
+
+def content(tree: Path) -> dict[str, str]:
+    found = {path.relative_to(tree).as_posix(): path for path in sorted(tree.rglob("*"))}
+    return {name: FOLDER if path.is_dir() else path.read_text() for name, path in found.items()}
+
+
+def killed_before(step: int, act: Callable[[], object]) -> bool:
+    """Do it in a process that is killed before its `step`th step; whether it had so many."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_before(step)
+            act()
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def _die_before(step: int) -> None:
+    left = step
+
+    def count(event: str, _arguments: object = None) -> None:
+        nonlocal left
+        if event in STEPS:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = lambda _fd: count("fsync")
+    sys.addaudithook(count)
+
+
+def outcomes(tree: Path, home: Path, prepare: Callable[[], object], act: Callable[[], object]) -> list[dict[str, str]]:
+    """What the tree holds after each possible kill and one more call."""
+    found = []
+    step, more = 1, True
+    while more:
+        for folder in (tree, home):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        os.chdir(tree)
+        for name, text in OLD.items():
+            (tree / name).write_text(text)
+        prepare()
+        more = killed_before(step, act)
+        edits = len(fs.history())
+        found.append({"edits": str(edits), **content(tree)})
+        assert not [path.name for path in home.rglob("*") if path.suffix in (".committing", ".stuck", ".trash")]
+        step += 1
+    return found
+
+
+def kinds(found: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The different ones, in the order that they came."""
+    return [each for number, each in enumerate(found) if each not in found[:number]]
+
+
+@pytest.fixture(autouse=True)
+def loaded(tree: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything imported, so that each step is one of the edit's own; a kill loses nothing that waits for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+    (tree / "a").write_text("old")
+    edit()
+    fs.undo()
+
+
+def test_an_edit_is_made_or_not(tree: Path, home: Path) -> None:
+    found = outcomes(tree, home, lambda: None, edit)
+    assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **NEW}]
+    assert len(found) > 40
+
+
+def test_an_undo_is_made_or_not(tree: Path, home: Path) -> None:
+    def prepare() -> None:
+        edit()
+        fs.write_file("c", "made\n")
+
+    found = outcomes(tree, home, prepare, lambda: fs.undo(2))
+    assert kinds(found) == [{"edits": "2", **NEW, "c": "made\n"}, {"edits": "0", **OLD}]
+
+
+def test_a_roll_back_that_is_killed_is_carried_on(tree: Path, home: Path) -> None:
+    def prepare() -> None:
+        work = open_workspace([tree], ["write"], os.environ)
+        arguments = {"file_pattern": "*", "search": "old", "replace": "new"}
+        entry = plan(work, find("fs.search_replace"), arguments).entry
+        os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
+        (tree / f".{entry}-1.rlm").write_text(NEW["b"])
+        (tree / "a").write_text(NEW["a"])
+
+    found = outcomes(tree, home, prepare, fs.history)
+    assert kinds(found) == [{"edits": "0", **OLD}]
+    assert len(found) > 20
+
+
+def test_folders_are_made_with_their_files_or_not(tree: Path, home: Path) -> None:
+    found = outcomes(tree, home, lambda: None, make_package)
+    assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **OLD, **PACKAGE}]
+    assert len(found) > 50
+
+
+def test_an_undo_removes_its_folders_or_does_nothing(tree: Path, home: Path) -> None:
+    found = outcomes(tree, home, make_package, fs.undo)
+    assert kinds(found) == [{"edits": "1", **OLD, **PACKAGE}, {"edits": "0", **OLD}]
+    assert len(found) > 50
+
+
+def test_a_roll_back_that_is_killed_leaves_no_folder(tree: Path, home: Path) -> None:
+    def prepare() -> None:
+        work = open_workspace([tree], ["write"], os.environ)
+        entry = plan(work, find("fs.write_file"), {"path": "pkg/deep/x", "content": "x"}).entry
+        os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
+        (tree / "pkg" / "deep").mkdir(parents=True)
+        (tree / "pkg" / "deep" / f".{entry}-0.rlm").write_text("x")
+
+    found = outcomes(tree, home, prepare, fs.history)
+    assert kinds(found) == [{"edits": "0", **OLD}]
+    assert len(found) > 20

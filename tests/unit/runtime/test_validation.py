@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import msgspec
+import pytest
+from pydantic import BaseModel, TypeAdapter
+
+from rlm.core.exceptions import ConfigError, OutputValidationError
+from rlm.runtime.validation import validator_for
+
+
+class Model(BaseModel):
+    a: int
+    b: list[str] = []
+
+
+@dataclass
+class Point:
+    x: int
+    y: float = 0.0
+
+
+class Struct(msgspec.Struct):
+    q: int
+
+
+class Typed(TypedDict):
+    q: int
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+def validate(output_type: Any, value: Any) -> Any:
+    return validator_for(output_type).validate(value)
+
+
+def test_no_type_is_no_validator():
+    assert validator_for(None) is None
+
+
+@pytest.mark.parametrize(
+    ("output_type", "value", "result"),
+    [
+        (Model, {"a": 1}, Model(a=1)),
+        (Model, '{"a": 1}', Model(a=1)),
+        (list[Model], [{"a": 1}], [Model(a=1)]),
+        (TypeAdapter(list[int]), [1], [1]),
+        (Point, {"x": 1, "y": 2}, Point(1, 2.0)),
+        (Struct, {"q": 1}, Struct(1)),
+        (Typed, {"q": 1}, {"q": 1}),
+        (list[int], "[1, 2]", [1, 2]),
+        (Literal["yes", "no"], "yes", "yes"),
+        (int | None, "null", None),
+        (str, "5", "5"),
+        (dict[int, str], {"1": "a"}, {1: "a"}),
+        (SCHEMA, {"a": 1}, {"a": 1}),
+        (SCHEMA, '{"a": 1}', {"a": 1}),
+    ],
+)
+def test_what_fits_becomes_the_type(output_type, value, result):
+    assert validate(output_type, value) == result
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['```json\n{"a": 1}\n```', '```\n{"a": 1}\n```', 'Here it is:\n```JSON\n{"a": 1}\n```\nDone.', ' {"a": 1}\n'],
+)
+def test_json_in_fences_is_found(text):
+    assert validate(Model, text) == Model(a=1)
+    assert validate(SCHEMA, text) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("output_type", "value", "message"),
+    [
+        (Model, {"a": "x", "b": 1}, r"\$\.a: Input should be a valid integer.*\n\$\.b: "),
+        (Point, {"x": "1"}, r"Expected `int`, got `str` - at `\$\.x`"),
+        (Point, "no JSON", "Expected `object`, got `str`"),
+        (Literal["yes", "no"], "maybe", "Invalid enum value 'maybe'"),
+        (SCHEMA, {"a": "x"}, r"\$\.a: 'x' is not of type 'integer'"),
+        (SCHEMA, {}, "'a' is a required property"),
+    ],
+)
+def test_what_does_not_fit_is_explained(output_type, value, message):
+    with pytest.raises(OutputValidationError, match=message):
+        validate(output_type, value)
+
+
+def test_messages_are_short_whatever_the_value():
+    with pytest.raises(OutputValidationError) as refused:
+        validate({"type": "array", "items": {"type": "integer"}}, ["x" * 10_000] * 100)
+    assert len(str(refused.value)) < 2_000
+
+
+@pytest.mark.parametrize("output_type", [Model, Point, list[int], Literal["a"], SCHEMA])
+def test_every_validator_has_a_schema(output_type):
+    assert validator_for(output_type).schema
+
+
+@pytest.mark.parametrize(
+    ("output_type", "message"),
+    [
+        (complex, "cannot be used.*complex"),
+        ({"type": "nonsense"}, "no valid JSON Schema"),
+        ({"type": "string", "pattern": "("}, "no valid JSON Schema"),
+        ({"$ref": "http://127.0.0.1:9/x"}, "only references within"),
+        ({"items": [{"$ref": "file:///etc/passwd"}]}, "no valid JSON Schema|only references within"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(output_type, message):
+    with pytest.raises(ConfigError, match=message):
+        validator_for(output_type)
+
+
+def test_patterns_and_references_are_checked_elsewhere_and_hold():
+    schema = {"$defs": {"name": {"type": "string", "pattern": "^a+$"}}, "items": {"$ref": "#/$defs/name"}}
+    assert validate(schema, ["aaa"]) == ["aaa"]
+    with pytest.raises(OutputValidationError, match=r"\$\[0\]: 'b' does not match"):
+        validate(schema, ["b"])
+
+
+def test_hostile_schemas_end(monkeypatch):
+    monkeypatch.setattr("rlm.runtime.validation._TIMEOUT_S", 0.2)
+    with pytest.raises(OutputValidationError, match="was stopped"):
+        validate({"pattern": "^(a+)+$"}, "a" * 60 + "b")
+    with pytest.raises(OutputValidationError, match="nested too deep"):
+        validate({"$ref": "#"}, 1)
+    with pytest.raises(OutputValidationError, match="which it does not define"):
+        validate({"$ref": "#/$defs/gone"}, 1)
