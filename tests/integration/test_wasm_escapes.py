@@ -41,7 +41,7 @@ def attacked(folder: Path, port: int) -> dict[str, str]:
     canary = folder / "canary"
     canary.write_text("secret", encoding="utf-8")
     settings = {"canary": str(canary), "port": port, "folder": str(folder)}
-    task = deno_runtime.Task(script=str(ATTACK), settings=settings, readable=(), memory_bytes=1 << 30)
+    task = deno_runtime.DenoTask(script=str(ATTACK), settings=settings, readable=(), memory_bytes=1 << 30)
     with (folder / "said").open("wb") as said:
         streams = deno_runtime.Streams(stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.PIPE)
         process = deno_runtime.start(deno_runtime.find(), task, streams)

@@ -16,7 +16,7 @@ _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 """The date that names one release of a model."""
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
+class PriceSource(Struct, frozen=True, forbid_unknown_fields=True):
     """Where rows come from."""
 
     url: str
@@ -25,7 +25,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
     through: str
 
 
-class Entry(Struct, frozen=True, forbid_unknown_fields=True):
+class CatalogEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """One model."""
 
     price: Price
@@ -37,8 +37,8 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
 class Catalog(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole table."""
 
-    sources: dict[str, Source]
-    providers: dict[str, dict[str, Entry]]
+    sources: dict[str, PriceSource]
+    providers: dict[str, dict[str, CatalogEntry]]
     without_native_tools: dict[str, list[str]]
     """Beginnings of the names of models that take no tools on the wire that is used here."""
 

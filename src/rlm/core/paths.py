@@ -33,7 +33,7 @@ _WAY_OUT = "the setting allowed_paths adds to that"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ConfinedPath:
     """Where a path leads, inside a root."""
 
     root: Path
@@ -48,10 +48,10 @@ class Place:
         return self.root.joinpath(*self.parts)
 
     @property
-    def missing_folders(self) -> Iterator[Place]:
+    def missing_folders(self) -> Iterator[ConfinedPath]:
         """The folders that are to be made for it, the outermost first."""
         for left in range(min(self.missing, len(self.parts)) - 1, 0, -1):
-            yield Place(root=self.root, parts=self.parts[:-left])
+            yield ConfinedPath(root=self.root, parts=self.parts[:-left])
 
 
 class Confined:
@@ -66,7 +66,7 @@ class Confined:
         self.roots: tuple[Path, ...] = tuple(_root(root) for root in roots)
         self._bases = _bases(self.roots)
 
-    def locate(self, path: str) -> Place:
+    def locate(self, path: str) -> ConfinedPath:
         """Find where `path` leads: absolute, or relative to a root (or to what holds the root), symlinks resolved.
 
         Raises:
@@ -79,7 +79,7 @@ class Confined:
         near = _suggestion(places[0]) if places[0].root in self.roots else ""
         raise ToolError(f"{shown(path)} does not exist in {self.names()}.{near}")
 
-    def locate_new(self, path: str) -> Place:
+    def locate_new(self, path: str) -> ConfinedPath:
         """Find where `path` leads or would lead, with the folders that are `missing` on the way.
 
         Raises:
@@ -96,13 +96,13 @@ class Confined:
             self._require_makeable(place, path)
         return place
 
-    def known(self, path: str) -> Place | None:
+    def known(self, path: str) -> ConfinedPath | None:
         """Where an absolute path leads that was free of symlinks, there or not; None if it leads elsewhere by now."""
         check_text(path)
         place = self._place(path)
         return None if place is None or str(place.path) != path else place
 
-    def descend(self, place: Place) -> int:
+    def descend(self, place: ConfinedPath) -> int:
         """Open the folder that `place` is in, component by component, and return its descriptor.
 
         Raises:
@@ -154,7 +154,7 @@ class Confined:
             return self.roots[0].name or "/"
         return ", ".join(map(self.name, self.roots)) or "no folder is allowed"
 
-    def _inside(self, path: str, find: Callable[[str], Place | None]) -> list[Place]:
+    def _inside(self, path: str, find: Callable[[str], ConfinedPath | None]) -> list[ConfinedPath]:
         places = [place for candidate in self._candidates(path) if (place := find(candidate))]
         if not places:
             raise ToolError(f"{shown(path)} is outside of what may be read ({self.names()}): {_WAY_OUT}.")
@@ -173,7 +173,7 @@ class Confined:
             bases = [*self.roots, *(root.parent for root in self.roots if not os.path.lexists(root / first))]
         return [os.path.join(base, path) for base in bases]  # noqa: PTH118 - Path would drop what realpath must see
 
-    def _nearest(self, candidate: str) -> Place | None:
+    def _nearest(self, candidate: str) -> ConfinedPath | None:
         """Where a path leads, or would lead from the first of its components on that is not there."""
         whole = self._place(candidate)
         if whole is None or os.path.lexists(whole.path):
@@ -186,9 +186,9 @@ class Confined:
                 break
             above = place or above
         names = [name for name in parts[end - 1 :] if name not in ("", os.curdir)]
-        return above and Place(root=above.root, parts=(*above.parts, *names), missing=len(names))
+        return above and ConfinedPath(root=above.root, parts=(*above.parts, *names), missing=len(names))
 
-    def _require_makeable(self, place: Place, path: str) -> None:
+    def _require_makeable(self, place: ConfinedPath, path: str) -> None:
         """Let a place pass that a file can be made in.
 
         Raises:
@@ -200,7 +200,7 @@ class Confined:
             raise ToolError(f"{shown(path)} is too long: {_NAME_BYTES} bytes for a name, {_PATH_BYTES:,} for a path.")
         if place.missing > 1 and len(place.parts) > _DEPTH:
             raise ToolError(f"{shown(path)} is too deep: folders are made down to {_DEPTH} below {self.names()}.")
-        there = Place(root=place.root, parts=place.parts[: -place.missing]).path
+        there = ConfinedPath(root=place.root, parts=place.parts[: -place.missing]).path
         first = there / place.parts[-place.missing]
         if not there.is_dir():
             raise ToolError(f"{shown(path)}: {shown(self.name(there))} is a file, not a folder.")
@@ -209,13 +209,13 @@ class Confined:
         if os.pardir in place.parts or path.endswith(("/", "/.")):
             raise ToolError(f"{shown(path)} is not there, and no name for a new file.")
 
-    def _place(self, candidate: str) -> Place | None:
+    def _place(self, candidate: str) -> ConfinedPath | None:
         real = Path(os.path.realpath(candidate))
         for root in self.roots:
             if real.is_relative_to(root) and root.is_dir():
-                return Place(root=root, parts=real.relative_to(root).parts)
+                return ConfinedPath(root=root, parts=real.relative_to(root).parts)
             if real == root:
-                return Place(root=root.parent, parts=(root.name,))
+                return ConfinedPath(root=root.parent, parts=(root.name,))
         return None
 
 
@@ -300,7 +300,7 @@ def _require_regular(found: os.stat_result, name: str) -> None:
     raise OSError(0, kind or "is a device, fifo or socket", name)
 
 
-def _suggestion(place: Place) -> str:
+def _suggestion(place: ConfinedPath) -> str:
     """Names near to that of the first component that is not there."""
     parts, above = place.parts, 0
     while above < len(parts) - 1 and os.path.lexists(place.root.joinpath(*parts[: above + 1])):

@@ -33,7 +33,7 @@ _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class IgnoreRules:
     """One `.gitignore`: what it says of a path is said of `above` and the path without its first `cut` characters."""
 
     spec: GitIgnoreSpec
@@ -46,7 +46,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class WalkedFile:
     """A file met on a walk; `open` works only until the walk goes on."""
 
     path: str
@@ -75,17 +75,19 @@ class Walk:
     """Take hidden and ignored files too."""
     depth: int | None = None
     """How many levels of folders to go down; None is all."""
-    rules: tuple[Rules, ...] = ()
+    rules: tuple[IgnoreRules, ...] = ()
     """Ignore rules from above the folder, innermost first."""
     ignored: int = 0
     """Hidden or ignored files and folders left out."""
     unreadable: list[str] = field(default_factory=list)
 
-    def files(self, folder: int) -> Iterator[Found]:
+    def files(self, folder: int) -> Iterator[WalkedFile]:
         """Every wanted file below the open folder, symlinks included, sorted within each folder."""
         yield from self._below(folder, "", self.rules, self.depth)
 
-    def _below(self, folder: int, prefix: str, rules: tuple[Rules, ...], depth: int | None) -> Iterator[Found]:
+    def _below(
+        self, folder: int, prefix: str, rules: tuple[IgnoreRules, ...], depth: int | None
+    ) -> Iterator[WalkedFile]:
         if not self.everything:
             rules = (*_rules_in(folder, len(prefix)), *rules)
         for name, kind in self._entries(folder, prefix):
@@ -94,11 +96,13 @@ class Walk:
                 continue
             if kind != "folder":
                 if self.keep(path):
-                    yield Found(path=path, name=name, folder=folder, is_link=kind == "link")
+                    yield WalkedFile(path=path, name=name, folder=folder, is_link=kind == "link")
             elif depth is None or depth > 0:
                 yield from self._inside(folder, path, rules, depth)
 
-    def _inside(self, folder: int, path: str, rules: tuple[Rules, ...], depth: int | None) -> Iterator[Found]:
+    def _inside(
+        self, folder: int, path: str, rules: tuple[IgnoreRules, ...], depth: int | None
+    ) -> Iterator[WalkedFile]:
         try:
             _require_shallow(path)
             below = open_subfolder(path.rpartition("/")[2], folder)
@@ -118,7 +122,7 @@ class Walk:
             self.unreadable.append(prefix or ".")
             return []
 
-    def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[Rules, ...]) -> bool:
+    def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[IgnoreRules, ...]) -> bool:
         if name.casefold() == _ALWAYS_SKIPPED:  # some file systems don't tell .GIT from .git
             return True
         if self.everything or not (name.startswith(".") or _ignored(path + "/" * is_folder, rules)):
@@ -127,7 +131,7 @@ class Walk:
         return True
 
 
-def rules_above(folder: Path, root: Path | None = None) -> tuple[Rules, ...]:
+def rules_above(folder: Path, root: Path | None = None) -> tuple[IgnoreRules, ...]:
     """The ignore rules that the repository around `folder`, and the folders up to `root`, set for what is in it.
 
     None where they exclude `folder` itself: it was asked for by its name.
@@ -138,7 +142,7 @@ def rules_above(folder: Path, root: Path | None = None) -> tuple[Rules, ...]:
         top = max(top, parents.index(root))
     found = [(parent, _spec_of(parent)) for parent in parents[1 : top + 1]]
     named = [(f"{folder.relative_to(parent).as_posix()}/", spec) for parent, spec in found if spec]
-    rules = tuple(Rules(spec=spec, above=above) for above, spec in named)
+    rules = tuple(IgnoreRules(spec=spec, above=above) for above, spec in named)
     return () if _ignored("", rules) else rules
 
 
@@ -177,14 +181,14 @@ def _fits(parts: tuple[str, ...], segments: tuple[str, ...]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], segments[0]) and _fits(parts[1:], segments[1:])
 
 
-def _ignored(path: str, rules: tuple[Rules, ...]) -> bool:
+def _ignored(path: str, rules: tuple[IgnoreRules, ...]) -> bool:
     verdicts = (rule.verdict(path) for rule in rules)
     return next((verdict for verdict in verdicts if verdict is not None), False)
 
 
-def _rules_in(folder: int, cut: int) -> tuple[Rules, ...]:
+def _rules_in(folder: int, cut: int) -> tuple[IgnoreRules, ...]:
     spec = _spec_in(folder)
-    return () if spec is None else (Rules(spec=spec, cut=cut),)
+    return () if spec is None else (IgnoreRules(spec=spec, cut=cut),)
 
 
 def _spec_of(folder: Path) -> GitIgnoreSpec | None:

@@ -16,7 +16,7 @@ from rlm.helpers.diffs import diff_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
 
 MAX_EDIT_BYTES = 256 << 20
@@ -30,7 +30,7 @@ _FOLDERS_NAMED = 100
 class Change:
     """One file, before and after; None where there is no file."""
 
-    place: Place
+    place: ConfinedPath
     name: str
     """The path as callers name it."""
     before: bytes | None

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.changes import MAX_EDIT_BYTES, Change, Edit, digest
-from rlm.helpers.journal_entries import Entry, described, keep, sync
-from rlm.helpers.safe_files import ChangedMeanwhile, Files, Step, Write
+from rlm.helpers.journal_entries import JournalEntry, described, keep, sync
+from rlm.helpers.safe_files import ChangedMeanwhile, Files, FileStep, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
     from rlm.helpers.journal_entries import Kept, Row
     from rlm.helpers.workspace import Workspace
@@ -49,7 +49,7 @@ _LOST_NAMED = 20
 _OTHERS_WRITE = 0o022
 
 
-class Journal:
+class UndoJournal:
     """The undo journal of one workspace."""
 
     def __init__(self, work: Workspace) -> None:
@@ -85,7 +85,7 @@ class Journal:
         staged = self._folder / f"{token}.staged"
         try:
             with self._locked():
-                self._commit(Entry.open(staged))
+                self._commit(JournalEntry.open(staged))
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
@@ -104,7 +104,7 @@ class Journal:
                 raise ToolError(f"fs.undo: {len(names) or 'no'} edits can be undone here, not {count}.")
             names = names[:count]
             for name in names:
-                self._take_back(Entry.open(self._folder / name), changes)
+                self._take_back(JournalEntry.open(self._folder / name), changes)
         files: list[Json] = [change.name for change in list(changes.values())[:_NAMED]]
         facts: dict[str, Json] = {"undone": count, "files_restored": len(changes), "files": files}
         return Edit(
@@ -122,16 +122,16 @@ class Journal:
             if not self._folder.exists():
                 return []
         with self._locked():
-            return [self._described(Entry.open(self._folder / name)) for name in self._done()[:limit]]
+            return [self._described(JournalEntry.open(self._folder / name)) for name in self._done()[:limit]]
 
-    def _described(self, entry: Entry) -> Json:
+    def _described(self, entry: JournalEntry) -> Json:
         rows = entry.manifest.rows
         files: list[Json] = [self._work.name(Path(os.fsdecode(row.path))) for row in rows[:10]]
         return {
             "operation": entry.manifest.label, "at": entry.manifest.at, "files_modified": len(rows), "files": files,
         }  # fmt: skip
 
-    def _take_back(self, entry: Entry, changes: dict[bytes, Change]) -> None:
+    def _take_back(self, entry: JournalEntry, changes: dict[bytes, Change]) -> None:
         """Add to `changes` what takes one entry back, after those that are later than it."""
         for row in entry.manifest.rows:
             later = changes.get(row.path)
@@ -148,9 +148,9 @@ class Journal:
         if sum(change.size_bytes for change in changes.values()) > MAX_EDIT_BYTES:
             raise ToolError("fs.undo: that is too much at once: undo fewer edits.")
 
-    def _commit(self, entry: Entry) -> None:
+    def _commit(self, entry: JournalEntry) -> None:
         places = [self._work.recorded(row.path) for row in entry.manifest.rows]
-        folders = [Step(place=place) for place in self._folders_made(entry)]
+        folders = [FileStep(place=place) for place in self._folders_made(entry)]
         entry = entry.moved_to(self._folder / f"{entry.token}.committing")
         writes = [_write(entry, number, place) for number, place in enumerate(places)]
         try:
@@ -170,27 +170,27 @@ class Journal:
             raise
         self._finish(entry)
 
-    def _folders_made(self, entry: Entry) -> list[Place]:
+    def _folders_made(self, entry: JournalEntry) -> list[ConfinedPath]:
         """The folders that an edit makes, each after the one that it is in."""
         return self._folders(row for row in entry.manifest.rows if row.before is None)
 
-    def _folders(self, rows: Iterable[Row]) -> list[Place]:
+    def _folders(self, rows: Iterable[Row]) -> list[ConfinedPath]:
         """The folders that were not there before the files of `rows` were, but for those that lead elsewhere by now."""
-        found: dict[Place, None] = {}
+        found: dict[ConfinedPath, None] = {}
         for row in rows:
             if row.missing > 1:
                 with suppress(ToolError):
                     found.update(dict.fromkeys(self._work.recorded(row.path, row.missing).missing_folders))
         return [*found]
 
-    def _settled(self, entry: Entry) -> Entry:
+    def _settled(self, entry: JournalEntry) -> JournalEntry:
         """Make a committed entry one that can be undone: from here on, the edit is made."""
         if entry.manifest.undoable and entry.manifest.rows:
             number = max((int(name.partition("-")[0]) for name in self._done()), default=0) + 1
             return entry.moved_to(self._folder / f"{number:010}-{entry.token}.done")
         return entry.moved_to(self._folder / f"{entry.token}.spent")
 
-    def _finish(self, entry: Entry) -> None:
+    def _finish(self, entry: JournalEntry) -> None:
         """Let go of what an entry that is made needs no more, of what it undoes, and of what is too old."""
         with suppress(OSError):  # the edit is made; what is left is cleaned up by the next
             sync(self._folder)
@@ -215,12 +215,12 @@ class Journal:
         """The names of the entries that can be undone, the newest first."""
         return sorted((path.name for path in self._folder.glob("*.done")), reverse=True)
 
-    def _taken_back(self, entry: Entry, writes: Sequence[Step], folders: Sequence[Step]) -> str:
+    def _taken_back(self, entry: JournalEntry, writes: Sequence[FileStep], folders: Sequence[FileStep]) -> str:
         """`_roll_back` of what was begun."""
         made = [each.place for each in folders if each.begun]
         return self._roll_back(entry, [each.begun for each in writes], made)
 
-    def _roll_back(self, entry: Entry, begun: Sequence[bool], made: Sequence[Place]) -> str:
+    def _roll_back(self, entry: JournalEntry, begun: Sequence[bool], made: Sequence[ConfinedPath]) -> str:
         """Restore each file that a commit has, or may have, replaced, and say what has become of them.
 
         One that is neither as it was nor as it was to become is somebody else's work and left alone.
@@ -234,7 +234,7 @@ class Journal:
             return f"nothing was changed, but empty folders are left: {names}" if empty else "nothing was changed"
         return f"these could not be restored: {self._listed(lost)}; {self._set_aside(entry.folder)}"
 
-    def _restored(self, entry: Entry, number: int, row: Row, begun: bool) -> bool:
+    def _restored(self, entry: JournalEntry, number: int, row: Row, begun: bool) -> bool:
         """Whether a file is as it was before the commit of `entry`, by now."""
         part = _part(entry, number)
         try:
@@ -250,7 +250,7 @@ class Journal:
             return not begun
         return True
 
-    def _holds(self, place: Place, kept: Kept | None) -> bool:
+    def _holds(self, place: ConfinedPath, kept: Kept | None) -> bool:
         try:
             self._files.content(place, kept)
         except ChangedMeanwhile:
@@ -285,7 +285,7 @@ class Journal:
             if left.suffix == ".committing":
                 self._recovered(left)
             elif left.suffix == ".spent":
-                self._finish(Entry.open(left))
+                self._finish(JournalEntry.open(left))
             elif left.suffix == ".trash" or (left.suffix == ".staged" and _is_stale(left)):
                 shutil.rmtree(left, ignore_errors=True)
 
@@ -296,7 +296,7 @@ class Journal:
             ToolError: it couldn't be, as a whole; it is out of the way of the next call.
         """
         try:
-            entry = Entry.open(left)
+            entry = JournalEntry.open(left)
         except ToolError:
             became = self._set_aside(left)
         else:
@@ -328,7 +328,7 @@ class Journal:
             ) from error
 
 
-def _write(entry: Entry, number: int, place: Place) -> Write:
+def _write(entry: JournalEntry, number: int, place: ConfinedPath) -> Write:
     row = entry.manifest.rows[number]
     load = partial(entry.after, row)
     return Write(place=place, was=row.before, becomes=row.after, load=load, part=_part(entry, number))
@@ -352,7 +352,7 @@ def _wait_for(lock: int) -> None:
             time.sleep(_POLL_S)
 
 
-def _part(entry: Entry, number: int) -> str:
+def _part(entry: JournalEntry, number: int) -> str:
     return f".{entry.token}-{number}.rlm"
 
 

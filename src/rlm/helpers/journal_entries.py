@@ -56,14 +56,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """An entry as it was kept."""
 
     folder: Path
     manifest: Manifest
 
     @classmethod
-    def open(cls, folder: Path) -> Entry:
+    def open(cls, folder: Path) -> JournalEntry:
         """Read the manifest in `folder`.
 
         Raises:
@@ -80,10 +80,10 @@ class Entry:
         """What the entry is called through all its states; nobody outside can guess it."""
         return self.folder.stem.rpartition("-")[2]
 
-    def moved_to(self, folder: Path) -> Entry:
+    def moved_to(self, folder: Path) -> JournalEntry:
         """Rename it: the step from one state to the next, which is made or not."""
         self.folder.rename(folder)
-        return Entry(folder=folder, manifest=self.manifest)
+        return JournalEntry(folder=folder, manifest=self.manifest)
 
     def before(self, row: Row) -> bytes:
         """What the file of `row` held; nothing where there was none.

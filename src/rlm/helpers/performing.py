@@ -15,7 +15,7 @@ from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.paths import Confined, shown
 from rlm.core.texts import change_texts
 from rlm.helpers.changes import Edit
-from rlm.helpers.journal import Journal
+from rlm.helpers.journal import UndoJournal
 from rlm.helpers.operation_table import find
 from rlm.helpers.protected import import_folders, require_harmless
 from rlm.helpers.rights import Right, require
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rlm.helpers.operation import Operation
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
+class WorkspaceForm(msgspec.Struct, frozen=True, kw_only=True):
     """A workspace as a worker is told of it."""
 
     roots: list[str]
@@ -79,7 +79,7 @@ def plan(
         return Planned(facts=done.preview())
     if not done.changes:
         return Planned(facts=dict(done.facts))
-    return Planned(facts=dict(done.facts), entry=Journal(work).stage(done))
+    return Planned(facts=dict(done.facts), entry=UndoJournal(work).stage(done))
 
 
 def _done(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) -> Json | Edit:
@@ -110,18 +110,18 @@ def commit(work: Workspace, planned: Planned) -> Json:
         ToolError: a file changed meanwhile, or can't be written; nothing was changed.
     """
     if planned.entry is not None:
-        Journal(work).commit(planned.entry)
+        UndoJournal(work).commit(planned.entry)
     facts: Json = planned.facts
     return facts
 
 
 def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """`plan`, as a worker is asked for it: with the fields of `Given`; returns those of `Planned`.
+    """`plan`, as a worker is asked for it: with the fields of `WorkspaceForm`; returns those of `Planned`.
 
     Raises:
         ToolError: as `plan`.
     """
-    given = msgspec.convert(work, Given)
+    given = msgspec.convert(work, WorkspaceForm)
     check = partial(require_harmless, folders=[*map(Path, given.imports)])
     planned = plan(workspace_of(given), find(name), arguments, check)
     return {"facts": change_texts(planned.facts, _encodable), "entry": planned.entry}
@@ -132,7 +132,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def workspace_of(given: Given) -> Workspace:
+def workspace_of(given: WorkspaceForm) -> Workspace:
     """The workspace that was told of.
 
     Raises:

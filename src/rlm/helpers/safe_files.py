@@ -20,14 +20,14 @@ from rlm.helpers.changes import digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rlm.core.paths import Confined, Place
+    from rlm.core.paths import Confined, ConfinedPath
     from rlm.helpers.journal_entries import Kept
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE = 0o222
 _MANY = 50
 _NOT_OURS = (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
-_Step = TypeVar("_Step", bound="Step")
+_Step = TypeVar("_Step", bound="FileStep")
 
 
 class ChangedMeanwhile(OSError):
@@ -38,17 +38,17 @@ class ChangedMeanwhile(OSError):
 
 
 @dataclass(slots=True, kw_only=True)
-class Step:
+class FileStep:
     """One folder or file on its way."""
 
-    place: Place
+    place: ConfinedPath
     begun: bool = False
     """It may have been made, or replaced."""
     failed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
-class Write(Step):
+class Write(FileStep):
     """One file on its way."""
 
     was: Kept | None
@@ -69,7 +69,7 @@ class Files:
     def __init__(self, confined: Confined) -> None:
         self._confined = confined
 
-    def content(self, place: Place, expected: Kept | None) -> bytes | None:
+    def content(self, place: ConfinedPath, expected: Kept | None) -> bytes | None:
         """The content of a file that is as expected, None if none is.
 
         Raises:
@@ -84,7 +84,7 @@ class Files:
                 return None
             raise ChangedMeanwhile from None
 
-    def make(self, folders: Sequence[Step]) -> None:
+    def make(self, folders: Sequence[FileStep]) -> None:
         """Make folders, each after the one that it is in; one that somebody else has made meanwhile will do.
 
         Raises:
@@ -95,12 +95,12 @@ class Files:
                 _make(step, above)
         self._sync_names(folders)
 
-    def unmake(self, folders: Iterable[Place]) -> list[Place]:
+    def unmake(self, folders: Iterable[ConfinedPath]) -> list[ConfinedPath]:
         """Remove folders that are empty, and return those that are empty and can't be removed."""
         deepest = sorted({*folders}, key=lambda place: len(place.parts), reverse=True)
         return [place for place in deepest if not self._unmade(place)]
 
-    def _unmade(self, place: Place) -> bool:
+    def _unmade(self, place: ConfinedPath) -> bool:
         """Whether a folder is gone, or is in use by somebody, by now."""
         try:
             with self._folder(place) as above:
@@ -133,7 +133,7 @@ class Files:
                 _replace(write, folder)
         self._sync_names(writes)
 
-    def clear(self, place: Place, part: str) -> None:
+    def clear(self, place: ConfinedPath, part: str) -> None:
         """Remove what was prepared and not replaced.
 
         Raises:
@@ -142,7 +142,7 @@ class Files:
         with suppress(FileNotFoundError), self._folder(place) as folder:
             os.unlink(part, dir_fd=folder)
 
-    def _sync_names(self, steps: Sequence[Step]) -> None:
+    def _sync_names(self, steps: Sequence[FileStep]) -> None:
         """Have on disk what was made, replaced and removed in each of the folders."""
         folders = {step.place.path.parent: step for step in steps}
         self._flush([*folders.values()], lambda _each, folder: os.fsync(folder))
@@ -159,7 +159,7 @@ class Files:
                     _sync_file_system(folder)
 
     @contextmanager
-    def _folder_of(self, step: Step) -> Iterator[int]:
+    def _folder_of(self, step: FileStep) -> Iterator[int]:
         """The open folder that a step is in; what is raised inside is marked as that step's failure."""
         step.failed = True
         with self._folder(step.place) as folder:
@@ -167,7 +167,7 @@ class Files:
         step.failed = False
 
     @contextmanager
-    def _folder(self, place: Place) -> Iterator[int]:
+    def _folder(self, place: ConfinedPath) -> Iterator[int]:
         folder = self._confined.descend(place)
         try:
             yield folder
@@ -175,7 +175,7 @@ class Files:
             os.close(folder)
 
 
-def _make(step: Step, above: int) -> None:
+def _make(step: FileStep, above: int) -> None:
     name = step.place.parts[-1]
     step.begun = True
     try:

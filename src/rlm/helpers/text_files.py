@@ -16,7 +16,7 @@ from rlm.files.encodings import HEAD_BYTES, byte_order_mark, guess_encoding, why
 from rlm.helpers.changes import Change
 
 if TYPE_CHECKING:
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
 
 MAX_FILE_BYTES = 64 << 20
 _SAMPLE_BYTES = 32 << 10
@@ -27,10 +27,10 @@ class NotText(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class TextFile:
     """A text file as it was read."""
 
-    place: Place
+    place: ConfinedPath
     name: str
     """The path as callers name it."""
     content: bytes | None
@@ -47,14 +47,14 @@ class Source:
     is_mixed: bool = False
 
     @classmethod
-    def new(cls, place: Place, name: str) -> Source:
+    def new(cls, place: ConfinedPath, name: str) -> TextFile:
         """An empty file that is not there yet."""
         return cls(
             place=place, name=name, content=None, encoding="utf-8", errors="strict", mark=b"", newline="\n", text=""
         )
 
     @classmethod
-    def of(cls, place: Place, name: str, content: bytes) -> Source:
+    def of(cls, place: ConfinedPath, name: str, content: bytes) -> TextFile:
         """Take bytes as text.
 
         Raises:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
-from rlm.core.paths import Confined, Place, open_file, shown
+from rlm.core.paths import Confined, ConfinedPath, open_file, shown
 from rlm.files.walk import Walk, matches, rules_above
-from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, Source
+from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, TextFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.files.walk import Found
+    from rlm.files.walk import WalkedFile
     from rlm.helpers.rights import Right
 
 PROGRAM_ENVIRON = ("HOME", "PATH", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
@@ -63,7 +63,7 @@ class Workspace:
     environ: Mapping[str, str] = field(default_factory=dict)
     """What programs may see of the user's environment: `PROGRAM_ENVIRON`."""
 
-    def source(self, path: str) -> Source:
+    def source(self, path: str) -> TextFile:
         """Read a text file whole.
 
         Raises:
@@ -71,7 +71,7 @@ class Workspace:
         """
         return self._read(self.existing(path), path)
 
-    def source_or_new(self, path: str) -> Source:
+    def source_or_new(self, path: str) -> TextFile:
         """Read a text file, or an empty one that does not exist yet, nor need the folders that it is in.
 
         Raises:
@@ -80,9 +80,9 @@ class Workspace:
         place = self._allowed(self.confined.locate_new(path), path)
         if not place.missing:
             return self._read(place, path)
-        return Source.new(place, self.name(place.path))
+        return TextFile.new(place, self.name(place.path))
 
-    def existing(self, path: str) -> Place:
+    def existing(self, path: str) -> ConfinedPath:
         """Where `path` leads.
 
         Raises:
@@ -98,7 +98,7 @@ class Workspace:
         """
         return path not in ("", ".") and self.existing(path).path.is_file()
 
-    def recorded(self, path: bytes, missing: int = 0) -> Place:
+    def recorded(self, path: bytes, missing: int = 0) -> ConfinedPath:
         """Where a path leads that was recorded free of symlinks; there may be no file any more, and no folder.
 
         Raises:
@@ -115,7 +115,7 @@ class Workspace:
         allowed = any(known.is_relative_to(root) for root in self.confined.roots)
         return shown(self.name(known) if allowed else known.name)
 
-    def status(self, place: Place) -> os.stat_result:
+    def status(self, place: ConfinedPath) -> os.stat_result:
         """What kind of file is there, and how large.
 
         Raises:
@@ -127,7 +127,7 @@ class Workspace:
         finally:
             os.close(folder)
 
-    def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[Source]:
+    def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[TextFile]:
         """Read the text files below `path` that fit a glob; others are counted in `skipped`.
 
         Ignore files are respected, `.git` is never entered, symlinks are not followed. `path` may be a file too.
@@ -137,13 +137,13 @@ class Workspace:
         """
         for place, content in self.contents(pattern, path, skipped=skipped, hidden=hidden):
             try:
-                yield Source.of(place, self.name(place.path), content)
+                yield TextFile.of(place, self.name(place.path), content)
             except NotText:
                 skipped.binary += 1
 
     def contents(
         self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
-    ) -> Iterator[tuple[Place, bytes]]:
+    ) -> Iterator[tuple[ConfinedPath, bytes]]:
         """As `sources`, but the bytes as they are, binary files too: for a prefilter before anything is decoded."""
         for place, found in self.files(pattern, path, skipped=skipped, hidden=hidden):
             try:
@@ -157,7 +157,7 @@ class Workspace:
 
     def files(
         self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
-    ) -> Iterator[tuple[Place, Found | None]]:
+    ) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:
         """The files below `path` that fit a glob, each once, no symlinks; `found` is None where `path` is the file.
 
         Raises:
@@ -179,8 +179,8 @@ class Workspace:
         return self.confined.name(path)
 
     def _fitting(
-        self, pattern: str, top: Place, skipped: Skipped, *, hidden: bool
-    ) -> Iterator[tuple[Place, Found | None]]:
+        self, pattern: str, top: ConfinedPath, skipped: Skipped, *, hidden: bool
+    ) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:
         if not top.path.is_dir():
             if matches(top.parts[-1], pattern) or matches(top.path.name, pattern.rpartition("/")[2]):
                 yield top, None
@@ -196,35 +196,35 @@ class Workspace:
         skipped.hidden += walk.ignored
         skipped.unreadable += walk.unreadable
 
-    def _walked(self, walk: Walk, top: Place) -> Iterator[tuple[Place, Found | None]]:
+    def _walked(self, walk: Walk, top: ConfinedPath) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:
         folder = self.confined.open_folder(str(top.path))
         try:
             for found in walk.files(folder):
                 if not found.is_link:
                     parts = (*top.parts, *found.path.split("/"))
-                    yield Place(root=top.root, parts=parts), found
+                    yield ConfinedPath(root=top.root, parts=parts), found
         finally:
             os.close(folder)
 
-    def _tops(self, path: str) -> list[Place]:
+    def _tops(self, path: str) -> list[ConfinedPath]:
         if path in ("", "."):
             return [self.confined.locate(str(root)) for root in self.confined.roots]
         return [self.existing(path)]
 
-    def _allowed(self, place: Place, path: str) -> Place:
+    def _allowed(self, place: ConfinedPath, path: str) -> ConfinedPath:
         if _is_gits(place):
             raise ToolError(f"{shown(path)} is inside of {_GIT}, which helpers leave alone.")
         return place
 
-    def _read(self, place: Place, path: str) -> Source:
+    def _read(self, place: ConfinedPath, path: str) -> TextFile:
         try:
-            return Source.of(place, self.name(place.path), _content(self._open(place)))
+            return TextFile.of(place, self.name(place.path), _content(self._open(place)))
         except OSError as error:
             raise ToolError(f"{shown(path)} cannot be read: {error.strerror}.") from error
         except NotText as error:
             raise ToolError(f"{shown(path)} is {error}.") from error
 
-    def _open(self, place: Place) -> int:
+    def _open(self, place: ConfinedPath) -> int:
         if not place.parts:
             raise IsADirectoryError(0, "it is a folder")
         folder = self.confined.descend(place)
@@ -234,7 +234,7 @@ class Workspace:
             os.close(folder)
 
 
-def _is_gits(place: Place) -> bool:
+def _is_gits(place: ConfinedPath) -> bool:
     # Some file systems don't tell capitals, and pass over characters that don't show.
     plain = (part.casefold().encode("ascii", "ignore").decode("ascii") for part in place.parts)
     return any(_GIT_AS_SPELLED.fullmatch(part) for part in plain)

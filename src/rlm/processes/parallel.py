@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.processes.worker import Reply, command, request_frame, value_of
+from rlm.processes.worker import WorkerReply, command, request_frame, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ class _Worker:
             self._process.stdin.flush()
             header = self._process.stdout.read(_HEADER.size)
             payload = self._process.stdout.read(*_HEADER.unpack(header)) if header else b""
-            return value_of(msgspec.json.decode(payload, type=Reply))
+            return value_of(msgspec.json.decode(payload, type=WorkerReply))
         except (OSError, msgspec.DecodeError, struct.error):
             return None
         finally:

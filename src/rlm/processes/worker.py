@@ -39,7 +39,7 @@ _TOO_LONG = "it took longer than {:g} s and was stopped: make it simpler or narr
 _DIED = "its process was stopped: it took too long or used too much memory."
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is asked to do."""
 
     target: str
@@ -48,7 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker answers; an error is text for the caller."""
 
     value: msgspec.Raw = msgspec.Raw(b"null")
@@ -123,7 +123,7 @@ def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -
             timeout=timeout_s + _START_S,
             check=False,
         )
-        reply = msgspec.json.decode(done.stdout[_HEADER.size :], type=Reply)
+        reply = msgspec.json.decode(done.stdout[_HEADER.size :], type=WorkerReply)
     except subprocess.TimeoutExpired as error:
         raise ToolError(_TOO_LONG.format(timeout_s)) from error
     except msgspec.DecodeError as error:
@@ -142,7 +142,7 @@ def request_frame(target: str, arguments: Mapping[str, Json], timeout_s: float) 
     return _HEADER.pack(len(payload)) + payload
 
 
-def value_of(reply: Reply) -> Json:
+def value_of(reply: WorkerReply) -> Json:
     """The value in a reply.
 
     Raises:
@@ -184,7 +184,7 @@ def package_folders() -> list[str]:
     return [*dict.fromkeys([str(Path(msgspec.__file__).parents[1]), *site.getsitepackages(), *users])]
 
 
-async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> Reply:
+async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> WorkerReply:
     assert worker.stdin is not None
     assert worker.stdout is not None
     worker.stdin.write(frame)
@@ -192,7 +192,7 @@ async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> Reply:
     (length,) = _HEADER.unpack(await worker.stdout.readexactly(_HEADER.size))
     if length > _MAX_REPLY_BYTES:
         raise msgspec.DecodeError(f"a reply of {length} bytes")
-    return msgspec.json.decode(await worker.stdout.readexactly(length), type=Reply)
+    return msgspec.json.decode(await worker.stdout.readexactly(length), type=WorkerReply)
 
 
 async def _kill(worker: asyncio.subprocess.Process) -> None:

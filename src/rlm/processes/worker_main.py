@@ -18,7 +18,7 @@ from typing import IO, Any
 import msgspec
 
 from rlm.core.exceptions import RLMError
-from rlm.processes.worker import MAX_VALUE_BYTES, Reply, Request
+from rlm.processes.worker import MAX_VALUE_BYTES, WorkerReply, WorkerRequest
 
 _HEADER = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1
@@ -32,7 +32,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     while header := requests.read(_HEADER.size):
-        request = msgspec.json.decode(requests.read(*_HEADER.unpack(header)), type=Request)
+        request = msgspec.json.decode(requests.read(*_HEADER.unpack(header)), type=WorkerRequest)
         _limit_time(request.timeout_s)
         _send(replies, _answer(request))
 
@@ -51,24 +51,26 @@ def _limit_time(timeout_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def _answer(request: Request) -> Reply:
+def _answer(request: WorkerRequest) -> WorkerReply:
     module, _, name = request.target.partition(":")
     function = getattr(importlib.import_module(module), name)
     arguments: dict[str, Any] = {key: msgspec.json.decode(value) for key, value in request.arguments.items()}
     try:
         value = msgspec.json.encode(function(**arguments))
         if len(value) > MAX_VALUE_BYTES:
-            return Reply(error=f"the result has {len(value):,} bytes, at most {MAX_VALUE_BYTES:,} fit: ask for less.")
-        return Reply(value=msgspec.Raw(value))
+            return WorkerReply(
+                error=f"the result has {len(value):,} bytes, at most {MAX_VALUE_BYTES:,} fit: ask for less."
+            )
+        return WorkerReply(value=msgspec.Raw(value))
     except RLMError as error:
-        return Reply(error=str(error))
+        return WorkerReply(error=str(error))
     except MemoryError:
-        return Reply(error="it used too much memory.")
+        return WorkerReply(error="it used too much memory.")
     except RecursionError:
-        return Reply(error="it is nested too deep.")
+        return WorkerReply(error="it is nested too deep.")
 
 
-def _send(replies: IO[bytes], reply: Reply) -> None:
+def _send(replies: IO[bytes], reply: WorkerReply) -> None:
     payload = msgspec.json.encode(reply)
     replies.write(_HEADER.pack(len(payload)) + payload)
     replies.flush()

@@ -21,7 +21,7 @@ from rlm.core.paths import Confined
 from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
-from rlm.files.walk import Found, Walk, matches, rules_above
+from rlm.files.walk import Walk, WalkedFile, matches, rules_above
 from rlm.repl.guest.wire import encode_value
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class _Gathering:
         )
 
 
-def _open_found(found: Found, confined: Confined) -> int:
+def _open_found(found: WalkedFile, confined: Confined) -> int:
     if found.is_link:  # taken only where it stays in the folder
         return confined.open_read(found.path)
     return found.open()

@@ -20,7 +20,7 @@ from rlm.core.contexts.spool import text_context, value_context
 from rlm.core.events import MessageAdded
 from rlm.core.exceptions import ConfigError
 from rlm.core.plain import one_line
-from rlm.core.replay.serving import Rules
+from rlm.core.replay.serving import ReplayRules
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.runtime.inputs import prepare
 from rlm.runtime.wiring import Request
@@ -82,7 +82,9 @@ def request_of(again: Again, present: Config) -> Request:
             "it can't be resumed\nrlm replay runs it as it is"
         )
     task = line.task
-    rules = Rules(on_divergence=again.on_divergence, redo_unfinished=again.redo_unfinished, addition=again.addition)
+    rules = ReplayRules(
+        on_divergence=again.on_divergence, redo_unfinished=again.redo_unfinished, addition=again.addition
+    )
     trajectories = () if again.turn is not None or is_replay else tuple(each.run.path for each in line.records)
     return Request(
         prompt=task.prompt,

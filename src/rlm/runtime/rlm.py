@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rlm.core.budget import Budget
     from rlm.core.interfaces import Backend, Sink, Tool
-    from rlm.core.replay.serving import OnDivergence, Report
+    from rlm.core.replay.serving import OnDivergence, ReplayReport
     from rlm.core.types import ExecResult, RLMResult
     from rlm.runtime.inputs import GivenImages
     from rlm.sessions.store import Revision
@@ -133,7 +133,7 @@ class RLM:
         """
         return self._waited(self._again(Again(run=run, turn=turn, addition=addition, **how)))
 
-    def replay(self, run: str | Path, context: Any = None, environment: str | None = None) -> Report:
+    def replay(self, run: str | Path, context: Any = None, environment: str | None = None) -> ReplayReport:
         """Run the cells of a record once more, at no cost and on no new record, and report what comes out otherwise.
 
         Raises:
@@ -147,7 +147,7 @@ class RLM:
         """`resume` or `fork`, awaited on any event loop; cancelling it cancels the run."""
         return await asyncio.wrap_future(self._loop.submit(self._again(again)))
 
-    async def areplay(self, again: Again) -> Report:
+    async def areplay(self, again: Again) -> ReplayReport:
         """`replay`, awaited on any event loop."""
         return await asyncio.wrap_future(self._loop.submit(self._replayed(again)))
 
@@ -155,7 +155,7 @@ class RLM:
         self._refuse_if_closed()
         return await self._parts.complete(await asyncio.to_thread(request_of, again, self.config))
 
-    async def _replayed(self, again: Again) -> Report:
+    async def _replayed(self, again: Again) -> ReplayReport:
         self._refuse_if_closed()
         request = await asyncio.to_thread(request_of, again, self.config)
         return await self._parts.replay(request)

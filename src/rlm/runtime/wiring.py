@@ -19,7 +19,7 @@ from rlm.core.loop.landing_reserve import answer_by, root_ledger
 from rlm.core.loop.orchestrator import Orchestrator
 from rlm.core.memo import Memo
 from rlm.core.record.recorder import Recorder, Span, new_run_id
-from rlm.core.replay.serving import Recall, Report
+from rlm.core.replay.serving import Recall, ReplayReport
 from rlm.core.run import Run, Task
 from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice, RLMResult
@@ -76,7 +76,7 @@ class Given:
 
     context: Context
     images: tuple[Image, ...]
-    report: Report
+    report: ReplayReport
     """What a replay finds goes there."""
 
 
@@ -123,11 +123,11 @@ class Parts:
 
     async def complete(self, request: Request) -> RLMResult:
         """Make one run, from its context to its result."""
-        return await self._complete(request, Report())
+        return await self._complete(request, ReplayReport())
 
-    async def replay(self, request: Request) -> Report:
+    async def replay(self, request: Request) -> ReplayReport:
         """Run the cells of a record again, with no record of their own, and report the differences."""
-        report = Report()
+        report = ReplayReport()
         with tempfile.TemporaryDirectory(prefix="rlm-replay-") as folder:
             config = msgspec.structs.replace(request.config, log_dir=folder)
             result = await self._complete(replace(request, config=config), report)
@@ -135,7 +135,7 @@ class Parts:
             raise result.error
         return report
 
-    async def _complete(self, request: Request, report: Report) -> RLMResult:
+    async def _complete(self, request: Request, report: ReplayReport) -> RLMResult:
         task = asyncio.current_task()
         assert task is not None
         self.running.add(task)
@@ -279,7 +279,7 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
     return KeptSandbox(kit.sandbox, keeping)
 
 
-def _recall(recorder: Recorder, resumption: Resumption | None, report: Report) -> Recall:
+def _recall(recorder: Recorder, resumption: Resumption | None, report: ReplayReport) -> Recall:
     """What the run serves from; its spans keep the ids that they have there."""
     if resumption is None:
         return Recall(recorder, os.urandom(16))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 from rlm.secrets.values import is_placeholder, is_random
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _WEBHOOKS: Final = tuple(
 )
 
 
-def find_addresses(text: str) -> Iterator[Found]:
+def find_addresses(text: str) -> Iterator[SecretSpan]:
     """Addresses with credentials."""
     at = text.find("://")
     while at >= 0:
@@ -48,11 +48,11 @@ def find_addresses(text: str) -> Iterator[Found]:
         while at >= 0:
             place = pattern.match(text, at + len(anchor))
             if place is not None and not is_placeholder(place["path"]):
-                yield Found(_address_start(text, at), place.end("path"), family)
+                yield SecretSpan(_address_start(text, at), place.end("path"), family)
             at = text.find(anchor, at + len(anchor))
 
 
-def _credentials(text: str, at: int) -> Found | None:
+def _credentials(text: str, at: int) -> SecretSpan | None:
     place = _USERINFO.match(text, at + 3)
     if place is None:
         return None
@@ -63,8 +63,8 @@ def _credentials(text: str, at: int) -> Found | None:
     if any(name in scheme for name in _DATABASES):
         rest = _REST.match(text, place.end())
         assert rest is not None
-        return Found(at - len(scheme), rest.end(), "DATABASE_URL")
-    return Found(at + 3, place.end() - 1, "CREDENTIALS")
+        return SecretSpan(at - len(scheme), rest.end(), "DATABASE_URL")
+    return SecretSpan(at + 3, place.end() - 1, "CREDENTIALS")
 
 
 def _address_start(text: str, at: int) -> int:

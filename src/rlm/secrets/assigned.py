@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from rlm.secrets.names import STRICT, family_of, names_one, says_no_key
-from rlm.secrets.spans import LABEL_START, Found
+from rlm.secrets.spans import LABEL_START, SecretSpan
 from rlm.secrets.values import (
     HEAD_CHARS,
     is_digest,
@@ -111,7 +111,7 @@ def mentions(lower: str) -> list[Mention]:
     return [place for place in places if not _is_aside(lower, place[0])]
 
 
-def find_assigned(text: str, places: Iterable[Mention]) -> Iterator[Found]:
+def find_assigned(text: str, places: Iterable[Mention]) -> Iterator[SecretSpan]:
     """Values with a name that calls them a secret; `places` are the mentions in the text."""
     done = inside = nested = 0
     for at, end in places:
@@ -125,7 +125,7 @@ def find_assigned(text: str, places: Iterable[Mention]) -> Iterator[Found]:
         value = _value(text, name, sign)
         if value is not None and _is_secret(text, name, sign, value):
             done = _whole_end(text, value)
-            yield Found(value.start, done, value.family or ("API_KEY" if name.family == "KEY" else name.family))
+            yield SecretSpan(value.start, done, value.family or ("API_KEY" if name.family == "KEY" else name.family))
         elif value is not None and not value.quoted:
             inside = value.end
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,13 +27,13 @@ class Uncoloured(NamedTuple):
     removed: list[int]
     """How much up to there."""
 
-    def back(self, spans: Iterable[Found]) -> Iterator[Found]:
+    def back(self, spans: Iterable[SecretSpan]) -> Iterator[SecretSpan]:
         """The places in the text with its colours; one at an end of a place is not in it."""
         for span in spans:
             first, last = bisect_right(self.cuts, span.start), bisect_right(self.cuts, span.end - 1)
             start = span.start + (self.removed[first - 1] if first else 0)
             end = span.end + (self.removed[last - 1] if last else 0)
-            yield Found(start, end, span.family)
+            yield SecretSpan(start, end, span.family)
 
 
 def uncoloured(text: str) -> Uncoloured | None:

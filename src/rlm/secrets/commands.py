@@ -9,7 +9,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 from rlm.secrets.values import is_placeholder
 
 if TYPE_CHECKING:
@@ -96,20 +96,20 @@ _COOKIE = re.compile(
 )
 
 
-def find_placed(text: str, lower: str) -> Iterator[Found]:
+def find_placed(text: str, lower: str) -> Iterator[SecretSpan]:
     """Secrets in the forms above, keys as JSON, cookies; `lower` is `text` in lower case, of the same length."""
     for mark, anchor, pattern, family in _PLACED:
         if mark not in text or anchor not in text:
             continue
         for place in pattern.finditer(text):
             if not is_placeholder(place["it"]):
-                yield Found(place.start("it"), place.end("it"), family)
+                yield SecretSpan(place.start("it"), place.end("it"), family)
     yield from _flags(text)
     yield from _keys(text)
     yield from _cookies(text, lower)
 
 
-def _flags(text: str) -> Iterator[Found]:
+def _flags(text: str) -> Iterator[SecretSpan]:
     """Arguments of flags, where a command stands before them in their line that takes a secret there."""
     for hit in _FLAG.finditer(text):
         line = text[max(0, hit.start() - _COMMAND_REACH) : hit.start()]
@@ -118,11 +118,11 @@ def _flags(text: str) -> Iterator[Found]:
             echoed = _ECHOED.search(command)
             if echoed is not None and not is_placeholder(echoed["it"]):
                 before = hit.start() - len(command)
-                yield Found(before + echoed.start("it"), before + echoed.end("it"), "PASSWORD")
+                yield SecretSpan(before + echoed.start("it"), before + echoed.end("it"), "PASSWORD")
             continue
         place, family = _argument(text, hit, command)
         if place is not None and not is_placeholder(place["it"]):
-            yield Found(place.start("it"), place.end("it"), family)
+            yield SecretSpan(place.start("it"), place.end("it"), family)
 
 
 def _argument(text: str, flag: re.Match[str], command: str) -> tuple[re.Match[str] | None, str]:
@@ -134,19 +134,19 @@ def _argument(text: str, flag: re.Match[str], command: str) -> tuple[re.Match[st
     return None, ""
 
 
-def _keys(text: str) -> Iterator[Found]:
+def _keys(text: str) -> Iterator[SecretSpan]:
     starts = [hit.end() for hit in re.finditer('"kty"', text)]
     for start, following in pairwise((*starts, len(text))):
         place = _JWK.search(text, start, min(following, start + _JWK_REACH))
         if place is not None and (whole := _JWK.match(text, place.start())) and "\n" not in text[start : place.start()]:
-            yield Found(whole.start("it"), whole.end("it"), "PRIVATE_KEY")
+            yield SecretSpan(whole.start("it"), whole.end("it"), "PRIVATE_KEY")
 
 
-def _cookies(text: str, lower: str) -> Iterator[Found]:
+def _cookies(text: str, lower: str) -> Iterator[SecretSpan]:
     at = lower.find("cookie")
     while at >= 0:
         end = at + 6
         if cookie := _COOKIE.match(text, at):
             end = cookie.end("it") if lower.startswith("set-", max(0, at - 4)) else cookie.end("rest")
-            yield Found(cookie.start("it"), end, "COOKIE")
+            yield SecretSpan(cookie.start("it"), end, "COOKIE")
         at = lower.find("cookie", end)

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rlm.secrets.prefixes import any_of
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 from rlm.secrets.values import NAME_RUNS, is_placeholder, runs
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ _DISCORD_HEAD = re.compile(rf"(?<!{_WORD})[MNO]{_WORD}{{22,27}}\Z")
 _TELEGRAM_HEAD = re.compile(r"(?<!\d)\d{8,12}\Z")
 
 
-def find_tokens(text: str) -> Iterator[Found]:
+def find_tokens(text: str) -> Iterator[SecretSpan]:
     """Tokens with an issuer's prefix."""
     by_letter = (_matches(text, pattern) for pattern in _CAPITALS)
     by_joint = (_joints(text, pattern) for pattern in _JOINT)
@@ -153,7 +153,7 @@ def find_tokens(text: str) -> Iterator[Found]:
             if place is not None:
                 done = place.end()
                 if _is_token(text[start:done], prefix):
-                    yield Found(start, done, family)
+                    yield SecretSpan(start, done, family)
     yield from _discord(text)
 
 
@@ -193,11 +193,11 @@ def _is_token(value: str, prefix: str) -> bool:
     return not named and not is_placeholder(value)
 
 
-def _discord(text: str) -> Iterator[Found]:
+def _discord(text: str) -> Iterator[SecretSpan]:
     for hit in _DISCORD.finditer(text):
         start = _head(_DISCORD_HEAD, text, hit.start())
         if start >= 0:
-            yield Found(start, hit.end(), "DISCORD_TOKEN")
+            yield SecretSpan(start, hit.end(), "DISCORD_TOKEN")
 
 
 def _head(pattern: re.Pattern[str], text: str, end: int) -> int:

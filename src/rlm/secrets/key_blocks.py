@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ _LEAST: Final = 24
 """A body with less than this is a mention of a key."""
 
 
-def find_blocks(text: str) -> Iterator[Found]:
+def find_blocks(text: str) -> Iterator[SecretSpan]:
     """Whole blocks, with their first and last lines where they are there."""
     if "-----BEGIN " in text:
         yield from _pem(text)
     if "Private-" in text:
         for pattern in (_PUTTY, _PUTTY_MAC):
             for place in pattern.finditer(text):
-                yield Found(place.start("body"), place.end("body"), "PRIVATE_KEY")
+                yield SecretSpan(place.start("body"), place.end("body"), "PRIVATE_KEY")
 
 
 def open_block(text: str) -> int:
@@ -46,7 +46,7 @@ def open_block(text: str) -> int:
     return -1
 
 
-def _pem(text: str) -> Iterator[Found]:
+def _pem(text: str) -> Iterator[SecretSpan]:
     for begin in _BEGIN.finditer(text):
         # The search ends at the next mark, so that many beginnings without an end cost one pass.
         mark = _MARK.search(text, begin.end(), begin.end() + BLOCK_CHARS)
@@ -57,4 +57,4 @@ def _pem(text: str) -> Iterator[Found]:
             body = _BODY.match(text, begin.end(), stop)
             end = body.end() if body is not None else begin.end()
         if end - begin.end() > _LEAST + 40 or (mark is None and end - begin.end() >= _LEAST):
-            yield Found(begin.start(), end, "PRIVATE_KEY")
+            yield SecretSpan(begin.start(), end, "PRIVATE_KEY")

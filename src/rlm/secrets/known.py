@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from rlm.secrets.names import STRICT, family_of
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 from rlm.secrets.values import is_fact, is_place, is_placeholder, is_random
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class KnownValues:
                     families[form] = "API_KEY" if family == "KEY" else family
         return cls(families)
 
-    def find(self, text: str) -> Iterator[Found]:
+    def find(self, text: str) -> Iterator[SecretSpan]:
         """Every place where one of the values stands."""
         for value, family in self.families.items():
             at = text.find(value)
             while at >= 0:
-                yield Found(at, at + len(value), family)
+                yield SecretSpan(at, at + len(value), family)
                 at = text.find(value, at + len(value))
 
 

@@ -19,7 +19,7 @@ from rlm.secrets.key_blocks import find_blocks
 from rlm.secrets.known import KnownValues
 from rlm.secrets.nested import mask_nested
 from rlm.secrets.personal import find_personal
-from rlm.secrets.spans import Found, merged, replaced
+from rlm.secrets.spans import SecretSpan, merged, replaced
 from rlm.secrets.stream import MaskStream
 from rlm.secrets.unlabelled import find_unlabelled
 
@@ -52,7 +52,7 @@ class SecretMasker:
         """Masks a text that arrives in pieces."""
         return MaskStream(self)
 
-    def find(self, text: str) -> list[Found]:
+    def find(self, text: str) -> list[SecretSpan]:
         """The places that `mask` replaces, in order and apart."""
         if len(text) < LEAST_CHARS:
             return []
@@ -61,7 +61,7 @@ class SecretMasker:
             return merged(text, self._found(text))
         return merged(text, plain.back(merged(plain.text, self._found(plain.text))))
 
-    def _found(self, text: str) -> Iterator[Found]:
+    def _found(self, text: str) -> Iterator[SecretSpan]:
         # Of the same length: what issuers and formats define is ASCII, which is searched twice as fast.
         narrow = text if text.isascii() else text.encode("ascii", "replace").decode("ascii")
         lower = narrow.lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rlm.secrets.spans import Found
+from rlm.secrets.spans import SecretSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ _CARD_DIGITS: Final = range(13, 20)
 _ABROAD_DIGITS: Final = range(11, 18)
 
 
-def find_personal(text: str, lower: str) -> Iterator[Found]:
+def find_personal(text: str, lower: str) -> Iterator[SecretSpan]:
     """Personal data of every kind above; `lower` is its ASCII in lower case, of the same length."""
     form = text.encode("ascii", "replace").translate(_FORM)
     yield from _mails(text)
@@ -49,7 +49,7 @@ def find_personal(text: str, lower: str) -> Iterator[Found]:
     yield from _ibans(text, form)
 
 
-def _mails(text: str) -> Iterator[Found]:
+def _mails(text: str) -> Iterator[SecretSpan]:
     for place in _MAIL.finditer(text):
         at = place.start()
         top = place["domain"].rpartition(".")[2]
@@ -57,7 +57,7 @@ def _mails(text: str) -> Iterator[Found]:
             continue
         local = _LOCAL.search(text, max(0, at - 64), at)
         if local is not None and not _is_remote(text, local[0], place):
-            yield Found(local.start(), place.end(), "EMAIL")
+            yield SecretSpan(local.start(), place.end(), "EMAIL")
 
 
 def _is_remote(text: str, local: str, domain: re.Match[str]) -> bool:
@@ -65,50 +65,50 @@ def _is_remote(text: str, local: str, domain: re.Match[str]) -> bool:
     return local == "git" or text[domain.end() : domain.end() + 2].rstrip("/~").startswith(":~")
 
 
-def _numbers(text: str, form: bytes) -> Iterator[Found]:
+def _numbers(text: str, form: bytes) -> Iterator[SecretSpan]:
     for shape in _FORMS:
         at = form.find(shape)
         while at >= 0:
             place = _NUMBER.match(text, at)
             family = None if place is None else _number_family(place[0])
             if place is not None and family is not None:
-                yield Found(at - (text[at - 1 : at] == "("), place.end(), family)
+                yield SecretSpan(at - (text[at - 1 : at] == "("), place.end(), family)
             digits = _DIGITS.match(form, at)
             assert digits is not None
             at = form.find(shape, digits.end())
 
 
-def _phones(text: str, lower: str) -> Iterator[Found]:
+def _phones(text: str, lower: str) -> Iterator[SecretSpan]:
     for place in _DIALLED.finditer(text):
         if sum(map(str.isdigit, place[0])) in _ABROAD_DIGITS:
-            yield Found(place.start(), place.end(), "PHONE")
+            yield SecretSpan(place.start(), place.end(), "PHONE")
     for place in _ABROAD.finditer(text):
         if not text[max(0, place.start() - 1) : place.start()].isalnum():
-            yield Found(place.start(), place.end(), "PHONE")
+            yield SecretSpan(place.start(), place.end(), "PHONE")
     for searched, words in ((lower, _CALLED), (text, _ACCENTED)):
         for word in words:
             yield from _called(text, searched, word)
 
 
-def _called(text: str, searched: str, word: str) -> Iterator[Found]:
+def _called(text: str, searched: str, word: str) -> Iterator[SecretSpan]:
     """Numbers after a word that calls them one, which is looked for in `searched`."""
     at = searched.find(word)
     while at >= 0:
         end = at + len(word)
         if number := _CALLED_NUMBER.match(text, end):
             end = number.end()
-            yield Found(number.start("it"), end, "PHONE")
+            yield SecretSpan(number.start("it"), end, "PHONE")
         at = searched.find(word, end)
 
 
-def _ibans(text: str, form: bytes) -> Iterator[Found]:
+def _ibans(text: str, form: bytes) -> Iterator[SecretSpan]:
     at = form.find(b"AA00")
     while at >= 0:
         place = _LETTERED.match(text, at)
         end = at + 4
         if place is not None and _is_iban(place[0]):
             end = place.end()
-            yield Found(at, end, "IBAN")
+            yield SecretSpan(at, end, "IBAN")
         at = form.find(b"AA00", end)
 
 

@@ -15,7 +15,7 @@ LABEL_START = "[REDACTED_"
 LABEL = re.compile(r"\[REDACTED_[A-Z0-9_]{1,40}\]")
 
 
-class Found(NamedTuple):
+class SecretSpan(NamedTuple):
     """Something to mask: `text[start:end]`, as a member of a family such as API_KEY."""
 
     start: int
@@ -28,9 +28,9 @@ def label(family: str) -> str:
     return f"{LABEL_START}{family}]"
 
 
-def merged(text: str, found: Iterable[Found]) -> list[Found]:
+def merged(text: str, found: Iterable[SecretSpan]) -> list[SecretSpan]:
     """The spans in order, those that overlap as one with the family of the longest; none that touches a label."""
-    spans: list[Found] = []
+    spans: list[SecretSpan] = []
     longest = 0
     for span in sorted(_unmasked(text, found), key=lambda each: (each.start, -each.end)):
         size = span.end - span.start
@@ -41,11 +41,11 @@ def merged(text: str, found: Iterable[Found]) -> list[Found]:
         last = spans[-1]
         family = span.family if size > longest else last.family
         longest = max(longest, size)
-        spans[-1] = Found(last.start, max(last.end, span.end), family)
+        spans[-1] = SecretSpan(last.start, max(last.end, span.end), family)
     return spans
 
 
-def replaced(text: str, spans: Iterable[Found]) -> str:
+def replaced(text: str, spans: Iterable[SecretSpan]) -> str:
     """`text` with a label in the place of each span; they are in order and apart."""
     pieces: list[str] = []
     done = 0
@@ -55,13 +55,13 @@ def replaced(text: str, spans: Iterable[Found]) -> str:
     return "".join((*pieces, text[done:]))
 
 
-def _unmasked(text: str, found: Iterable[Found]) -> Iterable[Found]:
+def _unmasked(text: str, found: Iterable[SecretSpan]) -> Iterable[SecretSpan]:
     if LABEL_START not in text:
         return found
     return [span for span in found if not _touches_label(text, span)]
 
 
-def _touches_label(text: str, span: Found) -> bool:
+def _touches_label(text: str, span: SecretSpan) -> bool:
     # A label is at most 51 characters, so a window around the span shows every label that overlaps or adjoins it.
     window = max(0, span.start - 51)
     seen = LABEL.finditer(text, window, min(len(text), span.end + 51))

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rlm.secrets.names import names_one
-from rlm.secrets.spans import LABEL_START, Found
+from rlm.secrets.spans import LABEL_START, SecretSpan
 from rlm.secrets.values import is_digest, is_placeholder, is_random, runs
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class _Said(NamedTuple):
     family: str
 
 
-def find_unlabelled(text: str, lower: str, places: Iterable[Mention]) -> Iterator[Found]:
+def find_unlabelled(text: str, lower: str, places: Iterable[Mention]) -> Iterator[SecretSpan]:
     """Random-looking text near a mention of a secret; `lower` is `text` in lower case, `places` its mentions."""
     said = [*_said(lower, places), *(_Said(hit.end(), "AWS_SECRET_KEY") for hit in _ACCESS_KEY.finditer(text))]
     said.sort()
     for mention, following in pairwise((*said, _Said(len(text), ""))):
         place = _after(text, lower, mention.end, following.end)
         if place is not None:
-            yield Found(*place, mention.family)
+            yield SecretSpan(*place, mention.family)
 
 
 def _said(lower: str, places: Iterable[Mention]) -> Iterator[_Said]:

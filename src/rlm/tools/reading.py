@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.contexts.context import printable, readable_size
 from rlm.core.exceptions import ToolError
-from rlm.core.paths import Confined, Place, shown
+from rlm.core.paths import Confined, ConfinedPath, shown
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, guess_encoding, why_binary
 from rlm.files.walk import Walk, matches
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rlm.files.walk import Found
+    from rlm.files.walk import WalkedFile
 
 MAX_LINES = 2_000
 MAX_CHARS = 100_000
@@ -187,12 +187,12 @@ class _Search:
         unread = self._refused + len(self._walk.unreadable)
         return [*marks, f"[{unread:,} entries cannot be read]"] if unread else marks
 
-    def _places(self, path: str) -> list[Place]:
+    def _places(self, path: str) -> list[ConfinedPath]:
         if path in ("", "."):
             return [self._confined.locate(str(root)) for root in self._confined.roots]
         return [self._confined.locate(path)]
 
-    def _below(self, place: Place) -> Iterator[tuple[str, int]]:
+    def _below(self, place: ConfinedPath) -> Iterator[tuple[str, int]]:
         folder = self._confined.open_folder(str(place.path))
         try:
             for found in self._walk.files(folder):
@@ -200,7 +200,7 @@ class _Search:
         finally:
             os.close(folder)
 
-    def _opened(self, path: Path, found: Found | None = None) -> Iterator[tuple[str, int]]:
+    def _opened(self, path: Path, found: WalkedFile | None = None) -> Iterator[tuple[str, int]]:
         try:
             fd = self._confined.open_read(str(path)) if found is None or found.is_link else found.open()
         except (OSError, ToolError):

@@ -27,8 +27,8 @@ from rlm.core.events import (
     Warned,
 )
 from rlm.core.exceptions import ConfigError
-from rlm.core.replay.record import Record, Recorded, Source
-from rlm.core.replay.serving import Rules
+from rlm.core.replay.record import Record, Recorded, RecordSource
+from rlm.core.replay.serving import ReplayRules
 from rlm.core.types import IMAGE_BYTES
 from rlm.trajectory.exact import ExactTexts, exact_path
 from rlm.trajectory.reader import Trajectory, ends_run, find_run, open_record
@@ -55,7 +55,7 @@ class Resumption:
 
     record: Record
     salt: bytes
-    rules: Rules = field(default_factory=Rules)
+    rules: ReplayRules = field(default_factory=ReplayRules)
     forked_at: int | None = None
     """The last turn taken from the record; None where it is followed to its end."""
     trajectories: tuple[Path, ...] = ()
@@ -110,7 +110,7 @@ class Line:
         raise ConfigError(f"{self.latest.run.path} breaks off before the run had begun: run it anew")
 
     @property
-    def source(self) -> Source:
+    def source(self) -> RecordSource:
         return _Files(self.records)
 
     def record(self, budget: Mapping[str, Json], *, until: int | None = None) -> Record:

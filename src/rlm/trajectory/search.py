@@ -52,7 +52,7 @@ class Hit:
     length: int
 
 
-class Needle:
+class SearchText:
     """A text to look for; in any case if it has no capitals."""
 
     def __init__(self, text: str) -> None:
@@ -92,7 +92,7 @@ def search(index: Index, text: str, run: str | None = None, *, limit: int = 100)
     Raises:
         ConfigError: there is no such run, or nothing to look for.
     """
-    needle, hits = Needle(text), list[Hit]()
+    needle, hits = SearchText(text), list[Hit]()
     rows = index.runs(RunQuery(limit=0)).rows if run is None else (index.run(run),)
     for row in rows:
         try:
@@ -131,7 +131,7 @@ def _around(hit: Hit) -> tuple[str, str]:
     return before.rpartition("\n")[2][-SAME_CHARS:], after.partition("\n")[0][: 2 * SAME_CHARS]
 
 
-def _search_run(index: Index, needle: Needle, record: Trajectory) -> Iterator[Hit]:
+def _search_run(index: Index, needle: SearchText, record: Trajectory) -> Iterator[Hit]:
     digests = set(_blobs_with(needle, record.path.with_suffix(".blobs")))
     with open_record(record.path) as file:
         for offset, line in _lines_with(needle, digests, file):
@@ -175,7 +175,7 @@ def texts(body: Any) -> Iterator[tuple[str, str]]:
             waiting.extend(reversed(inner))
 
 
-def _blobs_with(needle: Needle, folder: Path) -> Iterator[str]:
+def _blobs_with(needle: SearchText, folder: Path) -> Iterator[str]:
     """The digests of the blobs that have it."""
     if folder.is_symlink() or not folder.is_dir():
         return
@@ -189,7 +189,7 @@ def _blobs_with(needle: Needle, folder: Path) -> Iterator[str]:
                 continue
 
 
-def _lines_with(needle: Needle, digests: set[str], file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def _lines_with(needle: SearchText, digests: set[str], file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Offset and content of the lines that may have it, or name a blob that has it."""
     for offset, block in _blocks(file):
         places = list(needle.in_lines(block))

@@ -24,7 +24,7 @@ from rlm.core.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from rlm.backends.claude_cli.wire import Draft, Event, RateLimit
+    from rlm.backends.claude_cli.wire import ProgramEvent, ProgramReply, RateLimit
 
 LOG_IN = "run claude and /login, or set CLAUDE_CODE_OAUTH_TOKEN (claude setup-token)"
 _PLAN = re.compile(r"usage limit|hit your .*limit|limit reached|extra usage|out of .*usage", re.IGNORECASE)
@@ -35,7 +35,7 @@ _REACH = re.compile(r"connection|network|timed? ?out|ECONN|ENOTFOUND|server-side
 _BROKEN = re.compile(r"malformed response|empty or malformed", re.IGNORECASE)
 
 
-def to_error(result: Event, draft: Draft) -> BackendError:
+def to_error(result: ProgramEvent, draft: ProgramReply) -> BackendError:
     """The error that a result with `is_error` is."""
     said = result.result or ""
     retry_after_s = _seconds_left(draft.limit)
@@ -45,7 +45,7 @@ def to_error(result: Event, draft: Draft) -> BackendError:
     return kind(message, retry_after_s=retry_after_s, status=result.api_error_status)
 
 
-def _classify(said: str, draft: Draft, result: Event) -> tuple[type[BackendError], str]:
+def _classify(said: str, draft: ProgramReply, result: ProgramEvent) -> tuple[type[BackendError], str]:
     status = result.api_error_status
     if result.terminal_reason == "prompt_too_long" or status == 413 or _OVERFLOW.search(said):
         return ContextOverflowError, "the request does not fit the model's context window"

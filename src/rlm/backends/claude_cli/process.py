@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.backends.claude_cli.errors import to_error
-from rlm.backends.claude_cli.wire import CLEAR, Draft, Event, read_event
+from rlm.backends.claude_cli.wire import CLEAR, ProgramEvent, ProgramReply, read_event
 from rlm.core.exceptions import BackendConnectionError, BadReplyError
 from rlm.processes.child import Child, Command, start
 from rlm.processes.keeper import NOT_FOUND
@@ -98,7 +98,7 @@ class ClaudeProcess:
             BackendError: as the result says, or because of what the process did.
         """
         self.usable = False
-        draft, size = Draft(), 0
+        draft, size = ProgramReply(), 0
         await self._send(line)
         while True:
             event, read_bytes = await self._event(self._idle_s)
@@ -150,7 +150,7 @@ class ClaudeProcess:
         except ConnectionError as error:
             raise await self._gone() from error
 
-    async def _event(self, patience_s: float) -> tuple[Event, int]:
+    async def _event(self, patience_s: float) -> tuple[ProgramEvent, int]:
         try:
             async with asyncio.timeout(patience_s):
                 line = await self._child.stdout.readline()

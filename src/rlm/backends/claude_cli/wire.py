@@ -88,7 +88,7 @@ class RateLimit(Struct, frozen=True, rename="camel"):
     """Seconds since 1970."""
 
 
-class Event(Struct, frozen=True):
+class ProgramEvent(Struct, frozen=True):
     """One line that the program writes; of most kinds only `type` matters."""
 
     type: str
@@ -112,10 +112,10 @@ class _Head(Struct, frozen=True):
 
 _READ = frozenset({"assistant", "rate_limit_event", "result", "stream_event"})
 """The kinds of events that matter here; others have fields of their own, under any names."""
-_HEADS, _EVENTS = msgspec.json.Decoder(_Head), msgspec.json.Decoder(Event)
+_HEADS, _EVENTS = msgspec.json.Decoder(_Head), msgspec.json.Decoder(ProgramEvent)
 
 
-def read_event(line: bytes) -> Event:
+def read_event(line: bytes) -> ProgramEvent:
     """Read one line.
 
     Raises:
@@ -123,7 +123,7 @@ def read_event(line: bytes) -> Event:
     """
     try:
         kind = _HEADS.decode(line).type
-        return _EVENTS.decode(line) if kind in _READ else Event(type=kind)
+        return _EVENTS.decode(line) if kind in _READ else ProgramEvent(type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = line[:80].decode(errors="replace").strip()
         raise BadReplyError(f"claude wrote what is none of its events: {shown!r}") from error
@@ -175,7 +175,7 @@ def _image(image: Image) -> Json:
     return {"type": "image", "source": source}
 
 
-class Draft:
+class ProgramReply:
     """A reply as it comes: the model's first message, and then the program's own result of it."""
 
     def __init__(self) -> None:
@@ -187,7 +187,7 @@ class Draft:
         """The kind of error, where the program names one."""
         self.limit: RateLimit | None = None
 
-    def add(self, event: Event) -> None:
+    def add(self, event: ProgramEvent) -> None:
         """Take in an event that is no result."""
         if event.type == "assistant" and isinstance(event.error, str):
             self.kind = event.error
@@ -226,7 +226,7 @@ class Draft:
         """The reply that the message is by itself; what it cost only the result would tell."""
         return ModelReply(text="".join(self._text), usage=self._usage, finish=_finish(self._stop))
 
-    def reply(self, result: Event) -> ModelReply:
+    def reply(self, result: ProgramEvent) -> ModelReply:
         """The reply of a result that is no error."""
         return ModelReply(
             text=result.result or "",

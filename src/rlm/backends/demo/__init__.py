@@ -12,7 +12,7 @@ from rlm.backends.demo.plan import (
     BLIND,
     LOOK,
     NOTICE,
-    Step,
+    DemoStep,
     plan,
     render_answer,
     render_failure,
@@ -80,7 +80,7 @@ def _next_step(messages: Sequence[Message]) -> str:
     return render_step(steps[number - 1], number, last=number == len(steps))
 
 
-def _plan(messages: Sequence[Message], look: str) -> list[Step]:
+def _plan(messages: Sequence[Message], look: str) -> list[DemoStep]:
     task = _TASK.match(messages[1].content)
     head = [line[2:] for line in look.splitlines() if line.startswith("| ")]
     asked = task[1] if task else messages[1].content

@@ -11,7 +11,7 @@ NEEDLE_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needle:
+class LineTest:
     """What to look for in a line; an empty text is in every line."""
 
     text: str
@@ -22,14 +22,14 @@ class Needle:
 class Count:
     """How many lines contain or match it."""
 
-    needle: Needle
+    needle: LineTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mentions:
     """Where it is mentioned."""
 
-    needle: Needle
+    needle: LineTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Top:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summarise:
     """A summary by parts."""
 
     question: str
@@ -53,7 +53,7 @@ class Merge:
     """One summary of several: what the demo asks of its own child."""
 
 
-Ask: TypeAlias = Count | Mentions | Top | Summary | Merge
+Ask: TypeAlias = Count | Mentions | Top | Summarise | Merge
 
 MERGE_TASK = "Merge these summaries of parts into one"
 
@@ -103,9 +103,9 @@ def read_task(task: str) -> tuple[Ask, ...]:
 def _read_sentence(sentence: str) -> Ask | None:
     words = _LITERAL.sub(" ", sentence).lower()  # what is quoted says nothing of the kind of question
     if _SUMMARY.search(words):
-        return Summary(question=sentence)
+        return Summarise(question=sentence)
     if _COUNT.search(words):
-        needle = _needle(sentence) or (Needle(text="") if _ALL_LINES.search(sentence) else None)
+        needle = _needle(sentence) or (LineTest(text="") if _ALL_LINES.search(sentence) else None)
         return Count(needle=needle) if needle else None
     if _TOP.search(words):
         values = _TOP_VALUES.search(words)
@@ -115,13 +115,13 @@ def _read_sentence(sentence: str) -> Ask | None:
     return None
 
 
-def _needle(sentence: str) -> Needle | None:
+def _needle(sentence: str) -> LineTest | None:
     literal = _LITERAL.search(sentence)
     if literal is not None:
         text = literal[0][1:-1][:NEEDLE_CHARS]
-        return Needle(text=text, is_regex=literal[0][0] == "/")
+        return LineTest(text=text, is_regex=literal[0][0] == "/")
     for pattern in _NEEDLES:
         if found := pattern.search(sentence):
             text = _TRAILING.sub("", _TRAILING.sub("", _LEADING.sub("", found[1].strip())))
-            return Needle(text=text[:NEEDLE_CHARS]) if text else None
+            return LineTest(text=text[:NEEDLE_CHARS]) if text else None
     return None

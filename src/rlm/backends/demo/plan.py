@@ -9,7 +9,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
-from rlm.backends.demo.asks import MERGE_TASK, Ask, Count, Mentions, Merge, Needle, Summary, Top
+from rlm.backends.demo.asks import MERGE_TASK, Ask, Count, LineTest, Mentions, Merge, Summarise, Top
 from rlm.backends.demo.formats import ACCESS_LINE, Format, named_fields
 
 if TYPE_CHECKING:
@@ -29,24 +29,24 @@ For any other question, take a language model: --model openai/<model>."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class DemoStep:
     """One reply to come: a template and the literals in it."""
 
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
 
 
-LOOK = Step(template="look")
+LOOK = DemoStep(template="look")
 
 _RECORD: Mapping[str, object] = {"record": ACCESS_LINE.pattern}
 
 
-def plan(asks: Sequence[Ask], form: Format) -> list[Step]:
+def plan(asks: Sequence[Ask], form: Format) -> list[DemoStep]:
     """The steps after the look that answer `asks` over data of that format; at least one."""
-    return [step for ask in asks for step in _steps(ask, form)] or [Step(template="help", values={"help": HELP})]
+    return [step for ask in asks for step in _steps(ask, form)] or [DemoStep(template="help", values={"help": HELP})]
 
 
-def render_step(step: Step, number: int, *, last: bool) -> str:
+def render_step(step: DemoStep, number: int, *, last: bool) -> str:
     """The reply for `step`; the last one ends the completion."""
     finish = f'FINAL("\\n\\n".join([*answers, {NOTICE!r}]))' if last else f"print({step_mark(number)!r})"
     literals = {name: repr(value) for name, value in step.values.items()}
@@ -70,25 +70,25 @@ def step_mark(number: int) -> str:
     return f"[step {number} done]"
 
 
-def _steps(ask: Ask, form: Format) -> list[Step]:
+def _steps(ask: Ask, form: Format) -> list[DemoStep]:
     match ask:
         case Count(needle=needle):
-            return [Step(template="count", values=_search(needle, form))]
+            return [DemoStep(template="count", values=_search(needle, form))]
         case Mentions(needle=needle):
-            return [Step(template="mentions", values=_search(needle, form))]
+            return [DemoStep(template="mentions", values=_search(needle, form))]
         case Top():
             return [_top(ask, form)]
-        case Summary(question=question):
+        case Summarise(question=question):
             return _summary(question, form)
         case Merge():
-            return [Step(template="merge")]
+            return [DemoStep(template="merge")]
 
 
-def _search(needle: Needle, form: Format) -> dict[str, object]:
+def _search(needle: LineTest, form: Format) -> dict[str, object]:
     return {"needle": needle.text, "is_regex": needle.is_regex} | _by_status(needle, form)
 
 
-def _by_status(needle: Needle, form: Format) -> dict[str, object]:
+def _by_status(needle: LineTest, form: Format) -> dict[str, object]:
     """In an access log `status 500` is the field, not the words."""
     name, _, code = needle.text.rpartition(" ")
     if form.kind == "access" and name.lower() in ("status", "status code") and code.isdigit() and len(code) == 3:
@@ -96,19 +96,19 @@ def _by_status(needle: Needle, form: Format) -> dict[str, object]:
     return {}
 
 
-def _top(ask: Top, form: Format) -> Step:
+def _top(ask: Top, form: Format) -> DemoStep:
     values: dict[str, object] = {"fields": list(named_fields(ask.question, form)), "top": ask.values}
     if form.kind == "csv":
         values["delimiter"] = form.delimiter
     if form.kind == "access":
         values |= _RECORD
-    return Step(template=f"top_{form.kind}", values=values)
+    return DemoStep(template=f"top_{form.kind}", values=values)
 
 
-def _summary(question: str, form: Format) -> list[Step]:
+def _summary(question: str, form: Format) -> list[DemoStep]:
     if form.kind == "access":
-        return [Step(template="parts_access", values=_RECORD), Step(template="child_access")]
-    by_parts = [Step(template="parts_text"), Step(template="child_text", values={"task": f"{MERGE_TASK}."})]
+        return [DemoStep(template="parts_access", values=_RECORD), DemoStep(template="child_access")]
+    by_parts = [DemoStep(template="parts_text"), DemoStep(template="child_text", values={"task": f"{MERGE_TASK}."})]
     if form.kind == "text":
         return by_parts
     return [_top(Top(question=question, values=3), form), *by_parts]

@@ -12,7 +12,7 @@ from rlm.cli.options import ContextOptions, LogDir, Overrides, PlaceOptions, San
 
 if TYPE_CHECKING:
     from rlm.cli.signals import Signals
-    from rlm.core.replay.serving import Difference, Report
+    from rlm.core.replay.serving import Difference, ReplayReport
     from rlm.runtime.resume import Again
 
 
@@ -48,7 +48,7 @@ def replay(
     return 1 if report.differences else 0
 
 
-def _replayed(again: Again, log_dir: str | None, received: Signals) -> Report:
+def _replayed(again: Again, log_dir: str | None, received: Signals) -> ReplayReport:
     from rlm.core.config import Config
     from rlm.runtime.rlm import RLM
 
@@ -57,7 +57,7 @@ def _replayed(again: Again, log_dir: str | None, received: Signals) -> Report:
         return received.run(rlm.areplay(again))
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: ReplayReport) -> str:
     import msgspec
 
     facts = {"cells": report.cells, "served": report.served, "masked": report.masked}
@@ -65,7 +65,7 @@ def _as_json(report: Report) -> str:
     return json.dumps({**facts, "differences": differences}, indent=2) + "\n"
 
 
-def _as_text(report: Report) -> str:
+def _as_text(report: ReplayReport) -> str:
     lines = [_line(each) for each in report.differences]
     if report.differences and report.masked:
         lines.append("Texts of this record are masked and the exact ones are gone: that alone makes differences.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """Where a record is read from."""
 
     def read(self, event: Event) -> Any:
@@ -92,7 +92,7 @@ class Record:
 
     run_id: str
     root: Recorded
-    source: Source
+    source: RecordSource
     masked: bool = False
     """Texts in it were masked and the exact ones are gone: calls are known by their place alone."""
 
@@ -163,7 +163,7 @@ def is_paid_answer(recorded: Recorded) -> bool:
     return end.error is None and not end.cached and end.finish == "stop"
 
 
-def cell_result(recorded: Recorded, source: Source) -> ExecResult:
+def cell_result(recorded: Recorded, source: RecordSource) -> ExecResult:
     """What became of a recorded cell that has ended."""
     assert recorded.end is not None
     end: ExecEnd = source.read(recorded.end)
@@ -179,7 +179,7 @@ def cell_result(recorded: Recorded, source: Source) -> ExecResult:
     )
 
 
-def messages_of(recorded: Recorded, source: Source) -> list[MessageAdded]:
+def messages_of(recorded: Recorded, source: RecordSource) -> list[MessageAdded]:
     """The messages that joined the conversation in a turn, or before the first."""
     return [source.read(event) for event in recorded.bodies(MessageAdded)]
 

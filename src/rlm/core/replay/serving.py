@@ -3,7 +3,7 @@
 A call is known by its place (completion, turn, cell) and its key: a salted digest of what was asked, and how often the
 same was asked before in that place; threads may ask in any order. What is served is recorded again, marked so, and
 counted in the ledger; it is never called again. Where the record has nothing more the run goes on live. Where the run
-does something else than the record says, `Rules` tell what happens.
+does something else than the record says, `ReplayRules` tell what happens.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OnDivergence: TypeAlias = Literal["stop", "continue", "report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class ReplayRules:
     """What a resumed run does where its record is no help."""
 
     on_divergence: OnDivergence = "stop"
@@ -73,7 +73,7 @@ class Difference:
 
 
 @dataclass(slots=True, kw_only=True)
-class Report:
+class ReplayReport:
     """What a replay found."""
 
     cells: int = 0
@@ -88,12 +88,12 @@ class Recall:
     """The record that one run serves from, if it has one, and the keys under which it writes its own."""
 
     def __init__(
-        self, recorder: Recorder, salt: bytes, record: Record | None = None, rules: Rules | None = None
+        self, recorder: Recorder, salt: bytes, record: Record | None = None, rules: ReplayRules | None = None
     ) -> None:
         self.recorder = recorder
         self.record = record
-        self.rules = rules or Rules()
-        self.report = Report()
+        self.rules = rules or ReplayRules()
+        self.report = ReplayReport()
         self.added = False
         """What the user adds is said."""
         self.secret = salt

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
     from rlm.helpers.workspace import Skipped
 
@@ -76,7 +76,7 @@ class _Changed(Workspace):
 
     def contents(
         self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
-    ) -> Iterator[tuple[Place, bytes]]:
+    ) -> Iterator[tuple[ConfinedPath, bytes]]:
         for place, content in Workspace.contents(self, pattern, path, skipped=skipped, hidden=hidden):
             change = self.changes.get(place.path)
             if change is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers.edits.debuggers import Debuggers
-from rlm.helpers.edits.rewrites import Plan, Rewrite
-from rlm.helpers.edits.spans import Span
+from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
+from rlm.helpers.edits.spans import TextSpan
 from rlm.helpers.facts.python import blocks, dotted
 from rlm.helpers.operation import helper
 
@@ -66,9 +66,9 @@ def remove_debug_statements(
     return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
-def _planned(file: PythonFile, kinds: frozenset[str]) -> Plan:
+def _planned(file: PythonFile, kinds: frozenset[str]) -> RewritePlan:
     doomed = _doomed(file.tree, kinds)
-    plan = Plan(count=len(doomed), gone=doomed)
+    plan = RewritePlan(count=len(doomed), gone=doomed)
     for body in _bodies(file.tree):
         runs = list(_runs(body, doomed))
         emptied = sum(map(len, runs)) == len(body)
@@ -140,17 +140,17 @@ def _runs(body: Sequence[ast.stmt], doomed: set[ast.stmt]) -> Iterator[list[ast.
         yield run
 
 
-def _span(layout: Layout, run: Sequence[ast.stmt], *, keep: bool) -> Span:
+def _span(layout: Layout, run: Sequence[ast.stmt], *, keep: bool) -> TextSpan:
     """What to replace for statements on one line: all of the line where they are alone on it."""
     start, end = layout.start(run[0]), layout.end(run[-1])
     if keep:
-        return Span(start=start, end=end, text="pass")
+        return TextSpan(start=start, end=end, text="pass")
     line = layout.at(run[0].lineno, 0)
     rest = _REST.match(layout.content, end)
     if rest is not None and layout.begins_line(start):
-        return Span(start=line, end=rest.end(), text="")
+        return TextSpan(start=line, end=rest.end(), text="")
     if following := _SEMICOLON_AFTER.match(layout.content, end):
-        return Span(start=start, end=following.end(), text="")
+        return TextSpan(start=start, end=following.end(), text="")
     if before := _SEMICOLON_BEFORE.search(layout.content[line:start]):
-        return Span(start=line + before.start(), end=end, text="")
-    return Span(start=start, end=end, text="pass")
+        return TextSpan(start=line + before.start(), end=end, text="")
+    return TextSpan(start=start, end=end, text="pass")

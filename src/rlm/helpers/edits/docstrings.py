@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from rlm.helpers.edits.docstring_styles import Described, Parameter, docstring
-from rlm.helpers.edits.rewrites import Plan, Rewrite
-from rlm.helpers.edits.spans import Span
+from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
+from rlm.helpers.edits.spans import TextSpan
 from rlm.helpers.facts.python import FunctionNode, blocks, dotted, has_docstring
 from rlm.helpers.operation import helper
 
@@ -57,8 +57,8 @@ def add_docstrings(
     return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
-def _planned(file: PythonFile, style: Style, *, private: bool) -> Plan:
-    plan = Plan()
+def _planned(file: PythonFile, style: Style, *, private: bool) -> RewritePlan:
+    plan = RewritePlan()
     for node in _functions(file.tree.body):
         if not has_docstring(node) and _wanted(node, private=private):
             plan.spans.append(_span(file.layout, node, style))
@@ -84,13 +84,13 @@ def _wanted(node: FunctionNode, *, private: bool) -> bool:
     return not decorators & {"overload", "setter", "deleter"} and (private or not node.name.startswith("_"))
 
 
-def _span(layout: Layout, node: FunctionNode, style: Style) -> Span:
+def _span(layout: Layout, node: FunctionNode, style: Style) -> TextSpan:
     """The docstring before the first statement of the body, which gets a line of its own."""
     start = _begin(layout, node.body[0])
     if layout.begins_line(start):
         begin = layout.at(layout.line(start), 0)
         indent = layout.content[begin:start].decode()
-        return Span(start=begin, end=begin, text=docstring(_described(node), style, indent) + "\n")
+        return TextSpan(start=begin, end=begin, text=docstring(_described(node), style, indent) + "\n")
     outer = _INDENT.match(layout.content, layout.at(node.lineno, 0))
     assert outer is not None
     indent = outer[0].decode()
@@ -98,7 +98,7 @@ def _span(layout: Layout, node: FunctionNode, style: Style) -> Span:
     header = start
     while layout.content[header - 1 : header] in (b" ", b"\t", b"\f", b"\\", b"\r", b"\n"):
         header -= 1
-    return Span(start=header, end=start, text=f"\n{docstring(_described(node), style, indent)}\n{indent}")
+    return TextSpan(start=header, end=start, text=f"\n{docstring(_described(node), style, indent)}\n{indent}")
 
 
 def _begin(layout: Layout, statement: ast.stmt) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rlm.helpers.edits.code_in_strings import positions
 from rlm.helpers.edits.identifiers import checked_identifier
 from rlm.helpers.edits.import_paths import module_parts
-from rlm.helpers.edits.rewrites import Plan, Rewrite
-from rlm.helpers.edits.spans import Span, Unlocatable
+from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
+from rlm.helpers.edits.spans import TextSpan, Unlocatable
 from rlm.helpers.facts.names import Names
 from rlm.helpers.facts.python import dotted
 from rlm.helpers.operation import helper
@@ -64,13 +64,13 @@ class _Changer:
     old: str
     new: str
 
-    def planned(self) -> Plan:
+    def planned(self) -> RewritePlan:
         """The spans of imports, and of uses by the full path.
 
         Raises:
             Unlocatable: a use can't be changed for certain.
         """
-        plan = Plan()
+        plan = RewritePlan()
         for node in ast.walk(self.file.tree):
             if isinstance(node, ast.ImportFrom):
                 self._from(node, plan)
@@ -93,7 +93,7 @@ class _Changer:
     def _changed(self, module: str) -> str:
         return self.new + module.removeprefix(self.old)
 
-    def _from(self, node: ast.ImportFrom, plan: Plan) -> None:
+    def _from(self, node: ast.ImportFrom, plan: RewritePlan) -> None:
         module = node.module or ""
         parent, _, leaf = self.old.rpartition(".")
         named = [alias for alias in node.names if alias.name == leaf]
@@ -115,15 +115,15 @@ class _Changer:
         wanted = tuple(self.old.split("."))
         return any(_begins_within(parts, wanted) for parts in [base, *((*base, alias.name) for alias in node.names)])
 
-    def _module(self, node: ast.ImportFrom, module: str, changed: str) -> Span:
+    def _module(self, node: ast.ImportFrom, module: str, changed: str) -> TextSpan:
         layout = self.file.layout
         pattern = re.compile(rb"from(?:\s|\\\n)+(" + re.escape(module.encode()) + rb")(?=[\s\\])")
         found = pattern.match(layout.content, layout.start(node))
         if found is None:
             raise Unlocatable(node.lineno, "the module is not where it should be")
-        return Span(start=found.start(1), end=found.end(1), text=changed)
+        return TextSpan(start=found.start(1), end=found.end(1), text=changed)
 
-    def _leaf(self, node: ast.ImportFrom, alias: ast.alias) -> list[Span]:
+    def _leaf(self, node: ast.ImportFrom, alias: ast.alias) -> list[TextSpan]:
         """`from a import b` of the module `a.b`, which then is `from c import d as b`; others get the import before."""
         parent, _, last = self.new.rpartition(".")
         bound = alias.asname or alias.name
@@ -132,28 +132,28 @@ class _Changer:
         layout = self.file.layout
         start, end = layout.start(node), layout.end(node)
         if len(node.names) == 1:
-            return [Span(start=start, end=end, text=text)]
+            return [TextSpan(start=start, end=end, text=text)]
         number = node.names.index(alias)
         if number:
-            gone = Span(start=layout.end(node.names[number - 1]), end=layout.end(alias), text="")
+            gone = TextSpan(start=layout.end(node.names[number - 1]), end=layout.end(alias), text="")
         else:
-            gone = Span(start=layout.start(alias), end=layout.start(node.names[1]), text="")
+            gone = TextSpan(start=layout.start(alias), end=layout.start(node.names[1]), text="")
         if b"#" in layout.content[gone.start : gone.end]:
             raise Unlocatable(node.lineno, f"{alias.name} is imported beside a comment; give it an import of its own")
         between = "; "
         if layout.begins_line(start):
             between = "\n" + layout.content[layout.at(node.lineno, 0) : start].decode()
-        return [gone, Span(start=end, end=end, text=between + text)]
+        return [gone, TextSpan(start=end, end=end, text=between + text)]
 
-    def _alias(self, alias: ast.alias) -> Span:
+    def _alias(self, alias: ast.alias) -> TextSpan:
         layout = self.file.layout
         start = layout.start(alias)
         end = start + len(alias.name.encode())
         if layout.content[start:end] != alias.name.encode():
             raise Unlocatable(alias.lineno, "the module is not where it should be")
-        return Span(start=start, end=end, text=self._changed(alias.name))
+        return TextSpan(start=start, end=end, text=self._changed(alias.name))
 
-    def _uses(self, plan: Plan) -> None:
+    def _uses(self, plan: RewritePlan) -> None:
         """The uses of a module by its path, where it was imported by it.
 
         Raises:
@@ -188,7 +188,7 @@ class _Changer:
                 found[_base(node)] = node
         return found
 
-    def _use(self, names: Names, mention: Mention, path: ast.expr) -> Span:
+    def _use(self, names: Names, mention: Mention, path: ast.expr) -> TextSpan:
         layout = self.file.layout
         start, end = layout.start(path), layout.end(path)
         if mention.within is not None:
@@ -199,7 +199,7 @@ class _Changer:
                 raise Unlocatable(string.lineno, f"{mention.name} is in a string that can't be changed for certain")
             start = layout.start(string) + len(segment[:place].encode("utf-8", "surrogatepass"))
             end = start + len(self.old.encode())
-        return Span(start=start, end=end, text=self.new)
+        return TextSpan(start=start, end=end, text=self.new)
 
     def _goes(self, node: ast.AST) -> bool:
         return isinstance(node, ast.alias) and node.asname is None and self._is(node.name)

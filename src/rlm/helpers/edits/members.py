@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rlm.helpers.edits.bindings import Bindings
     from rlm.helpers.edits.modules import Module
-    from rlm.helpers.edits.targets import Target, Tree
+    from rlm.helpers.edits.targets import SourceTree, Target
     from rlm.helpers.facts.scopes import Scope
 
 _COPIES = ("replace", "_replace", "evolve", "copy", "model_copy", "construct", "model_construct", "cls", "type")
@@ -141,7 +141,7 @@ def _add_keywords(target: Target) -> None:
         _doubt_overrides(target, [outer], function, parameter=tree.old)
 
 
-def _calls_with_stars(tree: Tree) -> Iterator[tuple[Module, ast.Call]]:
+def _calls_with_stars(tree: SourceTree) -> Iterator[tuple[Module, ast.Call]]:
     """Calls that are given `**`, in which any keyword may be."""
     for module in tree.modules.values():
         for node in ast.walk(module.file.tree):

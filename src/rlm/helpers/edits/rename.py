@@ -26,7 +26,7 @@ from rlm.helpers.edits.python_files import may_name_encoding, parsed_again, pyth
 from rlm.helpers.edits.rename_edits import Editor
 from rlm.helpers.edits.reports import LISTED, by_hand, changed
 from rlm.helpers.edits.spans import Unlocatable
-from rlm.helpers.edits.targets import Tree, holder_of, places_of, target_of
+from rlm.helpers.edits.targets import SourceTree, holder_of, places_of, target_of
 from rlm.helpers.facts.parsing import TOO_DEEP
 from rlm.helpers.facts.unread import Unread
 from rlm.helpers.operation import helper
@@ -73,7 +73,7 @@ def rename_identifier(
     found = _Found.of(work, pattern, file_pattern, asked)
     paths = ImportPaths(found.files)
     bindings = Bindings(found.modules, paths, asked.old)
-    target = target_of(Tree(modules=found.modules, bindings=bindings, old=asked.old, new=asked.new), asked.place)
+    target = target_of(SourceTree(modules=found.modules, bindings=bindings, old=asked.old, new=asked.new), asked.place)
     add_members(target)
     changes = _changes(target, paths)
     more = by_hand([*target.unsure, *_in_strings(target)]) if changes else _advice(found.modules, asked.old)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rlm.helpers.edits.bindings import Bindings
     from rlm.helpers.edits.modules import Module
-    from rlm.helpers.edits.spans import Span
-    from rlm.helpers.facts.scopes import Mention, Part, String
+    from rlm.helpers.edits.spans import TextSpan
+    from rlm.helpers.facts.scopes import Mention, NamedNode, String
 
 Key = tuple[int | None, str]
 
@@ -27,7 +27,7 @@ Key = tuple[int | None, str]
 class Edits:
     """The spans to replace in one module, and the mentions that they are for."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[TextSpan, ...]
     renamed: frozenset[int]
     """The numbers of the mentions that get the new name."""
 
@@ -40,7 +40,7 @@ class Editor:
         self._old = old
         self._new = new
 
-    def edits(self, module: Module, others: Iterable[Part[ast.AST]] = ()) -> Edits:
+    def edits(self, module: Module, others: Iterable[NamedNode[ast.AST]] = ()) -> Edits:
         """What is to be replaced; `others` are attributes and keywords that are renamed too.
 
         Raises:
@@ -63,11 +63,11 @@ class Editor:
             found += finder.quoted(string, module.names.tree_of(string), nodes)
         return Edits(spans=tuple(dict.fromkeys(found)), renamed=frozenset(each.number for each in meant))
 
-    def _attributes(self, module: Module) -> list[Part[ast.AST]]:
+    def _attributes(self, module: Module) -> list[NamedNode[ast.AST]]:
         parts = (part for part in module.names.attributes if part.node.attr == self._old)
         return [part for part in parts if self._bindings.is_attribute(module, part.node)]
 
-    def _of_mention(self, module: Module, mention: Mention, finder: NameSpans) -> Iterator[Span]:
+    def _of_mention(self, module: Module, mention: Mention, finder: NameSpans) -> Iterator[TextSpan]:
         node = mention.node
         if isinstance(node, ast.alias):
             yield from self._of_import(module, mention, node, finder)
@@ -76,7 +76,7 @@ class Editor:
         else:
             yield finder.name(node)
 
-    def _of_import(self, module: Module, mention: Mention, alias: ast.alias, finder: NameSpans) -> Iterator[Span]:
+    def _of_import(self, module: Module, mention: Mention, alias: ast.alias, finder: NameSpans) -> Iterator[TextSpan]:
         if self._bindings.imports_it(module, mention):
             yield finder.alias(alias, source=True)
             if alias.asname is not None:

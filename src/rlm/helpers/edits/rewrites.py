@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from rlm.helpers.changes import Edit
     from rlm.helpers.edits.python_files import PythonFile
-    from rlm.helpers.edits.spans import Span
+    from rlm.helpers.edits.spans import TextSpan
     from rlm.helpers.workspace import Workspace
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class RewritePlan:
     """What is to be replaced in one file."""
 
-    spans: list[Span] = field(default_factory=list)
+    spans: list[TextSpan] = field(default_factory=list)
     count: int = 0
     """Of what the rewrite counts."""
     unsure: list[int] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Rewrite:
     """The operation."""
     counted: str
     """What its result calls the count: `statements_removed`."""
-    plan: Callable[[PythonFile], Plan]
+    plan: Callable[[PythonFile], RewritePlan]
     needles: Sequence[bytes]
     """A file is parsed if it has one of these."""
 
@@ -77,13 +77,13 @@ class Rewrite:
     def _is_wanted(self, _name: str, content: bytes) -> bool:
         return any(needle in content for needle in self.needles)
 
-    def _planned(self, file: PythonFile) -> Plan:
+    def _planned(self, file: PythonFile) -> RewritePlan:
         try:
             return self.plan(file)
         except Unlocatable as error:
             raise ToolError(f"{self.name}: {file.name}:{error.line}: {error}; nothing was changed.") from error
 
-    def _change(self, file: PythonFile, plan: Plan) -> Change:
+    def _change(self, file: PythonFile, plan: RewritePlan) -> Change:
         text = file.layout.with_spans(plan.spans)
         after = parsed_again(file, text, self.name)
         if not plan.adds_statements and outline(after) != outline(file.tree, plan.gone):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Span:
+class TextSpan:
     """A range of the UTF-8 bytes of a text, and what is to stand there."""
 
     start: int
@@ -61,7 +61,7 @@ class Layout:
         """The line, from 1, that a position is in."""
         return bisect_right(self._starts, position)
 
-    def with_spans(self, spans: Iterable[Span]) -> str:
+    def with_spans(self, spans: Iterable[TextSpan]) -> str:
         """The text with each span replaced; equal ones count once.
 
         Raises:

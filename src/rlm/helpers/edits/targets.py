@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.edits.bindings import Bindings, definitions
-from rlm.helpers.facts.scopes import Part, line_of
+from rlm.helpers.facts.scopes import NamedNode, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class SourceTree:
     """The modules that mention a name."""
 
     modules: Mapping[str, Module]
@@ -28,30 +28,30 @@ class Tree:
     old: str
     new: str
 
-    def attributes(self, name: str) -> Iterator[tuple[Module, Part[ast.Attribute]]]:
+    def attributes(self, name: str) -> Iterator[tuple[Module, NamedNode[ast.Attribute]]]:
         """Every `x.name`."""
         for module in self.modules.values():
             yield from ((module, part) for part in module.names.attributes if part.node.attr == name)
 
-    def calls(self, name: str) -> Iterator[tuple[Module, Part[ast.Call], Part[ast.keyword]]]:
+    def calls(self, name: str) -> Iterator[tuple[Module, NamedNode[ast.Call], NamedNode[ast.keyword]]]:
         """Every call with that name for a keyword, and the keyword."""
         for module in self.modules.values():
             for part in module.names.calls:
                 for word in part.node.keywords:
                     if word.arg == name:
-                        yield module, part, Part(word, part.scope, part.within)
+                        yield module, part, NamedNode(word, part.scope, part.within)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What is to be renamed."""
 
-    tree: Tree
+    tree: SourceTree
     home: Module | None = None
     """The module that was named; with its `scopes`."""
     scopes: tuple[Scope, ...] = ()
     """Several where a function or class is defined more than once: overloads, or one for each platform."""
-    others: dict[str, list[Part[ast.AST]]] = field(default_factory=dict)
+    others: dict[str, list[NamedNode[ast.AST]]] = field(default_factory=dict)
     """By file: attributes and keywords that are no variables."""
     unsure: set[tuple[str, int]] = field(default_factory=set)
     """File and line of what may be meant too, and can't be told from the code."""
@@ -73,7 +73,7 @@ class Target:
         """What binds the name in a scope of the module that was named."""
         return [] if self.home is None else self.home.names.bound_in(scope, self.tree.old)
 
-    def add(self, module: Module, part: Part[ast.AST]) -> None:
+    def add(self, module: Module, part: NamedNode[ast.AST]) -> None:
         """Have an attribute or a keyword renamed too."""
         self.others.setdefault(module.name, []).append(part)
 
@@ -82,7 +82,7 @@ class Target:
         self.unsure.add((module.name, line_of(node)))
 
 
-def target_of(tree: Tree, place: str) -> Target:
+def target_of(tree: SourceTree, place: str) -> Target:
     """The bindings of a name, those that imports make of them included; with no place, of every module.
 
     Raises:
@@ -141,7 +141,7 @@ def _place(module: Module, scope: Scope, name: str) -> str:
     return f"{module.name}::{scope.qualname}.{name}" if scope.qualname else f"{module.name}::{name}"
 
 
-def _named(tree: Tree, file: str, qualname: str) -> tuple[Module, tuple[Scope, ...]]:
+def _named(tree: SourceTree, file: str, qualname: str) -> tuple[Module, tuple[Scope, ...]]:
     module = tree.modules.get(file.removeprefix("./"))
     if module is None:
         raise ToolError(

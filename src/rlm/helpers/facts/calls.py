@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MODULE = "<module>"
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class CallEdge(msgspec.Struct, frozen=True, kw_only=True):
     """One edge of a call graph."""
 
     caller: str
@@ -54,7 +54,7 @@ def call_graph(
     return ask(where, "calls", calls_in, name=name)
 
 
-def calls_in(code: CodeFile, name: str | None) -> list[Call]:
+def calls_in(code: CodeFile, name: str | None) -> list[CallEdge]:
     """The calls of a module, in the order of their lines."""
     if name is not None and not code.mentions(name.rpartition(".")[2]):
         return []
@@ -62,13 +62,13 @@ def calls_in(code: CodeFile, name: str | None) -> list[Call]:
     return [each for each in calls if name is None or _is_named(name, each.caller) or _is_named(name, each.callee)]
 
 
-def _calls(tree: ast.Module) -> Iterator[Call]:
+def _calls(tree: ast.Module) -> Iterator[CallEdge]:
     """The calls of a module as they are written, each with the function or class whose body it stands in."""
     waiting: list[tuple[ast.AST, str]] = [(tree, "")]
     while waiting:
         node, inside = waiting.pop()
         if isinstance(node, ast.Call):
-            yield Call(caller=inside or _MODULE, callee=dotted(node.func), line=node.lineno)
+            yield CallEdge(caller=inside or _MODULE, callee=dotted(node.func), line=node.lineno)
         parts = [(child, inside) for child in ast.iter_child_nodes(node)]
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             # Decorators, defaults and bases are evaluated outside.

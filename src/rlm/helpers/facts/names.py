@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlm.helpers.facts.parsing import NotParsed, parsed
 from rlm.helpers.facts.rows import below, cut
-from rlm.helpers.facts.scopes import Mention, Part, Scope
+from rlm.helpers.facts.scopes import Mention, NamedNode, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,9 +28,9 @@ class Names:
 
     def __init__(self, tree: ast.Module, wanted: Collection[str]) -> None:
         self.mentions: list[Mention] = []
-        self.attributes: list[Part[ast.Attribute]] = []
+        self.attributes: list[NamedNode[ast.Attribute]] = []
         """Every `x.name` with a wanted name."""
-        self.calls: list[Part[ast.Call]] = []
+        self.calls: list[NamedNode[ast.Call]] = []
         """Every call with a wanted name for a keyword."""
         self.imports: list[tuple[ast.ImportFrom, ast.alias]] = []
         """Every `from x import name as other`, which binds no wanted name."""
@@ -168,7 +168,7 @@ class _Reader:
     def visit_Attribute(self, node: ast.Attribute, scope: Scope) -> None:
         self.visit(node.value, scope)
         if self._names.wants(node.attr):
-            self._names.attributes.append(Part(node, scope, self._within))
+            self._names.attributes.append(NamedNode(node, scope, self._within))
 
     def visit_Call(self, node: ast.Call, scope: Scope) -> None:
         # What a call in an annotation takes is a value: `Annotated[str, Option("--name")]`.
@@ -179,7 +179,7 @@ class _Reader:
             for argument in node.args:
                 self._exported(argument, scope)
         if any(self._names.wants(keyword.arg) for keyword in node.keywords):
-            self._names.calls.append(Part(node, scope, self._within))
+            self._names.calls.append(NamedNode(node, scope, self._within))
 
     def visit_Assign(self, node: ast.Assign, scope: Scope) -> None:
         self._each([node.value, *node.targets], scope)

@@ -45,7 +45,7 @@ class Window:
 
 
 @dataclass(slots=True, kw_only=True)
-class Page:
+class RowPage:
     """The rows of a window, taken from all rows as those come in their order."""
 
     window: Window

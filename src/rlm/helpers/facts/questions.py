@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core.paths import Confined, Place, open_file
+from rlm.core.paths import Confined, ConfinedPath, open_file
 from rlm.helpers.facts.code_file import CodeFile
 from rlm.helpers.facts.parsing import MAX_PARSED_BYTES, TOO_DEEP, NotParsed, Unparsed, no_collections
 from rlm.helpers.workspace import Workspace
@@ -31,7 +31,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Whether each row is given the name of its file."""
 
 
-class Answer(msgspec.Struct, kw_only=True):
+class FoundRows(msgspec.Struct, kw_only=True):
     """What a batch of files answered."""
 
     rows: list[dict[str, Any]] = []
@@ -46,9 +46,9 @@ class Answer(msgspec.Struct, kw_only=True):
         self.total += len(rows)
 
 
-def answer_here(work: Workspace, places: Sequence[Place], question: Question, most: int) -> Answer:
+def answer_here(work: Workspace, places: Sequence[ConfinedPath], question: Question, most: int) -> FoundRows:
     """What these files answer, at most `most` rows of it."""
-    answer = Answer()
+    answer = FoundRows()
     module, _, name = question.function.partition(":")
     function = getattr(import_module(module), name)
     with no_collections():
@@ -69,13 +69,13 @@ def answer_here(work: Workspace, places: Sequence[Place], question: Question, mo
 def answer_in_worker(roots: list[str], question: dict[str, Any], most: int, batch: list[list[str]]) -> dict[str, Any]:
     """`answer_here`, as a worker is asked for it: each place as its root and its parts."""
     work = Workspace(confined=Confined(roots))
-    places = [Place(root=Path(root), parts=tuple(parts)) for root, *parts in batch]
+    places = [ConfinedPath(root=Path(root), parts=tuple(parts)) for root, *parts in batch]
     answer = answer_here(work, places, msgspec.convert(question, Question), most)
     found: dict[str, Any] = msgspec.to_builtins(answer)
     return found
 
 
-def content_of(work: Workspace, place: Place) -> bytes:
+def content_of(work: Workspace, place: ConfinedPath) -> bytes:
     """The bytes of a file that is to be parsed.
 
     Raises:

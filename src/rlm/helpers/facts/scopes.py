@@ -66,7 +66,7 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part(Generic[Node_co]):
+class NamedNode(Generic[Node_co]):
     """A node that has a name in it which is no variable, and where it stands."""
 
     node: Node_co

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from rlm.core.contexts.context import printable
-from rlm.helpers.facts.pages import MAX_ROWS, USUAL_ROWS, Page, Window
+from rlm.helpers.facts.pages import MAX_ROWS, USUAL_ROWS, RowPage, Window
 from rlm.helpers.facts.parsing import Unparsed
-from rlm.helpers.facts.questions import Answer, Question, answer_here, answer_in_worker
+from rlm.helpers.facts.questions import FoundRows, Question, answer_here, answer_in_worker
 from rlm.helpers.facts.unread import Unread
 from rlm.processes.parallel import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
     from rlm.helpers.workspace import Skipped, Workspace
     from rlm.processes.parallel import Batch
@@ -64,7 +64,7 @@ class Where:
         """
         return Window.of(self.limit, self.offset, MAX_ROWS if self.is_file else USUAL_ROWS)
 
-    def places(self, skipped: Skipped) -> list[Place]:
+    def places(self, skipped: Skipped) -> list[ConfinedPath]:
         """The files, without symlinks.
 
         Raises:
@@ -72,7 +72,7 @@ class Where:
         """
         if self.is_file:
             return [self.work.existing(self.path)]
-        places: list[Place] = []
+        places: list[ConfinedPath] = []
         for place, _ in self.work.files(self.file_pattern, self.path, skipped=skipped):
             name = self.work.name(place.path)
             if name.isprintable():
@@ -94,13 +94,13 @@ def ask(where: Where, what: str, rows_of: Rows, **about: Json) -> Json:
     return survey(where, what, lambda places: answers(where.work, places, question, where.window.end))
 
 
-def survey(where: Where, what: str, answered: Callable[[Sequence[Place]], Iterator[Answer]]) -> Json:
+def survey(where: Where, what: str, answered: Callable[[Sequence[ConfinedPath]], Iterator[FoundRows]]) -> Json:
     """As `ask`, of rows that come otherwise: in the order of the files, the first ones up to the window's end at least.
 
     Raises:
         ToolError: as there.
     """
-    page, unread = Page(window=where.window), Unread()
+    page, unread = RowPage(window=where.window), Unread()
     places = where.places(unread.skipped)
     for answer in answered(places):
         page.add(answer.rows, answer.total)
@@ -118,7 +118,7 @@ def _readable_part(where: Where) -> str:
     return f" What could be read of it is in a page of its folder: path={folder or '.'!r}, file_pattern={pattern!r}."
 
 
-def answers(work: Workspace, places: Sequence[Place], question: Question, most: int) -> Iterator[Answer]:
+def answers(work: Workspace, places: Sequence[ConfinedPath], question: Question, most: int) -> Iterator[FoundRows]:
     """The answers of all files in order, rows of the first `most` at least; in processes where there is much to parse.
 
     A hostile file can take the process that parses it, and gigabytes: only small ones are parsed in this one.
@@ -133,7 +133,7 @@ def answers(work: Workspace, places: Sequence[Place], question: Question, most: 
     with Workers(min(os.cpu_count() or 1, len(batches))) as workers:
         for parts in workers.run(_address(answer_in_worker), fixed, batches):
             for batch, value in parts:
-                answer = _ended(batch) if value is None else msgspec.convert(value, Answer)
+                answer = _ended(batch) if value is None else msgspec.convert(value, FoundRows)
                 most -= answer.total
                 fixed["most"] = max(0, most)  # batches that are still to begin need no more rows than that
                 yield answer
@@ -157,13 +157,13 @@ def _address(function: Callable[..., object]) -> str:
     return f"{function.__module__}:{function.__name__}"
 
 
-def _size(place: Place) -> int:
+def _size(place: ConfinedPath) -> int:
     try:
         return os.lstat(place.path).st_size
     except OSError:
         return 0  # it vanished, and will be listed as that
 
 
-def _ended(batch: Batch) -> Answer:
+def _ended(batch: Batch) -> FoundRows:
     file = printable("/".join(batch[0][1:]))
-    return Answer(unparsed=[Unparsed(file=file, error="it ended the process that parsed it: too large or too deep")])
+    return FoundRows(unparsed=[Unparsed(file=file, error="it ended the process that parsed it: too large or too deep")])

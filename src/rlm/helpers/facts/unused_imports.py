@@ -16,7 +16,7 @@ import msgspec
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.helpers.facts.code_file import CodeFile
 from rlm.helpers.facts.parsing import NotParsed, Unparsed, as_utf8
-from rlm.helpers.facts.questions import Answer, content_of
+from rlm.helpers.facts.questions import FoundRows, content_of
 from rlm.helpers.facts.rows import cut
 from rlm.helpers.facts.survey import Where, survey
 from rlm.helpers.operation import helper
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
     from rlm.helpers.workspace import Workspace
 
@@ -77,16 +77,16 @@ def find_unused_imports(
     return survey(where, "unused_imports", lambda places: _answers(where, places))
 
 
-def _answers(where: Where, places: Sequence[Place]) -> Iterator[Answer]:
+def _answers(where: Where, places: Sequence[ConfinedPath]) -> Iterator[FoundRows]:
     most, named = where.window.end, not where.is_file
     for batch, unparsed in _batches(where.work, places):
-        answer = Answer(unparsed=unparsed)
+        answer = FoundRows(unparsed=unparsed)
         for file, unused in _unused(batch, answer.unparsed).items():
             answer.add(file if named else None, unused, most)
         yield answer
 
 
-def _batches(work: Workspace, places: Sequence[Place]) -> Iterator[tuple[dict[str, bytes], list[Unparsed]]]:
+def _batches(work: Workspace, places: Sequence[ConfinedPath]) -> Iterator[tuple[dict[str, bytes], list[Unparsed]]]:
     """The files in UTF-8, so many at a time that neither memory nor disk is filled; and those that are in none."""
     batch, unparsed, batch_bytes = dict[str, bytes](), list[Unparsed](), 0
     for place in places:

@@ -17,9 +17,9 @@ from rlm.helpers.workspace import Skipped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rlm.core.paths import Place
+    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
-    from rlm.files.walk import Found
+    from rlm.files.walk import WalkedFile
     from rlm.helpers.workspace import Workspace
 
 MAX_NAMES = 20_000
@@ -149,7 +149,7 @@ def _text_facts(work: Workspace, path: str) -> dict[str, Json]:
     return {"text": True, "lines": len(source.lines), "encoding": source.encoding, "newline": newline}
 
 
-def _size(work: Workspace, place: Place, found: Found | None) -> int:
+def _size(work: Workspace, place: ConfinedPath, found: WalkedFile | None) -> int:
     try:
         if found is None:
             return work.status(place).st_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.helpers.journal import MAX_ENTRIES, Journal
+from rlm.helpers.journal import MAX_ENTRIES, UndoJournal
 from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def undo(work: Workspace, n: int = 1, dry_run: bool = False) -> Edit:
         n: How many edits.
         dry_run: Change nothing and return a diff.
     """
-    return Journal(work).undone(n, dry_run=dry_run)
+    return UndoJournal(work).undone(n, dry_run=dry_run)
 
 
 @helper("fs.history")
@@ -31,4 +31,4 @@ def history(work: Workspace, limit: int = 20) -> Json:
     Args:
         limit: The most edits to list, up to 100.
     """
-    return Journal(work).history(max(0, min(limit, MAX_ENTRIES)))
+    return UndoJournal(work).history(max(0, min(limit, MAX_ENTRIES)))

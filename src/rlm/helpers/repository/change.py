@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rlm.core.types import Json
     from rlm.helpers.repository.opening import Repository
-    from rlm.helpers.repository.program import Program
+    from rlm.helpers.repository.program import GitProgram
     from rlm.helpers.workspace import Workspace
 
 MAX_MESSAGE_CHARS = 20_000
@@ -95,7 +95,7 @@ def create_branch(work: Workspace, name: str, checkout: bool = True, path: str =
     return {"branch": name, "checked_out": checkout}
 
 
-def _with_author(repository: Repository) -> Program:
+def _with_author(repository: Repository) -> GitProgram:
     """The git that commits under the user's name.
 
     Raises:

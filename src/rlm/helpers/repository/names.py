@@ -9,14 +9,14 @@ from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 
 if TYPE_CHECKING:
-    from rlm.helpers.repository.program import Program
+    from rlm.helpers.repository.program import GitProgram
 
 _BRANCH = re.compile(r"(?![-./])[\w./+@#=-]{1,200}(?<![./])")
 _REMOTE = re.compile(r"(?![-.])[\w.-]{1,100}")
 _REVISION = re.compile(r"(?!-)[\w./+@#={}^~-]{1,250}")
 
 
-def checked_branch(git: Program, name: str) -> str:
+def checked_branch(git: GitProgram, name: str) -> str:
     """The name of a branch.
 
     Raises:
@@ -40,7 +40,7 @@ def checked_remote(name: str) -> str:
     return name
 
 
-def checked_revision(git: Program, name: str) -> str:
+def checked_revision(git: GitProgram, name: str) -> str:
     """The hash of a commit that is named, so that nothing else of the name reaches git.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import check_text, shown
-from rlm.helpers.repository.program import Program, search_path
+from rlm.helpers.repository.program import GitProgram, search_path
 from rlm.helpers.repository.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Repository:
 
     top: Path
     git_folder: Path
-    git: Program
+    git: GitProgram
     settings: Settings
 
     @property
@@ -105,7 +105,7 @@ def open_repository(work: Workspace, path: str) -> Repository:
     """
     top = _top(work, path)
     environ = {**work.environ, "PATH": search_path(work.environ, work.confined.roots)}
-    git = Program(folder=str(top), environ=environ, as_user=True, extra={"GIT_CEILING_DIRECTORIES": str(top.parent)})
+    git = GitProgram(folder=str(top), environ=environ, as_user=True, extra={"GIT_CEILING_DIRECTORIES": str(top.parent)})
     folder, common = _folders(top, git)
     _require_own(work, folder, common)
     settings = read_settings(git)
@@ -130,7 +130,7 @@ def _top(work: Workspace, path: str) -> Path:
     raise ToolError(f"{shown(path)} is in no git repository whose top folder is in this workspace.")
 
 
-def _folders(top: Path, git: Program) -> tuple[Path, Path]:
+def _folders(top: Path, git: GitProgram) -> tuple[Path, Path]:
     """Where the repository keeps its things, and where those that it shares with its other working trees.
 
     Raises:

@@ -95,7 +95,7 @@ _USER_OF_URL = re.compile(r"://[^/\s]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Finished:
     """A command that came to its end."""
 
     code: int
@@ -107,7 +107,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class GitProgram:
     """The git of this machine, in one folder, with settings that no repository can change."""
 
     folder: str
@@ -121,7 +121,7 @@ class Program:
     """Environment that one command needs more."""
     timeout_s: float = TIMEOUT_S
 
-    def run(self, *arguments: str, stdin: bytes = b"", most: int | None = None, changes: bool = False) -> Done:
+    def run(self, *arguments: str, stdin: bytes = b"", most: int | None = None, changes: bool = False) -> Finished:
         """Run one command to its end, or until `most` bytes of output have come (64 MiB); `changes`: it writes.
 
         Raises:
@@ -174,7 +174,7 @@ class Program:
         return {**env, **self.extra}
 
 
-def complaint(what: str, done: Done) -> str:
+def complaint(what: str, done: Finished) -> str:
     """Why a command failed, and what to do about it."""
     if lock := _LOCKED.search(done.said):
         return (
@@ -192,7 +192,7 @@ def search_path(environ: Mapping[str, str], roots: Iterable[Path] = ()) -> str:
     return os.pathsep.join(outside) or os.defpath
 
 
-def _drained(process: subprocess.Popen[bytes], stdin: bytes, most: int, timeout_s: float) -> Done:
+def _drained(process: subprocess.Popen[bytes], stdin: bytes, most: int, timeout_s: float) -> Finished:
     """Write the input and read both outputs until they end."""
     deadline = time.monotonic() + timeout_s
     output, errors = bytearray(), bytearray()
@@ -213,9 +213,9 @@ def _drained(process: subprocess.Popen[bytes], stdin: bytes, most: int, timeout_
                 else:
                     _read(key, selector)
             if len(output) > most:
-                return Done(code=0, output=bytes(output[:most]), said=_said(errors), was_cut=True)
+                return Finished(code=0, output=bytes(output[:most]), said=_said(errors), was_cut=True)
     code = process.wait(max(0.1, deadline - time.monotonic()))
-    return Done(code=code, output=bytes(output), said=_said(errors), was_cut=False)
+    return Finished(code=code, output=bytes(output), said=_said(errors), was_cut=False)
 
 
 class _Input:

@@ -18,7 +18,7 @@ from rlm.core.paths import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rlm.helpers.repository.program import Program
+    from rlm.helpers.repository.program import GitProgram
 
 _DISARMED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), instead)
@@ -49,7 +49,7 @@ _MAX_SETTINGS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class GitSetting:
     """One line of a configuration."""
 
     scope: str
@@ -62,7 +62,7 @@ class Setting:
 class Settings:
     """What counts in a repository, later ones over earlier ones."""
 
-    every: tuple[Setting, ...]
+    every: tuple[GitSetting, ...]
 
     def value(self, name: str) -> str:
         """What a setting is, the repository's before the user's; "" for nothing."""
@@ -122,11 +122,11 @@ class Settings:
             if each.name == name and (each.value[:1] in ("~", "%", ":") or not real.is_relative_to(top)):
                 raise ToolError(f"the repository's own setting {shown(name)} leads out of it, so it is left alone.")
 
-    def _own(self) -> Iterator[Setting]:
+    def _own(self) -> Iterator[GitSetting]:
         return (each for each in self.every if each.scope in ("local", "worktree"))
 
 
-def read_settings(git: Program) -> Settings:
+def read_settings(git: GitProgram) -> Settings:
     """The settings of the repository and its user.
 
     Raises:
@@ -140,9 +140,9 @@ def read_settings(git: Program) -> Settings:
     return Settings(every=tuple(_setting(scope, text) for scope, text in rows if scope != "command"))
 
 
-def _setting(scope: str, text: str) -> Setting:
+def _setting(scope: str, text: str) -> GitSetting:
     name, _, value = text.partition("\n")
-    return Setting(scope=scope, name=name, value=value)
+    return GitSetting(scope=scope, name=name, value=value)
 
 
 def _disarmed(names: Iterable[str]) -> Iterator[tuple[str, str]]:

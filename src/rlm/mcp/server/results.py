@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rlm.core.contexts.context import Context
     from rlm.core.types import ExecError, ExecResult, Json, RLMResult
-    from rlm.mcp.server.session import Delivery, Session
+    from rlm.mcp.server.session import Delivery, HostSession
     from rlm.trajectory.receipts import Verification
 
     Mask = Callable[[str], str]
@@ -70,7 +70,7 @@ def of_delivery(delivery: Delivery) -> str:
     return f"[{len(delivery.given)} answers taken, not these: {refused}]\n"
 
 
-def of_context(session: Session, context: Context) -> str:
+def of_context(session: HostSession, context: Context) -> str:
     """What was loaded, without the data."""
     return (
         f"Loaded as the variable `context` of session {session.id!r}; nothing of it is in this conversation but the "
@@ -78,13 +78,13 @@ def of_context(session: Session, context: Context) -> str:
     )
 
 
-def of_sessions(sessions: Sequence[Session], ttl_s: float) -> str:
+def of_sessions(sessions: Sequence[HostSession], ttl_s: float) -> str:
     """One line for each session."""
     lines = [_line(session, ttl_s) for session in sessions if session.repl is not None]
     return "\n".join(lines) or "No sessions. execute_python and load_context open one."
 
 
-def _line(session: Session, ttl_s: float) -> str:
+def _line(session: HostSession, ttl_s: float) -> str:
     repl = session.repl
     assert repl is not None
     idle_s = time.monotonic() - session.used_at

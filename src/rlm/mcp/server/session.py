@@ -62,7 +62,7 @@ class Setup:
     """None where a configured model answers."""
 
 
-class Session:
+class HostSession:
     """A REPL by name; used on one event loop."""
 
     def __init__(self, session_id: str, setup: Setup) -> None:

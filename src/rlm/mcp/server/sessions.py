@@ -14,7 +14,7 @@ import msgspec
 from rlm.backends.host import LABEL, HostBackend
 from rlm.core.exceptions import ToolError
 from rlm.mcp.server.clients import ANY_HTTP, STDIO
-from rlm.mcp.server.session import Session, Setup
+from rlm.mcp.server.session import HostSession, Setup
 from rlm.runtime.models import BackendPool, RunModels
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Sessions:
     def __init__(self, parts: Parts, config: Config) -> None:
         self._parts = parts
         self._config = config
-        self._open: dict[tuple[str, str], Session] = {}
+        self._open: dict[tuple[str, str], HostSession] = {}
         self._closed: OrderedDict[tuple[str, str], str] = OrderedDict()
         """Why sessions are gone that their owner may still believe in."""
 
@@ -46,16 +46,16 @@ class Sessions:
         """Whether the host model answers sub-calls; else a configured one does."""
         return self._config.model in (None, LABEL)
 
-    def of(self, owner: str) -> list[Session]:
+    def of(self, owner: str) -> list[HostSession]:
         """The sessions of one client, the oldest first."""
         return [session for (owned_by, _), session in self._open.items() if owned_by == owner]
 
-    def shown_to(self, owner: str) -> list[Session]:
+    def shown_to(self, owner: str) -> list[HostSession]:
         """Those that a client may know of: of clients that can't be told apart, those with names of their choice."""
         own = self.of(owner)
         return own if owner != ANY_HTTP else [each for each in own if not each.id.startswith(UNGUESSED)]
 
-    def find(self, owner: str, session_id: str) -> Session:
+    def find(self, owner: str, session_id: str) -> HostSession:
         """An open session of that client.
 
         Raises:
@@ -70,7 +70,7 @@ class Sessions:
         names = own or "none yet: execute_python and load_context open one"
         raise ToolError(f"you have no session {session_id[:64]!r}; yours: {names}")
 
-    def ensure(self, owner: str, session_id: str | None) -> Session:
+    def ensure(self, owner: str, session_id: str | None) -> HostSession:
         """That session, opened if need be; with None the client's default. Clients that can't be told apart get a new
         one with a name that nobody guesses; one by a name of their own choice is everyone's who chooses it.
 
@@ -86,7 +86,7 @@ class Sessions:
         if not _ID.fullmatch(session_id):
             raise ToolError("a session_id is 1 to 64 letters, digits, '-', '_' or '.'")
         self._check_room(owner)
-        session = self._open[key] = Session(session_id, self._setup(keeps=key == (STDIO, DEFAULT)))
+        session = self._open[key] = HostSession(session_id, self._setup(keeps=key == (STDIO, DEFAULT)))
         return session
 
     async def destroy(self, owner: str, session_id: str) -> None:

@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wire:
+class Descriptors:
     """The descriptors of the protocol, which nobody else knows."""
 
     reading: int
     writing: int
 
 
-def reserve() -> Wire:
+def reserve() -> Descriptors:
     """Take stdin and stdout for the protocol: reads of the one find nothing, and prints to the other go to stderr."""
     reading, writing = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    return Wire(reading=reading, writing=writing)
+    return Descriptors(reading=reading, writing=writing)
 
 
-async def serve(config: Config, wire: Wire) -> None:
+async def serve(config: Config, wire: Descriptors) -> None:
     """Serve one client until it closes stdin, or a signal ends the process."""
     from rlm.mcp.server.app import App
     from rlm.mcp.server.lines import serve_lines
@@ -47,7 +47,7 @@ async def serve(config: Config, wire: Wire) -> None:
     await serve_lines(app.server, reading)  # takes it for itself again, at once
 
 
-def _give_back_stdout(wire: Wire) -> None:
+def _give_back_stdout(wire: Descriptors) -> None:
     sys.stdout.flush()
     os.dup2(wire.writing, 1)
     os.close(wire.writing)

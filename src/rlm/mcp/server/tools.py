@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context as Data
     from rlm.core.types import ExecResult
-    from rlm.mcp.server.session import Progress, Session
+    from rlm.mcp.server.session import HostSession, Progress
     from rlm.mcp.server.sessions import Sessions
     from rlm.runtime.wiring import Parts
 
@@ -206,14 +206,14 @@ class Tools:
         return await asyncio.to_thread(prepare_within, names, Confined(folders))
 
     async def _answered(
-        self, session: Session, given: dict[str, str], progress: Progress
+        self, session: HostSession, given: dict[str, str], progress: Progress
     ) -> ExecResult | Suspended | str:
         delivery, news = await session.go_on(given, progress)
         note = results.of_delivery(delivery)
         return note + self._text(session, news) if note else news
 
     async def _cell(
-        self, ctx: Context[Any, Any], session: Session, running: Awaitable[ExecResult | Suspended | str]
+        self, ctx: Context[Any, Any], session: HostSession, running: Awaitable[ExecResult | Suspended | str]
     ) -> str:
         """The text for what a cell comes to; a call that is cancelled interrupts it."""
         try:
@@ -226,7 +226,7 @@ class Tools:
         unnamed = session.id.startswith(UNGUESSED) and clients.owner_of(ctx) == clients.ANY_HTTP
         return f'{text}\n[Go on with session_id="{session.id}".]' if unnamed else text
 
-    def _text(self, session: Session, news: ExecResult | Suspended | str) -> str:
+    def _text(self, session: HostSession, news: ExecResult | Suspended | str) -> str:
         if isinstance(news, str):
             return news
         if isinstance(news, Suspended):

@@ -41,7 +41,7 @@ _PUSH_S = 60.0
 """How long a guest may take to make room for one more block."""
 
 
-class Body(Protocol):
+class ContainerEnd(Protocol):
     """The container behind a channel."""
 
     async def remove(self) -> None:
@@ -83,7 +83,7 @@ class Demultiplexer:
 class DockerChannel(asyncio.Protocol):
     """Speaks for one container from before it starts until it is gone."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: ContainerEnd) -> None:
         self._body = body
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.repl.docker.contexts import ContextFiles
     from rlm.repl.docker.engines import Engine
-    from rlm.repl.docker.images import Image
+    from rlm.repl.docker.images import DockerImage
 
 MOUNT = "/rlm"
 _PORTABLE = ("rlm.repl.guest", "rlm.repl.guest.carry")
@@ -67,10 +67,10 @@ _CREATION_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ContainerPlan:
     """What every container of one sandbox has in common."""
 
-    image: Image
+    image: DockerImage
     cpus: float
     memory_bytes: int
     """Of the guest, above its context."""
@@ -145,7 +145,7 @@ class WarmContainer:
         self,
         channel: DockerChannel,
         container: Container,
-        plan: Plan,
+        plan: ContainerPlan,
         folder: Path | None,
         *,
         is_filtered: bool,
@@ -200,7 +200,7 @@ def context_memory_bytes(context: Context) -> int:
     return size + (size if is_narrow else size * _WIDEST[context.kind])  # as it came, and decoded
 
 
-async def start(engine: Engine, plan: Plan, *, mounts: bool) -> WarmContainer:
+async def start(engine: Engine, plan: ContainerPlan, *, mounts: bool) -> WarmContainer:
     """Start a container and wait until its guest is warm; `mounts`: the engine may see this machine's files.
 
     Raises:
@@ -231,7 +231,7 @@ async def start(engine: Engine, plan: Plan, *, mounts: bool) -> WarmContainer:
     return WarmContainer(channel, container, plan, folder if sees else None, is_filtered=said["seccomp"])
 
 
-def _require_filter(plan: Plan, *, is_filtered: bool) -> None:
+def _require_filter(plan: ContainerPlan, *, is_filtered: bool) -> None:
     if plan.runtime is None and not is_filtered:
         raise SandboxUnavailableError(
             "the engine does not filter system calls: it, or its kernel, lacks seccomp (`docker info` names it)\n"
@@ -257,7 +257,7 @@ async def _woken(channel: DockerChannel, container: Container) -> dict[str, Any]
         raise SandboxUnavailableError(f"the image's Python does not start a guest: {e}\n{_IMAGE_ADVICE}") from e
 
 
-def _new_folder(plan: Plan, mark: str) -> Path:
+def _new_folder(plan: ContainerPlan, mark: str) -> Path:
     folder = plan.folder / secrets.token_hex(8)
     folder.mkdir()
     folder.chmod(0o755)  # whatever the umask: the container's user is another one
@@ -267,7 +267,7 @@ def _new_folder(plan: Plan, mark: str) -> Path:
     return folder
 
 
-async def _create(engine: Engine, plan: Plan, folder: Path | None) -> str:
+async def _create(engine: Engine, plan: ContainerPlan, folder: Path | None) -> str:
     try:
         answer = await _created(engine, plan, folder)
     except Refused as e:
@@ -283,7 +283,7 @@ async def _create(engine: Engine, plan: Plan, folder: Path | None) -> str:
     return container
 
 
-async def _created(engine: Engine, plan: Plan, folder: Path | None) -> Any:
+async def _created(engine: Engine, plan: ContainerPlan, folder: Path | None) -> Any:
     """The engine's answer; what it makes for a caller that is cancelled meanwhile is removed."""
     creating = asyncio.ensure_future(engine.ask(partial(_ask_to_create, plan=plan, folder=folder)))
     try:
@@ -295,7 +295,7 @@ async def _created(engine: Engine, plan: Plan, folder: Path | None) -> Any:
         raise
 
 
-def _ask_to_create(client: Any, plan: Plan, folder: Path | None) -> Any:
+def _ask_to_create(client: Any, plan: ContainerPlan, folder: Path | None) -> Any:
     return client.create_container(
         plan.image.id,
         # As -I would, but for the environment, of which one variable is wanted and no other of Python's given.
@@ -314,7 +314,7 @@ def _ask_to_create(client: Any, plan: Plan, folder: Path | None) -> Any:
     )
 
 
-def _hardening(plan: Plan) -> dict[str, Any]:
+def _hardening(plan: ContainerPlan) -> dict[str, Any]:
     limit = _limit(plan)
     return {
         "auto_remove": True,
@@ -337,12 +337,12 @@ def _hardening(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _limit(plan: Plan) -> int:
+def _limit(plan: ContainerPlan) -> int:
     """The container's limit of memory: above the guest's own, so that it is the guest that runs into one."""
     return plan.memory_bytes + plan.tmp_bytes + _OWN_BYTES + _FREE_CONTEXT_BYTES + plan.context_bytes
 
 
-def _tmpfs(plan: Plan) -> dict[str, str]:
+def _tmpfs(plan: ContainerPlan) -> dict[str, str]:
     """The one place to write to, and nothing in place of the image's volumes, which would be others."""
     closed = {volume: "ro,noexec,nosuid,nodev,size=4k" for volume in plan.image.volumes if volume != MOUNT}
     return {**closed, "/tmp": f"rw,noexec,nosuid,nodev,size={plan.tmp_bytes},mode=1777"}  # noqa: S108 - the container's own
@@ -384,7 +384,7 @@ def _is_dropped_limit(warning: str) -> bool:
 _IMAGE_ADVICE = "docker.image needs Python 3.11 or later as python3, such as python:3.11-slim"
 
 
-def _create_refused(why: str, plan: Plan) -> str:
+def _create_refused(why: str, plan: ContainerPlan) -> str:
     if plan.runtime is not None and "runtime" in why:
         return (
             f"the engine has no runtime {plan.runtime!r} ({why})\n"

@@ -19,7 +19,7 @@ _PULL_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class DockerImage:
     """An image that the engine has."""
 
     id: str
@@ -29,7 +29,7 @@ class Image:
     """Folders that the engine would let be written to, on its disk and without bound."""
 
 
-async def find(engine: Engine, name: str) -> Image:
+async def find(engine: Engine, name: str) -> DockerImage:
     """The image of that name, pulled if the engine has it not. Raises:
     SandboxUnavailableError: it can't be had.
     """
@@ -51,10 +51,10 @@ async def find(engine: Engine, name: str) -> Image:
         ) from e
 
 
-def _inspect(client: Any, name: str) -> Image:
+def _inspect(client: Any, name: str) -> DockerImage:
     found = client.inspect_image(name)
     config = found.get("Config") or {}
-    return Image(
+    return DockerImage(
         id=found["Id"],
         variables=tuple(variable.partition("=")[0] for variable in config.get("Env") or ()),
         volumes=tuple(f"/{volume.strip('/')}" for volume in config.get("Volumes") or ()),

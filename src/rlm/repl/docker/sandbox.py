@@ -16,7 +16,7 @@ from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import Traits
 from rlm.repl import spool_folders
 from rlm.repl.docker import containers, images
-from rlm.repl.docker.containers import Plan, WarmContainer
+from rlm.repl.docker.containers import ContainerPlan, WarmContainer
 from rlm.repl.docker.contexts import ContextFiles
 from rlm.repl.docker.engines import Engine, Refused
 from rlm.repl.docker.sweeping import Estate, remove_all_of, sweep_containers
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
     from rlm.repl.docker.channels import DockerChannel
-    from rlm.repl.docker.images import Image
+    from rlm.repl.docker.images import DockerImage
 
 _log = logging.getLogger(__name__)
 _LEFT_S = 10.0
@@ -63,7 +63,7 @@ class _Running:
     """What a started sandbox has."""
 
     engine: Engine
-    plan: Plan
+    plan: ContainerPlan
     estate: Estate
     contexts: ContextFiles
     pool: WarmPool[WarmContainer]
@@ -172,7 +172,7 @@ class DockerSandbox:
             pool=WarmPool(lambda: self._start_one(engine, plan), size=self._settings.warm),
         )
 
-    async def _start_one(self, engine: Engine, plan: Plan) -> WarmContainer:
+    async def _start_one(self, engine: Engine, plan: ContainerPlan) -> WarmContainer:
         """Start one; where the engine does not see this machine's files, remember that."""
         try:
             started = await containers.start(engine, plan, mounts=self._mounts)
@@ -241,8 +241,8 @@ def _layers(runtime: str | None, *, is_filtered: bool) -> tuple[str, ...]:
     return (*_LAYERS, *(("seccomp",) if is_filtered else ()), *named)
 
 
-def _plan(settings: DockerSettings, image: Image, estate: Estate) -> Plan:
-    return Plan(
+def _plan(settings: DockerSettings, image: DockerImage, estate: Estate) -> ContainerPlan:
+    return ContainerPlan(
         image=image,
         cpus=settings.cpus,
         memory_bytes=settings.memory_bytes,

@@ -20,7 +20,7 @@ from rlm.repl.guest import errors
 from rlm.repl.guest.carry.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
-from rlm.repl.guest.namespace import FinalGiven, Namespace, NoPolicy, Outcome, Policy, form_of
+from rlm.repl.guest.namespace import CellOutcome, FinalGiven, Namespace, NoPolicy, Policy, form_of
 from rlm.repl.guest.objects import argument_form, objects_of
 from rlm.repl.guest.wire import VERSION, WireError, decode_value
 
@@ -112,7 +112,7 @@ def _silence_finals() -> None:
     threading.excepthook = hook
 
 
-def _send_done(link: Link, cell: int, outcome: Outcome) -> None:
+def _send_done(link: Link, cell: int, outcome: CellOutcome) -> None:
     done = {
         "t": "done",
         "id": cell,
@@ -128,7 +128,7 @@ def _send_done(link: Link, cell: int, outcome: Outcome) -> None:
         link.send({**done, "error": {"kind": "ValueError", "message": message, "traceback": ""}, "final": None})
 
 
-def _threads_left(outcome: Outcome) -> int:
+def _threads_left(outcome: CellOutcome) -> int:
     """Threads of the cell that are still alive; after an interrupt they get a moment to notice."""
     waited = 0.0
     while outcome.interrupted and thread_count() and waited < _THREAD_GRACE_S:

@@ -69,7 +69,7 @@ class FinalGiven(BaseException):
     __module__ = "__repl__"
 
 
-class Listing(str):
+class ShownText(str):
     """Text that shows as itself when it is the last expression of a cell."""
 
     __slots__ = ()
@@ -79,7 +79,7 @@ class Listing(str):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CellOutcome:
     """What a cell came to, in the forms of `done`."""
 
     error: dict[str, str] | None
@@ -122,7 +122,7 @@ class Namespace:
         self._bound |= carrying
         self._hidden |= carrying.keys()
 
-    def execute(self, code: str, filename: str, interrupts: Interrupts) -> Outcome:
+    def execute(self, code: str, filename: str, interrupts: Interrupts) -> CellOutcome:
         """Run one cell; whatever it raises is in the outcome."""
         self._names.update(self._bound)
         self._names.update((name, value) for name, value in self._offered.items() if name not in self._names)
@@ -140,7 +140,7 @@ class Namespace:
         if error is None or (failed_at := _line_of(error, filename)) is not None:
             self._carrier.note(code, None if error is None else failed_at)
         given = isinstance(error, FinalGiven) and self._final is not None
-        return Outcome(
+        return CellOutcome(
             error=None if error is None or given else errors.describe(error),
             final=self._final,
             changed=[name for name, value in self._names.items() if self._is_new(name, value, before)],
@@ -190,12 +190,12 @@ class Namespace:
             raise NameError(f"FINAL_VAR: there is no variable {name!r}; SHOW_VARS() lists those there are")
         self._give(self._names[name])
 
-    def _list(self) -> Listing:
+    def _list(self) -> ShownText:
         """The names, types and sizes of all variables."""
         hidden = self._hidden - {"context"}
         names = {n: v for n, v in self._names.items() if self._offered.get(n) is not v}
         rows = [_row(n, v) for n, v in names.items() if n not in hidden and not n.startswith("__")]
-        return Listing("\n".join(rows) or "no variables")
+        return ShownText("\n".join(rows) or "no variables")
 
 
 def _line_of(error: BaseException, filename: str) -> int | None:

@@ -20,7 +20,7 @@ from rlm.repl.forked import ForkedChannel
 from rlm.repl.guest.linux.confine import Layer, missing
 from rlm.repl.host import HostedRepl, Start
 from rlm.repl.live import Limits
-from rlm.repl.local.zygotes import Zygote
+from rlm.repl.local.zygotes import HostZygote
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
@@ -49,7 +49,7 @@ class LocalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ConfinementReport:
     """What confinement this system offers."""
 
     system: str
@@ -62,7 +62,7 @@ class _Share:
     """A context, the zygote that holds it, and how many REPLs use it."""
 
     users: int = 0
-    zygote: Zygote | None = None
+    zygote: HostZygote | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -72,7 +72,7 @@ class LocalSandbox:
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
         self._lock = asyncio.Lock()
-        self._base: Zygote | None = None
+        self._base: HostZygote | None = None
         self._shares: dict[Context, _Share] = {}
         self._repls: set[HostedRepl] = set()
         self.layers: tuple[Layer, ...] = ()
@@ -143,7 +143,7 @@ class LocalSandbox:
                 raise
         return await _fork_guest(await self._zygote_of(context, share))  # it had died meanwhile
 
-    async def _zygote_of(self, context: Context, share: _Share) -> Zygote:
+    async def _zygote_of(self, context: Context, share: _Share) -> HostZygote:
         if context.kind == "none":
             return await self._base_zygote()
         async with share.lock:
@@ -154,7 +154,7 @@ class LocalSandbox:
                 share.zygote = await (await self._base_zygote()).fork_context(context)
             return share.zygote
 
-    async def _base_zygote(self) -> Zygote:
+    async def _base_zygote(self) -> HostZygote:
         async with self._lock:
             if self._base is not None and self._base.is_alive:
                 return self._base
@@ -173,7 +173,7 @@ class LocalSandbox:
             await share.zygote.aclose()
 
 
-async def _fork_guest(zygote: Zygote) -> ForkedChannel:
+async def _fork_guest(zygote: HostZygote) -> ForkedChannel:
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     try:
@@ -195,22 +195,22 @@ async def _fork_guest(zygote: Zygote) -> ForkedChannel:
     return channel
 
 
-async def probe() -> Report:
+async def probe() -> ConfinementReport:
     """Try every layer in a child process and say which hold here; takes some tens of milliseconds."""
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
     settings = LocalSettings(policy="off", allow_unconfined=True)
     try:
         zygote, layers = await _spawn(settings, preload=False)
     except SandboxUnavailableError as e:
-        return Report(system=system, layers=(Layer(name="local", active=False, detail=str(e)),))
+        return ConfinementReport(system=system, layers=(Layer(name="local", active=False, detail=str(e)),))
     await zygote.aclose()
-    return Report(system=system, layers=layers)
+    return ConfinementReport(system=system, layers=layers)
 
 
-async def _spawn(settings: LocalSettings, *, preload: bool = True) -> tuple[Zygote, tuple[Layer, ...]]:
+async def _spawn(settings: LocalSettings, *, preload: bool = True) -> tuple[HostZygote, tuple[Layer, ...]]:
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         raise SandboxUnavailableError(f"the local sandbox needs Linux; this is {platform.system()}. {_INSTEAD}")
-    zygote, ready = await Zygote.spawn(
+    zygote, ready = await HostZygote.spawn(
         {
             "policy": settings.policy,
             "imports": list(settings.allowed_imports),

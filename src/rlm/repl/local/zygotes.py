@@ -41,7 +41,7 @@ class Forked:
     pidfd: int
 
 
-class Zygote:
+class HostZygote:
     """One zygote process, asked for one thing at a time."""
 
     def __init__(self, control: socket.socket, pidfd: int) -> None:
@@ -59,7 +59,7 @@ class Zygote:
         return not self._ended.is_set()
 
     @classmethod
-    async def spawn(cls, settings: Mapping[str, Any]) -> tuple[Zygote, Mapping[str, Any]]:
+    async def spawn(cls, settings: Mapping[str, Any]) -> tuple[HostZygote, Mapping[str, Any]]:
         """Start a base zygote; returns it with its `ready` message.
 
         Raises:
@@ -97,7 +97,7 @@ class Zygote:
             return None
         return None if answer["status"] is None else Death.of_status(answer["status"])
 
-    async def fork_context(self, context: Context) -> Zygote:
+    async def fork_context(self, context: Context) -> HostZygote:
         """Fork a zygote that holds `context`, and wait until it does. Raises:
         REPLError: the context cannot be loaded, or this zygote is gone.
         """
@@ -109,7 +109,7 @@ class Zygote:
         except BaseException:
             ours.close()
             raise
-        zygote = Zygote(ours, forked.pidfd)
+        zygote = HostZygote(ours, forked.pidfd)
         # To the new zygote alone: the base, of which guests of other contexts are forked, never sees even a name.
         parts = [[part.name, part.start, part.end] for part in context.parts]
         try:

@@ -56,7 +56,7 @@ class Deno:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class DenoTask:
     """What a Deno process is started for."""
 
     script: str
@@ -97,7 +97,7 @@ def find() -> Deno:
     return Deno(binary=binary, version=version)
 
 
-def start(deno: Deno, task: Task, streams: Streams) -> subprocess.Popen[bytes]:
+def start(deno: Deno, task: DenoTask, streams: Streams) -> subprocess.Popen[bytes]:
     """Start a process; call it on a thread that lives on, for the kernel ends the process with that thread.
 
     Raises:

@@ -39,7 +39,7 @@ _WIDEST = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DenoPlan:
     """What every process of a sandbox is started with."""
 
     deno: Deno
@@ -65,7 +65,7 @@ class Ends:
 class WasmProcess:
     """Implements `Warm`: waits for the REPL that takes its channel."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ends: Ends, spool: SpoolFolder, plan: Plan) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ends: Ends, spool: SpoolFolder, plan: DenoPlan) -> None:
         self._process = process
         self._output = ends.output
         self._spool = spool
@@ -76,7 +76,7 @@ class WasmProcess:
         )
 
     @classmethod
-    async def start(cls, plan: Plan) -> WasmProcess:
+    async def start(cls, plan: DenoPlan) -> WasmProcess:
         """Start one and wait until Python in it is ready. Raises:
         REPLError: it does not start; says what it printed.
         """
@@ -92,7 +92,7 @@ class WasmProcess:
         return started
 
     @classmethod
-    def _begun(cls, plan: Plan) -> WasmProcess:
+    def _begun(cls, plan: DenoPlan) -> WasmProcess:
         with contextlib.ExitStack() as undoing:
             spool = SpoolFolder(SPOOL_PREFIX)
             undoing.callback(spool.remove)
@@ -211,8 +211,8 @@ class _Channel(ForkedChannel):
         super().data_received(data)
 
 
-def _task(plan: Plan, spool: SpoolFolder) -> deno_runtime.Task:
-    return deno_runtime.Task(
+def _task(plan: DenoPlan, spool: SpoolFolder) -> deno_runtime.DenoTask:
+    return deno_runtime.DenoTask(
         script="main.mjs",
         settings={
             "pyodide": str(plan.pyodide),

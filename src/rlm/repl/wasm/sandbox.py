@@ -21,7 +21,7 @@ from rlm.repl.host import HostedRepl, Start
 from rlm.repl.live import Limits
 from rlm.repl.pool import WarmPool
 from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots, wheelhouse
-from rlm.repl.wasm.processes import Plan, WasmProcess
+from rlm.repl.wasm.processes import DenoPlan, WasmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,12 +158,12 @@ async def _launch(pool: WarmPool[WasmProcess], context: Context) -> ForkedChanne
     return await (await pool.take()).give(context)
 
 
-async def _plan(settings: WasmSettings) -> Plan:
+async def _plan(settings: WasmSettings) -> DenoPlan:
     deno = deno_runtime.find()
     await asyncio.to_thread(spool_folders.sweep, processes.SPOOL_PREFIX)
     pyodide = await _pyodide(settings, deno)
     wheels = wheelhouse.find(settings.packages, settings.wheels, pyodide)
-    return Plan(
+    return DenoPlan(
         deno=deno,
         pyodide=pyodide.folder,
         snapshot=await _snapshot(settings, deno, pyodide),

@@ -67,7 +67,7 @@ def key(deno: Deno, pyodide: Pyodide) -> str:
 
 
 async def _make(path: Path, deno: Deno, pyodide: Pyodide) -> None:
-    task = deno_runtime.Task(
+    task = deno_runtime.DenoTask(
         script="snapshot.mjs",
         settings={"pyodide": str(pyodide.folder)},
         readable=(pyodide.folder,),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rlm.backends.claude_cli.errors import to_error
-from rlm.backends.claude_cli.wire import Draft, RateLimit, read_event, system_prompt, user_line
+from rlm.backends.claude_cli.wire import ProgramReply, RateLimit, read_event, system_prompt, user_line
 from rlm.core.exceptions import (
     AuthenticationError,
     BackendConnectionError,
@@ -90,16 +90,16 @@ def test_events_of_other_kinds_may_hold_anything() -> None:
 )
 def test_a_failure_is_the_error_that_it_says(said: str, more: dict[str, object], kind: type[Exception]) -> None:
     line = json.dumps({"type": "result", "subtype": "success", "is_error": True, "result": said, **more})
-    assert type(to_error(read_event(line.encode()), Draft())) is kind
+    assert type(to_error(read_event(line.encode()), ProgramReply())) is kind
 
 
 def test_a_key_that_is_echoed_is_masked() -> None:
     line = b'{"type": "result", "is_error": true, "result": "Invalid API key sk-ant-api03-abcdefgh"}'
-    assert "abcdefgh" not in str(to_error(read_event(line), Draft()))
+    assert "abcdefgh" not in str(to_error(read_event(line), ProgramReply()))
 
 
 def test_a_limit_that_resets_in_a_year_that_there_is_not_is_told_all_the_same() -> None:
-    draft = Draft()
+    draft = ProgramReply()
     draft.limit = RateLimit(status="rejected", resets_at=1e30)
     line = b'{"type": "result", "is_error": true, "result": "limit reached"}'
     assert "can't name" in str(to_error(read_event(line), draft))

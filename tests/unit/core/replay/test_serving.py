@@ -4,7 +4,7 @@ from rlm.core.budget import Budget, Ledger
 from rlm.core.events import Event, Limit, ModelEnd, ModelStart
 from rlm.core.record.recorder import Recorder, Span
 from rlm.core.replay.record import Record, Recorded, spent_by
-from rlm.core.replay.serving import Place, Recall, Rules
+from rlm.core.replay.serving import Place, Recall, ReplayRules
 from rlm.core.types import RunUsage, TokenUsage
 from rlm.sinks.memory import MemorySink
 
@@ -44,7 +44,7 @@ def recall_of(*calls, sink=None, masked=False, events=()):
     cell = Recorded(id="c", parent="t", kind="exec", events=list(events), children=list(calls))
     recorder = Recorder("n" * 32, Nowhere(), [sink] if sink else [])
     record = Record(run_id="r" * 32, root=cell, source=Plain(), masked=masked)
-    return Recall(recorder, b"salt", record, Rules()), cell
+    return Recall(recorder, b"salt", record, ReplayRules()), cell
 
 
 def place_of(recall, cell, **how):

@@ -11,8 +11,8 @@ from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
 from rlm.helpers import transform
 from rlm.helpers.changes import Edit
-from rlm.helpers.edits.rewrites import Plan, Rewrite
-from rlm.helpers.edits.spans import Span
+from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
+from rlm.helpers.edits.spans import TextSpan
 from rlm.helpers.operation_table import find
 from rlm.helpers.workspace import Workspace
 
@@ -244,7 +244,7 @@ def test_a_named_file_that_can_not_be_parsed_is_an_error_whatever_is_in_it(tree:
 
 def test_a_plan_that_would_move_or_drop_other_statements_is_refused(tree: Path) -> None:
     (tree / "a.py").write_text("x\nif y:\n    z\n")
-    dropped = Plan(spans=[Span(start=0, end=2, text="")], count=1)
+    dropped = RewritePlan(spans=[TextSpan(start=0, end=2, text="")], count=1)
     rewrite = Rewrite(name="test", counted="dropped", plan=lambda _file: dropped, needles=[b""])
     with pytest.raises(ToolError, match="can't be changed for certain"):
         rewrite.edit(Workspace(confined=Confined([tree])), ".", "**/*.py", dry_run=False)

@@ -73,7 +73,7 @@ def test_a_page_ends_before_it_is_too_large_and_the_pages_join(tree: Path, monke
 
 
 def test_a_page_takes_no_more_than_its_limit_of_whatever_comes() -> None:
-    page = pages.Page(window=pages.Window(limit=3, offset=1))
+    page = pages.RowPage(window=pages.Window(limit=3, offset=1))
     for first in (0, 10):
         page.add([*range(first, first + 4)], 10)
     assert (page.rows, page.total, page.next_offset) == ([1, 2, 3], 20, 4)

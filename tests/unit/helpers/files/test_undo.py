@@ -14,7 +14,7 @@ import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers import fs
-from rlm.helpers.journal import Journal
+from rlm.helpers.journal import UndoJournal
 from rlm.helpers.opening import open_workspace
 from rlm.helpers.operation_table import find
 from rlm.helpers.performing import Planned, commit, plan
@@ -296,7 +296,7 @@ def test_a_journal_that_others_may_write_in_is_not_used(
     else:
         journals.mkdir()
         journals.chmod(mode)
-    for call in (lambda: fs.write_file("a", "x"), lambda: Journal(workspace(two)).undone(1, dry_run=False)):
+    for call in (lambda: fs.write_file("a", "x"), lambda: UndoJournal(workspace(two)).undone(1, dry_run=False)):
         with pytest.raises(ToolError, match="it is a link, or others may write in it"):
             call()
     assert (two / "a").read_text() == "old a\n"
@@ -342,5 +342,5 @@ def test_without_a_home_nothing_is_written(two: Path) -> None:
     with pytest.raises(ToolError, match="no home for the undo journal"):
         plan(homeless, find("fs.write_file"), {"path": "a", "content": "x"})
     with pytest.raises(ToolError, match="no home"):
-        Journal(homeless)
+        UndoJournal(homeless)
     assert (two / "a").read_text() == "old a\n"

@@ -15,7 +15,7 @@ from rlm.core.exceptions import ToolError
 from rlm.helpers import git
 from rlm.helpers.guest_tools import GuestHelpers
 from rlm.helpers.opening import open_workspace
-from rlm.helpers.repository.program import Program
+from rlm.helpers.repository.program import GitProgram
 from rlm.processes.worker import WorkerPool
 from tests.support.git_trees import make_repository
 
@@ -68,7 +68,7 @@ async def test_with_its_host(repository: Path) -> None:
 
 
 def test_at_its_own_deadline(repository: Path) -> None:
-    program = Program(folder=str(repository), environ=os.environ, timeout_s=0.3)
+    program = GitProgram(folder=str(repository), environ=os.environ, timeout_s=0.3)
     with pytest.raises(ToolError, match=r"git add took longer than 0\.3 s and was stopped"):
         program.run("add", "--", "endless", changes=True)
     assert not (repository / ".git" / "index.lock").exists()

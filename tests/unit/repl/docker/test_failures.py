@@ -15,9 +15,9 @@ from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl.deaths import Death
 from rlm.repl.docker import channels, containers, meters, sweeping
 from rlm.repl.docker.channels import DockerChannel
-from rlm.repl.docker.containers import Plan
+from rlm.repl.docker.containers import ContainerPlan
 from rlm.repl.docker.engines import Address, Engine
-from rlm.repl.docker.images import Image
+from rlm.repl.docker.images import DockerImage
 from rlm.repl.docker.owners import LABEL, Owner
 
 
@@ -55,10 +55,10 @@ def engine_of(client: Client) -> Engine:
     return Engine(client, Address(shown="here"))
 
 
-def plan_in(folder: Path) -> Plan:
-    image = Image(id="image", variables=(), volumes=("/data", "/rlm"))
+def plan_in(folder: Path) -> ContainerPlan:
+    image = DockerImage(id="image", variables=(), volumes=("/data", "/rlm"))
     sizes = {"memory_bytes": 1 << 30, "tmp_bytes": 1 << 20, "pids": 10, "cpus": 1.0, "ttl_s": 60.0}
-    return Plan(image=image, runtime=None, labels={}, folder=folder, **sizes)
+    return ContainerPlan(image=image, runtime=None, labels={}, folder=folder, **sizes)
 
 
 class Body:

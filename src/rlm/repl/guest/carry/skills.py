@@ -29,7 +29,7 @@ _lines = linecache.cache
 _DEFINING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-class Skill:
+class GuestSkill:
     """A skill that was loaded: its public functions and classes, and `requires`, the modules that it imports.
 
     Calling it calls the main function: that of the skill's name, or the only one.
@@ -65,10 +65,10 @@ class Skills:
     __module__ = "__repl__"
     __slots__ = ("_load",)
 
-    def __init__(self, load: Callable[[str], Skill]) -> None:
+    def __init__(self, load: Callable[[str], GuestSkill]) -> None:
         self._load = load
 
-    def __getattr__(self, name: str) -> Skill:
+    def __getattr__(self, name: str) -> GuestSkill:
         if name.startswith("_"):
             raise AttributeError(f"there is no skill {name!r}")
         return self._load(name)
@@ -85,16 +85,16 @@ class Loader:
         self._fetch = fetch
         self._policy = policy
         self._offered = {**offered, LOAD: self.load_skill, OBJECT: Skills(self.load_skill)}
-        self._loaded: dict[str, Skill] = {}
+        self._loaded: dict[str, GuestSkill] = {}
 
-    def load_skill(self, name: str) -> Skill:
+    def load_skill(self, name: str) -> GuestSkill:
         """Load a saved skill by its name: what it defines, as attributes; calling it calls its main function."""
         if name not in self._loaded:
             sent = self._fetch(name)
             self._loaded[name] = self._made(sent["name"], sent["version"], sent["code"])
         return self._loaded[name]
 
-    def _made(self, name: str, version: int, code: str) -> Skill:
+    def _made(self, name: str, version: int, code: str) -> GuestSkill:
         title = f"skill {name} {version}"
         filename = f"<{title}>"
         _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
@@ -111,7 +111,7 @@ class Loader:
         members = {node.name: names[node.name] for node in public if node.name in names}
         if not members:
             raise TypeError(f"{title} has no function or class that can be called by its name")
-        return Skill(title, {"requires": requires, **members}, names.get(main))
+        return GuestSkill(title, {"requires": requires, **members}, names.get(main))
 
     def _namespace(self, name: str) -> dict[str, Any]:
         module = ModuleType(f"skills.{name}")

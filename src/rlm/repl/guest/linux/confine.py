@@ -41,7 +41,7 @@ class Layer:
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class Confinement:
     """What a zygote prepares so that a guest needs few calls after it is forked."""
 
     memory_bytes: int
@@ -68,9 +68,9 @@ def enter_namespaces() -> Layer:
     return Layer(name="namespaces", active=True, detail="user, network and IPC")
 
 
-def prepare(readable: Readable, memory_bytes: int, namespaces: Layer) -> Plan:
+def prepare(readable: Readable, memory_bytes: int, namespaces: Layer) -> Confinement:
     """Prepare what the guests of this process will be bound by; binds nothing yet."""
-    plan = Plan(memory_bytes=memory_bytes, namespaces=namespaces)
+    plan = Confinement(memory_bytes=memory_bytes, namespaces=namespaces)
     plan.drop_user = os.geteuid() == 0 and not namespaces.active
     try:
         version = landlock.abi()
@@ -86,7 +86,7 @@ def prepare(readable: Readable, memory_bytes: int, namespaces: Layer) -> Plan:
     return plan
 
 
-def apply(plan: Plan, parent_pid: int) -> tuple[Layer, ...]:
+def apply(plan: Confinement, parent_pid: int) -> tuple[Layer, ...]:
     """Confine this process, which must have one thread, and say which layers hold."""
     memory = _attempt("limits", _limit_resources, plan)
     user = _attempt("user", _drop_user, plan)
@@ -104,7 +104,7 @@ def missing(layers: tuple[Layer, ...]) -> list[Layer]:
     return [layer for layer in layers if layer.name in REQUIRED and not layer.active]
 
 
-def _attempt(name: str, action: Callable[[Plan], str], plan: Plan) -> Layer:
+def _attempt(name: str, action: Callable[[Confinement], str], plan: Confinement) -> Layer:
     if name in plan.refused:
         return Layer(name=name, active=False, detail=plan.refused[name])
     try:
@@ -113,7 +113,7 @@ def _attempt(name: str, action: Callable[[Plan], str], plan: Plan) -> Layer:
         return Layer(name=name, active=False, detail=str(e))
 
 
-def _limit_resources(plan: Plan) -> str:
+def _limit_resources(plan: Confinement) -> str:
     total, data = _current_bytes()
     if plan.namespaces.active:  # else it would count all that runs under this user
         resource.setrlimit(resource.RLIMIT_NPROC, (_MAX_TASKS, _MAX_TASKS))
@@ -135,7 +135,7 @@ def _current_bytes() -> tuple[int, int]:
     return int(pages[0]) * size, int(pages[5]) * size
 
 
-def _drop_user(plan: Plan) -> str:
+def _drop_user(plan: Confinement) -> str:
     if not plan.drop_user:
         return "unchanged"
     os.setgroups([])
@@ -144,17 +144,17 @@ def _drop_user(plan: Plan) -> str:
     return f"{_NOBODY} (nobody)"
 
 
-def _drop_capabilities(_plan: Plan) -> str:
+def _drop_capabilities(_plan: Confinement) -> str:
     kernel.drop_capabilities()
     return "none left"
 
 
-def _restrict_files(plan: Plan) -> str:
+def _restrict_files(plan: Confinement) -> str:
     landlock.restrict_self(plan.ruleset)
     os.close(plan.ruleset)
     return plan.landlock_detail
 
 
-def _filter_calls(plan: Plan) -> str:
+def _filter_calls(plan: Confinement) -> str:
     seccomp.install(plan.program)
     return plan.seccomp_detail

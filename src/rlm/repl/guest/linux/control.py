@@ -18,7 +18,7 @@ MAX_DESCRIPTORS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ForkRequest:
     """One message and the descriptors that came with it."""
 
     message: Mapping[str, Any]
@@ -37,13 +37,13 @@ class Control:
         sent = socket.send_fds(self.socket, [frame], list(descriptors))
         self.socket.sendall(frame[sent:])
 
-    def receive(self) -> Request | None:
+    def receive(self) -> ForkRequest | None:
         """Wait for one message; None when the host has gone."""
         header, descriptors, _flags, _address = socket.recv_fds(self.socket, HEADER.size, MAX_DESCRIPTORS)
         header += self._read(HEADER.size - len(header)) if header else b""
         if len(header) < HEADER.size:
             return None
-        return Request(message=unpack(self._read(unpack_header(header))), descriptors=descriptors)
+        return ForkRequest(message=unpack(self._read(unpack_header(header))), descriptors=descriptors)
 
     def _read(self, size: int) -> bytes:
         pieces = []

@@ -122,11 +122,11 @@ def assemble(table: Table) -> bytes:
 def install(program: bytes) -> None:
     """Bind this process by the filter, for good; it must have one thread and no_new_privs."""
 
-    class Program(ctypes.Structure):
+    class FilterProgram(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
     buffer = ctypes.create_string_buffer(program, len(program))
-    header = Program(len(program) // 8, ctypes.addressof(buffer))
+    header = FilterProgram(len(program) // 8, ctypes.addressof(buffer))
     kernel.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(header))
 
 

@@ -22,7 +22,7 @@ from rlm.repl.guest import context, kernel, loops, preload
 from rlm.repl.guest.capture import Output
 from rlm.repl.guest.link import DescriptorTransport
 from rlm.repl.guest.linux import confine, paths
-from rlm.repl.guest.linux.control import Control, Request
+from rlm.repl.guest.linux.control import Control, ForkRequest
 from rlm.repl.guest.main import Prepared, serve
 from rlm.repl.guest.namespace import NoPolicy, Policy
 from rlm.repl.guest.wire import WireError
@@ -74,7 +74,7 @@ def _prefer_as_victim() -> None:
 def _load_policy(settings: Mapping[str, Any]) -> Policy:
     if settings["policy"] == "off":
         return NoPolicy()
-    from rlm.repl.guest.policy.restricted import Policy as RestrictedPolicy  # alone needs RestrictedPython
+    from rlm.repl.guest.policy.restricted import RestrictedPolicy  # alone needs RestrictedPython
 
     policy: Policy = RestrictedPolicy(settings["policy"], tuple(settings["imports"]))
     return policy
@@ -105,7 +105,7 @@ def _freeze() -> None:
 class Zygote:
     """Forks on request; one instance per process."""
 
-    def __init__(self, control: Control, plan: confine.Plan, prepared: Prepared, *, require_all: bool) -> None:
+    def __init__(self, control: Control, plan: confine.Confinement, prepared: Prepared, *, require_all: bool) -> None:
         self._control = control
         self._plan = plan
         self._prepared = prepared
@@ -117,7 +117,7 @@ class Zygote:
 
     def run(self) -> None:
         """Answer requests until the host goes."""
-        actions: dict[str, Callable[[Request], None]] = {
+        actions: dict[str, Callable[[ForkRequest], None]] = {
             "guest": self._fork_guest,
             "context": self._fork_context,
             "hold": self._hold,
@@ -158,7 +158,7 @@ class Zygote:
         finally:
             os._exit(0)
 
-    def _next_request(self) -> Request | None:
+    def _next_request(self) -> ForkRequest | None:
         """Wait for a request, reaping children meanwhile: until then their pids stay theirs."""
         poll = select.poll()
         for descriptor in (self._control.socket.fileno(), *self._children):
@@ -180,19 +180,19 @@ class Zygote:
         if len(self._ends) > _KEPT_ENDS:
             del self._ends[next(iter(self._ends))]
 
-    def _tell_end(self, request: Request) -> None:
+    def _tell_end(self, request: ForkRequest) -> None:
         """The host has seen the end of a child before it asks, and so has `_next_request`."""
         self._control.send({"t": "ended", "status": self._ends.pop(request.message["pid"], None)})
 
-    def _fork_guest(self, request: Request) -> None:
+    def _fork_guest(self, request: ForkRequest) -> None:
         frames, output = request.descriptors
         self._fork(request, lambda parent: self._become_guest(frames, output, parent))
 
-    def _fork_context(self, request: Request) -> None:
+    def _fork_context(self, request: ForkRequest) -> None:
         (control,) = request.descriptors
         self._fork(request, lambda parent: self._become_context(control, parent))
 
-    def _fork(self, request: Request, child: Callable[[int], NoReturn]) -> None:
+    def _fork(self, request: ForkRequest, child: Callable[[int], NoReturn]) -> None:
         """Fork, hand the host a pidfd of the child, and drop the descriptors that were the child's."""
         parent = os.getpid()
         try:
@@ -236,7 +236,7 @@ class Zygote:
         finally:
             os._exit(0)
 
-    def _hold(self, request: Request) -> None:
+    def _hold(self, request: ForkRequest) -> None:
         (source,) = request.descriptors
         parts = request.message["parts"]
         try:

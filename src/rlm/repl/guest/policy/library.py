@@ -226,7 +226,7 @@ def basic_config(**options: Any) -> None:
     logging.basicConfig(**options)
 
 
-class Tree:
+class GuardedTree:
     """`ElementTree.ElementTree` over file objects; it opens no file."""
 
     def __init__(self, element: ET.Element | None = None) -> None:
@@ -257,9 +257,9 @@ class Tree:
         ET.ElementTree(self.getroot()).write(_file_object(file), encoding, **options)
 
 
-def parse_xml(source: IO[Any], parser: ET.XMLParser | None = None) -> Tree:
+def parse_xml(source: IO[Any], parser: ET.XMLParser | None = None) -> GuardedTree:
     """`ElementTree.parse` of a file object."""
-    return Tree(ET.parse(_file_object(source), parser).getroot())  # noqa: S314 - expat refuses entity bombs; memory is bounded
+    return GuardedTree(ET.parse(_file_object(source), parser).getroot())  # noqa: S314 - expat refuses entity bombs; memory is bounded
 
 
 def _file_object(given: Any) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class ModuleFace:
     """The public face of a module."""
 
     names: frozenset[str] | None
@@ -31,12 +31,12 @@ class Listing:
     """The real module, where it isn't the one of that name."""
 
 
-def _only(names: str, **instead: Any) -> Listing:
-    return Listing(names=frozenset(words(names)), instead=instead)
+def _only(names: str, **instead: Any) -> ModuleFace:
+    return ModuleFace(names=frozenset(words(names)), instead=instead)
 
 
-def _public(without: str = "", **instead: Any) -> Listing:
-    return Listing(names=None, without=frozenset(words(without)), instead=instead)
+def _public(without: str = "", **instead: Any) -> ModuleFace:
+    return ModuleFace(names=None, without=frozenset(words(without)), instead=instead)
 
 
 _AST_NODES = frozenset(
@@ -45,7 +45,7 @@ _AST_NODES = frozenset(
     if isinstance(value, type) and issubclass(value, (ast.AST, ast.NodeVisitor)) and not name.startswith("_")
 )
 
-STRICT: Mapping[str, Listing] = {
+STRICT: Mapping[str, ModuleFace] = {
     "base64": _only(
         "b64encode b64decode standard_b64encode standard_b64decode urlsafe_b64encode urlsafe_b64decode b32encode "
         "b32decode b32hexencode b32hexdecode b16encode b16decode a85encode a85decode b85encode b85decode z85encode "
@@ -81,13 +81,13 @@ STRICT: Mapping[str, Listing] = {
 }
 """Values, text and numbers."""
 
-RELAXED: Mapping[str, Listing] = {
+RELAXED: Mapping[str, ModuleFace] = {
     **STRICT,
     "abc": _only(
         "ABC abstractmethod abstractclassmethod abstractstaticmethod abstractproperty", ABCMeta=classes.ABC_META
     ),
     "array": _only("array typecodes"),
-    "ast": Listing(
+    "ast": ModuleFace(
         names=_AST_NODES
         | frozenset(
             words(
@@ -143,7 +143,7 @@ RELAXED: Mapping[str, Listing] = {
     "lzma": _only("compress decompress LZMACompressor LZMADecompressor LZMAError FORMAT_AUTO FORMAT_XZ FORMAT_ALONE"),
     "numbers": _public(),
     "operator": _public(attrgetter=library.attrgetter, methodcaller=library.methodcaller),
-    "os.path": Listing(
+    "os.path": ModuleFace(
         names=frozenset(words("basename dirname split splitext join normpath commonprefix commonpath isabs sep")),
         module="posixpath",
     ),
@@ -170,7 +170,7 @@ RELAXED: Mapping[str, Listing] = {
     "xml.etree.ElementTree": _only(
         "fromstring fromstringlist tostring tostringlist XML XMLID Element SubElement Comment ProcessingInstruction "
         "PI QName ParseError XMLParser XMLPullParser TreeBuilder dump indent iselement register_namespace",
-        ElementTree=library.Tree, parse=library.parse_xml,
+        ElementTree=library.GuardedTree, parse=library.parse_xml,
     ),
     "zlib": _public(),
     "zoneinfo": _only("ZoneInfo ZoneInfoNotFoundError available_timezones"),

@@ -18,7 +18,7 @@ from rlm.repl.guest.policy import classes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rlm.repl.guest.policy.modules import Listing
+    from rlm.repl.guest.policy.modules import ModuleFace
 
 _MISSING = object()
 
@@ -90,7 +90,7 @@ classes.conceal(ModuleProxy)
 class Importer:
     """Gives proxies for the modules that a policy lists, and for the packages that the user allowed."""
 
-    def __init__(self, listed: Mapping[str, Listing], packages: Iterable[str]) -> None:
+    def __init__(self, listed: Mapping[str, ModuleFace], packages: Iterable[str]) -> None:
         self._packages = frozenset(packages)
         self._listed = {name: listing for name, listing in listed.items() if name not in self._packages}
         self._proxies: dict[str, ModuleProxy] = {}
@@ -181,7 +181,7 @@ class Importer:
         advice = instead or (f"did you mean {close[0]!r}?" if close else "do without it")
         return f"import of {name!r} is not allowed here; {advice}. Available: {', '.join(sorted(self.names))}"
 
-    def _proxy_of_listed(self, name: str, real: types.ModuleType, listing: Listing) -> ModuleProxy:
+    def _proxy_of_listed(self, name: str, real: types.ModuleType, listing: ModuleFace) -> ModuleProxy:
         offered = listing.names
         if offered is None:
             offered = frozenset(getattr(real, "__all__", None) or (n for n in vars(real) if not n.startswith("_")))

@@ -28,7 +28,7 @@ from rlm.repl.guest.policy import library as policy_library
 from rlm.repl.guest.policy import modules as policy_modules
 from rlm.repl.guest.policy import names
 from rlm.repl.guest.policy.proxies import Importer
-from rlm.repl.guest.policy.syntax import RelaxedRules, Rules
+from rlm.repl.guest.policy.syntax import RelaxedRules, SyntaxRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class _Relaxed(RelaxedRules, RestrictingNodeTransformer):
     """RestrictedPython's transformer refuses the nodes that no rule names."""
 
 
-class _Strict(Rules, RestrictingNodeTransformer):
+class _Strict(SyntaxRules, RestrictingNodeTransformer):
     """RestrictedPython's default policy, but for imports by proxy and a plain `print`."""
 
     check_name = RestrictingNodeTransformer.check_name  # type: ignore[assignment]
@@ -80,7 +80,7 @@ class _Strict(Rules, RestrictingNodeTransformer):
         return super().visit_Name(node)
 
 
-class Policy:
+class RestrictedPolicy:
     """What cells may write (`compile`), what they start with (`namespace`), and what they may import."""
 
     def __init__(self, level: Literal["strict", "relaxed"], allowed_imports: Sequence[str] = ()) -> None:

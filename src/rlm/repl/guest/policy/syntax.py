@@ -35,7 +35,7 @@ def _is_plain_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args
 
 
-class Rules(ast.NodeTransformer):
+class SyntaxRules(ast.NodeTransformer):
     """What both levels share: how to refuse, and imports by proxy."""
 
     def __init__(self, importer: Importer) -> None:
@@ -129,7 +129,7 @@ _AS_THEY_ARE = (
 """What a cell may write without more than a look at the parts."""
 
 
-class RelaxedRules(Rules):
+class RelaxedRules(SyntaxRules):
     """The rest of what a cell may write."""
 
     def visit(self, node: ast.AST) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from rlm.repl.guest.policy.restricted import Policy
+from rlm.repl.guest.policy.restricted import RestrictedPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +45,8 @@ def _sections(text: str) -> Iterator[Cell]:
 
 
 @cache
-def policy(level: Level, imports: tuple[str, ...] = ()) -> Policy:
-    return Policy(level, imports)
+def policy(level: Level, imports: tuple[str, ...] = ()) -> RestrictedPolicy:
+    return RestrictedPolicy(level, imports)
 
 
 def fresh(level: Level = "relaxed", imports: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
 from rlm.repl.guest.policy import names
-from rlm.repl.guest.policy.restricted import Policy
+from rlm.repl.guest.policy.restricted import RestrictedPolicy
 from tests.unit.repl.guest.policy.policies import fresh, policy, run
 
 ADVICE = {
@@ -91,7 +91,7 @@ def test_a_traceback_names_the_line_of_the_cell() -> None:
 def test_an_unknown_level_is_refused() -> None:
     level: Any = "loose"
     with pytest.raises(ValueError, match="there are strict, relaxed"):
-        Policy(level)
+        RestrictedPolicy(level)
 
 
 def test_allowed_modules_are_those_of_the_level_and_the_users_own() -> None:
@@ -119,8 +119,8 @@ def test_no_guard_has_a_name_that_a_cell_may_bind() -> None:
 def test_preload_leaves_nothing_to_import_later() -> None:
     code = """
 import sys
-from rlm.repl.guest.policy.restricted import Policy
-policy = Policy("relaxed")
+from rlm.repl.guest.policy.restricted import RestrictedPolicy
+policy = RestrictedPolicy("relaxed")
 policy.preload()
 before = set(sys.modules)
 from datetime import datetime
