@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,10 @@ class Module:
     text: str
     tree: ast.Module
 
+    def at(self, line: int) -> str:
+        """A place in it, as an editor opens it: `path:line`."""
+        return f"{self.path.relative_to(ROOT)}:{line}"
+
 
 @dataclass(frozen=True, slots=True)
 class Import:
@@ -33,6 +37,7 @@ class Import:
     target: str
     names: tuple[str, ...]
     """What is taken from it; empty for a plain `import`."""
+    line: int
     lazy: bool
     """Inside a function: paid at a call, not when the module loads."""
 
@@ -60,29 +65,40 @@ def within(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
+@cache
+def functions(module: Module) -> tuple[tuple[str, Function], ...]:
     """Every function with its qualified name, nested ones too."""
+    return tuple(_functions(module.tree, ""))
+
+
+@cache
+def imports(module: Module) -> tuple[Import, ...]:
+    """Every import that happens at run time: those for type checkers alone are left out."""
+    return tuple(_imports(module.tree, lazy=False))
+
+
+def listed(offenders: Iterable[str]) -> str:
+    """A message that shows all of them, for pytest cuts a long list short."""
+    return "\n" + "\n".join(offenders)
+
+
+def _functions(tree: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield prefix + node.name, node
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from functions(node, f"{prefix}{node.name}.")
+            yield from _functions(node, f"{prefix}{node.name}.")
         else:
-            yield from functions(node, prefix)
-
-
-def imports(module: Module) -> Iterator[Import]:
-    """Every import that happens at run time: those for type checkers alone are left out."""
-    yield from _imports(module.tree, lazy=False)
+            yield from _functions(node, prefix)
 
 
 def _imports(node: ast.AST, *, lazy: bool) -> Iterator[Import]:
     if isinstance(node, ast.Import):
-        yield from (Import(alias.name, (), lazy) for alias in node.names)
+        yield from (Import(alias.name, (), node.lineno, lazy) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         assert node.level == 0, "imports are absolute"
-        yield Import(node.module or "", tuple(alias.name for alias in node.names), lazy)
-    elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        yield Import(node.module or "", tuple(alias.name for alias in node.names), node.lineno, lazy)
+    elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         for otherwise in node.orelse:
             yield from _imports(otherwise, lazy=lazy)
     else:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-import pytest
-
-from tests.architecture.sources import ROOT, SRC, Import, Module, imports, modules, modules_in, within
+from tests.architecture.sources import ROOT, SRC, Import, Module, imports, listed, modules, modules_in, within
 
 AT_LOAD = {
     "rlm": {"msgspec"},
@@ -63,40 +61,45 @@ def allowed_at_load(module: str) -> set[str]:
     return AT_LOAD[max((name for name in AT_LOAD if within(module, name)), key=len)]
 
 
-def third_party(module: Module, *, lazy: bool) -> set[str]:
-    return {each.top for each in imports(module) if each.third_party and each.lazy == lazy}
+def allowed(module: str, each: Import) -> bool:
+    return each.top in allowed_at_load(module) or (each.lazy and each.top in ON_DEMAND)
+
+
+def stated(module: Module, each: Import) -> str:
+    return f"{module.at(each.line)}: {each.target}"
 
 
 def guest_only(each: Import) -> bool:
     return within(each.target, "rlm.repl.guest") or (each.top != "rlm" and not each.third_party)
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-def test_third_party_imports_are_agreed(module: Module) -> None:
-    assert third_party(module, lazy=False) <= allowed_at_load(module.name)
-    assert third_party(module, lazy=True) <= ON_DEMAND.keys() | allowed_at_load(module.name)
+def test_third_party_imports_are_agreed() -> None:
+    third_party = [(module, each) for module in modules() for each in imports(module) if each.third_party]
+    odd = [stated(module, each) for module, each in third_party if not allowed(module.name, each)]
+    assert not odd, listed(odd)
 
 
 def test_every_third_party_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     declared = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines}
-    used = {top for module in modules() for lazy in (False, True) for top in third_party(module, lazy=lazy)}
+    used = {each.top for module in modules() for each in imports(module) if each.third_party}
     users_own = {name for name, reason in ON_DEMAND.items() if reason.startswith("the user's own")}
     assert {NAMED_OTHERWISE.get(top, top) for top in used - users_own} <= declared
 
 
-@pytest.mark.parametrize("module", modules_in("rlm.repl.guest"), ids=lambda module: module.name)
-def test_the_guest_carries_nothing_of_the_host(module: Module) -> None:
-    foreign = [each.target for each in imports(module) if not guest_only(each) and each.top != "RestrictedPython"]
-    assert foreign == []
+def test_the_guest_carries_nothing_of_the_host() -> None:
+    carried = [(module, each) for module in modules_in("rlm.repl.guest") for each in imports(module)]
+    foreign = [stated(*each) for each in carried if not guest_only(each[1]) and each[1].top != "RestrictedPython"]
+    assert carried
+    assert not foreign, listed(foreign)
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-def test_the_package_does_not_use_its_own_facade(module: Module) -> None:
-    taken = [name for each in imports(module) if each.target == "rlm" for name in (*each.names, "")]
+def test_the_package_does_not_use_its_own_facade() -> None:
     packages = {path.stem for path in (SRC / "rlm").iterdir()}
-    assert [name for name in taken if name not in packages and name] == []
+    taken = [(module, each) for module in modules() for each in imports(module) if each.target == "rlm"]
+    odd = [stated(*each) for each in taken if not packages.issuperset(each[1].names)]
+    assert not odd, listed(odd)
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
