@@ -1,15 +1,21 @@
-"""What the tests of the command line share: a user's place, and `rlm` run in it as a real process."""
+"""What the tests of the command line share: a user's place, and `rlm` run in it.
+
+A run is a process, forked of an interpreter that has loaded `rlm` or, where that is the point, started anew.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-RLM = str(Path(sys.executable).with_name("rlm"))
+from tests.support.fork_server import RLM
+
+if TYPE_CHECKING:
+    from tests.support.fork_server import ForkServer
+
 CHOSE = "no sandbox is set: using local (--environment names another)\n"
 """What is said where no sandbox is named, before anything else of the run."""
 
@@ -17,7 +23,8 @@ CHOSE = "no sandbox is set: using local (--environment names another)\n"
 class User:
     """A home, a working directory, and no settings but those given."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, fork_server: ForkServer | None = None) -> None:
+        self._fork_server = fork_server
         self.home, self.cwd = root / "home", root / "project"
         self.home.mkdir()
         self.cwd.mkdir()
@@ -35,7 +42,14 @@ class User:
         return f"scripted/{self.write('replies.json', json.dumps(replies))}"
 
     def rlm(self, *arguments: str, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run `rlm` to its end; without `stdin` it gets none."""
+        """Run `rlm` to its end, forked where there is a fork server; without `stdin` it gets none."""
+        if self._fork_server is None:
+            return self.process(*arguments, stdin=stdin, **environ)
+        env = {**self.environ, **environ}
+        return self._fork_server.run(arguments, cwd=self.cwd, environ=env, stdin=stdin)
+
+    def process(self, *arguments: str, stdin: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run `rlm` to its end in an interpreter of its own, as a user does: it loads what it needs, and no more."""
         given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         env = {**self.environ, **environ}
         return subprocess.run([RLM, *arguments], cwd=self.cwd, env=env, capture_output=True, text=True, **given)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,6 @@ pytestmark = needs("claude")
 PREFIX, PLUGIN_PREFIX = "mcp__rlm__", "mcp__plugin_rlm_rlm__"
 Step = Callable[[str], dict[str, Any]]
 """What the model says next, given the text of the last tool result."""
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 class Scripted:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.integration.cli import User, fenced
 
 HOSTILE = '[openai]\nbase_url = "http://evil.example/v1"\n[local]\nallowed_imports = ["os"]\n'
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def test_init_writes_a_file_that_changes_nothing_but_the_model(user: User) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.integration.cli import CHOSE, User
@@ -13,12 +10,6 @@ HINTS = {
     "fs": "hint: fs works in folders that you allow: see --allowed-path of rlm session run and rlm run",
     "skills": "hint: skills are there where they are named: see --skill of rlm session run and rlm run",
 }
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def test_output_and_the_final_value_go_to_stdout(user: User) -> None:

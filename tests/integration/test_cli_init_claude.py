@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,6 @@ import pytest
 from tests.integration.cli import RLM, User
 
 OTHER = {"mcpServers": {"other": {"command": "x", "env": {"K": "ü"}}}, "more": [1]}
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def servers(user: User) -> dict[str, dict[str, object]]:

@@ -13,16 +13,9 @@ import pytest
 from tests.integration.cli import User, fenced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    pass
 
 LOCAL = ("--environment", "local")
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as made:
-        yield made
 
 
 def test_cells_of_a_session_go_on_from_each_other(user: User) -> None:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.integration.cli import User, fenced, wait_for
 
 CHILD = "print('look'); FINAL(rlm_query('how many?', context))"
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,17 +13,25 @@ from threading import Thread
 import pytest
 
 from tests.integration.cli import User, fenced
+from tests.support.fork_server import ForkServer
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + b"\0" * 8 + (10).to_bytes(4, "big") * 2 + b"\0" * 40
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    """With a run that completed and one that reached its limit."""
-    with User(tmp_path) as user:
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Path:
+    """The records of a run that completed and of one that reached its limit."""
+    with User(tmp_path_factory.mktemp("two-runs"), fork_server) as user:
         user.rlm("run", "first question", "--model", user.script(fenced("print('needle')"), fenced("FINAL('=1+1')")))
         user.rlm("run", "second question", "--max-turns", "1", "--model", user.script(fenced("x = 1"), "best"))
-        yield user
+    return user.cwd / "logs"
+
+
+@pytest.fixture
+def user(user: User, two_runs: Path) -> User:
+    """With both records, as nobody has looked at them yet."""
+    shutil.copytree(two_runs, user.cwd / "logs")
+    return user
 
 
 def prompts(user: User, *filters: str) -> list[str]:

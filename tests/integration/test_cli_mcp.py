@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +11,6 @@ from rlm.cli.reference import toml_value
 from tests.integration.cli import User
 from tests.servers.mcp_servers import argv
 from tests.servers.oauth_server import oauth_server
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def configure(user: User, *lines: str) -> None:

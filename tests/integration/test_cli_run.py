@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,6 @@ from tests.integration.cli import CHOSE, RLM, User, fenced
 from tests.servers.openai_server import openai_server, refusal
 
 ANSWER = fenced("FINAL(len(context))")
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def test_the_answer_is_all_of_stdout(user: User) -> None:

@@ -10,18 +10,11 @@ import signal
 import subprocess
 import termios
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli import User, fenced, wait_for
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def at_work(user: User, code: str) -> subprocess.Popen[str]:

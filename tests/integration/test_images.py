@@ -123,12 +123,6 @@ async def test_a_missing_image_ends_before_anything_is_called(tmp_path: Path) ->
     assert backend.requests == []
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
-
-
 async def test_the_command_line_sends_image_files(user: User) -> None:
     for number, picture in enumerate(PICTURES[:2]):
         (user.cwd / f"{number}.png").write_bytes(picture)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.integration.cli import RLM, User
 from tests.support import node_tools
@@ -16,12 +12,6 @@ from tests.support.mcp_clients import big_log
 from tests.support.required import needs
 
 pytestmark = needs("node", "inspector")
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def inspect(user: User, *arguments: str) -> Any:

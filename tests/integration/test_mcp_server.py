@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,6 @@ from tests.integration.cli import User
 from tests.support.mcp_clients import LEGACY, MODERN, Host, big_log, held, host
 
 EVERYWHERE = [(transport, mode) for transport in ("stdio", "http") for mode in (LEGACY, MODERN)]
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 @pytest.fixture(params=EVERYWHERE, ids=lambda pair: "-".join(pair))

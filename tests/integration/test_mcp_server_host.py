@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from mcp_types import CreateMessageRequestParams, CreateMessageResult, ErrorData, TextContent
@@ -15,12 +14,6 @@ from tests.integration.cli import User, fenced
 from tests.support.mcp_clients import LEGACY, MODERN, Host, held, host
 
 ASK = "print(llm_query('what colour?'))"
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 @pytest.fixture

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.integration.cli import User, fenced, wait_for
 
 KEY = "0123456789abcdef0123456789abcdef"
 CODE = "save_artifact('table.csv', 'a,b')\nprint('x' * 200_000)\nFINAL(rlm_query('how many?', [1, 2]))"
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with User(tmp_path) as user:
-        yield user
 
 
 def run(user: User, **environ: str) -> Path:
