@@ -30,16 +30,18 @@ def test_every_promise_holds_for_trees_that_are_searched_for(log_dir, rng):
     check(grow(draw_plan(rng), log_dir))
 
 
-def test_every_promise_holds_for_many_trees(log_dir):
-    for seed in SEEDS:
-        grown = grow(draw_plan(random.Random(seed)), log_dir)
-        check(grown)
-        grown.result.trajectory.unlink()
+@pytest.fixture(scope="module")
+def grown(log_dir):
+    return [grow(draw_plan(random.Random(seed)), log_dir) for seed in SEEDS]
 
 
-def test_the_trees_are_worth_the_name(log_dir):
+def test_every_promise_holds_for_many_trees(grown):
+    for each in grown:
+        check(each)
+
+
+def test_the_trees_are_worth_the_name(grown):
     """What was drawn covers what is claimed, else all of the above proves little."""
-    grown = [grow(draw_plan(random.Random(seed)), log_dir) for seed in SEEDS]
     assert {each.result.status for each in grown} == {"completed", "limit", "cancelled", "failed"}
     assert {each.result.limit for each in grown} >= {"max_turns", "token_budget", "timeout_s", "tool_budget"}
     assert max(each.result.usage.depth_reached for each in grown) >= 3
