@@ -6,14 +6,10 @@ import json
 import re
 import signal
 import sqlite3
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.cli import User, fenced
-
-if TYPE_CHECKING:
-    pass
 
 LOCAL = ("--environment", "local")
 

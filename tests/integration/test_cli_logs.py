@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.integration.cli import User, fenced, wait_for
+from tests.support.fork_server import ForkServer
 
 CHILD = "print('look'); FINAL(rlm_query('how many?', context))"
 
 
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Path:
+    """The records of a run that failed in its code, and then of one that has a child."""
+    with User(tmp_path_factory.mktemp("two-runs"), fork_server) as user:
+        user.rlm("run", "first", "--model", user.script(fenced("1 / 0"), fenced("FINAL(0)")))
+        user.write("data.txt", "abc")
+        user.rlm(
+            "run", "second", "-f", "data.txt", "--model", user.script(fenced(CHILD), fenced("FINAL(len(context))"))
+        )
+    return user.cwd / "logs"
+
+
 @pytest.fixture
-def two(user: User) -> User:
-    """With a run that failed in its code, and then one that has a child."""
-    user.rlm("run", "first", "--model", user.script(fenced("1 / 0"), fenced("FINAL(0)")))
-    user.write("data.txt", "abc")
-    user.rlm("run", "second", "-f", "data.txt", "--model", user.script(fenced(CHILD), fenced("FINAL(len(context))")))
+def two(user: User, two_runs: Path) -> User:
+    """With both records, as nobody has looked at them yet."""
+    shutil.copytree(two_runs, user.cwd / "logs")
     return user
 
 

@@ -5,28 +5,50 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from mcp_types import ListRootsResult, Root
 
 from tests.integration.cli import User
-from tests.support.mcp_clients import LEGACY, MODERN, Host, big_log, held, host
+from tests.support.mcp_clients import LEGACY, MODERN, Host, big_log, held, host, lent
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EVERYWHERE = [(transport, mode) for transport in ("stdio", "http") for mode in (LEGACY, MODERN)]
 
 
-@pytest.fixture(params=EVERYWHERE, ids=lambda pair: "-".join(pair))
-async def anywhere(user: User, request: pytest.FixtureRequest) -> AsyncIterator[Host]:
-    async with held(host(user, *request.param)) as connected:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """Where the servers run that tests share."""
+    with User(tmp_path_factory.mktemp("place")) as user:
+        yield user
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=EVERYWHERE, ids="-".join)
+async def each_server(place: User, request: pytest.FixtureRequest) -> AsyncIterator[Host]:
+    async with held(host(place, *request.param)) as connected:
         yield connected
 
 
-@pytest.fixture
-async def mine(user: User) -> AsyncIterator[Host]:
+@pytest_asyncio.fixture(loop_scope="module")
+async def anywhere(each_server: Host, place: User) -> AsyncIterator[Host]:
+    async with lent(each_server, place.cwd) as connected:
+        yield connected
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stdio_server(place: User) -> AsyncIterator[Host]:
+    async with held(host(place, "stdio", LEGACY)) as connected:
+        yield connected
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def mine(stdio_server: Host, place: User) -> AsyncIterator[Host]:
     """A client over stdio, as Claude Code is one."""
-    async with held(host(user, "stdio", LEGACY)) as connected:
+    async with lent(stdio_server, place.cwd) as connected:
         yield connected
 
 
@@ -35,8 +57,8 @@ async def test_variables_stay_between_calls(anywhere: Host) -> None:
     assert await anywhere.run("print('here'); len(found)", session_id="a") == "here\n2"
 
 
-async def test_data_is_loaded_without_passing_through_and_worked_on(anywhere: Host, user: User) -> None:
-    big_log(user.cwd)
+async def test_data_is_loaded_without_passing_through_and_worked_on(anywhere: Host, place: User) -> None:
+    big_log(place.cwd)
     said = await anywhere.call("load_context", path="big.log", session_id="a")
     assert "1,000 lines" in said
     assert len(said) < 2_500
@@ -93,8 +115,8 @@ async def test_what_is_no_variable_is_not_set(mine: Host, name: str) -> None:
     assert repr(name)[1:-1] in await mine.refused("set_repl_context", variables={name: 1})
 
 
-async def test_loading_never_loses_variables_unasked(mine: Host, user: User) -> None:
-    big_log(user.cwd)
+async def test_loading_never_loses_variables_unasked(mine: Host, place: User) -> None:
+    big_log(place.cwd)
     await mine.run("kept = 1")
     assert "variables (kept)" in await mine.refused("load_context", path="big.log")
     assert await mine.run("kept") == "1"
@@ -102,16 +124,16 @@ async def test_loading_never_loses_variables_unasked(mine: Host, user: User) -> 
     assert "NameError" in await mine.run("kept")
 
 
-async def test_clearing_keeps_the_data(mine: Host, user: User) -> None:
-    big_log(user.cwd)
+async def test_clearing_keeps_the_data(mine: Host, place: User) -> None:
+    big_log(place.cwd)
     await mine.call("load_context", path="big.log")
     await mine.call("clear_repl_context")
     assert await mine.run("len(context.splitlines())") == "1000"
 
 
-async def test_folders_and_globs_become_a_dict(mine: Host, user: User) -> None:
+async def test_folders_and_globs_become_a_dict(mine: Host, place: User) -> None:
     for name in ("a.txt", "sub/b.txt", "c.md"):
-        user.write(name, name)
+        place.write(name, name)
     await mine.call("load_context", path="**/*.txt")
     assert await mine.run("sorted(context.items())") == "[('a.txt', 'a.txt'), ('sub/b.txt', 'sub/b.txt')]"
     await mine.call("load_context", path=["a.txt", "c.md"], session_id="two")
@@ -119,9 +141,9 @@ async def test_folders_and_globs_become_a_dict(mine: Host, user: User) -> None:
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../home/x", "*/../../home/*", "link", "~/x"])
-async def test_nothing_outside_of_the_project_is_loaded(mine: Host, user: User, path: str) -> None:
-    (user.home / "x").write_text("secret")
-    (user.cwd / "link").symlink_to(user.home / "x")
+async def test_nothing_outside_of_the_project_is_loaded(mine: Host, place: User, path: str) -> None:
+    (place.home / "x").write_text("secret")
+    (place.cwd / "link").symlink_to(place.home / "x")
     said = await mine.refused("load_context", path=path)
     assert "secret" not in said
     assert "outside" in said or "'..'" in said
@@ -243,8 +265,8 @@ async def test_a_configured_model_answers_and_does_whole_runs(user: User) -> Non
         assert ": 1 turn, " in said
 
 
-async def test_secrets_are_masked_in_what_a_host_sees(mine: Host, user: User) -> None:
-    user.write("keys.env", "OPENAI_API_KEY=sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb\n")
+async def test_secrets_are_masked_in_what_a_host_sees(mine: Host, place: User) -> None:
+    place.write("keys.env", "OPENAI_API_KEY=sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb\n")
     said = await mine.call("load_context", path="keys.env")
     said += await mine.run("print(context)\nFINAL(context)")
     assert "REDACTED" in said

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from tests.integration.cli import RLM, User
 from tests.support.mcp_clients import LEGACY, MODERN, TOKEN, http_server, over_http
@@ -20,10 +21,12 @@ HELLO = {
 }
 
 
-@pytest.fixture
-async def url(user: User) -> AsyncIterator[str]:
-    async with http_server(user) as address:
-        yield address
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """One server for all clients, which know nothing of each other."""
+    with User(tmp_path_factory.mktemp("place")) as user:
+        async with http_server(user) as address:
+            yield address
 
 
 async def status(url: str, headers: Mapping[str, str]) -> int:
@@ -74,11 +77,12 @@ async def test_clients_without_a_session_get_names_that_nobody_guesses(url: str)
         assert name not in await other.refused("destroy_session", session_id="s-0")
 
 
-async def test_a_client_that_says_goodbye_takes_its_sessions_along(url: str, user: User) -> None:
-    async with over_http(url, LEGACY) as client:
-        await client.run("x = 1")
-    (record,) = (user.cwd / "logs").glob("*.jsonl")
-    assert json.loads(record.read_text().splitlines()[-1])["type"] == "completion.end"
+async def test_a_client_that_says_goodbye_takes_its_sessions_along(user: User) -> None:
+    async with http_server(user) as url:
+        async with over_http(url, LEGACY) as client:
+            await client.run("x = 1")
+        (record,) = (user.cwd / "logs").glob("*.jsonl")
+        assert json.loads(record.read_text().splitlines()[-1])["type"] == "completion.end"
 
 
 def test_the_token_is_made_once_and_kept_for_the_user_alone(user: User) -> None:

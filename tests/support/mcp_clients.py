@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -118,6 +119,19 @@ async def held(context: AbstractAsyncContextManager[Host]) -> AsyncIterator[Host
     yield entered.result()
     leave.set()
     await holding
+
+
+@asynccontextmanager
+async def lent(connected: Host, project: Path) -> AsyncIterator[Host]:
+    """A client that other tests have too: afterwards its sessions and what is in the project are gone, but records."""
+    yield connected
+    for line in (await connected.call("list_sessions")).splitlines():
+        name, found, _ = line.partition(": ")
+        if found:
+            await connected.call("destroy_session", session_id=name)
+    for path in project.iterdir():
+        if path.name != "logs":
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def big_log(folder: Path, lines: int = 1_000) -> Path:
