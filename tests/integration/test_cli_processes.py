@@ -1,0 +1,90 @@
+"""Each command once in an interpreter of its own, as a user starts it: what other tests fork has everything loaded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+
+from rlm.cli.main import app
+from tests.integration.cli import User, fenced
+from tests.support.fork_server import ForkServer
+
+LOCAL = ("--environment", "local")
+STARTED = {
+    "init": ([], 0, "rlm.toml"),
+    "run": (["?", "--model", "scripted/again.json", *LOCAL], 0, "7\n"),
+    "resume": (["last", *LOCAL], 2, "error: "),
+    "fork": (["last", "--turn", "0", "--model", "scripted/again.json", *LOCAL], 0, "7\n"),
+    "replay": (["last", *LOCAL], 0, "1 cell"),
+    "exec": (["-c", "6 * 7", *LOCAL], 0, "42\n"),
+    "verify": (["last"], 0, "intact"),
+    "doctor": (["--model", "demo"], 0, "recommended"),
+    "trust": ([], 2, "error: "),
+    "logs list": ([], 0, "a question"),
+    "logs show": (["last"], 0, "prompt: a question"),
+    "logs tail": (["last"], 0, "run completed: 7"),
+    "logs grep": (["needle"], 0, "needle"),
+    "logs export": (["last"], 0, "a question"),
+    "logs index": ([], 0, "1 run"),
+    "config show": ([], 0, "[rlm]"),
+    "mcp list": ([], 0, "no MCP server is configured"),
+    "mcp login": (["absent"], 2, "no MCP server is configured"),
+    "session list": ([], 0, "work  revision 1"),
+    "session show": (["work"], 0, "rows = [1]"),
+    "session run": (["work", "-c", "rows", *LOCAL], 0, "[1]\n"),
+    "session save": (["other"], 0, "other"),
+    "session delete": (["work", "--yes"], 0, "work"),
+    "skill save": (["g", "-c", "def g(): return 2", "-d", "Two.", *LOCAL], 0, "skill g: version 1"),
+    "skill list": ([], 0, "f@1"),
+    "skill show": (["f"], 0, "def f()"),
+    "skill test": (["f", *LOCAL], 0, "skill f@1 runs"),
+    "skill delete": (["f", "--yes"], 0, "f"),
+}
+"""The arguments of each, the exit code, and what is then said on either stream."""
+STDIN = {"session save": '{"x": 1}'}
+ELSEWHERE = {
+    "mcp-serve": "test_mcp_server.py",
+    "visualize": "test_visualizer.py",
+}
+"""Those that serve until they are ended, and the tests that start them."""
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Path:
+    """A place with a record of a run, a session and a skill."""
+    root = tmp_path_factory.mktemp("lived-in")
+    with User(root, fork_server) as user:
+        model = user.script(fenced("print('needle'); FINAL(7)"))
+        shutil.copyfile(user.cwd / "replies.json", user.cwd / "again.json")
+        user.rlm("run", "a question", "--model", model, *LOCAL)
+        user.rlm("session", "save", "work", stdin='{"rows": [1]}')
+        user.rlm("skill", "save", "f", "-c", "def f(): return 1", "-d", "One.", *LOCAL)
+    return root
+
+
+def commands() -> set[str]:
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", None)
+        found.update({f"{name} {each}": each for each in below} if below else {name: name})
+    return set(found)
+
+
+def test_every_command_is_started() -> None:
+    assert commands() == STARTED.keys() | ELSEWHERE.keys()
+    assert all((Path(__file__).parent / name).exists() for name in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("command", STARTED)
+def test_a_command_works_in_an_interpreter_of_its_own(command: str, lived_in: Path, tmp_path: Path) -> None:
+    arguments, code, said = STARTED[command]
+    with User(tmp_path) as user:
+        for folder in (user.home, user.cwd):
+            shutil.copytree(lived_in / folder.name, folder, dirs_exist_ok=True)
+        done = user.process(*command.split(), *arguments, stdin=STDIN.get(command))
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
