@@ -225,45 +225,42 @@ def test_a_replay_edits_nothing(make: Any, tree: Path) -> None:
     assert (tree / "a.py").read_text() == "mine"
 
 
-def test_a_run_is_resumed_in_the_folder_that_is_named_again(tmp_path: Path) -> None:
-    with User(tmp_path) as user:
-        user.write("src/a.py", "one\n")
-        model = user.script(fenced("done = fs.paste_code('a.py', 1, 'zero')"))
-        run = user.rlm("run", "go", "-m", model, "--allowed-path", "src", "--max-turns", "1", "--environment", "local")
-        assert run.returncode == 3
-        user.script(fenced("FINAL(done['start_line'])"))
-        again = user.rlm("resume", "last", "--allowed-path", "src", "--max-turns", "5")
-        assert (again.returncode, again.stdout) == (0, "1\n"), again.stderr
-        assert (user.cwd / "src" / "a.py").read_text() == "zero\none\n"
-        replayed = user.rlm("replay", "last", "--allowed-path", "src")
-        assert replayed.returncode == 0, replayed.stdout
+def test_a_run_is_resumed_in_the_folder_that_is_named_again(user: User) -> None:
+    user.write("src/a.py", "one\n")
+    model = user.script(fenced("done = fs.paste_code('a.py', 1, 'zero')"))
+    run = user.rlm("run", "go", "-m", model, "--allowed-path", "src", "--max-turns", "1", "--environment", "local")
+    assert run.returncode == 3
+    user.script(fenced("FINAL(done['start_line'])"))
+    again = user.rlm("resume", "last", "--allowed-path", "src", "--max-turns", "5")
+    assert (again.returncode, again.stdout) == (0, "1\n"), again.stderr
+    assert (user.cwd / "src" / "a.py").read_text() == "zero\none\n"
+    replayed = user.rlm("replay", "last", "--allowed-path", "src")
+    assert replayed.returncode == 0, replayed.stdout
 
 
-async def test_the_roots_of_an_mcp_client_are_no_workspace(tmp_path: Path) -> None:
+async def test_the_roots_of_an_mcp_client_are_no_workspace(user: User) -> None:
     async def roots(_context: object) -> ListRootsResult:
-        return ListRootsResult(roots=[Root(uri=(tmp_path / "project").as_uri())])
+        return ListRootsResult(roots=[Root(uri=user.cwd.as_uri())])
 
-    with User(tmp_path) as user:
-        user.write("a.txt", "loaded")
-        async with host(user, "stdio", LEGACY, list_roots_callback=roots) as connected:
-            await connected.call("load_context", path="a.txt")
-            assert "NameError" in await connected.run("fs")
-            assert "fs.undo" not in (connected.client.instructions or "")
-            assert (await executing(connected)).destructive_hint is False
+    user.write("a.txt", "loaded")
+    async with host(user, "stdio", LEGACY, list_roots_callback=roots) as connected:
+        await connected.call("load_context", path="a.txt")
+        assert "NameError" in await connected.run("fs")
+        assert "fs.undo" not in (connected.client.instructions or "")
+        assert (await executing(connected)).destructive_hint is False
 
 
-async def test_an_mcp_host_is_told_where_its_cells_may_edit(tmp_path: Path) -> None:
-    with User(tmp_path) as user:
-        user.write("src/a.py", "one\n")
-        user.environ["RLM_ALLOWED_PATHS"] = str(user.cwd / "src")
-        async with host(user, "stdio", LEGACY) as connected:
-            assert f"below {user.cwd / 'src'} " in (connected.client.instructions or "")
-            assert (await executing(connected)).destructive_hint is True
-            assert "'lines': 1" in await connected.run("fs.write_file('a.py', 'two')")
-        user.environ["RLM_HELPER_RIGHTS"] = "read"
-        async with host(user, "stdio", LEGACY) as connected:
-            assert (await executing(connected)).destructive_hint is False
-            assert "not allowed here" in await connected.run("fs.write_file('a.py', 'three')")
+async def test_an_mcp_host_is_told_where_its_cells_may_edit(user: User) -> None:
+    user.write("src/a.py", "one\n")
+    user.environ["RLM_ALLOWED_PATHS"] = str(user.cwd / "src")
+    async with host(user, "stdio", LEGACY) as connected:
+        assert f"below {user.cwd / 'src'} " in (connected.client.instructions or "")
+        assert (await executing(connected)).destructive_hint is True
+        assert "'lines': 1" in await connected.run("fs.write_file('a.py', 'two')")
+    user.environ["RLM_HELPER_RIGHTS"] = "read"
+    async with host(user, "stdio", LEGACY) as connected:
+        assert (await executing(connected)).destructive_hint is False
+        assert "not allowed here" in await connected.run("fs.write_file('a.py', 'three')")
     assert (user.cwd / "src" / "a.py").read_text() == "two"
 
 

@@ -5,7 +5,7 @@ import os
 
 from rlm import RLM, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from tests.integration.cli import User, fenced
+from tests.integration.cli import fenced
 from tests.support.environments import in_each
 from tests.support.required import TEST_IMAGE
 from tests.support.wasm import cache
@@ -45,46 +45,43 @@ def test_each_difference_has_its_place_and_the_rest_follows_the_record(tmp_path)
     assert report.cells == 3
 
 
-def test_the_command_compares_resumes_and_forks(tmp_path):
-    with User(tmp_path) as user:
-        user.write("in.txt", "a\nb\n")
-        model = user.script(fenced("n = len(context)\nprint(n)"))
-        cut_off = user.rlm("run", "How long?", "-f", "in.txt", "--model", model)
-        assert cut_off.returncode == 4
-        user.script(fenced("FINAL(n)"))
-        resumed = user.rlm("resume", "last")
-        assert (resumed.returncode, resumed.stdout) == (0, "4\n"), resumed.stderr
-        assert user.rlm("resume", "last").returncode == 2
-        replayed = user.rlm("replay", "last", "--json")
-        assert replayed.returncode == 0, replayed.stderr
-        assert json.loads(replayed.stdout)["cells"] == 2
-        user.script(fenced("FINAL(n + 1)"))
-        forked = user.rlm("fork", "last", "--turn", "1", "--prompt-addition", "one more")
-        assert (forked.returncode, forked.stdout) == (0, "5\n"), forked.stderr
+def test_the_command_compares_resumes_and_forks(user):
+    user.write("in.txt", "a\nb\n")
+    model = user.script(fenced("n = len(context)\nprint(n)"))
+    cut_off = user.rlm("run", "How long?", "-f", "in.txt", "--model", model)
+    assert cut_off.returncode == 4
+    user.script(fenced("FINAL(n)"))
+    resumed = user.rlm("resume", "last")
+    assert (resumed.returncode, resumed.stdout) == (0, "4\n"), resumed.stderr
+    assert user.rlm("resume", "last").returncode == 2
+    replayed = user.rlm("replay", "last", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)["cells"] == 2
+    user.script(fenced("FINAL(n + 1)"))
+    forked = user.rlm("fork", "last", "--turn", "1", "--prompt-addition", "one more")
+    assert (forked.returncode, forked.stdout) == (0, "5\n"), forked.stderr
 
 
 @in_each
-def test_the_command_replays_in_any_sandbox(tmp_path, environment):
-    with User(tmp_path) as user:
-        user.write("rlm.toml", f'[docker]\nimage = "{TEST_IMAGE}"\nwarm = 0\n[wasm]\nwarm = 0\n')
-        user.environ["XDG_CACHE_HOME"] = str(cache(dict(os.environ)).parents[1])
-        code = "import random\nprint(random.random(), llm_query('a'))"
-        model = user.script(fenced(code), "7", fenced("FINAL(len(context))"))
-        ran = user.rlm("run", "q", "--env", "local", "--model", model, stdin="four")
-        assert (ran.returncode, ran.stdout) == (0, "4\n"), ran.stderr
-        replayed = user.rlm("replay", "last", "--environment", environment, "-f", "-", stdin="four")
+def test_the_command_replays_in_any_sandbox(user, environment):
+    user.write("rlm.toml", f'[docker]\nimage = "{TEST_IMAGE}"\nwarm = 0\n[wasm]\nwarm = 0\n')
+    user.environ["XDG_CACHE_HOME"] = str(cache(dict(os.environ)).parents[1])
+    code = "import random\nprint(random.random(), llm_query('a'))"
+    model = user.script(fenced(code), "7", fenced("FINAL(len(context))"))
+    ran = user.rlm("run", "q", "--env", "local", "--model", model, stdin="four")
+    assert (ran.returncode, ran.stdout) == (0, "4\n"), ran.stderr
+    replayed = user.rlm("replay", "last", "--environment", environment, "-f", "-", stdin="four")
     assert replayed.stdout == "2 cells, 3 answers from the record: no difference\n", replayed.stderr
 
 
-def test_a_limit_names_the_way_on(tmp_path):
-    with User(tmp_path) as user:
-        model = user.script(fenced("n = 1"), "nothing yet")
-        reached = user.rlm("run", "q", "--model", model, "--max-turns", "1")
-        assert reached.returncode == 3
-        assert "rlm resume" in reached.stderr
-        user.script(fenced("FINAL(n)"))
-        resumed = user.rlm("resume", "last", "--max-turns", "2")
-        assert (resumed.returncode, resumed.stdout) == (0, "1\n"), resumed.stderr
+def test_a_limit_names_the_way_on(user):
+    model = user.script(fenced("n = 1"), "nothing yet")
+    reached = user.rlm("run", "q", "--model", model, "--max-turns", "1")
+    assert reached.returncode == 3
+    assert "rlm resume" in reached.stderr
+    user.script(fenced("FINAL(n)"))
+    resumed = user.rlm("resume", "last", "--max-turns", "2")
+    assert (resumed.returncode, resumed.stdout) == (0, "1\n"), resumed.stderr
 
 
 def test_a_record_is_a_model(tmp_path):

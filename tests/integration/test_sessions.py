@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,13 +49,14 @@ SECOND = "FINAL([repr(rows), counts['a'], double(4), json.dumps([1]), Box.__name
 SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 
 
+def settings_in(folder: Path, **given: Any) -> Config:
+    base = {"store_path": str(folder / "store.sqlite"), "log_dir": str(folder / "logs"), "environment": "local"}
+    return Config(**{**base, "docker": DockerConfig(image=TEST_IMAGE), **given})
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Callable[..., Config]:
-    def make(**given: Any) -> Config:
-        base = {"store_path": str(tmp_path / "store.sqlite"), "log_dir": str(tmp_path / "logs"), "environment": "local"}
-        return Config(**{**base, "docker": DockerConfig(image=TEST_IMAGE), **given})
-
-    return make
+    return partial(settings_in, tmp_path)
 
 
 def cell(code: str) -> Any:
@@ -82,13 +85,20 @@ def warnings(sink: MemorySink) -> list[str]:
     return [event.body.message for event in sink.events if event.type == "warning"]
 
 
-@pytest.mark.parametrize("second", SANDBOXES)
-@pytest.mark.parametrize("first", SANDBOXES)
-def test_variables_and_definitions_come_back_in_another_sandbox(settings: Any, first: str, second: str) -> None:
-    left, sink = complete(settings(environment=first), FIRST, "FINAL(1)")
-    assert left.success
+@pytest.fixture(scope="module", params=SANDBOXES)
+def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the session that one sandbox left behind."""
+    folder = tmp_path_factory.mktemp("left")
+    result, sink = complete(settings_in(folder, environment=request.param), FIRST, "FINAL(1)")
+    assert result.success
     assert any("box (a value of type Box)" in text for text in warnings(sink))
-    found, sink = complete(settings(environment=second), SECOND)
+    return folder
+
+
+@pytest.mark.parametrize("second", SANDBOXES)
+def test_variables_and_definitions_come_back_in_another_sandbox(left: Path, tmp_path: Path, second: str) -> None:
+    folder = shutil.copytree(left, tmp_path / "left")
+    found, sink = complete(settings_in(folder, environment=second), SECOND)
     assert found.value == [repr([("a", 1), ("b", {2, 3})]), 2, 8, "[1]", "Box", False]
     carried = [event.body for event in sink.events if event.type == "session"]
     assert [(body.phase, body.revision) for body in carried] == [("loaded", 1), ("saved", 2)]
@@ -259,25 +269,23 @@ def test_hostile_names_reach_no_store(settings: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_over_mcp_one_session_of_one_client_is_the_kept_one(tmp_path: Path) -> None:
-    with User(tmp_path) as user:
-        user.environ["RLM_SESSION"] = "work"
-        async with host(user, "stdio", LEGACY) as mine:
-            await mine.run("kept = 1")
-            await mine.run("other = 2", session_id="b")
-        async with host(user, "stdio", LEGACY) as mine:
-            assert await mine.run("kept") == "1"
-            assert "NameError" in await mine.run("kept", session_id="b")
-            assert "NameError" in await mine.run("other")
-            await mine.call("clear_repl_context")
-            assert "NameError" in await mine.run("kept")
-        shown = user.rlm("session", "show", "work", "-r", "2").stdout
-        assert "kept = 1" in shown
+async def test_over_mcp_one_session_of_one_client_is_the_kept_one(user: User) -> None:
+    user.environ["RLM_SESSION"] = "work"
+    async with host(user, "stdio", LEGACY) as mine:
+        await mine.run("kept = 1")
+        await mine.run("other = 2", session_id="b")
+    async with host(user, "stdio", LEGACY) as mine:
+        assert await mine.run("kept") == "1"
+        assert "NameError" in await mine.run("kept", session_id="b")
+        assert "NameError" in await mine.run("other")
+        await mine.call("clear_repl_context")
+        assert "NameError" in await mine.run("kept")
+    shown = user.rlm("session", "show", "work", "-r", "2").stdout
+    assert "kept = 1" in shown
 
 
-async def test_clients_over_http_share_no_kept_session(tmp_path: Path) -> None:
-    with User(tmp_path) as user:
-        user.environ["RLM_SESSION"] = "work"
-        user.rlm("session", "save", "work", stdin='{"kept": 1}')
-        async with host(user, "http", LEGACY) as theirs:
-            assert "NameError" in await theirs.run("kept")
+async def test_clients_over_http_share_no_kept_session(user: User) -> None:
+    user.environ["RLM_SESSION"] = "work"
+    user.rlm("session", "save", "work", stdin='{"kept": 1}')
+    async with host(user, "http", LEGACY) as theirs:
+        assert "NameError" in await theirs.run("kept")
