@@ -7,6 +7,9 @@ import shutil
 import signal
 import sys
 import traceback
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +20,7 @@ from rlm.helpers.operation_table import find
 from rlm.helpers.performing import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-# The child does nothing but the edit, which takes none of the locks that another thread may hold.
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    from collections.abc import Callable, Iterator
 
 STEPS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.scandir", "os.listdir", "fsync"}
 OLD = {"a": "old a\n", "b": "old b\n"}
@@ -75,8 +74,23 @@ def _die_before(step: int) -> None:
     sys.addaudithook(count)
 
 
-def outcomes(tree: Path, home: Path, prepare: Callable[[], object], act: Callable[[], object]) -> list[dict[str, str]]:
+@pytest.fixture(scope="module")
+def forker() -> Iterator[Executor]:
+    """A process that is quickly forked; that of the tests holds all of them."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as made:
+        yield made
+
+
+@pytest.fixture
+def outcomes(forker: Executor, tree: Path, home: Path) -> Callable[..., list[dict[str, str]]]:
+    return lambda prepare, act: forker.submit(_outcomes, tree, home, prepare, act).result()
+
+
+def _outcomes(tree: Path, home: Path, prepare: Callable[[], object], act: Callable[[], object]) -> list[dict[str, str]]:
     """What the tree holds after each possible kill and one more call."""
+    os.environ["XDG_STATE_HOME"] = str(home)
+    os.fsync = lambda _fd: None  # a kill loses nothing that waits for the disk
+    _load(tree)
     found = []
     step, more = 1, True
     while more:
@@ -100,64 +114,82 @@ def kinds(found: list[dict[str, str]]) -> list[dict[str, str]]:
     return [each for number, each in enumerate(found) if each not in found[:number]]
 
 
-@pytest.fixture(autouse=True)
-def loaded(tree: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything imported, so that each step is one of the edit's own; a kill loses nothing that waits for the disk."""
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+def _load(tree: Path) -> None:
+    """Have everything imported, so that each step is one of the edit's own."""
+    os.chdir(tree)
     (tree / "a").write_text("old")
     edit()
     fs.undo()
 
 
-def test_an_edit_is_made_or_not(tree: Path, home: Path) -> None:
-    found = outcomes(tree, home, lambda: None, edit)
+def nothing() -> None:
+    return
+
+
+def edit_and_write() -> Any:
+    edit()
+    return fs.write_file("c", "made\n")
+
+
+def undo() -> Any:
+    return fs.undo()
+
+
+def undo_both() -> Any:
+    return fs.undo(2)
+
+
+def look() -> Any:
+    return fs.history()
+
+
+def begin_a_roll_back_of_files() -> None:
+    work = open_workspace([Path()], ["write"], os.environ)
+    arguments = {"file_pattern": "*", "search": "old", "replace": "new"}
+    entry = plan(work, find("fs.search_replace"), arguments).entry
+    os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
+    Path(f".{entry}-1.rlm").write_text(NEW["b"])
+    Path("a").write_text(NEW["a"])
+
+
+def begin_a_roll_back_of_folders() -> None:
+    work = open_workspace([Path()], ["write"], os.environ)
+    entry = plan(work, find("fs.write_file"), {"path": "pkg/deep/x", "content": "x"}).entry
+    os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
+    Path("pkg/deep").mkdir(parents=True)
+    Path(f"pkg/deep/.{entry}-0.rlm").write_text("x")
+
+
+def test_an_edit_is_made_or_not(outcomes: Any) -> None:
+    found = outcomes(nothing, edit)
     assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **NEW}]
     assert len(found) > 40
 
 
-def test_an_undo_is_made_or_not(tree: Path, home: Path) -> None:
-    def prepare() -> None:
-        edit()
-        fs.write_file("c", "made\n")
-
-    found = outcomes(tree, home, prepare, lambda: fs.undo(2))
+def test_an_undo_is_made_or_not(outcomes: Any) -> None:
+    found = outcomes(edit_and_write, undo_both)
     assert kinds(found) == [{"edits": "2", **NEW, "c": "made\n"}, {"edits": "0", **OLD}]
 
 
-def test_a_roll_back_that_is_killed_is_carried_on(tree: Path, home: Path) -> None:
-    def prepare() -> None:
-        work = open_workspace([tree], ["write"], os.environ)
-        arguments = {"file_pattern": "*", "search": "old", "replace": "new"}
-        entry = plan(work, find("fs.search_replace"), arguments).entry
-        os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
-        (tree / f".{entry}-1.rlm").write_text(NEW["b"])
-        (tree / "a").write_text(NEW["a"])
-
-    found = outcomes(tree, home, prepare, fs.history)
+def test_a_roll_back_that_is_killed_is_carried_on(outcomes: Any) -> None:
+    found = outcomes(begin_a_roll_back_of_files, look)
     assert kinds(found) == [{"edits": "0", **OLD}]
     assert len(found) > 20
 
 
-def test_folders_are_made_with_their_files_or_not(tree: Path, home: Path) -> None:
-    found = outcomes(tree, home, lambda: None, make_package)
+def test_folders_are_made_with_their_files_or_not(outcomes: Any) -> None:
+    found = outcomes(nothing, make_package)
     assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **OLD, **PACKAGE}]
     assert len(found) > 50
 
 
-def test_an_undo_removes_its_folders_or_does_nothing(tree: Path, home: Path) -> None:
-    found = outcomes(tree, home, make_package, fs.undo)
+def test_an_undo_removes_its_folders_or_does_nothing(outcomes: Any) -> None:
+    found = outcomes(make_package, undo)
     assert kinds(found) == [{"edits": "1", **OLD, **PACKAGE}, {"edits": "0", **OLD}]
     assert len(found) > 50
 
 
-def test_a_roll_back_that_is_killed_leaves_no_folder(tree: Path, home: Path) -> None:
-    def prepare() -> None:
-        work = open_workspace([tree], ["write"], os.environ)
-        entry = plan(work, find("fs.write_file"), {"path": "pkg/deep/x", "content": "x"}).entry
-        os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
-        (tree / "pkg" / "deep").mkdir(parents=True)
-        (tree / "pkg" / "deep" / f".{entry}-0.rlm").write_text("x")
-
-    found = outcomes(tree, home, prepare, fs.history)
+def test_a_roll_back_that_is_killed_leaves_no_folder(outcomes: Any) -> None:
+    found = outcomes(begin_a_roll_back_of_folders, look)
     assert kinds(found) == [{"edits": "0", **OLD}]
     assert len(found) > 20
