@@ -147,12 +147,15 @@ async def test_a_call_left_waiting_is_answered_when_the_cell_ends(opener: Opener
 
 @threaded
 async def test_a_thread_left_behind_cannot_call_between_cells(opener: Opener) -> None:
-    repl = await opener(echo=echo)
-    code = "import threading, time\nseen = []\ndef work():\n    time.sleep(0.1)\n    try:\n        echo(1)\n"
-    code += "    except RuntimeError as e:\n        seen.append(str(e))\nt = threading.Thread(target=work)\nt.start()"
+    repl = await opener(never=asyncio.Event().wait)
+    code = "import threading\nseen = []\ndef work():\n    while not seen:\n        try:\n            never()\n"
+    code += "        except TimeoutError:\n            pass  # the cell has ended\n        except RuntimeError as e:\n"
+    code += "            seen.append(str(e))\nt = threading.Thread(target=work)\nt.start()"
     await repl.execute(code)
-    await asyncio.sleep(0.3)
-    assert "while a cell runs" in shown(await repl.execute("t.join()\nseen"))
+    async with asyncio.timeout(60):
+        while (said := shown(await repl.execute("seen"))) == "[]":
+            pass  # this cell began before the thread called: it calls again when it has ended
+    assert "while a cell runs" in said
 
 
 async def test_large_arguments_and_answers(opener: Opener) -> None:
