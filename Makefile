@@ -9,6 +9,8 @@ DEMO_QUESTION ?= Summarise this access log by parts: which paths and status code
 
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Hundreds of processes are started by the tests, and each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
