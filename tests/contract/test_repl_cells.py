@@ -208,17 +208,10 @@ async def test_output_is_passed_on_in_few_pieces(opener: Opener) -> None:
 
 
 async def test_output_of_a_long_cell_is_passed_on_while_it_runs(opener: Opener) -> None:
-    seen = asyncio.Event()
-
-    async def wait_until_seen() -> None:
-        while not opener.pieces:
-            await asyncio.sleep(0.01)
-        seen.set()
-
-    repl = await opener(wait_until_seen=wait_until_seen)
+    repl = await opener(wait_until_seen=opener.passed_on.wait)
     result = await repl.execute("print('early')\nwait_until_seen()")
     assert result.status == "ok"
-    assert seen.is_set()
+    assert opener.pieces[0].startswith("early")
 
 
 async def test_a_flood_is_cut_and_counted(opener: Opener) -> None:

@@ -241,8 +241,7 @@ async def test_a_timeout_answers_calls_interrupts_and_then_kills() -> None:
 async def test_a_cell_that_finishes_in_the_grace_is_finished() -> None:
     guest, channel = await started(SPEC, cell_timeout_s=0.05)
     task, cell = await running(guest, channel)
-    while not channel.was_interrupted:
-        await asyncio.sleep(0.01)
+    await channel.interrupted.wait()
     channel.end(cell, final={"value": 1})
     result = await task
     assert (result.status, result.state_reset) == ("ok", False)
@@ -255,8 +254,7 @@ async def test_cpu_time_between_cells_kills() -> None:
     channel.end(cell)
     await task
     channel.cpu = 1.0
-    while not channel.was_killed:
-        await asyncio.sleep(0.01)
+    await channel.killed.wait()
     assert guest.has_ended
 
 
