@@ -2,15 +2,19 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
+PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 DEMO_LOG := build/access.log
 DEMO_QUESTION ?= Summarise this access log by parts: which paths and status codes dominate, and where do errors cluster? How many lines contain 500?
 
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Hundreds of processes are started by the tests, and each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint format types layers demo bench build docs lock clean
+.PHONY: help setup test quick lint format types layers demo bench build docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -36,7 +40,11 @@ setup: .venv/.installed ## create .venv with the pinned requirements and the pro
 
 test: lint types layers ## run every check and every test
 	@echo "== pytest"
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+# A test marked `needs` wants something real that isn't Python: an engine, a browser, a runtime.
+quick: setup ## run the tests that need nothing but Python: units, architecture, and the contracts on `local`
+	@$(PYTEST) -m "not needs" tests/unit tests/architecture tests/contract
 
 lint: setup ## check style and format
 	@echo "== ruff check"

@@ -1,5 +1,5 @@
 """What every test shares: properties have no deadline, for a loaded machine is no defect, and CI repeats itself; the
-gate of `tests/support/required.py` holds each test that needs what isn't there."""
+gate of `tests/support/required.py` holds each test that needs what isn't there, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-from tests.support.leftovers import pytest_sessionfinish  # noqa: F401 - what is left at the end
-from tests.support.required import (  # noqa: F401 - the hooks of the gate
-    pytest_configure,
-    pytest_runtest_setup,
-    pytest_terminal_summary,
-)
+pytest_plugins = ("tests.support.required", "tests.support.leftovers")
 
 # A shell starts what runs in its background with signals ignored, and so does nohup; children inherit that.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

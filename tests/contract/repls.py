@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -82,13 +83,15 @@ class Opener:
     opened: list[Repl] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     """What was passed on of the output, over all REPLs."""
+    passed_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with the first of them."""
 
     async def __call__(self, context: Any = None, **functions: Callable[..., Awaitable[Any]]) -> Repl:
         async def call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return await functions[name](*args, **kwargs)
 
         given = context if isinstance(context, Context) else prepare(context)
-        spec = ReplSpec(call=call, functions=tuple(functions), on_output=self.pieces.append)
+        spec = ReplSpec(call=call, functions=tuple(functions), on_output=self._take)
         repl = await self.sandbox.open(given, spec)
         self.opened.append(repl)
         return repl
@@ -96,6 +99,10 @@ class Opener:
     async def aclose(self) -> None:
         for repl in self.opened:
             await repl.aclose()
+
+    def _take(self, piece: str) -> None:
+        self.pieces.append(piece)
+        self.passed_on.set()
 
 
 def threaded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -40,9 +40,9 @@ async def test_a_shown_value_is_capped(repl: Repl) -> None:
     assert len(output) < 10_100
 
 
-@pytest.mark.parametrize("value", ["[]", "(1,)", "()", "{1}", "{'a': [1, {2: (3,)}]}", "'x'", "b'x'", "1.5", "{}"])
-async def test_small_values_are_shown_as_python_shows_them(repl: Repl, value: str) -> None:
-    assert shown(await repl.execute(value)) == value
+async def test_small_values_are_shown_as_python_shows_them(repl: Repl) -> None:
+    values = ["[]", "(1,)", "()", "{1}", "{'a': [1, {2: (3,)}]}", "'x'", "b'x'", "1.5", "{}"]
+    assert [shown(await repl.execute(value)) for value in values] == values
 
 
 async def test_a_list_that_holds_itself_can_be_shown(repl: Repl) -> None:
@@ -83,12 +83,11 @@ async def test_a_syntax_error_runs_nothing(repl: Repl) -> None:
     assert (await repl.execute("ran")).status == "error"
 
 
-@pytest.mark.parametrize("code", ["x = '\0'", "(" * 500 + ")" * 500, "raise SystemExit(3)", "exit()"])
-async def test_odd_code_is_an_error_and_no_more(repl: Repl, code: str) -> None:
-    result = await repl.execute(code)
-    assert result.status == "error"
-    assert not result.state_reset
-    assert shown(await repl.execute("1 + 1")) == "2"
+async def test_odd_code_is_an_error_and_no_more(repl: Repl) -> None:
+    for code in ("x = '\0'", "(" * 500 + ")" * 500, "raise SystemExit(3)", "exit()"):
+        result = await repl.execute(code)
+        assert (result.status, result.state_reset) == ("error", False), code
+        assert shown(await repl.execute("1 + 1")) == "2"
 
 
 async def test_an_exception_that_cannot_be_shown_is_still_an_error(repl: Repl) -> None:
@@ -118,21 +117,19 @@ async def test_bound_names_come_back(repl: Repl) -> None:
     assert result.changed == ()
 
 
-@pytest.mark.parametrize(
-    ("answer", "value", "text"),
-    [
-        ("'yes'", "yes", "yes"),
-        ("{'a': [1, None]}", {"a": [1, None]}, '{"a": [1, null]}'),
-        ("(1, 2)", [1, 2], "[1, 2]"),
-        ("None", None, "null"),
-        ("b'x'", b"x", "b'x'"),
-    ],
-)
-async def test_final_gives_value_and_text(repl: Repl, answer: str, value: object, text: str) -> None:
-    result = await repl.execute(f"print('before')\nFINAL({answer})\nprint('after')")
-    assert result.final is not None
-    assert (result.status, result.output) == ("ok", "before\n")
-    assert (result.final.value, result.final.text) == (value, text)
+async def test_final_gives_value_and_text(repl: Repl) -> None:
+    answers = {
+        "'yes'": ("yes", "yes"),
+        "{'a': [1, None]}": ({"a": [1, None]}, '{"a": [1, null]}'),
+        "(1, 2)": ([1, 2], "[1, 2]"),
+        "None": (None, "null"),
+        "b'x'": (b"x", "b'x'"),
+    }
+    for answer, expected in answers.items():
+        result = await repl.execute(f"print('before')\nFINAL({answer})\nprint('after')")
+        assert result.final is not None
+        assert (result.status, result.output) == ("ok", "before\n")
+        assert (result.final.value, result.final.text) == expected
 
 
 async def test_final_of_what_has_no_form_is_capped_text(repl: Repl) -> None:
@@ -211,17 +208,10 @@ async def test_output_is_passed_on_in_few_pieces(opener: Opener) -> None:
 
 
 async def test_output_of_a_long_cell_is_passed_on_while_it_runs(opener: Opener) -> None:
-    seen = asyncio.Event()
-
-    async def wait_until_seen() -> None:
-        while not opener.pieces:
-            await asyncio.sleep(0.01)
-        seen.set()
-
-    repl = await opener(wait_until_seen=wait_until_seen)
+    repl = await opener(wait_until_seen=opener.passed_on.wait)
     result = await repl.execute("print('early')\nwait_until_seen()")
     assert result.status == "ok"
-    assert seen.is_set()
+    assert opener.pieces[0].startswith("early")
 
 
 async def test_a_flood_is_cut_and_counted(opener: Opener) -> None:
@@ -232,19 +222,18 @@ async def test_a_flood_is_cut_and_counted(opener: Opener) -> None:
     assert sum(map(len, opener.pieces)) == 1_000_000
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "def g():\n    yield from range(3)\nlist(g())",
-        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n[P(1).x - 1, 1, 2]",
-        "class A:\n    def f(self): return [0, 1]\nclass B(A):\n    def f(self): return super().f() + [2]\nB().f()",
-        "async def f():\n    return [0, 1, 2]\nimport asyncio\nasyncio.run(f())",
-        "import asyncio\nasync def f(i):\n    await asyncio.sleep(0.01)\n    return i\nasync def g():\n"
-        "    return await asyncio.gather(*map(f, range(3)))\nasyncio.run(g())",
-    ],
-)
-async def test_python_as_models_write_it(repl: Repl, code: str) -> None:
-    assert shown(await repl.execute(code)) == "[0, 1, 2]"
+PROGRAMS = [
+    "def g():\n    yield from range(3)\nlist(g())",
+    "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n[P(1).x - 1, 1, 2]",
+    "class A:\n    def f(self): return [0, 1]\nclass B(A):\n    def f(self): return super().f() + [2]\nB().f()",
+    "async def f():\n    return [0, 1, 2]\nimport asyncio\nasyncio.run(f())",
+    "import asyncio\nasync def f(i):\n    await asyncio.sleep(0.01)\n    return i\nasync def g():\n"
+    "    return await asyncio.gather(*map(f, range(3)))\nasyncio.run(g())",
+]
+
+
+async def test_python_as_models_write_it(repl: Repl) -> None:
+    assert [shown(await repl.execute(code)) for code in PROGRAMS] == ["[0, 1, 2]"] * len(PROGRAMS)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from rlm.repl.wasm import pyodide_files
 from tests.integration.cli import User
 from tests.support.required import needs
-from tests.support.wasm import cache, copied_pyodide
+from tests.support.wasm import cache
 
 pytestmark = needs("wasm")
 
@@ -19,11 +19,10 @@ REPLY = "```python\nprint(len(context))\nFINAL(context.upper() + ' ' + llm_query
 
 
 @pytest.fixture
-async def user(tmp_path: Path) -> AsyncIterator[User]:
+def user(tmp_path: Path) -> Iterator[User]:
     """A user whose cache is that of this one."""
     with User(tmp_path) as user:
-        await copied_pyodide(tmp_path / "pyodide")
-        user.environ["XDG_CACHE_HOME"] = str(cache(dict(os.environ)).parents[1])
+        user.environ["XDG_CACHE_HOME"] = str(cache(os.environ).parents[1])
         yield user
 
 
@@ -44,8 +43,8 @@ def test_a_cell_without_end_is_stopped(user: User) -> None:
     assert "timed out" in done.stderr
 
 
-def test_the_first_use_says_what_it_prepares(user: User, tmp_path: Path) -> None:
-    settings = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "RLM_WASM_PYODIDE_DIR": str(tmp_path / "pyodide")}
+def test_the_first_use_says_what_it_prepares(user: User, pyodide: Path, tmp_path: Path) -> None:
+    settings = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "RLM_WASM_PYODIDE_DIR": str(pyodide)}
     done = user.rlm("exec", "--env", "wasm", "-c", "1 + 1", **settings)
     assert (done.returncode, done.stdout) == (0, "2\n")
     assert "preparing Python in WebAssembly, once" in done.stderr

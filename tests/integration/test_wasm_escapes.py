@@ -131,7 +131,7 @@ async def test_frames_may_be_forged_and_end_the_sandbox() -> None:
 
 
 async def test_the_process_has_the_limits_that_were_set() -> None:
-    async with opened(memory_bytes=256 << 20, warm=0) as repl:
+    async with opened(memory_bytes=256 << 20) as repl:
         await repl.execute("x = 1")
         (pid,) = deno_children()
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
@@ -143,7 +143,7 @@ async def test_the_process_has_the_limits_that_were_set() -> None:
 async def test_the_process_has_no_descriptor_of_the_host(tmp_path: Path) -> None:
     with (tmp_path / "secret").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        async with opened("a context", warm=0) as repl:
+        async with opened("a context") as repl:
             assert shown(await repl.execute("context")) == "'a context'"
             (pid,) = deno_children()
             targets = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]

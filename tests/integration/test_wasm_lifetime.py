@@ -35,7 +35,7 @@ from tests.support.wasm import opened
 from tests.integration.test_wasm_escapes import deno_children
 
 async def main():
-    async with opened("a context") as repl:
+    async with opened("a context", warm=1) as repl:
         running = asyncio.ensure_future(repl.execute({code!r}))
         while len(deno_children()) < 2:
             await asyncio.sleep(0.01)
@@ -67,7 +67,7 @@ def test_a_killed_host_leaves_no_process(code: str, tmp_path: Path) -> None:
 
 async def test_closing_ends_processes_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with opened("some context") as repl:
+    async with opened("some context", warm=1) as repl:
         await repl.execute("x = 1")
         while len(deno_children()) < 2:  # this one's, and the one that waits for the next
             await asyncio.sleep(0.01)
@@ -78,7 +78,7 @@ async def test_closing_ends_processes_and_folders(tmp_path: Path, monkeypatch: p
 
 async def test_a_guest_that_dies_takes_its_folder_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with opened("some context", warm=0) as repl:
+    async with opened("some context") as repl:
         first = spools()
         assert (await repl.execute("import os\nos._exit(3)")).status == "killed"
         assert shown(await repl.execute("context")) == "'some context'"
@@ -111,7 +111,7 @@ async def test_folders_of_killed_hosts_are_swept(tmp_path: Path, monkeypatch: py
     (tmp_path / "rlm-wasm-left").mkdir()
     (tmp_path / "rlm-wasm-left" / "context").write_text("data of a run that was killed", encoding="utf-8")
     os.utime(tmp_path / "rlm-wasm-left", (0, 0))
-    async with opened("in use", warm=0):
+    async with opened("in use"):
         (used,) = (path for path in spools() if path.name != "rlm-wasm-left")
         os.utime(used, (0, 0))
         sweep("rlm-wasm-")
@@ -122,7 +122,7 @@ async def test_no_copy_of_the_context_stays_once_the_guest_has_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with opened("a secret", warm=0) as repl:
+    async with opened("a secret") as repl:
         assert [list(folder.iterdir()) for folder in spools()] == [[]]
         await repl.execute("import os\nos._exit(3)")
         assert shown(await repl.execute("context")) == "'a secret'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rlm.repl.wasm.pyodide_files import FILES, VERSION
 from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings, probe
 from tests.contract.repls import shown
 from tests.support.required import needs
-from tests.support.wasm import cache, copied_pyodide, home, opened
+from tests.support.wasm import cache, home, linked, opened, rewrite
 
 pytestmark = needs("wasm")
 
@@ -32,7 +33,10 @@ async def refusal(**settings: object) -> str:
     return str(refused.value)
 
 
-async def test_pyodide_that_cannot_be_fetched_names_the_way_without(tmp_path: Path) -> None:
+async def test_pyodide_that_cannot_be_fetched_names_the_way_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyodide_files, "_PAUSE_S", 0.0)
     reason = await refusal(environ=home(tmp_path))
     assert "cannot be fetched" in reason
     assert "wasm.pyodide_dir" in reason
@@ -51,47 +55,57 @@ async def test_deno_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_a_folder_without_a_file_is_refused(name: str, tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "pyodide")
+async def test_a_folder_without_a_file_is_refused(name: str, pyodide: Path, tmp_path: Path) -> None:
+    folder = linked(pyodide, tmp_path / "pyodide")
     (folder / name).unlink()
     reason = await refusal(pyodide_dir=folder)
     assert f"has no {name}" in reason
 
 
-async def test_a_folder_with_a_damaged_file_is_refused(tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "pyodide")
-    with (folder / "python_stdlib.zip").open("r+b") as file:
-        file.write(b"spoilt")
+async def test_a_folder_with_a_damaged_file_is_refused(pyodide: Path, tmp_path: Path) -> None:
+    library = linked(pyodide, folder := tmp_path / "pyodide") / "python_stdlib.zip"
+    rewrite(library, b"spoilt" + library.read_bytes()[len(b"spoilt") :])
     assert "damaged: python_stdlib.zip" in await refusal(pyodide_dir=folder)
 
 
-async def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "pyodide")
-    script = folder / "pyodide.mjs"
-    script.write_text(script.read_text(encoding="utf-8").replace(VERSION, "399.1.0"), encoding="utf-8")
+async def test_a_folder_of_another_version_is_refused(pyodide: Path, tmp_path: Path) -> None:
+    script = linked(pyodide, folder := tmp_path / "pyodide") / "pyodide.mjs"
+    rewrite(script, script.read_bytes().replace(VERSION.encode(), b"399.1.0"))
     reason = await refusal(pyodide_dir=folder)
     assert "holds Pyodide 399.1.0" in reason
     assert VERSION in reason
 
 
-async def test_a_closed_network_works_from_a_folder(tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "a folder % with ü #chars")
-    environ = home(tmp_path)
+async def test_a_closed_network_works_from_a_folder_and_a_damaged_snapshot_is_made_anew(
+    pyodide: Path, tmp_path: Path
+) -> None:
+    folder = linked(pyodide, tmp_path / "a folder % with ü #chars")
+    environ, deno, found = home(tmp_path), deno_runtime.find(), pyodide_files.given(folder)
+    whole = snapshots.find(cache(os.environ), deno, found)
+    assert whole is not None
+    cache(environ).mkdir(mode=0o700, parents=True)
+    snapshot = Path(shutil.copyfile(whole, cache(environ) / whole.name))
+    assert snapshots.find(cache(environ), deno, found) == snapshot
+    os.truncate(snapshot, 1_000_000)
+    assert snapshots.find(cache(environ), deno, found) is None
     async with opened("data", pyodide_dir=folder, environ=environ) as repl:
         assert shown(await repl.execute("context")) == "'data'"
+    (anew,) = cache(environ).glob("snapshot-*.bin")
+    assert anew != snapshot
     layers = {layer.name: layer for layer in probe(WasmSettings(pyodide_dir=folder, environ=environ))}
     assert layers["pyodide"].active
     assert layers["snapshot"].active
 
 
-async def test_a_path_that_deno_cannot_take_is_refused(tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "a,b")
+async def test_a_path_that_deno_cannot_take_is_refused(pyodide: Path, tmp_path: Path) -> None:
+    folder = linked(pyodide, tmp_path / "a,b")
     assert "comma" in await refusal(pyodide_dir=folder, environ=home(tmp_path))
 
 
 async def test_a_registry_that_is_not_reached_once_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The one test that fetches from a registry."""
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     usual, answers = pyodide_files._complaints, ["error sending request"]
 
@@ -104,40 +118,25 @@ async def test_a_registry_that_is_not_reached_once_is_asked_again(
     assert (found.damaged, answers) == ((), [])
 
 
-async def test_a_damaged_cache_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    deno = deno_runtime.find()
+async def test_a_damaged_cache_is_replaced(pyodide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def installing(work: Path, *_: object) -> str:
+        linked(pyodide, work / "node_modules" / "pyodide")
+        return ""
+
+    monkeypatch.setattr(pyodide_files, "_complaints", installing)
+    environ, deno = home(tmp_path), deno_runtime.find()
     first, second = await asyncio.gather(*(pyodide_files.fetch(cache(environ), deno, environ) for _ in range(2)))
     assert first == second == pyodide_files.cached(cache(environ))
-    library = first.folder / "python_stdlib.zip"
-    library.chmod(0o644)
-    library.write_bytes(b"spoilt")
+    rewrite(first.folder / "python_stdlib.zip", b"spoilt")
     assert pyodide_files.cached(cache(environ)) is None
     await pyodide_files.fetch(cache(environ), deno, environ)
     assert pyodide_files.cached(cache(environ)) == first
 
 
-async def test_a_damaged_snapshot_is_made_anew(tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "pyodide")
-    environ = home(tmp_path)
-    async with opened(pyodide_dir=folder, environ=environ, warm=0):
-        (snapshot,) = cache(environ).glob("snapshot-*.bin")
-    snapshot.chmod(0o644)
-    with snapshot.open("r+b") as file:
-        file.truncate(1_000_000)
-    deno, pyodide = deno_runtime.find(), pyodide_files.given(folder)
-    assert snapshots.find(cache(environ), deno, pyodide) is None
-    async with opened(pyodide_dir=folder, environ=environ, warm=0) as repl:
-        assert shown(await repl.execute("1 + 1")) == "2"
-    (anew,) = cache(environ).glob("snapshot-*.bin")
-    assert anew != snapshot
-
-
-async def test_a_snapshot_of_another_version_is_not_taken(tmp_path: Path) -> None:
-    folder = await copied_pyodide(tmp_path / "pyodide")
-    deno, pyodide = deno_runtime.find(), pyodide_files.given(folder)
+async def test_a_snapshot_of_another_version_is_not_taken(pyodide: Path) -> None:
+    deno, found = deno_runtime.find(), pyodide_files.given(pyodide)
     other = deno_runtime.Deno(binary=deno.binary, version="0.0.0")
-    assert snapshots.key(deno, pyodide) != snapshots.key(other, pyodide)
+    assert snapshots.key(deno, found) != snapshots.key(other, found)
 
 
 async def test_a_cache_that_others_can_write_to_is_not_trusted(tmp_path: Path) -> None:

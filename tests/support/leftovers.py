@@ -1,6 +1,7 @@
 """After the last test no container and no folder of a sandbox is left that a host of the tests made.
 
-Other hosts may run on this machine meanwhile: what belongs to one that lives is none of this session's business.
+Other hosts may run on this machine meanwhile: what belongs to one that lives is none of this session's business. Each
+process that runs tests (one, or pytest-xdist's workers) looks at its own, and the session tells what they found.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,8 @@ _PATIENCE_S = 10.0
 _FOLDERS = "rlm-docker-*"
 """Those of `wasm` stay after a kill until a sandbox starts next; who made one can't be told."""
 _began_at = time.time()
+_found: list[str] = []
+"""What the workers of this session left."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -32,9 +36,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     until = time.monotonic() + _PATIENCE_S
     while (left := [*_containers(), *_folders()]) and time.monotonic() < until:
         time.sleep(0.1)
-    if left:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left"] = left  # it is the session that this worker belongs to which fails
+    elif left := sorted({*left, *_found}):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         print(f"\nLEFT BEHIND by the tests: {', '.join(left)}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker found at its end."""
+    _found.extend(getattr(node, "workeroutput", {}).get("left", ()))
 
 
 def _containers() -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 What is there is tested. What is absent is named: the tests that need it are skipped by this gate alone, with the way to
 get it, and the summary says so once more. What `RLM_REQUIRE` names (a comma-separated list; `.ci/run` sets it) has to
-be there: without it, those tests fail. Each component is looked for once a session, at the first test that needs it.
+be there: without it, those tests fail. Each component is looked for once by each process that runs tests, at the first
+test that needs it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import platform
 import shutil
@@ -15,7 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,14 +63,19 @@ def _docker() -> str | None:
 
 
 def _wasm() -> str | None:
-    """Gets Pyodide and makes the snapshot where they aren't there yet, as a first run would."""
+    """Gets Pyodide and makes the snapshot where they aren't there yet, as a first run would.
+
+    One process of the tests does it, while the others wait to find it done.
+    """
     from rlm.core.exceptions import SandboxUnavailableError
     from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 
-    try:
-        asyncio.run(_started_once(WasmSandbox(WasmSettings(warm=0))))
-    except SandboxUnavailableError as error:
-        return str(error).splitlines()[0]
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            asyncio.run(_started_once(WasmSandbox(WasmSettings(warm=0))))
+        except SandboxUnavailableError as error:
+            return str(error).splitlines()[0]
     return None
 
 
@@ -167,6 +175,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and refuse a wrong `RLM_REQUIRE` before any test runs."""
     config.addinivalue_line("markers", "needs(*names): real components without which the test can't run")
     required(os.environ)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a process that runs tests for another (pytest-xdist) hand over what it used and did not run."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output.update(used=sorted(_used), not_run=dict(_not_run))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take that over, where the session is told of."""
+    output = getattr(node, "workeroutput", {})  # one that crashed has none
+    _used.update(output.get("used", ()))
+    _not_run.update(output.get("not_run", {}))
 
 
 @pytest.hookimpl(tryfirst=True)

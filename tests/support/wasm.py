@@ -1,10 +1,10 @@
-"""What the tests of the sandbox `wasm` share: Pyodide from the user's cache, and REPLs in a sandbox that ends."""
+"""What the tests of the sandbox `wasm` share: folders with Pyodide to be spoilt, and REPLs in a sandbox that ends."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ReplSpec
-from rlm.repl.wasm import pyodide_files
 from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
 from rlm.runtime.inputs import prepare
 
@@ -23,8 +22,8 @@ async def no_answer(*_call: object) -> None:
 
 @asynccontextmanager
 async def opened(context: Any = None, **settings: Any) -> AsyncIterator[Repl]:
-    """A REPL in a sandbox of its own."""
-    sandbox = WasmSandbox(WasmSettings(**settings))
+    """A REPL in a sandbox of its own, which starts no process ahead of need unless `warm` says so."""
+    sandbox = WasmSandbox(WasmSettings(**{"warm": 0, **settings}))
     try:
         given = context if isinstance(context, Context) else prepare(context)
         yield await sandbox.open(given, ReplSpec(call=no_answer, functions=("ask",)))
@@ -32,19 +31,19 @@ async def opened(context: Any = None, **settings: Any) -> AsyncIterator[Repl]:
         await sandbox.aclose()
 
 
-async def copied_pyodide(folder: Path) -> Path:
-    """A copy of Pyodide's files, to be spoilt; fetched by the sandbox itself where the cache lacks them."""
-    sandbox = WasmSandbox(WasmSettings(warm=0))
-    await sandbox.start()
-    await sandbox.aclose()
-    source = pyodide_files.place(cache(dict(os.environ)))
-    shutil.copytree(source, folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-    return folder
+def linked(source: Path, folder: Path) -> Path:
+    """A folder with the same files as `source`, which takes no room: only `rewrite` may change one."""
+    return Path(shutil.copytree(source, folder, copy_function=os.link))
 
 
-def cache(environ: dict[str, str]) -> Path:
+def rewrite(file: Path, content: bytes) -> None:
+    """Give a file of a linked folder content of its own; other folders keep theirs."""
+    file.unlink()
+    file.write_bytes(content)
+
+
+def cache(environ: Mapping[str, str]) -> Path:
+    """The folder where the sandbox keeps Pyodide and its snapshots."""
     base = environ.get("XDG_CACHE_HOME") or f"{environ['HOME']}/.cache"
     return Path(base) / "rlm" / "wasm"
 

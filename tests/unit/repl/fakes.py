@@ -18,13 +18,21 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.was_interrupted = False
-        self.was_killed = False
+        self.interrupted = asyncio.Event()
+        self.killed = asyncio.Event()
         self.cpu = 0.0
         self.thread_count = 1
         self.how_it_ended: Death | None = None
         self._parser = FrameParser()
         self._receiver: Receiver | None = None
+
+    @property
+    def was_interrupted(self) -> bool:
+        return self.interrupted.is_set()
+
+    @property
+    def was_killed(self) -> bool:
+        return self.killed.is_set()
 
     @property
     def receiver(self) -> Receiver:
@@ -42,11 +50,11 @@ class FakeChannel:
         return
 
     def interrupt(self) -> None:
-        self.was_interrupted = True
+        self.interrupted.set()
 
     def kill(self) -> None:
         if not self.was_killed:
-            self.was_killed = True
+            self.killed.set()
             asyncio.get_running_loop().call_soon(self.receiver.closed)
 
     def cpu_s(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rlm.core.types import ExecResult, ReplSpec
+from rlm.repl import calls
 from rlm.repl.guest.wire import pack
 from rlm.repl.live import LiveGuest
 from tests.unit.repl.fakes import FakeChannel, started
@@ -180,14 +181,16 @@ async def test_too_many_calls_at_one_time_kill() -> None:
     assert "256" in result.error.message
 
 
-async def test_what_the_arguments_of_waiting_calls_take_is_bounded() -> None:
+async def test_what_the_arguments_of_waiting_calls_take_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
+    assert calls.MAX_WAITING_BYTES == 512 << 20
+    monkeypatch.setattr(calls, "MAX_WAITING_BYTES", 512 << 15)  # a thirty-second part, and the arguments alike
     guest, channel = await started(ReplSpec(call=never, functions=("echo",)))
     task, cell = await running(guest, channel)
     for number in range(1, 8):
-        channel.say(**{**CALL, "id": number, "args": ["\N{PILE OF POO}" + "x" * (24 << 20)]})
+        channel.say(**{**CALL, "id": number, "args": ["\N{PILE OF POO}" + "x" * (24 << 15)]})
     reply = await asyncio.wait_for(channel.sent.get(), 30)
     assert (reply["id"], reply["error"]["kind"]) == (6, "MemoryError")
     channel.end(cell)
@@ -198,12 +201,15 @@ async def test_what_its_frames_cost_the_host_counts_as_cpu_time() -> None:
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    guest, channel = await started(ReplSpec(call=never, functions=("echo",)), cell_timeout_s=0.3)
+    guest, channel = await started(ReplSpec(call=never, functions=("echo",)), cell_timeout_s=0.1)
     task, _cell = await running(guest, channel)
     channel.say(**CALL)
-    for number in range(2, 20):  # wall time does not count while one of them waits
-        channel.say(**{**CALL, "id": number, "args": ["x" * (32 << 20)]})
-    result = await asyncio.wait_for(task, 30)
+    for number in range(2, 1_000):  # wall time does not count while one of them waits
+        channel.say(**{**CALL, "id": number, "args": ["x" * (4 << 20)]})
+        await asyncio.sleep(0)
+        if task.done():
+            break
+    result = await task
     assert result.error is not None
     assert "CPU" in result.error.message
 
@@ -235,8 +241,7 @@ async def test_a_timeout_answers_calls_interrupts_and_then_kills() -> None:
 async def test_a_cell_that_finishes_in_the_grace_is_finished() -> None:
     guest, channel = await started(SPEC, cell_timeout_s=0.05)
     task, cell = await running(guest, channel)
-    while not channel.was_interrupted:
-        await asyncio.sleep(0.01)
+    await channel.interrupted.wait()
     channel.end(cell, final={"value": 1})
     result = await task
     assert (result.status, result.state_reset) == ("ok", False)
@@ -249,8 +254,7 @@ async def test_cpu_time_between_cells_kills() -> None:
     channel.end(cell)
     await task
     channel.cpu = 1.0
-    while not channel.was_killed:
-        await asyncio.sleep(0.01)
+    await channel.killed.wait()
     assert guest.has_ended
 
 

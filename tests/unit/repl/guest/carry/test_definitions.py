@@ -85,7 +85,6 @@ def test_later_cells_go_on_from_earlier_ones():
         (ModuleType("own"), None),
         (json.JSONDecoder(), None),
     ],
-    ids=repr,
 )
 def test_what_a_module_has_is_imported_from_it(value, source):
     assert imported("x", value) == source
