@@ -13,7 +13,7 @@ import msgspec
 
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.paths import Confined, shown
-from rlm.core.texts import change_texts
+from rlm.core.texts import change_texts, escape_surrogates
 from rlm.helpers.changes import Edit
 from rlm.helpers.journal import UndoJournal
 from rlm.helpers.operation_table import find
@@ -124,12 +124,7 @@ def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -
     given = msgspec.convert(work, WorkspaceForm)
     check = partial(require_harmless, folders=[*map(Path, given.imports)])
     planned = plan(workspace_of(given), find(name), arguments, check)
-    return {"facts": change_texts(planned.facts, _encodable), "entry": planned.entry}
-
-
-def _encodable(text: str) -> str:
-    """A text as JSON can carry it: what is no text, in a file name or a damaged file, as visible escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return {"facts": change_texts(planned.facts, escape_surrogates), "entry": planned.entry}
 
 
 def workspace_of(given: WorkspaceForm) -> Workspace:
