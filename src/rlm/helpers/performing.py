@@ -15,6 +15,7 @@ from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.paths import Confined, shown
 from rlm.core.texts import change_texts, escape_surrogates
 from rlm.helpers.changes import Edit
+from rlm.helpers.diffs import preview
 from rlm.helpers.journal import UndoJournal
 from rlm.helpers.operation_table import find
 from rlm.helpers.protected import import_folders, require_harmless
@@ -76,7 +77,7 @@ def plan(
     _require_unspared(work, done)
     check(done)
     if done.dry_run:
-        return Planned(facts=done.preview())
+        return Planned(facts=preview(done))
     if not done.changes:
         return Planned(facts=dict(done.facts))
     return Planned(facts=dict(done.facts), entry=UndoJournal(work).stage(done))
