@@ -34,8 +34,13 @@ def change_texts(value: T, change: Change, mapping: ChangeMapping | None = None)
 
 
 def escape_surrogates(text: str) -> str:
-    """`text` as JSON can carry it."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return `text` as UTF-8 and JSON can carry it: a lone surrogate becomes its escape, as in `\\udce9`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def escape_bytes(content: bytes) -> str:
+    """Return the text of `content`: a byte that isn't UTF-8 becomes its escape, as in `caf\\xe9`."""
+    return content.decode("utf-8", "backslashreplace")
 
 
 def is_plain(value: Any) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.diffs import diff_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,11 +56,6 @@ class Edit:
     undoable: bool = True
     undoes: tuple[str, ...] = ()
     """Entries of the undo journal that are gone when this is written."""
-
-    def preview(self) -> dict[str, Json]:
-        """The facts with a unified diff of what would be written, capped."""
-        diff = diff_of(self.changes)
-        return {**self.facts, "dry_run": True, "diff": diff.text, "diff_lines_left_out": diff.lines_left_out}
 
 
 def edit(

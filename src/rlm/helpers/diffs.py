@@ -13,7 +13,8 @@ from rlm.files.encodings import byte_order_mark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rlm.helpers.changes import Change
+    from rlm.core.types import Json
+    from rlm.helpers.changes import Change, Edit
 
 MAX_LINES = 400
 MAX_CHARS = 40_000
@@ -28,6 +29,12 @@ class Diff:
 
     text: str
     lines_left_out: int
+
+
+def preview(edit: Edit) -> dict[str, Json]:
+    """Return the facts of an edit, with a unified diff of what it would write, capped."""
+    diff = diff_of(edit.changes)
+    return {**edit.facts, "dry_run": True, "diff": diff.text, "diff_lines_left_out": diff.lines_left_out}
 
 
 def diff_of(changes: Iterable[Change]) -> Diff:

@@ -13,8 +13,9 @@ import msgspec
 
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.paths import Confined, shown
-from rlm.core.texts import change_texts
+from rlm.core.texts import change_texts, escape_surrogates
 from rlm.helpers.changes import Edit
+from rlm.helpers.diffs import preview
 from rlm.helpers.journal import UndoJournal
 from rlm.helpers.operation_table import find
 from rlm.helpers.protected import import_folders, require_harmless
@@ -76,7 +77,7 @@ def plan(
     _require_unspared(work, done)
     check(done)
     if done.dry_run:
-        return Planned(facts=done.preview())
+        return Planned(facts=preview(done))
     if not done.changes:
         return Planned(facts=dict(done.facts))
     return Planned(facts=dict(done.facts), entry=UndoJournal(work).stage(done))
@@ -124,12 +125,7 @@ def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -
     given = msgspec.convert(work, WorkspaceForm)
     check = partial(require_harmless, folders=[*map(Path, given.imports)])
     planned = plan(workspace_of(given), find(name), arguments, check)
-    return {"facts": change_texts(planned.facts, _encodable), "entry": planned.entry}
-
-
-def _encodable(text: str) -> str:
-    """A text as JSON can carry it: what is no text, in a file name or a damaged file, as visible escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return {"facts": change_texts(planned.facts, escape_surrogates), "entry": planned.entry}
 
 
 def workspace_of(given: WorkspaceForm) -> Workspace:

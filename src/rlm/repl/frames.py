@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from rlm.core.texts import escape_surrogates
 from rlm.core.types import ExecError, Final
 from rlm.repl.guest.wire import WireError, check_values, count_values, decode_value, encode_value, pack
 
@@ -141,7 +142,7 @@ def pack_exec(cell: int, code: str, mark: str) -> bytes:
     """The frame that runs a cell. Raises:
     WireError: the code is too large.
     """
-    return pack({"t": "exec", "id": cell, "code": _sendable(code), "mark": mark})
+    return pack({"t": "exec", "id": cell, "code": escape_surrogates(code), "mark": mark})
 
 
 def pack_init(functions: tuple[str, ...], settings: Mapping[str, Json]) -> bytes:
@@ -156,17 +157,13 @@ def error_message(error: BaseException) -> str:
 
 
 def _error_form(kind: str, message: str) -> dict[str, str]:
-    return {"kind": kind, "message": _sendable(message[:_MAX_MESSAGE_CHARS])}
+    return {"kind": kind, "message": escape_surrogates(message[:_MAX_MESSAGE_CHARS])}
 
 
 def _failed_item(value: Any) -> Json:
     if isinstance(value, Exception):
         return {"$error": _error_form(type(value).__name__, error_message(value))}
     raise TypeError(f"a {type(value).__name__} has no form on the wire")
-
-
-def _sendable(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _text_of(value: Any) -> str:

@@ -18,6 +18,7 @@ from rlm.core.contexts.context import Context, Part, printable
 from rlm.core.contexts.spool import Spool, Tally, preview_of, spooling, text_context, value_context
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.paths import Confined
+from rlm.core.texts import escape_bytes
 from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
@@ -266,7 +267,7 @@ class _Gathering:
 
     def _unique(self, name: str) -> str:
         # A file name can hold any bytes; what isn't UTF-8 is made visible, and must not collide then.
-        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        name = escape_bytes(name.encode("utf-8", "surrogateescape"))
         while name in self._names:
             name += "_"
         self._names.add(name)

@@ -1,48 +1,21 @@
-"""Masks secrets in text: every detector over it, the spans merged, a label in the place of each.
-
-The same text gives the same result wherever it is masked; masking masked text changes nothing; time is linear in its
-length. What is masked and what is not: docs/masking.md.
-"""
+"""The masker that the runtime, its users and the sinks hold: texts, nested values, and text that arrives in pieces."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
-from rlm.secrets.addresses import find_addresses
-from rlm.secrets.assigned import find_assigned, mentions
-from rlm.secrets.colours import uncoloured
-from rlm.secrets.commands import find_placed
-from rlm.secrets.families import find_tokens
-from rlm.secrets.key_blocks import find_blocks
 from rlm.secrets.known import KnownValues
 from rlm.secrets.nested import mask_nested
-from rlm.secrets.personal import find_personal
-from rlm.secrets.spans import SecretSpan, merged, replaced
 from rlm.secrets.stream import MaskStream
-from rlm.secrets.unlabelled import find_unlabelled
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from rlm.secrets.text_masking import TextMasker
 
 Level: TypeAlias = Literal["secrets", "pii", "off"]
 
-LEAST_CHARS: Final = 6
-"""Shorter text is too short for a secret with a sign of being one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretMasker:
+class SecretMasker(TextMasker):
     """Masks secrets, and personal data too where asked; implements `core.interfaces.Masker`."""
-
-    personal: bool = False
-    known: KnownValues = field(default_factory=lambda: KnownValues({}))
-
-    def mask(self, text: str) -> str:
-        """`text` with `[REDACTED_<FAMILY>]` in the place of every secret."""
-        spans = self.find(text)
-        return replaced(text, spans) if spans else text
 
     def mask_value(self, value: Any) -> Any:
         """A masked copy of nested data, of the same shape; a key such as `password` makes its value a secret."""
@@ -51,32 +24,6 @@ class SecretMasker:
     def stream(self) -> MaskStream:
         """Masks a text that arrives in pieces."""
         return MaskStream(self)
-
-    def find(self, text: str) -> list[SecretSpan]:
-        """The places that `mask` replaces, in order and apart."""
-        if len(text) < LEAST_CHARS:
-            return []
-        plain = uncoloured(text)
-        if plain is None:
-            return merged(text, self._found(text))
-        return merged(text, plain.back(merged(plain.text, self._found(plain.text))))
-
-    def _found(self, text: str) -> Iterator[SecretSpan]:
-        # Of the same length: what issuers and formats define is ASCII, which is searched twice as fast.
-        narrow = text if text.isascii() else text.encode("ascii", "replace").decode("ascii")
-        lower = narrow.lower()
-        places = mentions(lower)
-        yield from chain(
-            self.known.find(text),
-            find_blocks(narrow),
-            find_addresses(narrow),
-            find_tokens(narrow),
-            find_assigned(text, places),
-            find_placed(narrow, lower),
-            find_unlabelled(narrow, lower, places),
-        )
-        if self.personal:
-            yield from find_personal(text, lower)
 
 
 def masker(level: Level) -> SecretMasker | None:

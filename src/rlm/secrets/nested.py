@@ -12,7 +12,7 @@ from rlm.secrets.spans import LABEL_START, label
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rlm.secrets.masking import SecretMasker
+    from rlm.secrets.text_masking import TextMasker
 
 _NAME = re.compile(r"[\w. @$-]{1,60}")
 _VALUES: Final = ("value", "val", "current", "new", "old", "default", "text", "plain")
@@ -24,7 +24,7 @@ _LEAST_DIGITS: Final = 1000
 """A smaller number under a key such as `password` is a count or a setting."""
 
 
-def mask_nested(masker: SecretMasker, value: Any) -> Any:
+def mask_nested(masker: TextMasker, value: Any) -> Any:
     """A masked copy of `value`: dicts, lists, tuples, sets, text and bytes within; anything else is left as it is.
 
     Depth is bounded by memory only.
@@ -47,7 +47,7 @@ def mask_nested(masker: SecretMasker, value: Any) -> Any:
 class _Walk:
     """One walk over one value. A step yields the children it needs masked, so that depth costs no call stack."""
 
-    def __init__(self, masker: SecretMasker) -> None:
+    def __init__(self, masker: TextMasker) -> None:
         self._masker = masker
         # A container under a secret's name is masked otherwise than the same one elsewhere. It is kept with its copy,
         # so that its id is not given to another object meanwhile.

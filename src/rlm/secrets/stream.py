@@ -12,7 +12,7 @@ from rlm.secrets.key_blocks import open_block
 from rlm.secrets.spans import replaced
 
 if TYPE_CHECKING:
-    from rlm.secrets.masking import SecretMasker
+    from rlm.secrets.text_masking import TextMasker
 
 LINE_CHARS: Final = 65_536
 """A longer line is cut where nothing is masked."""
@@ -25,7 +25,7 @@ _BEFORE_CHARS: Final = 512
 class MaskStream:
     """One stream of text being masked; `feed` and `close` return what is ready, in order."""
 
-    def __init__(self, masker: SecretMasker) -> None:
+    def __init__(self, masker: TextMasker) -> None:
         self._masker = masker
         self._held = ""
         self._before = ""

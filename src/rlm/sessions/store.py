@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError, StoreError
+from rlm.core.texts import escape_surrogates
 from rlm.store.database import row_of
 from rlm.store.names import check_text, session_name
 
@@ -253,7 +254,7 @@ class SessionStore:
             connection.execute(
                 "INSERT INTO cells (session, at, run, status, code)"
                 " SELECT name, ?, ?, ?, ? FROM sessions WHERE name = ?",
-                (cell.at, cell.run, cell.status, _writable(cell.code[:MAX_CELL_CHARS]), name),
+                (cell.at, cell.run, cell.status, escape_surrogates(cell.code[:MAX_CELL_CHARS]), name),
             )
             connection.execute(
                 "DELETE FROM cells WHERE session = ?1 AND id <= (SELECT id FROM cells WHERE session = ?1"
@@ -323,10 +324,6 @@ def _add(connection: sqlite3.Connection, name: str, saved: Revision, encoded: by
         " WHERE session = ?1 AND revision < ?2) WHERE bytes > ?4))",
         (name, saved.number, KEPT_REVISIONS, KEPT_BYTES),
     )
-
-
-def _writable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _notes(connection: sqlite3.Connection, name: str | None = None) -> list[SessionNote]:

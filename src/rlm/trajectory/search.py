@@ -14,6 +14,7 @@ import msgspec
 
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
+from rlm.core.texts import escape_surrogates
 from rlm.trajectory.index.rows import RunQuery
 from rlm.trajectory.reader import LINE_BYTES, is_digest, open_record
 
@@ -244,4 +245,4 @@ def _as_utf8(text: str) -> bytes:
 
 
 def _as_json(text: str) -> bytes:
-    return msgspec.json.encode(text.encode("utf-8", "backslashreplace").decode())[1:-1]
+    return msgspec.json.encode(escape_surrogates(text))[1:-1]

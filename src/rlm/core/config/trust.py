@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.config.files import user_folder
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
+from rlm.core.texts import escape_bytes
 from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
@@ -145,4 +146,4 @@ def _absolute(path: Path) -> str:
 
 
 def _facts(file: ConfigFile) -> dict[str, str]:
-    return {"path": os.fsencode(_absolute(file.path)).decode(errors="backslashreplace"), "sha256": file.sha256}
+    return {"path": escape_bytes(os.fsencode(_absolute(file.path))), "sha256": file.sha256}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.core.texts import escape_bytes
 from rlm.helpers.operation import helper
 from rlm.helpers.repository.names import checked_revision
 from rlm.helpers.repository.opening import open_repository
@@ -49,7 +50,7 @@ def current_branch(work: Workspace, path: str = ".") -> Json:
         path: A folder of the repository.
     """
     done = open_repository(work, path).git.run("symbolic-ref", "--quiet", "--short", "HEAD")
-    return done.output.decode("utf-8", "backslashreplace").strip() if done.code == 0 else None
+    return escape_bytes(done.output).strip() if done.code == 0 else None
 
 
 @helper("git.diff")

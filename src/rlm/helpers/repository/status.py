@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rlm.core.texts import escape_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -61,7 +63,7 @@ class Status:
 
 def readable(name: str) -> str:
     """A name as text that JSON can carry: a byte that is no UTF-8 becomes its number, as in `caf\\xe9`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return escape_bytes(os.fsencode(name))
 
 
 def read_status(repository: Repository, paths: Sequence[str] = ()) -> Status:

@@ -18,6 +18,8 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from rlm.core.texts import escape_surrogates
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -123,7 +125,7 @@ def _sampling_params(request: ModelRequest) -> types.CreateMessageRequestParams:
 
 
 def _sampling_message(message: Message) -> types.SamplingMessage:
-    text = message.content.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = escape_surrogates(message.content)
     role: Any = "assistant" if message.role == "assistant" else "user"
     return types.SamplingMessage(role=role, content=types.TextContent(type="text", text=text))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.dialects import shorten
 from rlm.core.plain import plain
+from rlm.core.texts import escape_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ _NAMES_SHOWN = 12
 
 def clean(text: str) -> str:
     """Text without what steers a terminal or can't be sent."""
-    return plain(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return escape_surrogates(plain(text))
 
 
 def of_cell(result: ExecResult, limit_chars: int, mask: Mask) -> str:
@@ -117,7 +118,7 @@ def of_verification(found: Verification) -> str:
 def as_answers(given: Mapping[str, Json]) -> dict[str, str]:
     """Answers as text: what a model gave as JSON is written as such."""
     texts = {key.strip(): value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-    return {key: text.encode("utf-8", "backslashreplace").decode("utf-8") for key, text in texts.items()}
+    return {key: escape_surrogates(text) for key, text in texts.items()}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rlm.core.texts import escape_surrogates
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,7 +43,7 @@ def write_round(session_id: str, queries: Sequence[HostQuery], limit_bytes: int 
     left_bytes = limit_bytes - 1_200
     for query in queries:
         text = _written(query, mark, systems)
-        left_bytes -= len(text.encode("utf-8", "backslashreplace")) + 1
+        left_bytes -= len(escape_surrogates(text).encode()) + 1
         if texts and left_bytes < 0:
             break
         texts.append(text)

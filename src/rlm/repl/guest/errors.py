@@ -6,6 +6,8 @@ import builtins
 import traceback
 from typing import Any
 
+from rlm.repl.guest.wire import escape_surrogates
+
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _FILENAME = "<cell {}>"
@@ -75,9 +77,9 @@ def raised(form: dict[str, Any]) -> Exception:
 def describe(error: BaseException) -> dict[str, str]:
     """Kind, message and traceback of an exception that ended a cell."""
     return {
-        "kind": _printable(type(error).__name__)[:200],
-        "message": _shorten(_printable(_message(error)), _MAX_MESSAGE_CHARS),
-        "traceback": _shorten(_printable(_traceback(error)), _MAX_TRACEBACK_CHARS),
+        "kind": escape_surrogates(type(error).__name__)[:200],
+        "message": _shorten(escape_surrogates(_message(error)), _MAX_MESSAGE_CHARS),
+        "traceback": _shorten(escape_surrogates(_traceback(error)), _MAX_TRACEBACK_CHARS),
     }
 
 
@@ -105,10 +107,6 @@ def _keep_cells(report: traceback.TracebackException) -> None:
     for nested in inner:
         if nested is not None:
             _keep_cells(nested)
-
-
-def _printable(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _shorten(text: str, limit: int) -> str:

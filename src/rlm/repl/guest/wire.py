@@ -172,10 +172,11 @@ def decode_value(form: Json, *, special: Special | None = None) -> Any:
 
 def as_text(text: str) -> Json:
     """The form of a value that is shown, not carried."""
-    return {"$text": _printable(text[:MAX_TEXT_CHARS])}
+    return {"$text": escape_surrogates(text[:MAX_TEXT_CHARS])}
 
 
-def _printable(text: str) -> str:
+def escape_surrogates(text: str) -> str:
+    """Return `text` as UTF-8 can carry it: a lone surrogate becomes its escape, as in `\\udce9`."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -19,6 +19,7 @@ from rlm.repl.guest.wire import (
     check_keys,
     decode_value,
     encode_value,
+    escape_surrogates,
     pack_value,
     unpack_value,
 )
@@ -214,7 +215,7 @@ def _article(kind: type) -> str:
     own = type(module) is not str or module in ("builtins", "__repl__")
     hint = "; keep its str()" if module == "pathlib" else ""
     text = f"a value of type {name[:100] if own else f'{module[:100]}.{name[:100]}'}{hint}"
-    return text.encode("utf-8", "backslashreplace").decode()
+    return escape_surrogates(text)
 
 
 def _moment(value: datetime | time) -> str:
