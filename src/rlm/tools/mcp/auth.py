@@ -182,7 +182,9 @@ def _decoded(body: bytes, kind: type[S], where: str) -> S:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Not chained: what it could not read may hold a token.
-        raise AuthenticationError(f"{_host(where)} sent an answer that can't be read as {kind.__name__.lstrip('_')}") from None
+        raise AuthenticationError(
+            f"{_host(where)} sent an answer that can't be read as {kind.__name__.lstrip('_')}"
+        ) from None
 
 
 def _require_safe(url: str) -> None:
