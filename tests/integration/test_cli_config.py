@@ -24,7 +24,7 @@ def test_init_leaves_a_file_alone(user: User) -> None:
     user.write("rlm.toml", "# mine")
     done = user.rlm("init")
     assert (done.returncode, (user.cwd / "rlm.toml").read_text()) == (2, "# mine")
-    assert "is there already" in done.stderr
+    assert "already exists" in done.stderr
 
 
 def test_config_show_says_where_each_value_comes_from(user: User) -> None:

@@ -7,8 +7,8 @@ import pytest
 from tests.integration.cli import CHOSE, User
 
 HINTS = {
-    "fs": "hint: fs works in folders that you allow: see --allowed-path of rlm session run and rlm run",
-    "skills": "hint: skills are there where they are named: see --skill of rlm session run and rlm run",
+    "fs": "hint: fs works only in folders that you allow: see --allowed-path of rlm session run and rlm run",
+    "skills": "hint: skills are there only if you name them: see --skill of rlm session run and rlm run",
 }
 
 
@@ -36,7 +36,7 @@ def test_an_error_goes_to_stderr_and_exits_1(user: User) -> None:
 def test_a_loop_ends_with_a_message(user: User) -> None:
     done = user.rlm("exec", "-c", "print('begun')\nwhile True: pass", "--cell-timeout", "0.5")
     assert (done.returncode, done.stdout) == (1, "begun\n")
-    assert "error: timed out: a cell may work 0.5 s\nhint: allow more with --cell-timeout\n" in done.stderr
+    assert "error: timed out: a cell may run for 0.5 s\nhint: allow more with --cell-timeout\n" in done.stderr
 
 
 def test_there_is_no_model_to_call(user: User) -> None:

@@ -58,7 +58,7 @@ def test_what_cannot_be_merged_is_left_as_it_is(user: User, content: str) -> Non
 
 def test_a_skill_of_the_users_own_stays(user: User) -> None:
     path = user.write(".claude/skills/rlm/SKILL.md", "mine")
-    assert "left as it is" in user.rlm("init", "--claude").stderr
+    assert "left unchanged" in user.rlm("init", "--claude").stderr
     assert path.read_text() == "mine"
 
 

@@ -55,7 +55,7 @@ def test_cells_of_a_session_work_in_folders_that_are_allowed(user: User) -> None
     user.write("src/a.py", "x = 1\n")
     missing = user.rlm("session", "run", "work", "-c", "fs.glob('*.py')", *LOCAL)
     assert missing.stderr.endswith(
-        "\nhint: fs works in folders that you allow: see --allowed-path of rlm session run and rlm run\n"
+        "\nhint: fs works only in folders that you allow: see --allowed-path of rlm session run and rlm run\n"
     )
     run = ("session", "run", "work", "--allowed-path", "src", *LOCAL, "-c")
     assert user.rlm(*run, "fs.search_replace('*.py', 'x', 'y')['files_modified']").stdout == "1\n"

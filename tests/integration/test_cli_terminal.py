@@ -65,7 +65,7 @@ def test_what_a_model_says_doesnt_steer_the_live_view(user: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "code", "said"), [("y", 0, "is trusted as it is now"), ("n", 1, "nothing is changed")]
+    ("typed", "code", "said"), [("y", 0, "is trusted as it is now"), ("n", 1, "nothing was changed")]
 )
 def test_trust_asks_on_a_terminal(user: User, typed: str, code: int, said: str) -> None:
     user.write("rlm.toml", "[local]\nallowed_imports = ['numpy']")

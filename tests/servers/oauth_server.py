@@ -21,6 +21,7 @@ class OAuthServer:
         self.metadata = 200
         self.interval_s = 0.01
         self.expires_in_s = 3600.0
+        self.code_lasts_s = 60.0
 
     async def resource(self, _request: web.Request) -> web.Response:
         return web.json_response({"authorization_servers": [self.url]})
@@ -31,7 +32,7 @@ class OAuthServer:
 
     async def device(self, request: web.Request) -> web.Response:
         self.forms.append({name: str(value) for name, value in (await request.post()).items()})
-        where = {"verification_uri": f"{self.url}/go", "interval": self.interval_s, "expires_in": 60}
+        where = {"verification_uri": f"{self.url}/go", "interval": self.interval_s, "expires_in": self.code_lasts_s}
         return web.json_response({"device_code": "dc-1", "user_code": "ABCD-EFGH", **where})
 
     async def token(self, request: web.Request) -> web.Response:

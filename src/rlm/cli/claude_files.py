@@ -1,5 +1,5 @@
-"""Adds the MCP server and its skill to the project in the working directory, as Claude Code looks for them. What is
-there is never changed: other servers stay, and another entry of the same name is an error."""
+"""Adds the MCP server and its skill to the project in the working directory, where Claude Code looks for them. Nothing
+that is there already is changed: other servers stay, and a different server of the same name is an error."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PORTABLE = {"command": "rlm", "args": ["mcp-serve"]}
 
 
 def add_to_project(*, portable: bool) -> None:
-    """Write both, and say what was done.
+    """Add the server and the skill, and say what was done.
 
     Raises:
-        ConfigError: the extra is missing, a file can't be read or written, or an entry of this name is another.
+        ConfigError: the extra is missing, a file can't be read or written, or there is a different server of this name.
     """
     if find_spec("mcp") is None:
         raise ConfigError("the MCP server needs a package that is not installed\npip install 'rlm-runtime[mcp]'")
     wanted = PORTABLE if portable else entry()
     done = [_add_server(Path.cwd() / SERVERS_FILE, wanted), _add_skill(Path.cwd() / SKILL_FILE)]
-    say("\n".join([*done, _remark(wanted), "next: start Claude Code here anew, and allow the server rlm"]))
+    say("\n".join([*done, _remark(wanted), "next: restart Claude Code here, and allow the server rlm"]))
 
 
 def entry() -> dict[str, Any]:
@@ -40,11 +40,11 @@ def entry() -> dict[str, Any]:
 
 
 def _remark(wanted: dict[str, Any]) -> str:
-    """Where the entry works."""
+    """A remark on where the entry works."""
     if wanted != PORTABLE:
         return f"it starts {sys.executable}; for a team that shares {SERVERS_FILE}: rlm init --claude --portable"
     found = shutil.which("rlm")
-    where = f"here {found}" if found else "which it is not here: Claude Code won't find it"
+    where = f"here {found}" if found else "but there is no rlm on the PATH here: Claude Code won't find it"
     return f"it starts the rlm that is on the PATH of Claude Code, {where}"
 
 
@@ -52,12 +52,13 @@ def _add_server(path: Path, wanted: dict[str, Any]) -> str:
     found = _read(path)
     servers = found.setdefault("mcpServers", {})
     if not isinstance(servers, dict):
-        raise ConfigError(f"{path}: mcpServers is no object\nmend it, or add the server by hand: {_by_hand(wanted)}")
+        raise ConfigError(f"{path}: mcpServers is not an object\nfix it, or add the server by hand: {_by_hand(wanted)}")
     if servers.get(NAME) in (wanted, PORTABLE):
-        return f"{path} has the server {NAME} already"
+        return f"{path} already has the server {NAME}"
     if NAME in servers:
         raise ConfigError(
-            f"{path} has another server {NAME}, which is left as it is\nremove it, or write instead: {_by_hand(wanted)}"
+            f"{path} already has a different server {NAME}, which is left unchanged\n"
+            f"remove it, or write instead: {_by_hand(wanted)}"
         )
     servers[NAME] = wanted
     try:
@@ -76,9 +77,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: no JSON, and is left as it is: {error}") from error
+        raise ConfigError(f"{path} isn't JSON, and is left unchanged: {error}") from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path}: no JSON object, and is left as it is")
+        raise ConfigError(f"{path} isn't a JSON object, and is left unchanged")
     return found
 
 
@@ -89,7 +90,7 @@ def _add_skill(path: Path) -> str:
         with path.open("x", encoding="utf-8") as file:
             file.write(source.read_text(encoding="utf-8"))
     except FileExistsError:
-        return f"{path} is there already and is left as it is"
+        return f"{path} already exists and is left unchanged"
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     return f"wrote the skill {path}"

@@ -23,15 +23,15 @@ class ReaderGone(Exception):
 
 
 def fill_streams() -> None:
-    """Put streams that lead nowhere in the place of those that this process was started without, as by `>&-`.
+    """Open /dev/null for each standard stream that this process was started without, as by `>&-`.
 
-    Else the next file that is opened gets their descriptors. A missing stdin stays known as such: see `sys.stdin`.
+    Otherwise the next file to be opened would get its descriptor. `sys.stdin` stays None where stdin is missing.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
@@ -39,12 +39,12 @@ def fill_streams() -> None:
 
 
 def debug(*, on: bool) -> None:
-    """From now on show where errors come from, or don't."""
+    """Turn the tracebacks of errors on or off."""
     _is_debugging.set(on)
 
 
 def trace(error: BaseException) -> None:
-    """Show where an error comes from, if the user wants to know."""
+    """Write the traceback of an error to stderr, if tracebacks are on."""
     if _is_debugging.get():
         import traceback
 
@@ -78,7 +78,7 @@ def counted(number: int, what: str) -> str:
 
 
 def answer(text: str) -> None:
-    """Write text to stdout as it is, with a newline at its end; on a terminal, without anything that steers it."""
+    """Write text to stdout as it is, with a newline at its end; on a terminal, without control characters."""
     if not text:
         return
     write_out(text if text.endswith("\n") else text + "\n")
@@ -88,7 +88,7 @@ def write_out(text: str) -> None:
     """Write a piece of text to stdout at once.
 
     Raises:
-        ReaderGone: nobody reads it any more.
+        ReaderGone: the reader of stdout has closed it.
     """
     if sys.stdout.isatty():
         text = _safe(text)
@@ -108,7 +108,7 @@ def quiet_pipe() -> Iterator[None]:
 
 
 def drop_stdout() -> None:
-    """Point stdout nowhere, so that nothing fails on it any more, at exit neither."""
+    """Point stdout at /dev/null, so that nothing written to it fails any more, not even at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -124,5 +124,5 @@ def _write_error(text: str) -> None:
     try:
         sys.stderr.buffer.write(text.encode("utf-8", "backslashreplace"))
         sys.stderr.buffer.flush()
-    except OSError:  # nobody listens: what is said about the work is not worth losing it
+    except OSError:  # nobody reads it, and the work must not fail over a message about it
         return

@@ -21,10 +21,10 @@ STDIN = "-"
 
 
 def read_prompt(prompt: str) -> str:
-    """The prompt itself, or with `-` what stdin says.
+    """The prompt itself, or the text of stdin for `-`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the prompt is empty.
     """
     if prompt == STDIN:
         prompt = read_stdin().strip()
@@ -36,7 +36,7 @@ def read_prompt(prompt: str) -> str:
 
 
 def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
-    """The context: the files given, else what is piped in, else none.
+    """The context: the files given, else what is piped in, else an empty one.
 
     Raises:
         ConfigError: a file is missing, unreadable, or binary without being asked for.
@@ -51,7 +51,7 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
         if stdin_taken:
             raise ConfigError("stdin can't be both the prompt (or the code) and the context\nput one of them in a file")
         if len(names) > 1:
-            raise ConfigError("-f - doesn't mix with other files")
+            raise ConfigError("-f - can't be combined with other files")
         if sys.stdin is None:
             raise ConfigError("-f - reads stdin, which is closed")
         with _with_options():
@@ -66,7 +66,7 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
 
 @contextmanager
 def _with_options() -> Iterator[None]:
-    """Name the options that take what is refused without them."""
+    """Name the options that would take a binary file, where one is refused."""
     from rlm.files.texts import BinaryFileError
 
     try:
@@ -83,7 +83,7 @@ def read_schema(file: str | None) -> dict[str, Any] | None:
     """The JSON schema in `file`.
 
     Raises:
-        ConfigError: it can't be read, or is none.
+        ConfigError: the file can't be read, or isn't a JSON object.
     """
     if file is None:
         return None
@@ -94,9 +94,9 @@ def read_schema(file: str | None) -> dict[str, Any] | None:
     except OSError as error:
         raise ConfigError(f"--output-schema {file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--output-schema {file}: no JSON: {error}") from error
+        raise ConfigError(f"--output-schema {file}: not JSON: {error}") from error
     if not isinstance(schema, dict):
-        raise ConfigError(f"--output-schema {file}: a JSON schema is an object")
+        raise ConfigError(f"--output-schema {file}: a JSON schema has to be an object")
     return schema
 
 
@@ -106,7 +106,7 @@ def read_stdin() -> str:
 
 
 def is_piped() -> bool:
-    """Whether stdin is a pipe, a socket or a file; a terminal and /dev/null are no data, and it may be closed."""
+    """Whether stdin is a pipe, a socket or a file; False for a terminal, for /dev/null, and if it is closed."""
     try:
         mode = os.fstat(0).st_mode
     except OSError:

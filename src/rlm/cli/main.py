@@ -1,6 +1,7 @@
-"""The entry of `rlm`: which commands there are, and the one place where a failure becomes a message and an exit code.
+"""The entry point of `rlm`: its commands, and the one place where a failure becomes a message and an exit code.
 
-0 done, 1 failed, 2 usage or configuration, 3 budget reached, 4 provider, 5 sandbox, 130 and 143 signals.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 budget reached, 4 provider, 5 sandbox, 128 + N signal N, and
+141 where the reader of stdout has gone.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ app = typer.Typer(
 logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
 config_app = typer.Typer(help="Look at the configuration.", rich_markup_mode=None)
 mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
-session_app = typer.Typer(help="REPLs kept by name, to go on with later.", rich_markup_mode=None)
-skill_app = typer.Typer(help="Saved code that runs may use.", rich_markup_mode=None)
+session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
+skill_app = typer.Typer(help="Save code for runs to use.", rich_markup_mode=None)
 
 app.command("init")(grouped(init.init))
 app.command("run")(grouped(run.run))
@@ -90,7 +91,7 @@ mcp_app.command("login")(grouped(mcp.login))
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Say the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debugging: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     debug(on=debugging)

@@ -1,10 +1,10 @@
-"""Reads the moments that people name: a date, a date with a time, or how long ago."""
+"""Points in time as people read and write them: a date, a date with a time, or how long ago."""
 
 from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rlm.core.exceptions import ConfigError
 
@@ -16,7 +16,7 @@ def moment(text: str | None) -> float | None:
     """Seconds since the epoch, in local time where no zone is named; None for None.
 
     Raises:
-        ConfigError: it is no moment.
+        ConfigError: the text names no point in time.
     """
     if text is None:
         return None
@@ -25,4 +25,14 @@ def moment(text: str | None) -> float | None:
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise ConfigError(f"{text!r} is no moment\nwrite 2026-11-21, 2026-11-21T09:30, 45min, 3h, 2d or 1w") from error
+        raise ConfigError(
+            f"{text!r} is not a date or a time\nwrite 2026-11-21, 2026-11-21T09:30, 45min, 3h, 2d or 1w"
+        ) from error
+
+
+def local_time(at: float) -> str:
+    """A moment, in seconds since the epoch, in local time to the minute; `?` if no calendar has it."""
+    try:
+        return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return "?"

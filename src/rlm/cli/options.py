@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from rlm.core.config import Loaded
 
 _LABELS = {"policy": ("local.policy",), "memory": ("local.memory", "docker.memory", "wasm.memory")}
-"""Options that are named otherwise than their settings; memory is that of whatever sandbox is in use."""
+"""The settings of options that have another name; `memory` sets that of whichever sandbox is in use."""
 
 Cap: TypeAlias = str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextOptions:
-    """What the run works on."""
+    """The data that the run works on."""
 
     file: Annotated[
         list[str] | None,
@@ -75,13 +75,13 @@ class ModelOptions:
         str | None, Option("--dialect", metavar="NAME", help="How the model talks: auto, tools or code.")
     ] = None
     temperature: Annotated[
-        str | None, Option("--temperature", metavar="T", help="Of sampling. [default: the provider's]")
+        str | None, Option("--temperature", metavar="T", help="Sampling temperature. [default: the provider's]")
     ] = None
     max_output_tokens: Annotated[
         str | None, Option("--max-output-tokens", metavar="N", help="Output cap of one model call.")
     ] = None
     memoise: Annotated[
-        bool | None, Option("--memoise/--no-memoise", help="Answer identical sub-calls of the run once. [default: on]")
+        bool | None, Option("--memoise/--no-memoise", help="Ask identical sub-calls of a run only once. [default: on]")
     ] = None
     cache: Annotated[
         bool | None, Option("--cache/--no-cache", help="Keep replies of sub-calls across runs. [default: off]")
@@ -106,8 +106,8 @@ class BudgetOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptOptions:
-    """What the run has of earlier work."""
+class SavedWorkOptions:
+    """The session and the skills that the run begins with."""
 
     session: Annotated[
         str | None,
@@ -120,7 +120,7 @@ class KeptOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceOptions(KeptOptions):
+class PlaceOptions(SavedWorkOptions):
     """What the run may read, what it goes on with, and where its record goes."""
 
     allowed_paths: Annotated[
@@ -137,7 +137,7 @@ class PlaceOptions(KeptOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
-    """What is shown."""
+    """What is shown of the run, and how."""
 
     output_format: Annotated[
         str, Option("--output-format", "-o", metavar="NAME", help="text, json or stream-json (each event as a line).")
@@ -160,13 +160,13 @@ class Overrides:
 
     @classmethod
     def of(cls, *groups: Any) -> Overrides:
-        """What is set in these groups of settings."""
+        """The settings that were given in these groups of options."""
         given = ((f.name, getattr(group, f.name)) for group in groups for f in fields(group))
         known = ((name, value) for name, value in given if value not in (None, [], ()))
         return cls({label: value for name, value in known for label in _LABELS.get(name, (name,))})
 
     def load(self) -> Loaded:
-        """The configuration with them on top.
+        """The configuration with these settings on top.
 
         Raises:
             ConfigError: a file, a variable or a flag is wrong.

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def save_settings(settings: Mapping[str, Any]) -> Path:
-    """Set these in `[rlm]` of the project file, or of a new one in the working directory; returns its path.
+    """Set these keys in `[rlm]` of the project file, or of a new one in the working directory; returns its path.
 
     Raises:
-        ConfigError: the file can't be read or written, or is no TOML.
+        ConfigError: the file can't be read or written, or isn't TOML.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError

@@ -1,5 +1,5 @@
-"""The settings in words, from the one place where they stand: the docstrings under the fields of the configuration.
-Makes the example file and docs/cli.md, so that neither can say anything else than the code."""
+"""Describes the settings, in the words of the docstrings under the fields of the configuration. The example file and
+docs/cli.md are generated here, so that neither can say anything other than the code."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _WIDTH = 100
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _EXAMPLE_HEAD = """\
-# Settings of rlm for this folder and, within a git checkout, those below it. Every key stands here with its default;
+# Settings of rlm for this folder and, within a git checkout, those below it. Every key is here with its default;
 # remove the # to set one.
-# Command line over RLM_* variables over this file over the user's ~/.config/rlm/config.toml over the defaults.
+# The command line wins over RLM_* variables, these over this file, and this file over ~/.config/rlm/config.toml.
 # "none" lifts a cap that may be lifted. Keys and passwords don't belong here: set them in the environment.
 """
 
@@ -46,7 +46,7 @@ _ENTRIES = {
 # cached_usd = 0.1
 """,
 }
-"""An entry of each section whose entries the user names."""
+"""An example entry for each section whose entries the user names."""
 
 
 def example(model: str | None = None) -> str:
@@ -62,7 +62,7 @@ def example(model: str | None = None) -> str:
 
 
 def meaning(key: Key) -> str:
-    """What a key is for."""
+    """The meaning of a key, in one paragraph."""
     struct = Budget if key.home == "budget" else Config
     if key.home not in ("budget", key.name):
         struct = next(info.type for info in _fields() if info.name == key.home)
@@ -96,14 +96,14 @@ def toml_value(value: Any) -> str:
 
 
 def assignment(key: Key, name: str, value: Any) -> str:
-    """A setting as a line of TOML; a list that isn't set has no text for it, and stands as a comment."""
+    """A setting as a line of TOML; a list that isn't set has no TOML form, and is a comment."""
     if value is None and key.is_list:
         return f"# {name} isn't set"
     return f"{toml_key(name)} = {toml_value(value)}"
 
 
 def toml_key(name: str) -> str:
-    """A key, quoted where TOML asks for it."""
+    """A key, quoted where TOML requires it."""
     return name if _BARE_KEY.fullmatch(name) else toml_value(name)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def as_document(run: Trajectory, summary: dict[str, object]) -> str:
-    """The document; spans are a list in the order they began, each naming its parent, so that depth has no limit."""
+    """The JSON of a run; its spans are a list in the order they began, each naming its parent, so depth has no cap."""
     records = [_span(record) for record in spans(run)]
     return msgspec.json.format(msgspec.json.encode({"run": summary, "spans": records}), indent=2).decode() + "\n"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rlm.cli.console import counted
+from rlm.cli.moments import local_time
 from rlm.core.events import (
     ArtifactSaved,
     Compaction,
@@ -57,14 +57,6 @@ def render(run: Trajectory, summary: Summary, row: RunRow, *, full: bool) -> Ite
     yield from drawing.answer(summary)
 
 
-def when(at: float) -> str:
-    """A moment in local time, to the minute."""
-    try:
-        return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):
-        return "?"
-
-
 def dollars(cost_usd: float | None) -> str:
     """A cost; empty where it is unknown."""
     return "" if cost_usd is None else f"${cost_usd:.4f}"
@@ -72,7 +64,7 @@ def dollars(cost_usd: float | None) -> str:
 
 def _head(row: RunRow) -> Iterator[str]:
     totals = [counted(row.turns, "turn"), f"{row.tokens:,} tokens", dollars(row.cost_usd)]
-    parts = [row.status, when(row.started_at), row.model, *totals, f"{row.duration_s:.1f} s"]
+    parts = [row.status, local_time(row.started_at), row.model, *totals, f"{row.duration_s:.1f} s"]
     yield f"run {plain(row.id)}"
     if row.origin():
         yield f"{one_line(row.origin(32), 80)}; from its record: {_served(row)}"
@@ -81,7 +73,7 @@ def _head(row: RunRow) -> Iterator[str]:
 
 
 def _served(row: RunRow) -> str:
-    """What the run before had paid."""
+    """What the earlier run, which this one goes on with, had paid."""
     served = [counted(row.served_calls, "model call"), f"{row.served_tokens:,} tokens", dollars(row.served_cost_usd)]
     return ", ".join(part for part in served if part)
 
@@ -93,7 +85,7 @@ class _Drawing:
     full: bool
 
     def opening(self, record: SpanRecord) -> Iterator[str]:
-        """Everything of a span but its children."""
+        """The lines of a span, without those of its children."""
         end = None if record.end is None else record.end.body
         match None if record.start is None else record.start.body:
             case CompletionStart() as start:
@@ -118,7 +110,7 @@ class _Drawing:
                 yield f"{notice} (from the record)" if event.served else notice
 
     def answer(self, summary: Summary) -> Iterator[str]:
-        """How it came out."""
+        """The lines that say how the run ended."""
         if summary.ended is None:
             return
         yield ""
@@ -163,7 +155,7 @@ class _Drawing:
             yield f"  {self._cut(said)}"
 
     def _notice(self, event: Event) -> str:
-        """What happened in a span beside its start and end; empty where that is shown elsewhere."""
+        """What an event between the start and the end of a span says; empty where that is shown elsewhere."""
         match event.body:
             case ArtifactSaved() as saved:
                 return f"saved {one_line(saved.name, 200)}, {saved.size_bytes:,} bytes"

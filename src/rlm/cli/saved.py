@@ -1,27 +1,19 @@
-"""What the commands for sessions and skills share: how a moment is shown, and how a loss is agreed to."""
+"""What the commands for sessions and skills share: the traceback of saved code that failed, and the question
+before a deletion."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def day(at: float) -> str:
-    """A moment, in seconds since the epoch, in local time to the minute."""
-    try:
-        return datetime.fromtimestamp(at).astimezone().isoformat(" ", "minutes")[:16]
-    except (ValueError, OverflowError, OSError):  # no moment that a calendar has
-        return "at an unknown time"
-
-
 @contextmanager
 def traces_shown() -> Iterator[None]:
-    """Write the traceback that an error has as its note before the error itself: it is no hint."""
+    """Write the traceback that an error carries as a note, before the error itself is shown."""
     from rlm.cli.console import say
     from rlm.core.exceptions import RLMError
     from rlm.core.plain import plain
@@ -38,7 +30,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
     """Whether the user agrees; `yes` says so without asking.
 
     Raises:
-        ConfigError: there is nobody to ask.
+        ConfigError: stdin isn't a terminal, so nobody can be asked.
     """
     import typer
 
@@ -47,5 +39,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigError("there is nobody to ask\nsay --yes if it may be lost")
+        raise ConfigError(
+            "nobody can be asked, since stdin isn't a terminal\nsay --yes to delete it without being asked"
+        )
     return typer.confirm(question, err=True)

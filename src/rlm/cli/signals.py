@@ -1,7 +1,7 @@
 """What Ctrl-C and the signals that end a process do: the first asks the work to land, the second ends it at once.
 
 Work runs on an event loop of the main thread, which a signal wakes whichever thread the system gave it to. Sandboxes
-die with the host, so the hard way out leaves none behind.
+die with the host, so ending at once leaves none behind.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 def never_lands() -> bool:
-    """For work of which nothing remains: it is cancelled."""
+    """For work that has nothing to land: it is cancelled instead."""
     return False
 
 
 class Signals:
-    """In its `with` block, signals go here; a signal that the caller of the program ignores stays ignored."""
+    """Receives signals within its `with` block; a signal that was ignored before stays ignored."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -44,7 +44,7 @@ class Signals:
         """Run `work` to its end; at the first signal `land` asks it to end early, and says whether it will.
 
         Raises:
-            Interrupted: it didn't, and was cancelled.
+            Interrupted: the work could not land, and was cancelled.
         """
         try:
             return asyncio.run(self._heard(work, land))

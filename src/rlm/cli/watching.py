@@ -22,7 +22,7 @@ BROKEN_PIPE_CODE = 141
 
 
 class Watch:
-    """The sinks of one run; itself one of them, to know whether there is a run to land."""
+    """The sinks of one run; one of them itself, to know whether there is a run to land."""
 
     def __init__(self, output: OutputOptions) -> None:
         self._view = _view(output)
@@ -30,7 +30,7 @@ class Watch:
         self._rlm: RLM | None = None
         self._begun = False
         self.stream = _stream(self) if output.output_format == "stream-json" else None
-        """Where events go as JSON; the result is to follow them."""
+        """The sink that writes events as JSON lines; the result follows them."""
 
     @property
     def is_shown(self) -> bool:
@@ -42,20 +42,20 @@ class Watch:
         return [sink for sink in (self, self._view, self.stream) if sink is not None]
 
     def attach(self, rlm: RLM) -> None:
-        """Say whose runs are to land."""
+        """Set the runtime whose run `land` cancels."""
         self._rlm = rlm
 
     def land(self) -> bool:
-        """Cancel the run so that it lands with the best there is; False if none has begun."""
+        """Cancel the run, so that it lands with its best answer so far; False if none has begun."""
         if self._rlm is None or not self._begun:
             return False
         self.__exit__(None, None, None)
-        say("cancelling; once more ends it at once")
+        say("cancelling; a second signal ends it at once")
         self._rlm.cancel()
         return True
 
     def reader_gone(self) -> None:
-        """Nobody reads stdout any more: what would be written costs money for nothing."""
+        """Cancel the run: nobody reads stdout any more, and going on would cost money for nothing."""
         drop_stdout()
         if self._rlm is not None:
             self._rlm.cancel()
@@ -66,10 +66,10 @@ class Watch:
             self._say_noticed(event)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
 
     def _say_noticed(self, event: Event) -> None:
-        """Name the sandbox that was chosen, and say what the run warns of, where no view of it does."""
+        """Name the sandbox that was chosen, and show warnings of the run, where no view does."""
         from rlm.sinks.progress import notice_text
 
         if notice := notice_text(event):

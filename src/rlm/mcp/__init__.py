@@ -1,1 +1,1 @@
-"""The Model Context Protocol: `server` serves it. Nothing is imported here, for the SDK is an extra."""
+"""The Model Context Protocol: `server` serves it. Nothing is imported here, since the SDK is an extra."""

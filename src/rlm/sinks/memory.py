@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class MemorySink:
-    """Keeps what it is given, in order."""
+    """Keeps the events that it is given, in order."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -104,7 +104,7 @@ def status_text(summary: Summary, elapsed_s: float) -> str:
 
 
 def notice_text(event: Event) -> str:
-    """What a user should hear of at once: warnings, limits, retries, choices; empty for anything else."""
+    """What a user should know at once: warnings, limits, retries, choices; empty for anything else."""
     match event.body:
         case SandboxReady(chosen=True, environment=name, passed_over=passed_over):
             return one_line(choice_text(name, passed_over), _TEXT_CHARS)
@@ -120,13 +120,13 @@ def notice_text(event: Event) -> str:
 
 
 def choice_text(environment: str, passed_over: Mapping[str, str]) -> str:
-    """Which sandbox was chosen, and why none before it."""
+    """Which sandbox was chosen, and why those before it were not."""
     reasons = "".join(f"; not {name}: {why}" for name, why in passed_over.items())
     return f"no sandbox is set: using {environment} (--environment names another){reasons}"
 
 
 def step_text(event: Event) -> str:
-    """One step in words; empty for events that are no step of their own."""
+    """One step in words; empty for events that aren't a step of their own."""
     match event.body:
         case SandboxReady() as sandbox:
             return f"sandbox {one_line(sandbox.environment, 40)}: {one_line(', '.join(sandbox.layers), _TEXT_CHARS)}"

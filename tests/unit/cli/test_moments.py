@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from rlm.cli.moments import moment
+from rlm.cli.moments import local_time, moment
 from rlm.core.exceptions import ConfigError
 
 
@@ -26,5 +26,10 @@ def test_a_date_is_local_unless_it_names_a_zone() -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "3 years", "-1d", "9999999d"])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no moment"):
+    with pytest.raises(ConfigError, match="is not a date or a time"):
         moment(text)
+
+
+def test_a_moment_is_shown_to_the_minute_and_one_that_no_calendar_has_is_not() -> None:
+    assert local_time(datetime(2026, 11, 21, 9, 30, 59).timestamp()) == "2026-11-21 09:30"  # noqa: DTZ001 - local it is
+    assert local_time(1e20) == "?"

@@ -1,4 +1,4 @@
-"""What `rlm doctor` looks at; each check is one line, says what it found, and how to get what is missing."""
+"""The checks of `rlm doctor`; each is one line that says what it found, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -79,14 +79,18 @@ def _model(config: Config) -> Check:
 
     name = config.model or backends.default_model(os.environ)
     if name is None:
-        return Check(name="model", ok=False, detail="none is set, and none is there", exit_code=4, hint=backends.ways())
+        return Check(name="model", ok=False, detail="no model is set or found", exit_code=4, hint=backends.ways())
     try:
         provider = backends.resolve(name).provider
         asyncio.run(_make_and_close(provider, config))
     except RLMError as error:
         what, _, hint = str(error).partition("\n")
         return Check(name="model", ok=False, detail=f"{name}: {what}", exit_code=error.exit_code, hint=hint)
-    return Check(name="model", ok=True, detail=name if config.model else f"{name} (none is set; --model names another)")
+    return Check(
+        name="model",
+        ok=True,
+        detail=name if config.model else f"{name} (chosen, since no model is set; --model names another)",
+    )
 
 
 async def _make_and_close(provider: str, config: Config) -> None:

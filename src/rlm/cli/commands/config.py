@@ -57,7 +57,7 @@ def _as_json(loaded: Loaded, *, origin: bool) -> str:
 
 
 def _sections(loaded: Loaded) -> dict[str, list[_Shown]]:
-    """Every setting by section; a table's entries are its settings."""
+    """The settings by section; in a table, each entry counts as a setting."""
     import msgspec
 
     from rlm.core.config import SCHEMA

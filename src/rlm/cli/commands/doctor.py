@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTrial:
-    """Whether a model is to be tried, and what with the outcome."""
+    """Which model to try, and whether to save what the trial recommends."""
 
     model: Annotated[
         str | None,

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from rlm.core.types import ExecError, ExecResult, Json
 
 OK, FAILED = 0, 1
-_HELPERS = "{} works in folders that you allow: see --allowed-path of rlm session run and rlm run"
+_HELPERS = "{} works only in folders that you allow: see --allowed-path of rlm session run and rlm run"
 _MODEL = "{} needs a model: see --model of rlm session run and rlm run"
-_SKILLS = "skills are there where they are named: see --skill of rlm session run and rlm run"
+_SKILLS = "skills are there only if you name them: see --skill of rlm session run and rlm run"
 _ELSEWHERE = {
     **dict.fromkeys(("fs", "code", "transform", "git"), _HELPERS),
     **dict.fromkeys(("llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched"), _MODEL),
     **dict.fromkeys(("skills", "load_skill"), _SKILLS),
 }
-"""What cells know as a name only where it was asked for, and how that is done."""
+"""How to get the names that cells have only where the user asked for them."""
 
 
 def execute(
@@ -65,10 +65,10 @@ def execute(
 
 
 def read_source(script: str | None, code: str | None) -> tuple[str, bool]:
-    """The code that a script or `--code` names, and whether it came from stdin.
+    """The code of `script` or `--code`, else of stdin, and whether it came from stdin.
 
     Raises:
-        ConfigError: there is none, or it can't be read.
+        ConfigError: no code was given, or it can't be read.
     """
     from rlm.cli.inputs import is_piped, read_stdin
     from rlm.core.exceptions import ConfigError
@@ -78,7 +78,7 @@ def read_source(script: str | None, code: str | None) -> tuple[str, bool]:
     if code is not None:
         return code, False
     if script is None and not is_piped():
-        raise ConfigError("there is no code\nname a file, give --code, or pipe it in")
+        raise ConfigError("there is no code to run\nname a file, give --code, or pipe it in")
     if script in (None, "-"):
         return read_stdin(), True
     try:
@@ -124,7 +124,7 @@ async def _executed(source: str, context: Context, config: Config) -> ExecResult
 
 
 def masked(result: ExecResult, masking: Masker) -> ExecResult:
-    """The result with what is shown of it masked; its output was, while it was printed."""
+    """The result with its final value and its error masked; its output was masked while it was printed."""
     from rlm.core.texts import change_texts
 
     final, error = change_texts(result.final, masking.mask), change_texts(result.error, masking.mask)
@@ -132,7 +132,7 @@ def masked(result: ExecResult, masking: Masker) -> ExecResult:
 
 
 async def _no_calls(name: str, _args: tuple[Json, ...], _kwargs: Mapping[str, Json]) -> Json:
-    raise LookupError(f"{name} needs a model: it is there in rlm run, not in rlm exec")
+    raise LookupError(f"{name} needs a model, and rlm exec has none: use rlm run")
 
 
 def explain(result: ExecResult, config: Config) -> int:
@@ -155,13 +155,13 @@ def explain(result: ExecResult, config: Config) -> int:
         _say_where(result.error)
     if result.status in ("ok", "error"):
         return OK if result.error is None else FAILED
-    reasons = {"timeout": f"timed out: a cell may work {config.cell_timeout_s:g} s\nallow more with --cell-timeout"}
+    reasons = {"timeout": f"timed out: a cell may run for {config.cell_timeout_s:g} s\nallow more with --cell-timeout"}
     complain(reasons.get(result.status, f"the code was {result.status}"))
     return FAILED
 
 
 def _say_where(error: ExecError) -> None:
-    """Say where a name can be had that is not defined here."""
+    """Say how to get a name that is not defined here."""
     from rlm.cli.console import say
 
     name = error.message.removeprefix("name '").removesuffix("' is not defined")

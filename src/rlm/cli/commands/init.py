@@ -16,13 +16,13 @@ def init(
     ] = False,
     portable: Annotated[
         bool,
-        Option("--portable", help="With --claude: start the rlm of the PATH, for an .mcp.json that a team shares."),
+        Option("--portable", help="With --claude: start the rlm on the PATH, for an .mcp.json that a team shares."),
     ] = False,
 ) -> int:
     """Write an rlm.toml to start from.
 
-    It holds every setting with its default and meaning. A file that is there already is left as it is. With --claude,
-    .mcp.json gets the server rlm beside those it has, and .claude/skills a skill; nothing there is changed.
+    It holds every setting with its default and meaning. A file that exists already is left unchanged. With --claude,
+    .mcp.json gets the server rlm beside those it has, and .claude/skills gets a skill; nothing else is changed.
     """
     if claude:
         from rlm.cli.claude_files import add_to_project
@@ -49,9 +49,7 @@ def _write_settings(model: str | None) -> int:
         with path.open("x", encoding="utf-8") as file:
             file.write(example(model))
     except FileExistsError as error:
-        raise ConfigError(
-            f"{path} is there already and is left as it is\nrlm config show tells what it sets"
-        ) from error
+        raise ConfigError(f"{path} already exists and is left unchanged\nrlm config show tells what it sets") from error
     except OSError as error:
         raise ConfigError(f"{path.absolute()}: {error.strerror}") from error
     say(f"wrote {path.absolute()}\nnext: rlm doctor, then rlm run PROMPT -f FILE")

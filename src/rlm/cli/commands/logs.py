@@ -26,7 +26,7 @@ _HEADS = ("id", "when", "status", "model", "turns", "tokens", "cost", "time", "p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs."""
+    """Which runs are listed, and in which order."""
 
     status: Annotated[
         list[str] | None,
@@ -66,7 +66,7 @@ def list_logs(
         write_out(json.dumps([facts(row) for row in page.rows], indent=2) + "\n")
         return 0
     if not page.rows:
-        say(str(no_runs(where)) if filters == RunFilter() else f"no run in {where} fits")
+        say(str(no_runs(where)) if filters == RunFilter() else f"no run in {where} matches")
         return 0
     lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(row)) for row in page.rows)]
     write_out("".join(line.rstrip() + "\n" for line in lines))
@@ -94,7 +94,7 @@ def show(
         for text in render(found, summarize(found), row, full=full):
             write_out(text + "\n")
     if found.skipped:
-        say(f"warning: {found.skipped} lines of {found.path} are no events and were passed over")
+        say(f"warning: {found.skipped} lines of {found.path} are not events and were skipped")
     return 0
 
 
@@ -124,7 +124,7 @@ def tail(
 
 
 def _standing(last: Event | None, started_at: float, *, running: bool) -> str:
-    """The last line: how the run ended, or that it didn't."""
+    """The last line: how the run ended, or that it goes on or was cut off."""
     from rlm.core.events import CompletionEnd
     from rlm.core.plain import one_line
     from rlm.trajectory.reader import ends_run
@@ -161,7 +161,7 @@ def record_of(name: str, log_dir: str | None) -> Trajectory:
     """The record of the run that is meant.
 
     Raises:
-        ConfigError: no run is meant, or several.
+        ConfigError: no run has that name, or several have.
     """
     from rlm.trajectory.reader import find_run, place_of
 
@@ -169,7 +169,7 @@ def record_of(name: str, log_dir: str | None) -> Trajectory:
 
 
 def facts(row: RunRow) -> dict[str, object]:
-    """A run as JSON."""
+    """The figures of a run, as they go into JSON."""
     return {
         "run_id": row.id,
         "started_at": row.started_at,
@@ -209,7 +209,7 @@ def _query(filters: RunFilter, limit: int) -> RunQuery:
 
     for name, known in ((filters.order, ORDERS), *((status, STATES) for status in filters.status or ())):
         if name not in known:
-            raise ConfigError(f"{name!r} is none of {', '.join(known)}")
+            raise ConfigError(f"{name!r} is not one of {', '.join(known)}")
     return RunQuery(
         status=tuple(filters.status or ()),
         model=filters.model,
@@ -226,13 +226,14 @@ def _query(filters: RunFilter, limit: int) -> RunQuery:
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:
-    from rlm.cli.run_tree import dollars, when
+    from rlm.cli.moments import local_time
+    from rlm.cli.run_tree import dollars
     from rlm.core.plain import one_line
 
     origin = f"({one_line(row.origin(), 40)}) " if row.origin() else ""
     return (
         row.id[:8],
-        when(row.started_at),
+        local_time(row.started_at),
         one_line(row.status, 9),
         one_line(row.model, 24),
         str(row.turns),

@@ -22,14 +22,14 @@ FORMATS = ("json", "csv", "otlp", "sft")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What is exported, and where to."""
+    """What is exported, and to where."""
 
     kind: Annotated[
         str,
         Option("--format", metavar="NAME", help="json, csv (rows are spans), otlp (OpenTelemetry), sft (chats)."),
     ] = "json"
     output: Annotated[str, Option("--output", "-o", metavar="FILE", help="A new file; - is stdout.")] = "-"
-    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False
+    force: Annotated[bool, Option("--force", help="Replace the file if it exists.")] = False
     endpoint: Annotated[
         str | None,
         Option("--endpoint", metavar="URL", help="With otlp: a collector, such as http://localhost:4318/v1/traces."),
@@ -39,7 +39,9 @@ class ExportOptions:
 
 
 def export(
-    runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", help="Ids; none is every run.")] = None,
+    runs: Annotated[
+        list[str] | None, Argument(metavar="[RUN]...", help="Ids of runs; every run if none is given.")
+    ] = None,
     options: ExportOptions = ExportOptions(),
     log_dir: LogDir = None,
 ) -> int:
@@ -123,10 +125,10 @@ def _send(index: Index, rows: list[RunRow], options: ExportOptions) -> None:
 
 @contextmanager
 def _writing(options: ExportOptions) -> Iterator[Callable[[str], object]]:
-    """A function that writes text to where it is to go.
+    """A function that writes text to the chosen output.
 
     Raises:
-        ConfigError: the file is there, or can't be written.
+        ConfigError: the file exists already, or can't be written.
     """
     from rlm.cli.console import write_out
     from rlm.core.exceptions import ConfigError

@@ -1,4 +1,4 @@
-"""`rlm logs grep` and `rlm logs index`: find a text in the records, and make their index anew."""
+"""`rlm logs grep` and `rlm logs index`: find a text in the records, and bring their index up to date."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def grep(
-    text: Annotated[str, Argument(metavar="TEXT", help="Taken literally; in any case unless it has capitals.")],
+    text: Annotated[str, Argument(metavar="TEXT", help="Taken literally; case matters only if it has capitals.")],
     run: Annotated[str | None, Argument(metavar="RUN", help=WHICH)] = None,
     log_dir: LogDir = None,
-    count: Annotated[int, Option("--count", "-n", metavar="N", help="At most so many places.")] = 100,
+    count: Annotated[int, Option("--count", "-n", metavar="N", help="Show at most this many places.")] = 100,
     as_json: Annotated[bool, Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Find a text in the records of all runs, or of one; exits 1 if it isn't there.
+    """Find a text in the records of all runs, or of one; exits 1 if it isn't found.
 
     Where several events of a turn have the same text, the first is shown; with --json, every place.
     """
@@ -43,15 +43,15 @@ def grep(
     if is_empty:
         say(str(no_runs(where)))
     elif not hits:
-        say("it is in no record" if run is None else "it isn't in that record")
+        say("no record contains it" if run is None else "the record doesn't contain it")
     elif len(hits) >= count:
-        say(f"the first {len(hits)} places: -n finds more")
+        say(f"only the first {len(hits)} places are shown: -n shows more")
     return 0 if hits else 1
 
 
 def index(
     log_dir: LogDir = None,
-    rebuild: Annotated[bool, Option("--rebuild", help="Read every record anew.")] = False,
+    rebuild: Annotated[bool, Option("--rebuild", help="Read every record again.")] = False,
 ) -> int:
     """Bring the index of the records up to date, and say what is in it."""
     from rlm.cli.commands.logs import folder
@@ -65,7 +65,7 @@ def index(
         changed = opened.refresh(rebuild=rebuild)
         rows = opened.runs(RunQuery(limit=0)).rows
         if rows and not opened.kept:
-            warn(f"the index can't be kept: {opened.note}")
+            warn(f"the index can't be saved: {opened.note}")
     if not rows:
         say(str(no_runs(where)))
     events = sum(row.events for row in rows)

@@ -20,12 +20,14 @@ def mcp_serve(
     budget: BudgetOptions,
     places: PlaceOptions,
     http: Annotated[bool, Option("--http", help="Serve over HTTP on loopback instead of stdin and stdout.")] = False,
-    port: Annotated[int, Option("--port", metavar="N", help="With --http; 0 is any free one.")] = DEFAULT_PORT,
+    port: Annotated[
+        int, Option("--port", metavar="N", help="With --http: the port; 0 takes any free one.")
+    ] = DEFAULT_PORT,
 ) -> int:
     """Serve a persistent, sandboxed REPL to Claude Code or another MCP host.
 
     Needs no API key: where no model is set, or with --model host, the host's own model answers what code asks by
-    llm_query. rlm init --claude adds the server to a project. With --http, clients need the token said on stderr.
+    llm_query. rlm init --claude adds the server to a project. With --http, clients need the token shown on stderr.
     """
     import asyncio
 

@@ -1,4 +1,4 @@
-"""`rlm replay`: run the cells of a record once more, at no cost, and say what comes out otherwise."""
+"""`rlm replay`: run the cells of a record once more, at no cost, and report what comes out differently."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _as_json(report: ReplayReport) -> str:
 def _as_text(report: ReplayReport) -> str:
     lines = [_line(each) for each in report.differences]
     if report.differences and report.masked:
-        lines.append("Texts of this record are masked and the exact ones are gone: that alone makes differences.")
+        lines.append("Texts in this record are masked and the originals are gone: that alone makes differences.")
     verdict = f"{len(lines)} differences" if report.differences else "no difference"
     return "\n".join([*lines, f"{report.cells} cells, {report.served} answers from the record: {verdict}"]) + "\n"
 

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(ContextOptions):
-    """Which run, and what its record doesn't have."""
+    """Which run to go on with, and what its record can't supply."""
 
     run: Annotated[str, Argument(metavar="RUN", help="An id, the beginning of one, last, or the path of a record.")]
     on_divergence: Annotated[
         str,
-        Option(
-            "--on-divergence", metavar="NAME", help="Where cells do something else than recorded: stop or continue."
-        ),
+        Option("--on-divergence", metavar="NAME", help="If cells do something other than recorded: stop or continue."),
     ] = "stop"
     redo_unfinished: Annotated[
         bool,
@@ -48,13 +46,13 @@ class RunOptions(ContextOptions):
 
     @property
     def places(self) -> PlaceOptions:
-        """What no record may decide."""
+        """The settings that no record may decide."""
         return PlaceOptions(session=self.session, allowed_paths=self.allowed_paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkOptions(RunOptions):
-    """Where to leave the record."""
+    """From where to go another way, and with which hint."""
 
     turn: Annotated[int, Option("--turn", "-t", metavar="N", help="The last turn to take from the run; 0 takes none.")]
     prompt_addition: Annotated[

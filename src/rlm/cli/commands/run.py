@@ -30,7 +30,7 @@ FORMATS = ("text", "json", "stream-json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask(ContextOptions):
-    """What is asked, of what."""
+    """The question, and the data it is about."""
 
     prompt: Annotated[str, Argument(metavar="PROMPT", help="The question or task; - reads it from stdin.")]
     image: Annotated[
@@ -41,7 +41,7 @@ class Ask(ContextOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One run, ready to go."""
+    """One run, ready to begin."""
 
     prompt: str
     context: Context
@@ -97,10 +97,10 @@ def _settled(overrides: Overrides, output: OutputOptions) -> Config:
 
 
 def check_format(output: OutputOptions) -> None:
-    """Refuse an output format that there isn't.
+    """Check the name of the output format.
 
     Raises:
-        ConfigError: it is none of `FORMATS`.
+        ConfigError: it isn't one of `FORMATS`.
     """
     from rlm.core.exceptions import ConfigError
 

@@ -1,4 +1,4 @@
-"""`rlm session`: look at kept REPLs, run code in one, put values into one, forget one."""
+"""`rlm session`: look at sessions, run code in one, put values into one, delete one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _VALUE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfferedOptions:
-    """What a cell may use besides what every cell has."""
+class CellOptions:
+    """The skills and folders that the code may use."""
 
     skills: Annotated[
         list[str] | None, Option("--skill", metavar="NAME", help="A saved skill that the code may use; repeatable.")
@@ -41,7 +41,7 @@ def list_sessions(as_json: Json = False) -> int:
     import msgspec
 
     from rlm.cli.console import answer, say
-    from rlm.cli.saved import day
+    from rlm.cli.moments import local_time
     from rlm.core.plain import one_line
     from rlm.sessions.sandbox import session_store
 
@@ -50,9 +50,9 @@ def list_sessions(as_json: Json = False) -> int:
         answer(msgspec.json.encode(notes).decode())
         return 0
     if not notes:
-        say("no session is kept: rlm session run NAME makes one")
+        say("there are no sessions yet: rlm session run NAME makes one")
     for note in notes:
-        saved = "nothing saved" if note.saved_at is None else f"revision {note.revision}, {day(note.saved_at)}"
+        saved = "nothing saved" if note.saved_at is None else f"revision {note.revision}, {local_time(note.saved_at)}"
         about = f"  {one_line(note.description, _VALUE_CHARS)}" if note.description else ""
         answer(f"{note.name}  {saved}, {note.size_bytes:,} bytes{about}")
     return 0
@@ -61,7 +61,7 @@ def list_sessions(as_json: Json = False) -> int:
 def show(
     name: Name,
     variable: Annotated[
-        str | None, Argument(metavar="[VARIABLE]", help="One of its variables alone: its source, or its value as JSON.")
+        str | None, Argument(metavar="[VARIABLE]", help="Show this variable alone: its source, or its value as JSON.")
     ] = None,
     revision: Annotated[
         int | None, Option("--revision", "-r", metavar="N", help="An earlier state. [default: the last]")
@@ -71,14 +71,14 @@ def show(
 ) -> int:
     """Show what a session holds: variables, definitions, and what could not be kept."""
     from rlm.cli.console import answer
-    from rlm.cli.saved import day
+    from rlm.cli.moments import local_time
     from rlm.core.plain import plain
     from rlm.sessions.sandbox import session_store
 
     store = session_store(_config())
     if cells:
         for cell in store.cells(name):
-            answer(f"# {day(cell.at)}, {plain(cell.status)}\n{plain(cell.code)}")
+            answer(f"# {local_time(cell.at)}, {plain(cell.status)}\n{plain(cell.code)}")
         return 0
     note, found = store.note(name), store.load(name, revision)
     if variable is not None:
@@ -92,13 +92,13 @@ def run(
     name: Name,
     models: ModelOptions,
     sandbox: SandboxOptions,
-    offered: OfferedOptions,
+    offered: CellOptions,
     script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
     code: Annotated[
         str | None, Option("--code", "-c", metavar="CODE", help="Python to run, instead of a file.")
     ] = None,
 ) -> int:
-    """Run Python in the session's REPL, made if there is none, and keep what it leaves behind.
+    """Run Python in the session's REPL, made at first use, and keep the variables that it leaves.
 
     What it prints goes to stdout; the traceback of an error goes to stderr, and the variables are kept all the same.
     """
@@ -125,7 +125,7 @@ def save(
         str | None, Option("--description", "-d", metavar="TEXT", help="What the session is for.")
     ] = None,
 ) -> int:
-    """Put values into a session, made if there is none; what it holds beside them stays."""
+    """Put values into a session, made at first use; what else it holds stays."""
     from rlm.cli.console import counted, say
     from rlm.runtime.session import Session
 
@@ -138,18 +138,18 @@ def save(
 
 
 def delete(name: Name, yes: Annotated[bool, Option("--yes", "-y", help="Don't ask.")] = False) -> int:
-    """Forget a session, with all that it holds."""
+    """Delete a session, with everything in it."""
     from rlm.cli.console import say
     from rlm.cli.saved import confirmed
     from rlm.sessions.sandbox import session_store
 
     store = session_store(_config())
     store.note(name)
-    if not confirmed(f"forget session {name} and all that it holds?", yes=yes):
-        say("nothing is changed")
+    if not confirmed(f"delete session {name} and everything in it?", yes=yes):
+        say("nothing was changed")
         return 1
     store.delete(name)
-    say(f"session {name} is forgotten")
+    say(f"session {name} is deleted")
     return 0
 
 
@@ -169,23 +169,23 @@ def _say_lost(revision: Revision) -> None:
     for name, why in revision.state.lost.items():
         warn(f"{name} is not kept: {one_line(why, _VALUE_CHARS)}")
     for name in revision.state.masked:
-        warn(f"{name} has a secret, which was masked before it was kept")
+        warn(f"a secret in {name} was masked before it was saved")
     if revision.overtaken:
-        warn(f"another process saved this session meanwhile: it is in revision {revision.number - 1}")
+        warn(f"another process saved this session meanwhile: revision {revision.number - 1} is what it saved")
 
 
 def _header(note: SessionNote, revision: Revision) -> list[str]:
     import msgspec
 
     from rlm.cli.console import counted
-    from rlm.cli.saved import day
+    from rlm.cli.moments import local_time
     from rlm.core.plain import one_line
 
     saved = "nothing saved yet"
     if revision.number:
         by = f" by run {one_line(revision.run, _VALUE_CHARS)}" if revision.run else ""
         older = "" if revision.number == note.revision else f" of {note.revision}"
-        saved = f"revision {revision.number}{older}, saved {day(revision.saved_at)}{by}"
+        saved = f"revision {revision.number}{older}, saved {local_time(revision.saved_at)}{by}"
     size_bytes = len(msgspec.json.encode(revision.state))
     counts = f"{counted(len(revision.state.names), 'variable')}, {size_bytes:,} bytes"
     about = [f"# {one_line(note.description, 2 * _VALUE_CHARS)}"] if note.description else []
@@ -211,7 +211,7 @@ def _alone(state: State, variable: str) -> str:
     sources = [each.source for each in state.definitions if variable in each.names]
     if not sources:
         why = f": {one_line(state.lost[variable], _VALUE_CHARS)}" if variable in state.lost else ""
-        raise ConfigError(f"the session keeps no variable {one_line(variable, _VALUE_CHARS)!r}{why}")
+        raise ConfigError(f"the session has no variable {one_line(variable, _VALUE_CHARS)!r}{why}")
     return plain("\n".join(sources))
 
 
@@ -246,7 +246,7 @@ def _read_values(file: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: no JSON: {error}") from error
+        raise ConfigError(f"{file}: not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{file}: give a JSON object, each key a variable")
+        raise ConfigError(f"{file}: expected a JSON object whose keys are variables")
     return values

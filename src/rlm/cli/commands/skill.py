@@ -1,4 +1,4 @@
-"""`rlm skill`: save code that worked, look at it, test it, forget it."""
+"""`rlm skill`: save code that worked, look at it, test it, delete it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _DESCRIPTION_CHARS = 200
 
 
 def save(
-    name: Annotated[str, Argument(metavar="NAME", help="Small letters, digits and _; code calls it by this.")],
+    name: Annotated[
+        str, Argument(metavar="NAME", help="Lower-case letters, digits and _; code calls it by this name.")
+    ],
     description: Annotated[
-        str, Option("--description", "-d", metavar="TEXT", help="What it does; models choose by it.")
+        str, Option("--description", "-d", metavar="TEXT", help="What it does; models choose skills by it.")
     ],
     sandbox: SandboxOptions,
     script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
@@ -44,7 +46,7 @@ def save(
     with traces_shown():
         saved = save_skill(name, source, description, test=tested, config=_config(sandbox))
     if (saved.code, saved.test, saved.description) != (source, tested, description):
-        say("secrets were masked in it: rlm skill show has it as it was saved")
+        say("secrets in it were masked: rlm skill show shows it as it was saved")
     say(f"skill {name}: version {saved.version}{_needs(saved)}{'' if tested else ' (it has no test)'}")
     return 0
 
@@ -54,7 +56,7 @@ def list_skills(as_json: Json = False) -> int:
     import msgspec
 
     from rlm.cli.console import answer, say
-    from rlm.cli.saved import day
+    from rlm.cli.moments import local_time
     from rlm.core.plain import one_line
     from rlm.runtime.skills import list_skills
 
@@ -63,19 +65,19 @@ def list_skills(as_json: Json = False) -> int:
         answer(msgspec.json.encode(found).decode())
         return 0
     if not found:
-        say("no skill is saved: rlm skill save keeps one")
+        say("there are no skills yet: rlm skill save saves one")
     for skill in found:
         about = one_line(skill.description, _DESCRIPTION_CHARS)
-        answer(f"{skill.name}@{skill.version}  {day(skill.saved_at)}  {about}")
+        answer(f"{skill.name}@{skill.version}  {local_time(skill.saved_at)}  {about}")
     return 0
 
 
 def show(reference: Reference, as_json: Json = False) -> int:
-    """Show a skill as it is saved: description, code, test. Nothing of it is run."""
+    """Show a skill as it was saved: description, code, test. Nothing is run."""
     import msgspec
 
     from rlm.cli.console import answer
-    from rlm.cli.saved import day
+    from rlm.cli.moments import local_time
     from rlm.core.plain import one_line, plain
 
     skill = _loaded(reference, _config())
@@ -83,7 +85,8 @@ def show(reference: Reference, as_json: Json = False) -> int:
         answer(msgspec.json.encode(skill).decode())
         return 0
     about = one_line(skill.description, 2 * _DESCRIPTION_CHARS)
-    answer(f"# {skill.name}@{skill.version}, {day(skill.saved_at)}, ran in {skill.tested_in}{_needs(skill)}\n# {about}")
+    saved_at = local_time(skill.saved_at)
+    answer(f"# {skill.name}@{skill.version}, {saved_at}, ran in {skill.tested_in}{_needs(skill)}\n# {about}")
     answer(plain(skill.code))
     if skill.test:
         answer(f"# test\n{plain(skill.test)}")
@@ -106,10 +109,10 @@ def test(reference: Reference, sandbox: SandboxOptions) -> int:
 
 
 def delete(
-    reference: Annotated[str, Argument(metavar="NAME", help="All of a skill, or NAME@VERSION.")],
+    reference: Annotated[str, Argument(metavar="NAME", help="The skill with all its versions, or NAME@VERSION.")],
     yes: Annotated[bool, Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> int:
-    """Forget a skill with all its versions, or one version."""
+    """Delete a skill with all its versions, or one version."""
     from rlm.cli.console import say
     from rlm.cli.saved import confirmed
     from rlm.skills.store import parse_reference
@@ -119,11 +122,11 @@ def delete(
     name, version = parse_reference(reference)
     skill_store(config).load(name, version)
     what = f"skill {name}, all versions" if version is None else f"version {version} of skill {name}"
-    if not confirmed(f"forget {what}?", yes=yes):
-        say("nothing is changed")
+    if not confirmed(f"delete {what}?", yes=yes):
+        say("nothing was changed")
         return 1
     skill_store(config).delete(name, version)
-    say(f"{what}: forgotten")
+    say(f"{what}: deleted")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`rlm trust`: let a project file set what only a trusted one may set."""
+"""`rlm trust`: let a project file set what only a trusted file may set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_TRUSTED = 1
 
 def trust(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="[default: the rlm.toml in force here]")] = None,
-    revoke: Annotated[bool, typer.Option("--revoke", help="Trust it no more.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Stop trusting it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> int:
     """Trust a project's rlm.toml as it is now.
@@ -31,11 +31,11 @@ def trust(
 
     path, record = _path(file), TrustRecord.of(os.environ)
     if revoke:
-        say(f"{path} is trusted no more" if record.remove(path) else f"{path} was not trusted")
+        say(f"{path} is no longer trusted" if record.remove(path) else f"{path} was not trusted")
         return 0
     content = read_config_file(path)
     if not _agreed(content, yes=yes):
-        say("nothing is changed")
+        say("nothing was changed")
         return NOT_TRUSTED
     record.add(content)
     say(f"{path} is trusted as it is now")
@@ -68,5 +68,7 @@ def _agreed(file: ConfigFile, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigError("there is nobody to ask\nread the file, and say --yes if you agree with it")
+        raise ConfigError(
+            "nobody can be asked, since stdin isn't a terminal\nread the file, and say --yes if you agree with it"
+        )
     return typer.confirm("trust this file as it is now?", err=True)

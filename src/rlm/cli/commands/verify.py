@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 def verify(
     run: RunName = "last",
     log_dir: LogDir = None,
-    as_json: Annotated[bool, Option("--json", help="What was found as a JSON object.")] = False,
+    as_json: Annotated[bool, Option("--json", help="The outcome as a JSON object.")] = False,
 ) -> int:
     """Check that no line, blob or artifact of a record was altered, removed, added or moved.
 
-    Exits 0 if all is as it was written, as far as the run went; 1 if it isn't, and names the first line; 2 if it can't
-    be told: no receipts, or not the key. A run that had RLM_RECEIPT_KEY set is checked with the same key.
+    Exits 0 if everything is as it was written, as far as the run went; 1 if not, and names the first line that isn't;
+    2 if that can't be told: there are no receipts, or the key is another. A run that had RLM_RECEIPT_KEY set is checked
+    with the same key.
     """
     from rlm.cli.commands.logs import record_of
     from rlm.cli.console import write_out

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 PORTS = range(8501, 8511)
-"""Tried one after the other where none is asked for."""
+"""The ports that are tried in turn where none is asked for."""
 READY_S = 60.0
 LATE = ("pandas", "pyarrow", "PIL.Image")
-"""What Streamlit imports at its first page: here while nobody waits for one."""
+"""What Streamlit would import at its first page; imported earlier, while nobody waits."""
 _HERE = (None, HOST, "::1", "localhost")
 FLAGS = {
     "server.address": HOST,
@@ -36,7 +36,7 @@ FLAGS = {
     "logger.hideWelcomeMessage": "true",
     "logger.level": "warning",
 }
-"""What security and quiet rest on. Flags go over any file and variable of the user or of a project."""
+"""Streamlit's flags for security and quiet. They win over any file and variable of the user or of a project."""
 
 
 def visualize(
@@ -47,7 +47,7 @@ def visualize(
     port: Annotated[
         int | None, Option("--port", metavar="N", help="0 is any free one. [default: the first free from 8501]")
     ] = None,
-    no_browser: Annotated[bool, Option("--no-browser", help="Say the address and open nothing.")] = False,
+    no_browser: Annotated[bool, Option("--no-browser", help="Print the address and open nothing.")] = False,
 ) -> int:
     """Look at runs in the browser: calls, steps, timeline, budget, search, two runs side by side.
 
@@ -74,7 +74,7 @@ def find_app() -> Path:
     """The script of the pages: in the package as it was installed, or beside it in a checkout.
 
     Raises:
-        ConfigError: Streamlit isn't installed, or the pages are not there.
+        ConfigError: Streamlit isn't installed, or the pages are missing.
     """
     from importlib.util import find_spec
     from pathlib import Path
@@ -91,10 +91,10 @@ def find_app() -> Path:
 
 
 def _look(run: str, where: Path) -> str:
-    """Bring the index of the folder up to date, so that no page has to; returns the id of the run that is meant.
+    """Bring the index of the folder up to date, so that no page has to; returns the whole id of the run named `run`.
 
     Raises:
-        ConfigError: the folder can't be read, or no run is meant.
+        ConfigError: the folder can't be read, or no run has that name.
     """
     from rlm.trajectory.index.folder import Index
 
@@ -104,10 +104,10 @@ def _look(run: str, where: Path) -> str:
 
 
 def _free_port(wanted: int | None) -> int:
-    """A port that nothing listens on: the one that is wanted, or the first of some.
+    """A port that nothing listens on: the one that is wanted, or the first free one of `PORTS`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: no such port is free.
     """
     from rlm.core.exceptions import ConfigError
 
@@ -132,9 +132,9 @@ def _bindable(port: int) -> int | None:
 
 
 def _serve(app: Path, port: int, where: Path) -> None:
-    """Serve until a signal. Streamlit reads settings and secrets from the working directory: it gets its own.
+    """Serve until a signal. Streamlit reads settings and secrets from the working directory: it gets one of its own.
 
-    It prints while it stops, and would not stop if nobody read that: stdout leads nowhere.
+    Streamlit prints while it stops, and would not stop if nobody read that: stdout goes to /dev/null.
     """
     import os
     import sys
@@ -151,25 +151,25 @@ def _serve(app: Path, port: int, where: Path) -> None:
 
 
 def stay_inside(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook that refuses connections off this machine: the pages need none, whatever a library thinks.
+    """An audit hook that refuses connections off this machine: the pages need none, whatever a library tries.
 
     Raises:
-        PermissionError: one was tried.
+        PermissionError: a connection to another machine was tried.
     """
     match event, arguments:
         case "socket.getaddrinfo", (host, *_):
             pass
         case "socket.connect" | "socket.sendto", (_, (host, *_)):
             pass
-        case _:  # another event, or a socket of this machine's own kind
+        case _:  # another event, or a Unix socket
             return
     if host not in _HERE:
-        raise PermissionError(f"the visualizer connects to nothing but this machine, not to {host!r}")
+        raise PermissionError(f"the visualizer connects to this machine alone, not to {host!r}")
 
 
 def what_is_shown(where: Path) -> str:
-    """The folder in words; one that isn't there may be a slip, or the folder of a run to come."""
-    return f"showing the runs in {where}" + ("" if where.is_dir() else ", which isn't there yet")
+    """The folder in words; one that doesn't exist may be a slip, or the folder of a run to come."""
+    return f"showing the runs in {where}" + ("" if where.is_dir() else ", which doesn't exist yet")
 
 
 def _announce(port: int, url: str, where: Path, *, open_it: bool) -> None:

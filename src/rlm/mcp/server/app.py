@@ -1,8 +1,7 @@
-"""The MCP server: its tools, resources and prompt, and what lives as long as it does. How a transport carries it is not
-known here.
+"""The MCP server: its tools, resources and prompt, and what lives as long as it does. It knows nothing of transports.
 
-Tools answer in plain text, for hosts show structured content to their model in place of text. What a model can mend is
-a tool error that says how; a cell's own exception is a result.
+Tools answer in plain text, since hosts show structured content to their model in place of text. A mistake that a model
+can correct is a tool error that says how; an exception in a cell is a result.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 ENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
 EDITS = ENDS
-"""A cell whose helpers may change files."""
+"""For a tool whose cells may change files by helpers."""
 SHOWN = {"anthropic/alwaysLoad": True, "anthropic/maxResultSizeChars": 100_000}
-"""Claude Code shows its model the names of other tools only, until it searches for them; and it puts results that are
-longer than that into a file."""
+"""Claude Code shows its model no more than the names of tools without `alwaysLoad`, until the model searches for them;
+and it puts longer results into a file."""
 
 
 class App:
@@ -98,8 +97,8 @@ class App:
 
 
 def _answering(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The tool with what went wrong as an error that its caller's model reads, and with texts that can be sent: what
-    came from a cell may be no text, and the SDK's end of it would be the server's."""
+    """Make errors of a tool tool errors, which the caller's model reads, and its answers texts that can be sent: a cell
+    may return what can't be encoded, and an error of the SDK would end the server."""
 
     @wraps(function)
     async def answering(*args: Any, **kwargs: Any) -> str:

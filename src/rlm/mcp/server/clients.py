@@ -1,4 +1,4 @@
-"""What there is to know of the client behind a request: who it is, which folders it works in, whether it can be asked.
+"""The client behind a request: who it is, which folders it works in, and whether its model can be asked.
 
 The protocol has two eras: in the older one a server may ask the client (roots, sampling), in the newer it may not.
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 STDIO = "stdio"
 ANY_HTTP = "http"
-"""The owner of sessions of clients that carry nothing to tell them apart by but the token."""
+"""The owner of the sessions of all clients that carry only the token, which doesn't tell them apart."""
 SESSION_HEADER = "mcp-session-id"
 ROOTS_S = 5.0
 SAMPLINGS = 8
-"""Requests to a client's model at one time."""
+"""The most requests to a client's model at one time."""
 
 
 def owner_of(ctx: Context[Any, Any]) -> str:
@@ -57,7 +57,7 @@ def is_modern(ctx: Context[Any, Any]) -> bool:
 async def folders_of(ctx: Context[Any, Any]) -> list[Path]:
     """The folders that a client may load from where none are configured: its roots, and the server's own folder.
 
-    Never a whole home or a whole machine: those have to be named in `allowed_paths`.
+    Never a whole home folder or a whole machine: those have to be named in `allowed_paths`.
     """
     found = [Path.cwd(), *(await _roots(ctx))]
     too_much = {Path("/"), Path.home()}

@@ -1,4 +1,4 @@
-"""Serves over HTTP on loopback, to whoever has the token. A page in a browser can reach loopback too: its Host and
+"""Serves over HTTP on loopback, to whoever has the token. A page in a browser can reach loopback too, so Host and
 Origin are checked, and without the token nothing is answered at all."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOKEN_VARIABLE = "RLM_MCP_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "mcp-token"  # noqa: S105
 FORGET_AFTER_S = 300.0
 TOKEN_CHARS = 16
-"""A shorter one can be guessed."""
+"""The length that a token must have at least; a shorter one could be guessed."""
 
 
 def listen(port: int) -> socket.socket:
@@ -58,7 +58,7 @@ def token(environ: Mapping[str, str]) -> str:
     """The token of this user's servers: `RLM_MCP_TOKEN`, else the one in the user's state folder, made at first use.
 
     Raises:
-        ConfigError: it is too short, or can't be kept.
+        ConfigError: the token is too short, or can't be stored.
     """
     if given := environ.get(TOKEN_VARIABLE):
         if len(given) < TOKEN_CHARS:
@@ -66,14 +66,14 @@ def token(environ: Mapping[str, str]) -> str:
         return given
     folder = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     if folder is None:
-        raise ConfigError(f"there is no home to keep the token in\nset {TOKEN_VARIABLE}")
+        raise ConfigError(f"there is no home folder to store the token in\nset {TOKEN_VARIABLE}")
     try:
-        return _kept(folder / TOKEN_FILE)
+        return _stored_token(folder / TOKEN_FILE)
     except OSError as error:
         raise ConfigError(f"{folder / TOKEN_FILE}: {error.strerror}\nset {TOKEN_VARIABLE}") from error
 
 
-def _kept(path: Path) -> str:
+def _stored_token(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "r+", encoding="ascii", errors="replace") as file:
@@ -86,7 +86,7 @@ def _kept(path: Path) -> str:
             file.flush()
             os.fsync(fd)
     if len(found) < TOKEN_CHARS:
-        raise ConfigError(f"{path} holds no token\nremove it, and a new one is made")
+        raise ConfigError(f"{path} holds no valid token\nremove it, and a new one is made")
     return found
 
 
@@ -100,7 +100,7 @@ async def serve(config: Config, listening: socket.socket, secret: str) -> None:
     served = app.server.streamable_http_app(
         host=HOST,
         streamable_http_path=PATH,
-        # A client that the SDK has forgotten comes back as another, without its REPLs: they are closed before that.
+        # A client that the SDK has forgotten returns as a new one, without its REPLs: they are to be closed by then.
         session_idle_timeout=config.mcp.session_ttl_s + FORGET_AFTER_S,
     )
     guarded = Guard(served, secret, app.sessions)

@@ -1,5 +1,5 @@
-"""The client's messages, a line each. The SDK drops what it can't read without a word, and the client would wait for
-ever: here it is mended where it can be, else refused."""
+"""The client's messages, one on each line. The SDK silently drops a message that it can't read, and the client would
+wait forever: here such a message is repaired where that is possible, else refused."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPES = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})")
-"""Escaped backslashes and whole surrogate pairs, so that what is left of surrogates stands alone."""
-_UNREADABLE = "this is no message of the protocol, or its values are nested too deep"
+"""Escaped backslashes and whole surrogate pairs, so that only a lone surrogate matches as `half`."""
+_UNREADABLE = "this is not a message of the protocol, or its values are nested too deep"
 
 
 class Requests:
@@ -32,7 +32,7 @@ class Requests:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self.refuse: Refuse | None = None
-        """Is given the id of what can't be read; None where it has none."""
+        """Called with the id of a message that can't be read, or with None if it has no id."""
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while line := await asyncio.to_thread(self._file.readline):

@@ -1,5 +1,5 @@
-"""Puts into words why a call can't be made as it was: which argument, what it should be, what it is. The SDK's own
-words are those of its validation library."""
+"""Says why a call is refused: which argument is wrong, what it should be, and what it is. The SDK alone would say it in
+the terms of its validation library."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _EXPECTED = {
     "float_": "a number",
     "int_": "a whole number",
     "list_": "a list",
-    "string_": "a text",
+    "string_": "a string",
 }
-"""By how pydantic's kinds of errors begin."""
-_GIVEN = {bool: "true or false", dict: "an object", float: "a number", int: "a number", list: "a list", str: "a text"}
+"""What an argument should be, by the beginning of pydantic's type of error."""
+_GIVEN = {bool: "true or false", dict: "an object", float: "a number", int: "a number", list: "a list", str: "a string"}
 _SHOWN = 8
 
 
@@ -37,8 +37,8 @@ class Server(MCPServer[None]):
         await self._lowlevel_server.run(received, sent, self._lowlevel_server.create_initialization_options())
 
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
-        """As the SDK's. Raises:
-        ToolError: there is no such tool, an argument is wrong, or the tool says why not.
+        """Call a tool. Raises:
+        ToolError: there is no such tool, an argument is wrong, or the tool refused.
         """
         if self._arguments is None:
             tools = await self.list_tools()
@@ -49,7 +49,7 @@ class Server(MCPServer[None]):
         try:
             return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:
-            raise UnexpectedToolError(f"{name} failed inside of the server; its stderr says where") from error
+            raise UnexpectedToolError(f"{name} failed inside the server; its stderr says where") from error
         except Refusal as refusal:
             if isinstance(refusal.__cause__, ValidationError):
                 raise Refusal(in_words(refusal.__cause__)) from refusal
@@ -60,7 +60,7 @@ def _refuse_unknown(given: Iterable[str], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             close = get_close_matches(name[:64], known, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
+            meant = f"; did you mean {close[0]}?" if close else "."
             raise Refusal(f"there is no argument {name[:64]!r}{meant} It takes: {', '.join(known) or 'none'}")
 
 

@@ -24,12 +24,12 @@ _NAMES_SHOWN = 12
 
 
 def clean(text: str) -> str:
-    """Text without what steers a terminal or can't be sent."""
+    """Text without control characters, and without characters that can't be sent."""
     return escape_surrogates(plain(text))
 
 
 def of_cell(result: ExecResult, limit_chars: int, mask: Mask) -> str:
-    """What a cell came to."""
+    """The outcome of a cell: its output, error and final value."""
     texts = [result.output.rstrip("\n")]
     if result.error is not None:
         texts.append(_error(result, result.error))
@@ -40,7 +40,7 @@ def of_cell(result: ExecResult, limit_chars: int, mask: Mask) -> str:
 
 
 def of_missed(result: ExecResult, limit_chars: int, mask: Mask) -> str:
-    """The same of a cell whose end nobody saw."""
+    """The outcome of a cell whose end no call has seen."""
     return f"[The cell before this one ended as {result.status}:]\n{of_cell(result, limit_chars, mask)}\n[This cell:]\n"
 
 
@@ -64,7 +64,7 @@ def _state(result: ExecResult) -> str:
 
 
 def of_delivery(delivery: Delivery) -> str:
-    """What is to say of answers that were not taken; else nothing."""
+    """Which answers were not taken, and why; empty if all were."""
     if not delivery.refused:
         return ""
     refused = "; ".join(f"{query_id[:40]}: {why}" for query_id, why in list(delivery.refused.items())[:20])
@@ -98,7 +98,7 @@ def _line(session: HostSession, ttl_s: float) -> str:
 
 
 def of_run(result: RLMResult) -> str:
-    """What a run came to."""
+    """The answer of a run, how it ended, and what it used."""
     usage = result.usage
     cost = "" if result.cost_usd is None else f", ${result.cost_usd:.4f}"
     turns = "1 turn" if usage.turns == 1 else f"{usage.turns} turns"

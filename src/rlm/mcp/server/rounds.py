@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from rlm.backends.host import HostQuery
 
 ROUND_BYTES = 73_000
-"""At three bytes a token and less than 25,000 tokens: hosts put longer results into files."""
+"""The most bytes of a round: less than 25,000 tokens of three bytes, since hosts put longer results into files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What the host is shown of the queries that wait."""
+    """The waiting queries that the host is shown at once."""
 
     text: str
     ids: tuple[str, ...]
-    """Those that are in it."""
+    """The ids of the queries in `text`."""
 
 
 def is_full(queries: Sequence[HostQuery]) -> bool:

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     Progress = Callable[[str], Awaitable[None]]
 
 PROGRESS_S = 2.0
-"""How often a client is told that a cell still runs."""
+"""Seconds from one message to a client that a cell still runs to the next."""
 SETTLE_S = 0.05
-"""Queries are shown once none has come for so long, and after a second at the latest."""
+"""Queries are shown once no new one has come for this long..."""
 SETTLED_AT_MOST_S = 1.0
+"""... and after this long at the latest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +45,16 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What became of some answers."""
+    """Which answers of the host were taken, and which were not."""
 
     given: tuple[str, ...]
     refused: Mapping[str, str]
-    """Why, by the id that was given."""
+    """Why an answer was refused, by the query id that was given with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What the REPLs of a session are made with."""
+    """What a session makes its REPLs with."""
 
     parts: Parts
     config: Config
@@ -76,7 +77,7 @@ class HostSession:
         self._last_line = ""
         self._names: set[str] = set()
         self.missed: ExecResult | None = None
-        """What became of a cell whose end nobody waited for."""
+        """The result of a cell whose end no call waited for."""
         self.closed_because: str | None = None
         self.used_at = time.monotonic()
 
@@ -86,12 +87,12 @@ class HostSession:
 
     @property
     def repl(self) -> Interactive | None:
-        """None before its first use."""
+        """The session's REPL; None before the first use."""
         return self._repl
 
     @property
     def state(self) -> str:
-        """What it does, in a word."""
+        """What the session is doing, in a few words."""
         if self._cell is None or self._cell.done():
             return "busy" if self._lock.locked() else "idle"
         return "waiting for answers" if self._waits else "running"
@@ -138,7 +139,7 @@ class HostSession:
         """Open the REPL anew with other data.
 
         Raises:
-            ToolError: variables would be lost and nobody said that they may.
+            ToolError: variables would be lost, and `replace` is false.
         """
         async with self._lock:
             await self._until_free()
@@ -253,7 +254,7 @@ class HostSession:
                 return
 
     async def _pause(self, cell: asyncio.Task[ExecResult], seconds: float) -> None:
-        """Wait until the cell ends or a query comes, or so long."""
+        """Wait until the cell ends, a query comes, or `seconds` have passed."""
         waits: set[asyncio.Future[object]] = {cell}  # type: ignore[arg-type]
         arrival = None
         if self._setup.host is not None:
@@ -273,7 +274,7 @@ class HostSession:
         return f"running for {elapsed_s:.0f} s{asked}{printed}"
 
     async def _end_cell(self, why: str) -> None:
-        """Have the cell end, whatever it does; its sandbox is killed with it."""
+        """End the cell, whatever it does, and kill its sandbox with it."""
         cell, self._cell = self._cell, None
         if cell is None:
             return

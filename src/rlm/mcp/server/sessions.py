@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 DEFAULT = "main"
 UNGUESSED = "s-"
-"""How the names begin of the sessions of clients that can't be told apart."""
+"""The beginning of the names of sessions of clients that can't be told apart."""
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _REMEMBERED = 200
 _HOST_OUTPUT_TOKENS = 2_048
-"""What is reserved for an answer of the host: many queries wait at one time."""
+"""The tokens that are reserved for one answer of the host: few, since many queries wait at one time."""
 _HOST_CONCURRENCY = 1_000
 
 
@@ -39,7 +39,7 @@ class Sessions:
         self._config = config
         self._open: dict[tuple[str, str], HostSession] = {}
         self._closed: OrderedDict[tuple[str, str], str] = OrderedDict()
-        """Why sessions are gone that their owner may still believe in."""
+        """Why sessions were closed that their owner may still think open."""
 
     @property
     def asks_host(self) -> bool:
@@ -51,7 +51,7 @@ class Sessions:
         return [session for (owned_by, _), session in self._open.items() if owned_by == owner]
 
     def shown_to(self, owner: str) -> list[HostSession]:
-        """Those that a client may know of: of clients that can't be told apart, those with names of their choice."""
+        """The sessions that a client may know of; of clients that can't be told apart, those whose name they chose."""
         own = self.of(owner)
         return own if owner != ANY_HTTP else [each for each in own if not each.id.startswith(UNGUESSED)]
 
@@ -59,7 +59,7 @@ class Sessions:
         """An open session of that client.
 
         Raises:
-            ToolError: it has none of that name; says which it has, or why it is gone.
+            ToolError: the client has no session of that name; says which it has, or why it was closed.
         """
         session = self._open.get((owner, session_id))
         if session is not None:
@@ -75,7 +75,7 @@ class Sessions:
         one with a name that nobody guesses; one by a name of their own choice is everyone's who chooses it.
 
         Raises:
-            ToolError: it was closed and the client has not been told, its name is no name, or there are too many.
+            ToolError: it was closed and the client has not been told, its name is invalid, or there are too many.
         """
         session_id = session_id or (f"{UNGUESSED}{os.urandom(8).hex()}" if owner == ANY_HTTP else DEFAULT)
         key = (owner, session_id)
@@ -91,7 +91,7 @@ class Sessions:
 
     async def destroy(self, owner: str, session_id: str) -> None:
         """Close a session with whatever runs in it. Raises:
-        ToolError: the client has none of that name.
+        ToolError: the client has no session of that name.
         """
         session = self.find(owner, session_id)
         del self._open[owner, session_id]
@@ -113,7 +113,7 @@ class Sessions:
                 await session.aclose(why)
 
     async def watch(self) -> None:
-        """`close_idle`, now and then, for ever."""
+        """Call `close_idle` now and then, forever."""
         while True:
             await asyncio.sleep(min(30.0, self._config.mcp.session_ttl_s / 4))
             await self.close_idle()
@@ -140,7 +140,10 @@ class Sessions:
             raise ToolError("the server has as many sessions as it may (max_sandboxes); try again later")
 
     def _setup(self, *, keeps: bool) -> Setup:
-        """`keeps`: its REPL is that of the setting `session`, which one REPL can have, and no client by HTTP."""
+        """What a new session is made with; with `keeps` it is the one whose REPL is kept under the setting `session`.
+
+        Only one session can be, and none of a client by HTTP.
+        """
         own = self._config if keeps else msgspec.structs.replace(self._config, session=None)
         if not self.asks_host:
             models = RunModels.choose(own, self._parts.backends)

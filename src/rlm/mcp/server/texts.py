@@ -50,6 +50,6 @@ def instructions(config: Config, *, asks_host: bool) -> str:
 
 
 def prompt(task: str, path: str = "") -> str:
-    """The loop, for one task."""
+    """The prompt that teaches the loop, for one task."""
     data = f"Data: {path}" if path else "Data: ask which file or folder, if the task does not say."
     return _PROMPT.format(task=task, data=data)

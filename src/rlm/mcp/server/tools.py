@@ -1,4 +1,4 @@
-"""What each tool does. Their signatures and docstrings are what a host's model reads: written for it.
+"""The tools of the server. A host's model reads their signatures and docstrings, which are written for it.
 
 A call that is cancelled interrupts its cell at once, and the session keeps its variables.
 """
@@ -195,7 +195,7 @@ class Tools:
             return None
         cap_s = self._config.mcp.max_cell_timeout_s
         if not 0 < timeout <= cap_s:
-            raise ToolError(f"timeout is more than 0 and at most {cap_s:g} seconds (mcp.max_cell_timeout_s)")
+            raise ToolError(f"timeout has to be more than 0 and at most {cap_s:g} seconds (mcp.max_cell_timeout_s)")
         return timeout
 
     async def _data(self, ctx: Context[Any, Any], path: str | list[str]) -> Data:
@@ -215,7 +215,7 @@ class Tools:
     async def _cell(
         self, ctx: Context[Any, Any], session: HostSession, running: Awaitable[ExecResult | Suspended | str]
     ) -> str:
-        """The text for what a cell comes to; a call that is cancelled interrupts it."""
+        """The outcome of a cell, as text; a call that is cancelled interrupts the cell."""
         try:
             async with clients.sampling(ctx, session.host):
                 news = await running
@@ -238,7 +238,7 @@ class Tools:
 
 
 def _progress(ctx: Context[Any, Any]) -> Progress:
-    """Tells the client that asked for it how far a cell is."""
+    """A function that tells the client, if it asked for progress, how far a cell is."""
     told = 0
 
     async def tell(text: str) -> None:

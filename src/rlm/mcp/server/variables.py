@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 LIST_ALL = "SHOW_VARS()"
-MAX_BYTES = 256_000
-"""Of all values of one call: more belongs into a file."""
+MAX_CHARS = 256_000
+"""The most characters of the code that sets the values of one call; more belongs in a file."""
 _MAX_DEPTH = 50
 _TAKEN = frozenset(
     {
@@ -34,20 +34,20 @@ _TAKEN = frozenset(
 
 
 def setting(variables: Mapping[str, Json]) -> str:
-    """The cell that sets these. Raises:
+    """The cell that sets these variables. Raises:
     ToolError: a name can't be set, or there is too much.
     """
     if not variables:
         raise ToolError('give at least one variable: {"name": value}')
     code = "\n".join(f"{_name(name)} = {_literal(value, 0)}" for name, value in variables.items())
-    if len(code) > MAX_BYTES:
+    if len(code) > MAX_CHARS:
         raise ToolError(f"that is {len(code):,} characters; for more write a file and use load_context")
     return code + "\n"
 
 
 def showing(names: Sequence[str]) -> list[str]:
-    """A cell for each that shows its value. Raises:
-    ToolError: one is no name.
+    """A cell for each name that shows its value. Raises:
+    ToolError: a name is not that of a variable.
     """
     return [_identifier(name) for name in names]
 
@@ -62,7 +62,7 @@ def _name(name: str) -> str:
 
 def _identifier(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-        raise ToolError(f"{name[:60]!r} is no name for a variable: letters, digits and '_', not at the beginning")
+        raise ToolError(f"{name[:60]!r} can't name a variable: use letters, digits and '_', no digit first")
     return name
 
 

@@ -31,7 +31,7 @@ _LONGEST_S = 1800.0
 
 
 class Endpoints(Struct, frozen=True, kw_only=True):
-    """Where an authorisation server is asked."""
+    """The endpoints of an authorisation server."""
 
     token_endpoint: str
     device_authorization_endpoint: str | None = None
@@ -42,7 +42,7 @@ class _Resource(Struct, frozen=True):
 
 
 class DeviceCode(Struct, frozen=True, kw_only=True):
-    """What the user is to be shown, and what the service is asked with."""
+    """A device code: what the user is shown, and what the service is polled with. Times are in seconds."""
 
     device_code: str
     user_code: str
@@ -63,7 +63,7 @@ async def log_in(server: str, client_id: str, show: Callable[[DeviceCode], None]
     """Fetch a token for the server at that address: `show` tells the user where to agree; then wait until they have.
 
     Raises:
-        AuthenticationError: the server offers no such login, or the user or the service refused.
+        AuthenticationError: the server offers no such login, the user or the service refused, or the code expired.
     """
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         endpoints = await _discover(session, server)
@@ -73,15 +73,18 @@ async def log_in(server: str, client_id: str, show: Callable[[DeviceCode], None]
         answer = await _post(session, endpoints.device_authorization_endpoint, asked)
         code = _decoded(answer, DeviceCode, endpoints.device_authorization_endpoint)
         show(code)
-        async with asyncio.timeout(min(code.expires_in, _LONGEST_S)):
-            return await _poll(session, endpoints, code, asked)
+        try:
+            async with asyncio.timeout(min(code.expires_in, _LONGEST_S)):
+                return await _poll(session, endpoints, code, asked)
+        except TimeoutError as error:
+            raise AuthenticationError(_REFUSALS["expired_token"]) from error
 
 
 async def refresh(token: Token) -> Token | None:
     """A new token for an old one; None where it can't be renewed and only a login helps.
 
     Raises:
-        AuthenticationError: the service can't be reached, or answers nonsense.
+        AuthenticationError: the service can't be reached, or its answer can't be read.
     """
     if token.refresh_token is None or token.token_endpoint is None or token.client_id is None:
         return None
@@ -113,7 +116,7 @@ async def _poll(
 
 _REFUSALS = {
     "access_denied": "the login was refused in the browser",
-    "expired_token": "the code ran out before it was used: log in again",
+    "expired_token": "the code expired before it was used: log in again",
     "invalid_client": "the login service doesn't know this program: set client_id",
 }
 
@@ -130,7 +133,7 @@ def _token(grant: _Grant, endpoints: Endpoints, client_id: str, refresh_token: s
 
 
 async def _discover(session: aiohttp.ClientSession, server: str) -> Endpoints:
-    """The endpoints of the service that guards a server: as the server names it, else its own host."""
+    """The endpoints of the service that guards a server: the one that the server names, else the server's own host."""
     _require_safe(server)
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(server))
     issuer = origin
@@ -179,7 +182,9 @@ def _decoded(body: bytes, kind: type[S], where: str) -> S:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Not chained: what it could not read may hold a token.
-        raise AuthenticationError(f"{_host(where)} answered what is no {kind.__name__.lstrip('_')}") from None
+        raise AuthenticationError(
+            f"{_host(where)} sent an answer that can't be read as {kind.__name__.lstrip('_')}"
+        ) from None
 
 
 def _require_safe(url: str) -> None:

@@ -24,7 +24,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert what_is_shown(tmp_path) == f"showing the runs in {tmp_path}"
-    assert what_is_shown(tmp_path / "absent").endswith("absent, which isn't there yet")
+    assert what_is_shown(tmp_path / "absent").endswith("absent, which doesn't exist yet")
 
 
 def test_a_port_in_use_is_refused_and_another_taken() -> None:
@@ -48,7 +48,7 @@ def test_a_port_in_use_is_refused_and_another_taken() -> None:
     ],
 )
 def test_nothing_leads_off_this_machine(event: str, arguments: tuple[object, ...]) -> None:
-    with pytest.raises(PermissionError, match="nothing but this machine"):
+    with pytest.raises(PermissionError, match="to this machine alone"):
         stay_inside(event, arguments)
 
 

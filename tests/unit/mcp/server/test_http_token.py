@@ -35,7 +35,7 @@ def test_a_token_that_was_cut_off_is_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["short\n", "é" * 7])
 def test_what_is_no_token_is_named(tmp_path: Path, content: str) -> None:
     path = kept(tmp_path, content)
-    with pytest.raises(ConfigError, match="holds no token"):
+    with pytest.raises(ConfigError, match="holds no valid token"):
         token({"XDG_STATE_HOME": str(tmp_path)})
     assert path.read_text() == content
 

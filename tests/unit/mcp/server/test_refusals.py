@@ -14,22 +14,22 @@ from rlm.mcp.server.app import App
 @pytest.mark.parametrize(
     ("tool", "arguments", "said"),
     [
-        ("execute_python", {"code": 5}, "code has to be a text, and is a number"),
+        ("execute_python", {"code": 5}, "code has to be a string, and is a number"),
         ("execute_python", {}, "the argument code is missing"),
-        ("execute_python", {"code": "1", "timeout": "soon"}, "timeout has to be a number, and is a text"),
+        ("execute_python", {"code": "1", "timeout": "soon"}, "timeout has to be a number, and is a string"),
         (
             "execute_python",
             {"code": None, "timeout": []},
-            "code has to be a text, and is null; timeout has to be a num",
+            "code has to be a string, and is null; timeout has to be a num",
         ),
         (
             "execute_python",
             {"code": "1", "tiemout": 3},
             "there is no argument 'tiemout'; did you mean timeout? It takes",
         ),
-        ("load_context", {"path": {"a": 1}}, "path has to be a text or a list, and is an object"),
-        ("get_repl_context", {"names": ["a", 7]}, "names[1] has to be a text, and is a number"),
-        ("answer_queries", {"answers": {}, "cancel": "perhaps"}, "cancel has to be true or false, and is a text"),
+        ("load_context", {"path": {"a": 1}}, "path has to be a string or a list, and is an object"),
+        ("get_repl_context", {"names": ["a", 7]}, "names[1] has to be a string, and is a number"),
+        ("answer_queries", {"answers": {}, "cancel": "perhaps"}, "cancel has to be true or false, and is a string"),
         ("nope", {}, "there is no tool 'nope'; there are execute_python, "),
         ("execute_python", {"code": "x" * 1_000_001}, "the code has 1,000,001 characters"),
     ],

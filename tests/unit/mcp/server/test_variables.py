@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rlm.core.exceptions import ToolError
-from rlm.mcp.server.variables import MAX_BYTES, setting, showing
+from rlm.mcp.server.variables import MAX_CHARS, setting, showing
 
 VALUES: dict[str, Any] = {
     "n": None,
@@ -41,13 +41,13 @@ def test_other_names_are_refused(name: str) -> None:
 
 def test_only_names_are_shown() -> None:
     assert showing(["a", "b1"]) == ["a", "b1"]
-    with pytest.raises(ToolError, match="is no name"):
+    with pytest.raises(ToolError, match="can't name a variable"):
         showing(["a; import os"])
 
 
 def test_too_much_is_refused_and_says_what_to_do() -> None:
     with pytest.raises(ToolError, match="load_context"):
-        setting({"a": "x" * MAX_BYTES})
+        setting({"a": "x" * MAX_CHARS})
     nested: Any = 1
     for _ in range(100):
         nested = [nested]

@@ -43,7 +43,7 @@ async def test_the_device_flow_shows_a_code_waits_and_gets_a_token() -> None:
         ("expired_token", "log in again"),
         ("invalid_client", "client_id"),
         ("something_new", "refused the login"),
-        ("nonsense", "no Grant"),
+        ("nonsense", "can't be read as Grant"),
         ("broken", "failed"),
     ],
 )
@@ -52,6 +52,13 @@ async def test_a_login_that_fails_says_why(answer: str, words: str) -> None:
         with pytest.raises(AuthenticationError, match=words) as caught:
             await log_in(server.url, "c", lambda code: None)
     assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_code_that_nobody_uses_in_time_is_told() -> None:
+    async with oauth_server() as server:
+        server.interval_s, server.code_lasts_s = 60.0, 0.01
+        with pytest.raises(AuthenticationError, match="log in again"):
+            await log_in(server.url, "c", lambda code: None)
 
 
 async def test_a_server_without_such_a_login_is_told() -> None:
