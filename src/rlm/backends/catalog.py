@@ -17,20 +17,20 @@ _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
 
 
 class PriceSource(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where rows come from."""
+    """Where rows of the table come from."""
 
     url: str
     read: str
-    """The day, as YYYY-MM-DD."""
+    """The day on which the source was read, as YYYY-MM-DD."""
     through: str
 
 
 class CatalogEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """One model."""
+    """What is known of one model."""
 
     price: Price
     source: str
-    """One of the table's sources."""
+    """The name of one of the table's sources."""
     window_tokens: int | None = None
 
 

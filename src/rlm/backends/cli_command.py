@@ -1,6 +1,6 @@
 """Models behind any command that takes a prompt on its standard input and answers on its standard output.
 
-No shell is involved. What such a command bills nobody tells: usage is estimated, and its output is bounded by size and
+No shell is involved. Such a command doesn't report what it bills: usage is estimated, and output is bounded by size and
 time, not by tokens.
 """
 
@@ -33,7 +33,7 @@ _PIECE_BYTES = 65_536
 
 
 class CommandBackend:
-    """Answers model `cli/NAME` by running the command of `[cli.NAME]`, once for each call."""
+    """Answers calls of model `cli/NAME` by running the command of `[cli.NAME]`, once for each call."""
 
     def __init__(self, commands: Mapping[str, CommandConfig], environ: Mapping[str, str]) -> None:
         self._commands = commands
@@ -45,8 +45,8 @@ class CommandBackend:
         return cls(setup.config.cli, setup.environ)
 
     def traits(self, model: str) -> ModelTraits:
-        """Raises:
-        ConfigError: there is no such command, or its program isn't there.
+        """The traits of a command: it takes no native tool calls. Raises:
+        ConfigError: there is no such command, or its program isn't installed.
         """
         self._program(self._configured(model))
         return ModelTraits(native_tools=False)
@@ -97,7 +97,7 @@ class CommandBackend:
 
 
 async def _answer(child: Child, prompt: str, most_bytes: int, who: str) -> str:
-    """Write the prompt and read what comes, at the same time: neither side waits for the other."""
+    """Write the prompt and read the output at the same time, so that neither side waits for the other."""
     sending = asyncio.create_task(_send(child, prompt.encode("utf-8", "replace")))
     try:
         answer = bytearray()
@@ -128,7 +128,7 @@ def _check(code: int, complaint: str, who: str) -> None:
 
 
 def prompt_of(messages: Sequence[Message]) -> str:
-    """A question alone as it is; anything else under headings."""
+    """The text of the messages: one question alone as it is, anything else under headings."""
     if len(messages) == 1:
         return messages[0].content
     parts = [f"## {message.role}\n\n{message.content}" for message in messages]

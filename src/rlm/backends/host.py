@@ -1,7 +1,7 @@
 """A backend whose model is whoever drives this process: a call waits as a query until the host hands in its answer.
 
-It shows nothing and knows no protocol; what fetches the queries and brings the answers does. A request that goes on
-with a conversation the host has seen, as those of a child do, carries only what is new in it.
+It shows nothing and knows no protocol; whoever fetches the queries and hands in the answers does. A request that goes
+on with a conversation the host has seen, as those of a child do, carries only what is new in it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 LABEL = "host"
-"""The name of the model."""
+"""The name of the host as a model."""
 QUERY_BYTES = 60_000
-"""The most that one query may show: it becomes a part of the host's own conversation."""
+"""The most bytes of one query, since it becomes a part of the host's own conversation."""
 
 Sampler: TypeAlias = "Callable[[ModelRequest], Awaitable[str | None]]"
-"""Answers a request at once, or says by None that the host has to."""
+"""A function that answers a request directly, or returns None where it has to wait for the host as a query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,16 +32,16 @@ class HostQuery:
     """One request that waits for the host."""
 
     id: str
-    """q1, q2 and so on, never used twice."""
+    """The name of the query: q1, q2 and so on, never used twice."""
     messages: tuple[Message, ...]
-    """What is new in it; the system prompt of a child only where it is its first turn."""
+    """The messages that the host has not seen; the system prompt of a child only in its first turn."""
     continues: str | None
     """The query whose conversation this goes on with."""
     answer: asyncio.Future[str] = field(repr=False)
 
     @property
     def is_turn(self) -> bool:
-        """Whether a child's turn is asked for, not a plain answer."""
+        """Whether the query asks for a child's turn, not for a plain answer."""
         return self.messages[0].role == "system"
 
     @property
@@ -58,9 +58,9 @@ class HostBackend:
         self._conversations: dict[str, str] = {}
         self._count = 0
         self.sampler: Sampler | None = None
-        """Where the host offers to be asked directly."""
+        """Asks the host directly, where it offers that."""
         self.arrived = asyncio.Event()
-        """Set when a query comes to those that wait."""
+        """Set when another query begins to wait."""
 
     @property
     def waiting(self) -> tuple[HostQuery, ...]:
@@ -86,7 +86,7 @@ class HostBackend:
         """Wait for the host's answer. Raises:
         ContextOverflowError: the prompt is more than a query may show.
         BadRequestError: it has images.
-        TimeoutError: no answer came; guest code gets it as it is.
+        TimeoutError: no answer came in time; guest code gets this error unchanged.
         """
         _check_images(request)
         sampled = None if self.sampler is None else await self._sampled(self.sampler, request)
@@ -114,7 +114,7 @@ class HostBackend:
             raise TimeoutError(f"the host's model did not answer within {self._answer_timeout_s:g} s") from None
 
     async def aclose(self) -> None:
-        """Nothing is held; what waits is cancelled by those who asked."""
+        """There is nothing to close; queries that wait are cancelled by those who asked them."""
 
     def _asked(self, request: ModelRequest) -> HostQuery:
         messages, continues = self._new_part(request.messages)

@@ -1,5 +1,5 @@
-"""One POST to one provider over aiohttp: bounded in time and size, never redirected, foreign errors translated here
-and nowhere else. It knows HTTP and nothing of what a provider says in it."""
+"""One POST to one provider over aiohttp: bounded in time and size, never redirected, with aiohttp's errors translated
+here and nowhere else. It knows HTTP, and nothing of what a provider says over it."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class Endpoint:
 
     base_url: str
     section: str
-    """Of the configuration, for messages: openai, anthropic."""
+    """The provider's section of the configuration, such as openai, for messages."""
     key: str | None = field(default=None, repr=False)
-    """Masked wherever it turns up."""
+    """The key, which is masked wherever it turns up."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """With the key in one of them."""
+    """The headers of every request, one of them with the key."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """For the proxy variables."""
+    """The environment, for its proxy variables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long one attempt may take."""
+    """How long one attempt may take, in seconds."""
 
     total_s: float = 1200.0
-    """To the last byte."""
+    """From the request to the last byte of the answer."""
     first_byte_s: float = 300.0
     """From the request to the first byte of the answer's body."""
     idle_s: float = 300.0
@@ -54,19 +54,19 @@ class Timeouts:
 
 
 class HttpAnswer:
-    """What a server answers, whatever the status; its body is read while it comes, once."""
+    """The answer of a server, whatever its status; its body is read once, while it arrives."""
 
     def __init__(self, host: str, response: aiohttp.ClientResponse, clock: _Clock) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        """Looked up without regard to case."""
+        """The headers, looked up without regard to case."""
         self._host = host
         self._response = response
         self._clock = clock
         self._size_bytes = 0
 
     async def piece(self) -> bytes:
-        """The next piece of the body; empty at its end."""
+        """The next piece of the body; empty at the end."""
         piece = await self._response.content.readany()
         self._clock.heard()
         self._size_bytes += len(piece)
@@ -157,10 +157,10 @@ class HttpClient:
 
 
 def _in_words(error: aiohttp.ClientError | OSError) -> str:
-    """Why a server can't be talked to."""
+    """Why a server can't be reached, in words."""
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return f"no host of the name {error.host} is found"
+            return f"no host named {error.host} was found"
         case aiohttp.ClientProxyConnectionError():
             return f"the proxy {error.host}:{error.port} can't be reached: {_reason(error.os_error)}"
         case aiohttp.ClientConnectorCertificateError():
@@ -177,7 +177,7 @@ def _in_words(error: aiohttp.ClientError | OSError) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """What the system says of it; of a refused connection asyncio has words of its own."""
+    """The system's message for an error; for a refused connection asyncio would put its own words in its place."""
     if isinstance(error, ssl.SSLError):  # its numbers are not the system's
         return error.reason or str(error)
     if error.errno is None or error.errno not in errno.errorcode:
@@ -199,13 +199,13 @@ class _Clock:
         return self._timeout
 
     def heard(self) -> None:
-        """Something came; a deadline that has passed already stays."""
+        """Move the deadline, since something arrived; one that has passed already stays."""
         self._begun = True
         if not self._timeout.expired():
             self._timeout.reschedule(min(self._end, self._loop.time() + self._timeouts.idle_s))
 
     def verdict(self) -> str:
-        """Which of the limits was passed."""
+        """Which of the limits was exceeded, in words."""
         if not self._timeout.expired():
             return f"no connection within {CONNECT_TIMEOUT_S:g} s"
         if self._loop.time() >= self._end:

@@ -1,4 +1,4 @@
-"""JSON of requests as bytes, for every wire: text from guests and models may hold what JSON cannot carry."""
+"""Requests as JSON bytes, for every wire: text from guests and models may hold characters that JSON cannot carry."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What the providers that are called directly have in common: settings and key, one attempt and its retries, streamed
-or not. What goes into a request and what a reply means is the wire's business, in a file of its own for each."""
+or not. What goes into a request and what a reply means is the business of each provider's wire."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from rlm.core.config import ProviderConfig
 
 EVENTS_CAP = 500_000
-"""Of one streamed reply."""
+"""The most events of one streamed reply."""
 _KEY = re.compile(r"[!-~]+")
 _OPTIONAL: Mapping[str, re.Pattern[str]] = {
     "stream": re.compile(r"stream", re.IGNORECASE),
     "response_schema": re.compile(r"response_format|output_config|output_format|schema", re.IGNORECASE),
     "temperature": re.compile(r"temperature", re.IGNORECASE),
 }
-"""What a request can do without, by the words in which servers refuse it."""
+"""The features that a request can do without, and the words in which servers refuse them."""
 
 
 class Draft(Protocol):
@@ -39,23 +39,23 @@ class Draft(Protocol):
 
     @property
     def complete(self) -> bool:
-        """The last event was there."""
+        """Whether the last event has arrived."""
         ...
 
     def add(self, event: bytes) -> None:
         """Take the data of the next event. Raises:
-        BadReplyError: it is malformed, or none of this wire.
+        BadReplyError: it is malformed, or not an event of this wire.
         """
         ...
 
     def reply(self) -> ModelReply:
-        """What it came to. Raises:
+        """The complete reply. Raises:
         BadReplyError: the stream ended before the reply did.
         """
         ...
 
     def spent(self) -> TokenUsage | None:
-        """What was probably spent so far; None before the reply begins."""
+        """The usage so far, estimated where it must be; None before the reply begins."""
         ...
 
 
@@ -64,7 +64,7 @@ class Wire(Protocol):
 
     @property
     def name(self) -> str:
-        """The provider's, and its section's in the configuration."""
+        """The name of the provider, and of its section in the configuration."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class Wire(Protocol):
 
     @property
     def path(self) -> str:
-        """Below the base URL."""
+        """The path of requests, below the base URL."""
         ...
 
     def headers(self, key: str | None) -> Mapping[str, str]: ...
@@ -99,14 +99,14 @@ class ProviderSettings:
     """Where and how a provider is called."""
 
     base_url: str | None = None
-    """None: the provider's own."""
+    """The base URL; None for the provider's own."""
     key: str | None = field(default=None, repr=False)
     stream: bool = True
     prompt_cache: bool = True
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """For the proxy variables."""
+    """The environment, for its proxy variables."""
 
 
 class HttpBackend:
@@ -133,18 +133,18 @@ class HttpBackend:
         self._client = HttpClient(endpoint, settings.timeouts)
 
     def traits(self, model: str) -> ModelTraits:
-        """From the bundled table for the provider itself; another server may serve anything under any name."""
+        """What the bundled table says, for the provider itself; another server may serve anything under any name."""
         return traits_of(self._wire.name, model) if self._own else ModelTraits()
 
     async def call(self, request: ModelRequest) -> ModelReply:
-        lost = Lost()
+        lost = LostUsage()
         reply = await call_with_retries(lambda: self._attempt(request, lost), self._settings.retry, self._on_retry)
         return lost.added_to(reply)
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _attempt(self, request: ModelRequest, lost: Lost) -> ModelReply:
+    async def _attempt(self, request: ModelRequest, lost: LostUsage) -> ModelReply:
         outcome = await self._exchange(request, lost)
         while isinstance(outcome, Refusal) and self._can_do_without(outcome, request):
             outcome = await self._exchange(request, lost)
@@ -152,7 +152,7 @@ class HttpBackend:
             raise self._error(outcome, request)
         return outcome
 
-    async def _exchange(self, request: ModelRequest, lost: Lost) -> ModelReply | Refusal:
+    async def _exchange(self, request: ModelRequest, lost: LostUsage) -> ModelReply | Refusal:
         draft = self._wire.draft(request)
         async with self._client.post(self._wire.path, self._body(request)) as answer:
             if answer.status != 200:
@@ -219,8 +219,8 @@ class HttpBackend:
         return to_error(refusal, addressee)
 
 
-class Lost:
-    """What attempts spent that broke off after their reply had begun: providers bill it, and nobody gets it."""
+class LostUsage:
+    """The usage of attempts that broke off after their reply had begun: providers bill it, though nobody gets it."""
 
     def __init__(self) -> None:
         self._usage = TokenUsage()

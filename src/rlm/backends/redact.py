@@ -15,7 +15,7 @@ _WORD = re.compile(rf"[\w+/=.~-]{{{_PART_CHARS},}}")
 
 
 def redact(text: str, key: str | None) -> str:
-    """`text` on one line, at most 500 characters; `key`, any 8 characters of it, what looks like a key: all masked."""
+    """`text` on one line, at most 500 characters; any 8 characters of `key`, and what looks like a key, are masked."""
     shown = text[:_READ_CHARS]
     if key:
         shown = _WORD.sub(lambda word: _MASK if _shares_part(word[0], key) else word[0], shown.replace(key, _MASK))

@@ -1,5 +1,5 @@
-"""What a server's refusal means, as one of the project's errors; the server is OpenAI, Anthropic, or speaks like them.
-It decides by status and code, by words only where there is no code, and shows the server's own text only redacted."""
+"""Makes one of the project's errors of a server's refusal; the server is OpenAI, Anthropic, or speaks like them. Status
+and code decide, words only where there is no code, and the server's own text is shown redacted only."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class _Body(Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a server said of a request it didn't answer."""
+    """The status, headers and error with which a server refused a request."""
 
     status: int
     code: str
     """`code` and `type` of the error, for matching only."""
     message: str
-    """As sent: to be redacted before anyone sees it."""
+    """The server's message as sent: to be redacted before anyone sees it."""
     retry_after_s: float | None = None
     location: str = ""
 
@@ -91,7 +91,7 @@ class Addressee:
 
 
 def read_refusal(status: int, headers: Mapping[str, str], content: bytes) -> Refusal:
-    """Read an answer that is no completion; any body will do."""
+    """Read an answer that isn't a completion; its body may be anything."""
     body = _read_body(content)
     detail = body.error if isinstance(body.error, _Detail) else _Detail(message=body.error)
     return Refusal(
@@ -104,7 +104,7 @@ def read_refusal(status: int, headers: Mapping[str, str], content: bytes) -> Ref
 
 
 def refusal_within(content: bytes) -> Refusal | None:
-    """The refusal that comes under status 200, from some routers or within a stream; None: it is none.
+    """The refusal that some routers and streams send under status 200; None if `content` isn't one.
 
     The true status is the error's code or follows from its type; where neither tells, it counts as 502.
     """
@@ -122,7 +122,7 @@ def to_error(refusal: Refusal, addressee: Addressee) -> BackendError:
     kind, advice = _classify(refusal, addressee)
     said = redact(refusal.message, addressee.key)
     if refusal.status == 401:
-        said = ""  # nothing but the key's echo is in it
+        said = ""  # it may echo the key, and says nothing else
     message = f"{addressee.host}: {advice} ({refusal.status})" + (f": {said}" if said else "")
     return kind(message, retry_after_s=refusal.retry_after_s, status=refusal.status)
 

@@ -25,13 +25,13 @@ _PROMPTS = {
     "compaction": prompts.render("compaction"),
     "landing": prompts.render("landing", reason="\0").partition("\0")[0],
 }
-"""What ends a request of these purposes, or begins its end; it is in no message of the record."""
+"""The texts that end a request of these purposes, or begin its end; the record has them in no message."""
 
 
 class ReplayBackend:
     """Answers model `replay/<path of a record>`: each request as the record answers one that ends in the same message.
 
-    Where that was asked several times, in the order of the record.
+    Where the record has several such requests, they are answered in its order.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class ReplayBackend:
 
     async def call(self, request: ModelRequest) -> ModelReply:
         """Raises:
-        BadRequestError: the record has no answer to that, or none is left.
+        BadRequestError: the record has no answer to the request, or no more of them.
         """
         return self._of(request.model).answer(request.messages[-1].content)
 
@@ -60,7 +60,7 @@ class ReplayBackend:
 
 
 class _Replies:
-    """The replies of one record by the text of the message that each of them answers."""
+    """The replies of one record, by the text of the message that each of them answers."""
 
     def __init__(self, run: Trajectory) -> None:
         self.native_tools = True
@@ -81,12 +81,12 @@ class _Replies:
         if not self._left.get(asked):
             raise BadRequestError(
                 f"{self._path} has no reply left to a message that begins with {asked[:_SHOWN_CHARS]!r}: something "
-                "before it must have come out otherwise than in the record"
+                "before it must have gone differently than in the record"
             )
         return self._left[asked].popleft()
 
     def _pairs(self, run: Trajectory) -> Iterator[tuple[str, ModelEnd]]:
-        """What was asked last, and the reply, of each call that was answered."""
+        """The last message and the reply of each call that was answered."""
         last: dict[str, str] = {}
         completion: dict[str, str] = {}
         asked: dict[str, str] = {}

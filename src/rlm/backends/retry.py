@@ -1,4 +1,4 @@
-"""Repeats model calls that failed for a passing reason, so that each backend need not. It decides on the error alone,
+"""Repeats model calls that failed for a passing reason, so that each backend need not. The error alone decides,
 and repeats nothing that the provider has answered for good."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ before the wait; `attempt` is the one that failed, from 1."""
 
 
 def ignore_retry(_error: BackendError, _wait_s: float, _attempt: int) -> None:
-    """The hook that notes nothing."""
+    """The hook that does nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,13 @@ class RetryPolicy:
     """
 
     max_retries: int = 4
-    """After the first attempt."""
+    """The most attempts after the first."""
     base_s: float = 0.5
-    """The bound of the first wait; it doubles with each attempt."""
+    """The bound of the first wait, in seconds; it doubles with each attempt."""
     cap_s: float = 30.0
-    """The bound of any wait that the provider did not ask for."""
+    """The bound of any wait that the provider did not ask for, in seconds."""
     retry_after_cap_s: float = 60.0
-    """The longest wait that a provider may ask for; a longer one ends the call at once, and the error says it."""
+    """The longest wait that a provider may ask for, in seconds; a longer one ends the call, as the error says."""
 
     def wait_s(self, error: BackendError, attempt: int) -> float:
         """How long to wait after `attempt` (from 1) failed: never less than the provider asked for."""

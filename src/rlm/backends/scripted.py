@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from rlm.backends import BackendSetup
 
 Reply: TypeAlias = "str | ToolCall | ModelReply | Exception | ReplyFunction"
-"""A text, a tool call, a whole reply, an exception to raise, or a function of the request that gives one of these."""
+"""A text, a tool call, a whole reply, an exception to raise, or a function of the request that returns one of these."""
 ReplyFunction: TypeAlias = Callable[[ModelRequest], "Reply | Awaitable[Reply]"]
 Script: TypeAlias = "Sequence[Reply] | ReplyFunction"
-"""Replies given once each, in order; or one function that answers every request."""
+"""Replies, used once each, in order; or one function that answers every request."""
 
 _call_ids = itertools.count(1)
 
 
 def tool_call(name: str, **arguments: Json) -> ToolCall:
-    """A tool call with an id of its own, to be put into a script."""
+    """A tool call with an id of its own, for a script."""
     return ToolCall(id=f"call_{next(_call_ids)}", name=name, arguments=msgspec.json.encode(arguments).decode())
 
 
@@ -58,7 +58,7 @@ class ScriptedBackend:
         self.requests: list[ModelRequest] = []
         """Every request, in the order it came."""
         self.peak_in_flight = 0
-        """The most requests there were at one time."""
+        """The most requests that ran at one time."""
         self.closed = False
 
     def traits(self, model: str) -> ModelTraits:  # noqa: ARG002 - the same for all
@@ -100,7 +100,7 @@ class ScriptedBackend:
 
 
 class ScriptedFiles:
-    """Answers model `scripted/<file>` from a JSON file: a list of texts, given once each, in order."""
+    """Answers calls of model `scripted/<file>` from a JSON file: a list of texts, used once each, in order."""
 
     def __init__(self) -> None:
         self._backends: dict[str, ScriptedBackend] = {}
@@ -125,7 +125,7 @@ def read_script(path: Path) -> list[str]:
     """Read a JSON list of texts.
 
     Raises:
-        BadRequestError: the file isn't there or holds something else.
+        BadRequestError: the file doesn't exist, or holds something else.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[str])

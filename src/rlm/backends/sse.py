@@ -1,4 +1,4 @@
-"""Server-sent events as bytes: the payloads of a stream, out of pieces cut anywhere. It decodes no payload and bounds
+"""Server-sent events as bytes: the payloads of a stream, from pieces cut anywhere. It decodes no payload and bounds
 nothing; whoever feeds it counts the bytes. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class EventReader:
         self._begun = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The data of the events that `piece` completes; an event without its empty line is none yet."""
+        """The data of the events that `piece` completes; an event ends with an empty line."""
         if self._after_cr and piece.startswith(b"\n"):
             piece = piece[1:]  # the second half of a CR LF that was cut
             self._after_cr = False

@@ -27,8 +27,8 @@ class AnthropicBackend(HttpBackend):
         """Make the backend from configuration and environment.
 
         Raises:
-            AuthenticationError: Anthropic's own API is meant and ANTHROPIC_API_KEY isn't set, or holds no key.
-            ConfigError: the base URL is none.
+            AuthenticationError: Anthropic's own API is meant and ANTHROPIC_API_KEY isn't set, or isn't a key.
+            ConfigError: the base URL isn't a URL.
         """
         settings = settings_of(AnthropicWire(), setup.config.anthropic, setup)
         return cls(settings, on_retry=setup.on_retry)

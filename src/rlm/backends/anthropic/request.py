@@ -1,5 +1,5 @@
-"""Writes requests for the Anthropic messages wire: the system prompt apart, turns that alternate, marks where the cache
-should end. It reads no reply. Source: https://platform.claude.com/docs/en/api/messages"""
+"""Writes requests for the Anthropic messages wire: the system prompt apart, turns that alternate, and marks where the
+cache should end. It reads no reply. Source: https://platform.claude.com/docs/en/api/messages"""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rlm.backends.anthropic.thinking import ThinkingMemory
 
 EMPTY = "(empty)"
-"""What stands for a message without text, which the API refuses."""
+"""The text that stands in for an empty message, which the API refuses."""
 MARKED_MESSAGES = 2
-"""The last two of the user's: the one ends what the last request cached, the other what this one will."""
+"""How many of the user's last turns are marked: one ends what the last request cached, one what this request will."""
 
 _Mark: TypeAlias = dict[str, str]
 _MARK: _Mark = {"type": "ephemeral"}
@@ -79,7 +79,7 @@ def encode_request(request: ModelRequest, thinking: ThinkingMemory, *, stream: b
     """The body of a request. Lone surrogates, which JSON cannot carry, become question marks."""
     system = [_Text(message.content) for message in request.messages if message.role == "system" and message.content]
     turns = list(_turns(request, thinking))
-    if prompt_cache and system:  # without a system prompt it is a single question, and nothing comes after it
+    if prompt_cache and system:  # a request without a system prompt is a single question, and nothing follows it
         _mark(system, turns)
     body = _Request(
         model=request.model,
@@ -118,7 +118,7 @@ def _complete(turn: _Turn) -> _Turn:
 
 
 def _blocks(message: Message) -> Iterator[_Block]:
-    """Images come before the text, where Anthropic's models read them best."""
+    """The content of a message; images come before the text, where Anthropic's models read them best."""
     yield from map(_to_image, message.images)
     if message.role == "tool":
         yield _ToolResult(message.tool_call_id or "", message.content)
@@ -133,7 +133,7 @@ def _to_image(image: Image) -> _Image:
 
 
 def _to_input(call: ToolCall) -> dict[str, Json]:
-    """The arguments as the object that the wire wants; what the model wrote wrong goes back as text, for it to see."""
+    """The arguments as the object that the wire requires; malformed ones go back to the model as text."""
     try:
         return msgspec.json.decode(call.arguments or "{}", type=dict[str, Json])
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

@@ -1,5 +1,5 @@
-"""Puts a JSON Schema into the part of the language that Anthropic's structured outputs take. What it leaves out, such
-as a minimum, is still checked when the value is validated. Source:
+"""Reduces a JSON Schema to the part of the language that Anthropic's structured outputs take. What is left out, such as
+a minimum, is still checked when the value is validated. Source:
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations"."""
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _DEPTH = 64
 
 
 class _InexpressibleError(Exception):
-    """The schema asks for what the language has no words for."""
+    """The schema says what this part of the language can't express."""
 
 
 def to_output_schema(schema: Mapping[str, Json]) -> dict[str, Json] | None:
-    """`schema` for `output_config`; None where it can't be said: no object, a map with free keys, recursion, any value.
+    """`schema` for `output_config`; None where it can't be expressed: free keys, recursion, any value, or no object.
 
     The model is then held to the schema by its prompt alone.
     """
@@ -82,7 +82,7 @@ def _items(value: Json) -> list[Json]:
 
 
 def _resolve(reference: Json, root: Mapping[str, Json], path: tuple[str, ...]) -> Json:
-    """What `reference` names within `root`; not itself again, for recursion is not in the language."""
+    """The schema that `reference` names within `root`; recursion can't be expressed."""
     if reference in path:
         raise _InexpressibleError
     for word in _DEFINITIONS:

@@ -17,15 +17,15 @@ KEPT_CHARS = 32_000_000
 class _Thought:
     model: str
     position: int
-    """The number of messages before the one it belongs to."""
+    """The number of messages before the one that the thinking belongs to."""
     before: Message
-    """The last of them."""
+    """The last of these messages."""
     blocks: tuple[dict[str, Json], ...]
     size_chars: int
 
 
 class ThinkingMemory:
-    """Thinking by the id of the first tool call after it; the oldest goes when there is too much."""
+    """Thinking, by the id of the first tool call after it; the oldest is dropped when there is too much."""
 
     def __init__(self, kept_chars: int = KEPT_CHARS) -> None:
         self._kept_chars = kept_chars
@@ -44,7 +44,7 @@ class ThinkingMemory:
             self._size_chars -= self._thoughts.popitem(last=False)[1].size_chars
 
     def before(self, request: ModelRequest, position: int) -> tuple[dict[str, Json], ...]:
-        """The thinking that led to the message at `position`; empty where there was none, or another way to it.
+        """The thinking that led to the message at `position`; empty if there was none, or earlier messages changed.
 
         Providers refuse thinking whose prefix has changed, so that of a shortened conversation stays out.
         """

@@ -34,14 +34,14 @@ _Count = Annotated[int, Meta(ge=0)]
 
 class _Usage(Struct):
     input_tokens: _Count | None = None
-    """Neither read from the cache nor written to it."""
+    """Input tokens that were neither read from the cache nor written to it."""
     output_tokens: _Count | None = None
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
 
 
 class _Block(Struct):
-    """A content block of any kind, with the fields of those that are used."""
+    """A content block of any kind, with the fields of the kinds that are used."""
 
     type: str
     text: str | None = None
@@ -124,7 +124,7 @@ _kinds = msgspec.json.Decoder(_Kind)
 class AnthropicWire:
     """Messages; the base URL ends before `/v1`, and may end in it.
 
-    The schema of a response goes out as `output_config`, for models that think always refuse to be forced to a tool.
+    A response schema is sent as `output_config`, since models that always think refuse to be forced to call a tool.
     Thinking that came with tool calls goes back with them. Where a server reports no usage, it is estimated.
     """
 
@@ -146,7 +146,7 @@ class AnthropicWire:
         try:
             reply = _replies.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadReplyError(f"the reply is no message: {error}") from error
+            raise BadReplyError(f"the reply isn't a message: {error}") from error
         return _to_reply(reply.content, reply.stop_reason, reply.usage, request, self._thinking)
 
     def draft(self, request: ModelRequest) -> AnthropicDraft:
@@ -159,7 +159,7 @@ class _BlockDraft:
 
     start: _Block
     texts: list[str] = field(default_factory=list)
-    """Text, thinking, or JSON, by the block's type."""
+    """The text, thinking or JSON so far, depending on the block's type."""
     signature: str = ""
 
     def add(self, delta: _Delta) -> None:
@@ -214,7 +214,7 @@ class AnthropicDraft:
         return _to_reply(self._whole(), self._stop_reason, self._usage, self.request, self.thinking)
 
     def spent(self) -> TokenUsage | None:
-        """Anthropic says what the prompt is worth when the reply begins, and of the output only the first token."""
+        """The usage so far: Anthropic reports the prompt's when the reply begins, and one token of output."""
         if self._usage is None and not self._blocks:
             return None
         blocks = self._whole()
@@ -226,13 +226,13 @@ class AnthropicDraft:
 
 
 def _decode_event(event: bytes) -> _Event:
-    """One event; of a kind that this version doesn't know, nothing."""
+    """One event; an ignored one for a kind that this version doesn't know."""
     try:
         return _events.decode(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if _is_new(event):
             return _Ignored()
-        raise BadReplyError(f"an event is no part of a message: {error}") from error
+        raise BadReplyError(f"an event isn't part of a message: {error}") from error
 
 
 def _is_new(event: bytes) -> bool:
@@ -292,7 +292,7 @@ def _thoughts(blocks: list[_Block]) -> Iterable[dict[str, Json]]:
 
 
 def _to_usage(usage: _Usage | None, request: ModelRequest, blocks: list[_Block]) -> TokenUsage:
-    """What was reported, with an estimate for what is missing; a prompt of zero tokens is missing."""
+    """The usage that was reported, with an estimate for what is missing; a prompt of zero tokens counts as missing."""
     usage = usage or _Usage()
     cached_tokens, write_tokens = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     input_tokens = (usage.input_tokens or 0) + cached_tokens + write_tokens

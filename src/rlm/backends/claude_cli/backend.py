@@ -29,14 +29,14 @@ PASSED_ON = frozenset(
     | {"NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"}
     | {"CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"}
 )
-"""What the program gets of the environment besides `[claude_cli] environment`: an ANTHROPIC_API_KEY that is there for
-other uses would be billed in place of the plan."""
+"""The variables that the program gets besides `[claude_cli] environment`; an ANTHROPIC_API_KEY meant for other uses
+would be billed in place of the plan."""
 
 
 class ClaudeCliBackend:
     """Calls models by a pool of warm `claude -p` processes.
 
-    The output cap holds for each call: the program, which would have a reply that met it continued, is ended there.
+    The output cap holds for each call: the program would continue a reply that reaches it, and is ended instead.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ClaudeCliBackend:
         """Make the backend from configuration; it starts nothing yet.
 
         Raises:
-            ConfigError: the program isn't there.
+            ConfigError: the program isn't installed.
         """
         config = setup.config.claude_cli
         if shutil.which(config.command, path=setup.environ.get("PATH")) is None:
@@ -63,7 +63,7 @@ class ClaudeCliBackend:
         return cls(config, setup.environ, on_retry=setup.on_retry)
 
     def traits(self, model: str) -> ModelTraits:
-        """Anthropic's, for a full name; what a short one such as `sonnet` stands for is the program's affair."""
+        """Anthropic's traits, for a full name; what a short one such as `sonnet` stands for, the program decides."""
         return replace(traits_of("anthropic", model), native_tools=False)
 
     async def call(self, request: ModelRequest) -> ModelReply:

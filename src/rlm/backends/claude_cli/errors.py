@@ -36,7 +36,7 @@ _BROKEN = re.compile(r"malformed response|empty or malformed", re.IGNORECASE)
 
 
 def to_error(result: ProgramEvent, draft: ProgramReply) -> BackendError:
-    """The error that a result with `is_error` is."""
+    """The error that a result with `is_error` means."""
     said = result.result or ""
     retry_after_s = _seconds_left(draft.limit)
     kind, advice = _classify(said, draft, result)
@@ -80,5 +80,5 @@ def _clock(limit: RateLimit) -> str:
     assert limit.resets_at is not None
     try:
         return datetime.fromtimestamp(limit.resets_at).astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    except (ValueError, OverflowError, OSError):  # a year that there isn't
+    except (ValueError, OverflowError, OSError):  # a year out of range
         return "a time it can't name"

@@ -1,4 +1,4 @@
-"""Keeps warm `claude` processes, and gives each call one that knows nothing of the calls before.
+"""Keeps warm `claude` processes, and gives each call one that knows nothing of earlier calls.
 
 A process that failed, was cut off, or didn't confirm that it forgot its conversation is killed and never used again.
 """

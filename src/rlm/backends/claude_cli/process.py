@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LINE_BYTES = 32_000_000
 REPLY_BYTES = 64_000_000
-"""All that it may write for one call."""
+"""The most bytes that a process may write for one call."""
 _CLEAR_S = 10.0
 _SWITCHES = {
     "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",  # an `@/etc/passwd` in a prompt must stay a text
@@ -55,7 +55,7 @@ class Launch:
     program: str
     env: Mapping[str, str] = field(repr=False)
     idle_s: float
-    """The longest silence while it works."""
+    """The longest silence of a process while it works, in seconds."""
 
 
 class ClaudeProcess:
@@ -68,14 +68,14 @@ class ClaudeProcess:
         self._idle_s = idle_s
         self._session = ""
         self.usable = True
-        """It ended its last call in order."""
+        """Whether its last call ended in order."""
 
     @classmethod
     async def start(cls, kind: Kind, launch: Launch) -> ClaudeProcess:
         """Start one; it takes half a second until it answers.
 
         Raises:
-            BackendConnectionError: the program isn't there (it may be being updated), or the system can't start it.
+            BackendConnectionError: the program is missing (perhaps while it is updated), or the system can't start it.
         """
         program = shutil.which(launch.program, path=launch.env.get("PATH"))
         if program is None:
@@ -92,7 +92,7 @@ class ClaudeProcess:
         return cls(kind, child, folder, launch.idle_s)
 
     async def ask(self, line: bytes) -> ModelReply:
-        """Send one message and read its reply. On any failure the process is of no more use.
+        """Send one message and read its reply. After any failure the process can't be used again.
 
         Raises:
             BackendError: as the result says, or because of what the process did.
@@ -118,7 +118,7 @@ class ClaudeProcess:
         return draft.reply(event)
 
     async def clear(self) -> None:
-        """Have it forget the conversation; where it doesn't confirm that by a new session, it is of no more use."""
+        """Have it forget the conversation; unless it confirms that by a new session, it can't be used again."""
         before, self.usable = self._session, False
         try:
             async with asyncio.timeout(_CLEAR_S):
@@ -135,7 +135,7 @@ class ClaudeProcess:
         return self._child.running
 
     async def kill(self) -> None:
-        """End it and all it started, and remove its folder; idempotent."""
+        """End the process and all that it started, and remove its folder; idempotent."""
         self.usable = False
         await self._child.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -171,7 +171,7 @@ class ClaudeProcess:
 
 
 def missing(program: str) -> str:
-    """What to say where the program isn't there."""
+    """The message for a program that isn't installed."""
     return (
         f"{program} is not installed, or not in PATH\n"
         "install Claude Code (npm install -g @anthropic-ai/claude-code) and log in, or set [claude_cli] command"
@@ -180,7 +180,7 @@ def missing(program: str) -> str:
 
 def _argv(program: str, kind: Kind, folder: Path) -> tuple[str, ...]:
     (folder / "empty").mkdir()
-    system = folder / "system.txt"  # a file: the command line is too short for some, and everybody can read it
+    system = folder / "system.txt"  # a file: a command line is limited in length, and everybody can read it
     system.write_text(kind.system, encoding="utf-8", errors="replace")
     return (
         program,

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rlm.core.types import Message
 
 CLEAR = b'{"type":"user","message":{"role":"user","content":"/clear"}}\n'
-"""Forgets the conversation; answered by a result of a new session."""
+"""The line that makes the program forget the conversation; it answers with a result of a new session."""
 PLAIN_SYSTEM = "You answer what the user asks, and say nothing else."
-"""Where a request has no system prompt: the program's own is for another work."""
+"""The system prompt of a request without one: the program's own is for other work."""
 _CONVERSATION = (
     "Below is a conversation between you, the assistant, and the user, one {tag} element for each message. "
     "Write the assistant's next message, as plain text without such an element around it."
@@ -81,11 +81,11 @@ class StreamPart(Struct, frozen=True):
 
 
 class RateLimit(Struct, frozen=True, rename="camel"):
-    """What the program knows of the plan's limits."""
+    """What the program reports of the plan's limits."""
 
     status: str | None = None
     resets_at: float | None = None
-    """Seconds since 1970."""
+    """When the limit resets, in seconds since 1970."""
 
 
 class ProgramEvent(Struct, frozen=True):
@@ -95,7 +95,7 @@ class ProgramEvent(Struct, frozen=True):
     session_id: str = ""
     event: StreamPart | None = None
     error: Any = None
-    """Of an assistant's message that is an error: its kind, such as `authentication_failed`."""
+    """The kind of error, such as `authentication_failed`, of an assistant's message that is one."""
     rate_limit_info: RateLimit | None = None
     is_error: bool = False
     result: str | None = None
@@ -119,14 +119,14 @@ def read_event(line: bytes) -> ProgramEvent:
     """Read one line.
 
     Raises:
-        BadReplyError: it is no event.
+        BadReplyError: the line isn't an event.
     """
     try:
         kind = _HEADS.decode(line).type
         return _EVENTS.decode(line) if kind in _READ else ProgramEvent(type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = line[:80].decode(errors="replace").strip()
-        raise BadReplyError(f"claude wrote what is none of its events: {shown!r}") from error
+        raise BadReplyError(f"claude wrote something that isn't one of its events: {shown!r}") from error
 
 
 def system_prompt(messages: Sequence[Message]) -> str:
@@ -143,7 +143,7 @@ def user_line(messages: Sequence[Message]) -> bytes:
 
 
 def _question(message: Message) -> Iterator[Json]:
-    """A question alone goes as it is."""
+    """The content for a question alone, which is sent as it is."""
     yield from map(_image, message.images)
     command = not message.content.strip() or message.content.lstrip().startswith("/")
     yield _text(_QUESTION + message.content if command else message.content)
@@ -176,7 +176,7 @@ def _image(image: Image) -> Json:
 
 
 class ProgramReply:
-    """A reply as it comes: the model's first message, and then the program's own result of it."""
+    """A reply while it arrives: the model's first message, and then the program's own result."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -184,11 +184,11 @@ class ProgramReply:
         self._stop: str | None = None
         self._complete = False
         self.kind = ""
-        """The kind of error, where the program names one."""
+        """The kind of error, if the program names one."""
         self.limit: RateLimit | None = None
 
     def add(self, event: ProgramEvent) -> None:
-        """Take in an event that is no result."""
+        """Take in an event other than a result."""
         if event.type == "assistant" and isinstance(event.error, str):
             self.kind = event.error
         if event.rate_limit_info is not None:
@@ -219,15 +219,15 @@ class ProgramReply:
 
     @property
     def ends_early(self) -> bool:
-        """The message is whole, and the program would now ask for more: it was cut off by its cap, or says nothing."""
+        """Whether the message is complete but the program would ask for more: it met the output cap, or is empty."""
         return self._complete and (_FINISHES.get(self._stop or "") == "length" or not "".join(self._text).strip())
 
     def early_reply(self) -> ModelReply:
-        """The reply that the message is by itself; what it cost only the result would tell."""
+        """The reply as the message alone gives it; only the result would say what it cost."""
         return ModelReply(text="".join(self._text), usage=self._usage, finish=_finish(self._stop))
 
     def reply(self, result: ProgramEvent) -> ModelReply:
-        """The reply of a result that is no error."""
+        """The reply of a result that isn't an error."""
         return ModelReply(
             text=result.result or "",
             usage=result.usage.tokens() if result.usage else self._usage,

@@ -1,5 +1,5 @@
 """`demo`: a scripted stand-in that drives the real loop, sandbox, sub-calls and record with no key and no network. It
-is no language model and says so in each final answer; it knows the messages it is sent and nothing else."""
+is not a language model and says so in each final answer; it knows the messages it is sent and nothing else."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _plan(messages: Sequence[Message], look: str) -> list[DemoStep]:
 
 
 def _results(messages: Sequence[Message]) -> list[str]:
-    """What each reply so far was answered with."""
+    """The messages that answered the replies so far."""
     results: list[str] = []
     for message in messages[2:]:
         if message.role == "assistant":

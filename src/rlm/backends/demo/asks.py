@@ -12,7 +12,7 @@ NEEDLE_CHARS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineTest:
-    """What to look for in a line; an empty text is in every line."""
+    """The text or pattern to look for in a line; an empty text is in every line."""
 
     text: str
     is_regex: bool = False
@@ -20,37 +20,37 @@ class LineTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How many lines contain or match it."""
+    """The question how many lines contain a text or match a pattern."""
 
     needle: LineTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mentions:
-    """Where it is mentioned."""
+    """The question where a text is mentioned."""
 
     needle: LineTest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Top:
-    """Which values of a field occur most; the fields are named in the question."""
+    """The question which values of a field occur most; it names the fields."""
 
     question: str
     values: int = 10
-    """How many of each field."""
+    """How many values of each field are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summarise:
-    """A summary by parts."""
+    """The request for a summary by parts."""
 
     question: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """One summary of several: what the demo asks of its own child."""
+    """The request for one summary of several, which the demo makes to its own child."""
 
 
 Ask: TypeAlias = Count | Mentions | Top | Summarise | Merge

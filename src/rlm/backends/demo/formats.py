@@ -1,4 +1,4 @@
-"""Recognises the shape of the data from its first lines, and the fields that a question names. It sees only what a
+"""Recognises the format of the data from its first lines, and the fields that a question names. It sees only what a
 model sees: the lines that the first cell printed."""
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ FIELDS_SHOWN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """What each line of the data is."""
+    """The format of each line of the data, and its fields."""
 
     kind: Kind
     fields: tuple[str, ...] = ()
     delimiter: str = ","
-    """Only with csv."""
+    """The character between the columns; for CSV alone."""
 
 
 ACCESS_LINE = re.compile(
@@ -88,7 +88,7 @@ def _json_fields(line: str) -> tuple[str, ...]:
 
 
 def _as_csv(lines: Sequence[str]) -> Format | None:
-    """CSV is a header and rows with as many cells; one line alone proves nothing."""
+    """The format of CSV lines, or None: CSV is a header and rows with as many cells, and one line proves nothing."""
     for delimiter in ",;\t|":
         header, *rows = list(csv.reader(lines, delimiter=delimiter))
         if len(header) > 1 and rows and all(len(row) == len(header) for row in rows):

@@ -30,7 +30,7 @@ For any other question, take a language model: --model openai/<model>."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoStep:
-    """One reply to come: a template and the literals in it."""
+    """One future reply: a template, and the literals to put into it."""
 
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def _search(needle: LineTest, form: Format) -> dict[str, object]:
 
 
 def _by_status(needle: LineTest, form: Format) -> dict[str, object]:
-    """In an access log `status 500` is the field, not the words."""
+    """The literals of a search; in an access log `status 500` means the field, not the words."""
     name, _, code = needle.text.rpartition(" ")
     if form.kind == "access" and name.lower() in ("status", "status code") and code.isdigit() and len(code) == 3:
         return {"needle": f'" {code} ', "is_regex": False}

@@ -9,7 +9,7 @@ from collections import Counter
 from rlm.backends.demo.formats import ACCESS_LINE
 
 READ_CHARS = 100_000
-"""What it reads of a prompt; more would hold up the event loop."""
+"""The most characters of a prompt that are read; more would hold up the event loop."""
 _PICKED = 3
 _PICKED_CHARS = 240
 

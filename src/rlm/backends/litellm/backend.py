@@ -72,7 +72,7 @@ class LiteLLMBackend:
 
         Raises:
             ConfigError: there is no such provider or model, as far as can be told without importing litellm.
-            AuthenticationError: the same of its key.
+            AuthenticationError: the provider's key isn't set, as far as that can be told.
         """
         if self._config.base_url is not None:
             _importing()
@@ -94,7 +94,7 @@ class LiteLLMBackend:
             return await asyncio.shield(asyncio.wrap_future(_importing()))
         except ImportError as error:
             raise BackendError(
-                f"litellm is there and can't be imported: {error}\ninstall it anew: {INSTALL}"
+                f"litellm is installed but can't be imported: {error}\ninstall it again: {INSTALL}"
             ) from error
 
     def _arguments(self, request: ModelRequest) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _load() -> ModuleType:
 
 
 def _translated(error: Exception, model: str) -> BackendError:
-    """What an exception of litellm means: by its HTTP status, for its class depends on words in the provider's text."""
+    """The error that an exception of litellm means, by its HTTP status: its class depends on the provider's wording."""
     status = getattr(error, "status_code", None)
     if not isinstance(status, int) or status < 400:
         return BadReplyError(f"{_who(model)}: {type(error).__name__}: {redact(str(error), _key(model))}")
@@ -218,7 +218,7 @@ def _to_reply(response: Any, request: ModelRequest) -> ModelReply:
 
 
 def _to_usage(usage: Any) -> TokenUsage | None:
-    """What the provider reported; None where it counted no prompt, which is no report."""
+    """The usage that the provider reported; None if it counted no prompt tokens, which can't be right."""
     if not getattr(usage, "prompt_tokens", 0):
         return None
     details = getattr(usage, "prompt_tokens_details", None)

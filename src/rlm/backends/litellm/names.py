@@ -1,5 +1,5 @@
-"""Tells of some model names, from files of the package litellm and the environment, that litellm can't reach them:
-importing it takes seconds. What is not certain is left for litellm to say."""
+"""Recognises model names that litellm can't reach, from files of its package and the environment, since importing it
+takes seconds. What is not certain is left for litellm to decide."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "together_ai": ("TOGETHER",),
     "xai": ("XAI_",),
 }
-"""How the variables begin of which litellm wants one with a key; where none is set there is no key."""
+"""The beginnings of the variables of which litellm requires one with a key, by provider."""
 _WAYS = (
     "write provider/model: openai/NAME, also for servers that speak its wire (OPENAI_BASE_URL), anthropic/NAME, "
     "or one of litellm's, such as gemini/NAME"
@@ -41,17 +41,17 @@ def check_name(model: str, environ: Mapping[str, str]) -> None:
     """Refuse a name that litellm can't reach, where that is certain.
 
     Raises:
-        ConfigError: there is no such provider, or no model of a name that has no provider.
+        ConfigError: there is no such provider, or the name has no provider and isn't that of a known model.
         AuthenticationError: no key of the provider is set.
     """
     provider, slash, _ = model.partition("/")
     known = _providers()
     if known and not slash and ":" not in model and model not in known_models():
-        raise ConfigError(f"no model is known as {model!r}, which names no provider\n{_WAYS}")
+        raise ConfigError(f"unknown model {model!r}, which names no provider\n{_WAYS}")
     if known and slash and provider not in known:
         close = get_close_matches(provider, known, n=1)
         meant = f"did you mean {close[0]}/...?\n" if close else ""
-        raise ConfigError(f"model {model!r}: no provider is known as {provider!r}\n{meant}{_WAYS}")
+        raise ConfigError(f"model {model!r}: unknown provider {provider!r}\n{meant}{_WAYS}")
     wanted = _VARIABLES.get(provider) if slash else None
     if wanted is not None and not any(name.startswith(wanted) for name in environ):
         raise AuthenticationError(f"model {model!r} needs a key, and none is set\nset {key_variable(provider)}")
@@ -59,7 +59,7 @@ def check_name(model: str, environ: Mapping[str, str]) -> None:
 
 @cache
 def _providers() -> frozenset[str]:
-    """Every provider of litellm; empty where its package is not as it was, and nothing is certain."""
+    """Every provider of litellm; empty where its package has changed, so that nothing is certain."""
     folder = package_folder()
     try:
         source = "" if folder is None else (folder / "types/utils.py").read_text(encoding="utf-8")

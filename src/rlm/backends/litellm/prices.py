@@ -1,5 +1,5 @@
-"""What litellm's own price map, a file in its package, knows of models; read without importing the package, which takes
-seconds. What the map doesn't have, or has otherwise than expected, is unknown."""
+"""What litellm's own price map, a file in its package, says of models; read without importing the package, which takes
+seconds. What the map doesn't have, or has in an unexpected form, is unknown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def known_models() -> Collection[str]:
 
 
 def package_folder() -> Path | None:
-    """Where litellm is installed; None: it isn't."""
+    """The folder in which litellm is installed; None if it isn't."""
     spec = find_spec("litellm")
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 

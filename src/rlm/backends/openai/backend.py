@@ -51,8 +51,8 @@ class OpenAIBackend(HttpBackend):
         """Make the backend from configuration and environment.
 
         Raises:
-            AuthenticationError: OpenAI's own API is meant and OPENAI_API_KEY isn't set, or holds no key.
-            ConfigError: the base URL is none.
+            AuthenticationError: OpenAI's own API is meant and OPENAI_API_KEY isn't set, or isn't a key.
+            ConfigError: the base URL isn't a URL.
         """
         settings = settings_of(OpenAIWire(), setup.config.openai, setup)
         return cls(settings, on_retry=setup.on_retry)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def to_content(message: Message) -> str | list[dict[str, Json]]:
-    """The text alone, or the text and then the images in their order, as data URLs."""
+    """The content of a message: its text alone, or its text and then its images in order, as data URLs."""
     if not message.images:
         return message.content
     return [{"type": "text", "text": message.content}, *map(_to_part, message.images)]

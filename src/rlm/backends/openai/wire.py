@@ -35,7 +35,7 @@ _FINISHES: Mapping[str | None, Finish] = {
 class _Function(Struct):
     name: str
     arguments: str | dict[str, Any] = ""
-    """Some servers send an object where the wire has JSON text."""
+    """The arguments as JSON text, or as the object that some servers send in its place."""
 
 
 class _Call(Struct, omit_defaults=True):
@@ -76,7 +76,7 @@ class _Usage(Struct):
     completion_tokens: _Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     cost: Annotated[float, Meta(ge=0)] | None = None
-    """US dollars, from OpenRouter."""
+    """The cost in US dollars, which OpenRouter reports."""
 
 
 class _InMessage(Struct):
@@ -154,7 +154,7 @@ def decode_reply(body: bytes, request: ModelRequest) -> ModelReply:
     try:
         reply = _replies.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadReplyError(f"the reply is no chat completion: {error}") from error
+        raise BadReplyError(f"the reply isn't a chat completion: {error}") from error
     choice = reply.choices[0]
     return _to_reply(choice.message, choice.finish_reason, reply.usage, request)
 
@@ -173,7 +173,7 @@ class _CallDraft:
 
 @dataclass(slots=True)
 class _MessageDraft:
-    """A message that grows by deltas. Of tool calls servers number all, some, or none."""
+    """A message that grows by deltas. Servers number all tool calls, some, or none."""
 
     content: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
@@ -232,7 +232,7 @@ class OpenAIDraft:
         try:
             chunk = _chunks.decode(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadReplyError(f"an event is no part of a chat completion: {error}") from error
+            raise BadReplyError(f"an event isn't part of a chat completion: {error}") from error
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices:
             if choice.index == 0:
@@ -297,7 +297,7 @@ def _arguments(arguments: str | dict[str, Any]) -> str:
 
 
 def _to_usage(usage: _Usage | None, request: ModelRequest, text: str, calls: tuple[ToolCall, ...]) -> TokenUsage:
-    """What was reported, with an estimate for what is missing; a prompt of zero tokens is missing."""
+    """The usage that was reported, with an estimate for what is missing; a prompt of zero tokens counts as missing."""
     usage = usage or _Usage()
     input_tokens, output_tokens = usage.prompt_tokens, usage.completion_tokens
     if not input_tokens or output_tokens is None:

@@ -85,7 +85,7 @@ async def test_a_reply_that_met_its_cap_ends_the_process(backend: ClaudeCliBacke
 @pytest.mark.parametrize(
     ("model", "kind", "words"),
     [
-        ("garbage", BadReplyError, "none of its events"),
+        ("garbage", BadReplyError, "isn't one of its events"),
         ("flood", BadReplyError, "32 MB"),
         ("exit", BackendConnectionError, "exit code 3: it broke"),
         ("plan", QuotaExhaustedError, "it resets at"),

@@ -14,7 +14,7 @@ from rlm.core.exceptions import AuthenticationError, ConfigError
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [("foo/bar", "no provider is known as 'foo'"), ("gemin/x", "gemini/..."), ("nonsense", "names no provider")],
+    [("foo/bar", "unknown provider 'foo'"), ("gemin/x", "gemini/..."), ("nonsense", "names no provider")],
 )
 def test_what_is_certain_is_refused_with_what_to_write(model: str, said: str) -> None:
     with pytest.raises(ConfigError, match="openai/NAME") as refused:

@@ -159,7 +159,7 @@ def test_a_refusal_is_the_text() -> None:
     ],
 )
 def test_what_is_no_completion_is_a_bad_reply(body: bytes) -> None:
-    with pytest.raises(BadReplyError, match="no chat completion"):
+    with pytest.raises(BadReplyError, match="isn't a chat completion"):
         decode_reply(body, ASK)
 
 
