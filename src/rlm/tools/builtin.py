@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 SEARCH_TIMEOUT_S = 20.0
 _SEARCH_ANSWERS_S = 15.0
-"""After that a search returns what it has found so far."""
+"""Seconds after which a search returns what it has found so far."""
 
 
 def file_tools(allowed_paths: Iterable[str], workers: WorkerPool) -> tuple[Tool, ...]:
-    """`file_read`, `list_files` and `search_files` over these folders and files; none where nothing is allowed.
+    """`file_read`, `list_files` and `search_files` over these folders and files; no tools if nothing is allowed.
 
     Raises:
         ConfigError: a path does not exist.
@@ -82,7 +82,7 @@ def _search_files(confined: Confined, workers: WorkerPool) -> Tool:
         """Search files for a regular expression, line by line; results are `path:line:text`, one a line.
 
         Args:
-            pattern: A regular expression of Python's.
+            pattern: A Python regular expression.
             path: A folder or a file; "." is all that may be read.
             glob: Which files, such as "**/*.py".
             ignore_case: Whether case makes no difference.

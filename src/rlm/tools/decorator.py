@@ -1,4 +1,4 @@
-"""Makes a tool of a typed Python function: its schema from the signature, its description from the docstring.
+"""Makes a tool from a typed Python function: its schema from the signature, its description from the docstring.
 
 Arguments are checked against the annotations before the function sees them, and its result must be something JSON can
 carry: a model is told what was wrong in words, and never gets a repr for an answer.
@@ -32,7 +32,7 @@ class FunctionTool:
     spec: ToolSpec
     reads_only: bool
     arguments: type[msgspec.Struct]
-    """The parameters as a type, which arguments are converted to."""
+    """The parameters as a type, to which arguments are converted."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -41,7 +41,7 @@ class FunctionTool:
         """Check the arguments, run the function (a plain one in a thread), and return its result as JSON.
 
         Raises:
-            ToolError: the arguments do not fit, the function raised, or its result is nothing JSON can carry.
+            ToolError: the arguments do not fit, the function raised, or its result has no JSON form.
         """
         given = self.convert(arguments)
         try:
@@ -62,7 +62,7 @@ class FunctionTool:
         """The arguments as the function takes them.
 
         Raises:
-            ToolError: they do not fit; says which, and names those that there are.
+            ToolError: they do not fit; says which, and names all parameters.
         """
         try:
             struct = from_json(dict(arguments), self.arguments, strict=False)
@@ -88,7 +88,7 @@ def tool(
     description: str | None = None,
     reads_only: bool = False,
 ) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
-    """Make a tool of a typed function, sync or async; use as `@tool` or `@tool(reads_only=True)`.
+    """Make a tool from a typed function, sync or async; use as `@tool` or `@tool(reads_only=True)`.
 
     The first paragraph of the docstring is the description, and its Google, NumPy or Sphinx part describes the
     parameters. `reads_only` says that it changes nothing, so that guest code may call it too. A sync function runs in

@@ -1,6 +1,6 @@
 """Takes from a docstring what a model should know: its first paragraph, and what it says of each parameter.
 
-Reads the Google, NumPy and Sphinx styles; a docstring in no style gives the first paragraph alone.
+Reads the Google, NumPy and Sphinx styles; from a docstring in another style it takes the first paragraph alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Returns|Raises|Yields|Exam
 
 
 def summary_of(function: Callable[..., object]) -> str:
-    """The first paragraph of a function's docstring on one line; empty without one."""
+    """The first paragraph of a function's docstring, on one line; empty if it has no docstring."""
     text = inspect.getdoc(function) or ""
     section = _SECTION.search(text)
     text = text[: section.start()] if section else text

@@ -1,7 +1,7 @@
-"""Reads files for tools: a range of lines, the files below a folder, the lines that fit a pattern.
+"""Reads files for tools: a range of lines, the files below a folder, the lines that match a pattern.
 
-Every result is bounded and says what it left out. `find_files` and `find_lines` run patterns of a model or of guest
-code, so they are called in a worker only.
+Every result is bounded and says what it left out. `find_files` and `find_lines` run patterns that a model or guest code
+wrote, so they are called in a worker only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_lines(confined: Confined, path: str, start_line: int, end_line: int | N
     """Lines `start_line` to `end_line` of a text file, from 1 and inclusive, at most 2,000 and 100,000 characters.
 
     Raises:
-        ToolError: the path is refused, the file is binary, or has no such lines.
+        ToolError: the path is refused, the file is binary, or it has no such lines.
     """
     if start_line < 1 or (end_line is not None and end_line < start_line):
         raise ToolError("lines count from 1, and end_line must not be before start_line.")
@@ -69,7 +69,7 @@ def _too_long(piece: str) -> str:
 
 
 def find_files(roots: list[str], path: str, pattern: str, limit: int, hidden: bool) -> str:
-    """The files below `path` that fit a glob, with their sizes, one a line.
+    """The files below `path` that match a glob, with their sizes, one a line.
 
     Raises:
         ToolError: the path is refused.
@@ -86,12 +86,12 @@ def find_files(roots: list[str], path: str, pattern: str, limit: int, hidden: bo
     if count > len(lines):
         total = f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"
         lines.append(f"[{len(lines):,} of {total} files are shown; narrow the path or the pattern to see others]")
-    return "\n".join([*lines, *search.left_out()]) or f"[no file in {shown(path)} fits {shown(pattern)}]"
+    return "\n".join([*lines, *search.left_out()]) or f"[no file in {shown(path)} matches {shown(pattern)}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineQuery:
-    """What `find_lines` looks for."""
+    """What `find_lines` looks for, and how much it may find."""
 
     pattern: str
     path: str
@@ -100,27 +100,27 @@ class LineQuery:
     max_results: int
     hidden: bool
     seconds: float
-    """After that it returns what it has."""
+    """Seconds after which the search returns what it has found."""
 
 
 def find_lines(roots: list[str], query: dict[str, object]) -> str:
-    """The lines that a regular expression fits, as `path:line:text`; `query` has the fields of `LineQuery`.
+    """The lines that match a regular expression, as `path:line:text`; `query` has the fields of `LineQuery`.
 
     Raises:
-        ToolError: the path is refused, or the pattern is no regular expression.
+        ToolError: the path is refused, or the pattern isn't a regular expression.
     """
     asked = LineQuery(**query)  # type: ignore[arg-type]
     try:
         pattern = re.compile(asked.pattern, re.IGNORECASE if asked.ignore_case else 0)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ToolError(f"the pattern is no regular expression of Python's: {error}.") from error
+        raise ToolError(f"the pattern is not a Python regular expression: {error}.") from error
     search = _Search(Confined(roots), asked.glob, hidden=asked.hidden)
     hits = _Hits(most=min(asked.max_results, MAX_FOUND), deadline=time.monotonic() + asked.seconds)
     for name, fd in search.files(asked.path):
         if hits.full:
             break
         hits.collect(name, fd, pattern)
-    return "\n".join([*hits.lines, *hits.marks(), *search.left_out()]) or f"[no line in {hits.files:,} files fits]"
+    return "\n".join([*hits.lines, *hits.marks(), *search.left_out()]) or f"[no line in {hits.files:,} files matches]"
 
 
 @dataclass(kw_only=True)
@@ -167,7 +167,7 @@ class _Hits:
 
 
 class _Search:
-    """The files that a tool call is about."""
+    """The files that one tool call searches."""
 
     def __init__(self, confined: Confined, pattern: str, *, hidden: bool) -> None:
         self._confined = confined
@@ -175,7 +175,7 @@ class _Search:
         self._refused = 0
 
     def files(self, path: str) -> Iterator[tuple[str, int]]:
-        """The name, as other tools take it, and the open descriptor of each file; valid until the next."""
+        """The name, as other tools take it, and the open descriptor of each file; valid until the next file."""
         for place in self._places(path):
             if place.path.is_dir():
                 yield from self._below(place)

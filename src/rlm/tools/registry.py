@@ -1,4 +1,4 @@
-"""The tools of one run by name. Knows nothing of what they do; who may call which is decided elsewhere."""
+"""The tools of one run, by name. It knows nothing of what they do; who may call which is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ToolRegistry:
         """Add a tool under its spec's name.
 
         Raises:
-            ConfigError: the name is taken, reserved, or none that providers and Python accept.
+            ConfigError: the name is taken, reserved, or not one that providers and Python accept.
         """
         name = tool.spec.name
         if not _NAME.fullmatch(name):
@@ -50,7 +50,7 @@ class ToolRegistry:
         """The tool of that name.
 
         Raises:
-            ToolNotFoundError: there is none; the message names those that come close.
+            ToolNotFoundError: there is no such tool; the message names those with similar names.
         """
         if name in self._tools:
             return self._tools[name]
@@ -59,7 +59,7 @@ class ToolRegistry:
         raise ToolNotFoundError(f"there is no tool {name[:80]!r}. Did you mean: {', '.join(close)}?")
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """What a model is told of each."""
+        """What a model is told of each tool."""
         return tuple(tool.spec for tool in self)
 
     def __iter__(self) -> Iterator[Tool]:

@@ -1,6 +1,6 @@
-"""Between Python types and JSON: schemas, checked conversion, results.
+"""Converts between Python types and JSON: schemas, checked arguments, results.
 
-msgspec does the work; a user's pydantic models are served by their own methods, without importing pydantic here.
+msgspec does the work; a user's pydantic models are converted by their own methods, without importing pydantic here.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def schema_of(kind: Any) -> dict[str, Json]:
 
 
 def from_json(value: Json, kind: Any, *, strict: bool = True) -> Any:
-    """`value` as `kind`; not strict takes "5" for 5 as well, as models like to write it.
+    """`value` as `kind`; if not `strict`, "5" is taken for 5 too, as models like to write it.
 
     Raises:
-        ValueError: it does not fit; the message says where and why, in at most a few lines.
+        ValueError: the value does not fit; the message says where and why, in at most a few lines.
     """
     return msgspec.convert(value, kind, strict=strict, str_keys=True, dec_hook=_pydantic_value)
 
@@ -53,7 +53,7 @@ def to_json(value: Any) -> Json:
     """The JSON form of a result: dataclasses and models become objects, enums their values, dates ISO text.
 
     Raises:
-        TypeError: it has none.
+        TypeError: the value has no JSON form.
     """
     return msgspec.to_builtins(value, str_keys=True, enc_hook=_pydantic_json)
 
@@ -64,7 +64,7 @@ def is_pydantic_model(kind: object) -> bool:
 
 
 def pydantic_problems(error: Exception) -> str:
-    """What a pydantic validation error has to say, one line for each of the first few problems."""
+    """What a pydantic validation error says, one line for each of the first few problems."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)  # type: ignore[attr-defined]
     lines = [f"{_path(problem['loc'])}: {problem['msg']}" for problem in problems[:_PROBLEMS_TOLD]]
     left = len(problems) - len(lines)

@@ -96,7 +96,7 @@ async def test_files_are_listed_with_sizes_and_what_is_left_out(tools):
 async def test_a_list_is_capped(tools):
     listed = await tools["list_files"].call({"path": "src", "limit": 1})
     assert listed.splitlines()[1].startswith("[1 of 2 files are shown")
-    assert "no file in 'src' fits" in await tools["list_files"].call({"path": "src", "pattern": "*.rs"})
+    assert "no file in 'src' matches" in await tools["list_files"].call({"path": "src", "pattern": "*.rs"})
 
 
 async def test_searching_gives_path_line_and_text(tools):
@@ -120,7 +120,7 @@ async def test_a_search_is_capped_in_number_and_width(tools, folder):
 
 
 async def test_a_broken_pattern_is_explained(tools):
-    with pytest.raises(ToolError, match="no regular expression"):
+    with pytest.raises(ToolError, match="not a Python regular expression"):
         await tools["search_files"].call({"pattern": "("})
     with pytest.raises(ToolError, match="lone surrogates"):
         await tools["search_files"].call({"pattern": "\ud800"})

@@ -1,5 +1,5 @@
 """The tools of the MCP servers that a configuration names, as a runtime has them: connected at the first run, kept for
-the next. The package that speaks the protocol is an extra, and is imported where servers are configured."""
+the next. The package that speaks the protocol is an extra, and is imported only where servers are configured."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ INSTALL = "[mcp_servers] needs the package mcp\npip install 'rlm-runtime[mcp]'"
 
 
 class ConnectedTools:
-    """What the servers of one configuration offer; used on one event loop only."""
+    """The tools that the servers of one configuration offer; used on one event loop only."""
 
     def __init__(self) -> None:
         self._servers: McpServers | None = None
         self.tools: tuple[Tool, ...] = ()
         self.warnings: tuple[str, ...] = ()
-        """What is wrong with servers and their tools, to be said at the beginning of each run."""
+        """What is wrong with servers and their tools; each run warns of it at its beginning."""
 
     async def start(self, config: Config) -> None:
-        """Connect to what isn't connected; a server that doesn't work is a warning.
+        """Connect to the servers that aren't connected; a server that doesn't work is a warning.
 
         Raises:
             ConfigError: the extra isn't installed, or a server's name can't be used.
@@ -59,6 +59,6 @@ def servers_of(config: Config) -> McpServers:
 
 
 def within_reach(names: tuple[str, ...], config: Config, tools: ToolRegistry) -> tuple[str, ...]:
-    """`names` without the tools of servers that can't be reached just now, which there is a warning of."""
+    """`names` without the tools of servers that can't be reached just now, of which a warning tells."""
     servers = {server.replace("-", "_") for server in config.mcp_servers}
     return tuple(name for name in names if name in tools or name.partition("__")[0] not in servers)

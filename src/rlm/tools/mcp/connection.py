@@ -1,7 +1,7 @@
 """A connection to one MCP server, in both eras of the protocol, and the process behind it where it is started here.
 
-The library's client must be entered and left by one task: the connection is that task. A server's process is in a group
-of its own and ends with this one, and gets no variable that isn't configured for it.
+The library's client must be entered and left by the same task: the connection is that task. A server's process is in a
+group of its own and ends with this one, and gets no variable that isn't configured for it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from mcp.client.stdio import stdio_client
 from mcp.types import CONNECTION_CLOSED, Implementation
 
 from rlm.core.exceptions import ConfigError, ToolError
+from rlm.core.plain import one_line
 from rlm.processes.child import kept
 from rlm.tools.mcp.remote import remote_transport
-from rlm.tools.mcp.strangers import cleaned
 from rlm.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _CLOSE_S = 10.0
 
 
 class Connection:
-    """One server; `open` connects, and everything else is for after that."""
+    """A connection to one server; `open` comes first."""
 
     def __init__(self, name: str, config: McpServerConfig, environ: Mapping[str, str]) -> None:
         self.name = name
@@ -46,13 +46,13 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         self.tools: list[Tool] = []
-        """Those that may be called."""
+        """The tools that may be called."""
 
     async def open(self) -> None:
         """Connect and read the list of tools.
 
         Raises:
-            ConfigError: it is configured wrongly.
+            ConfigError: the server is configured wrongly.
             ToolError: it can't be reached, or broke the protocol; says which server and what happened.
         """
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -68,7 +68,7 @@ class Connection:
         """Call a tool.
 
         Raises:
-            TimeoutError: there was no answer in time.
+            TimeoutError: the server didn't answer in time.
             MCPError: the server refused.
             ToolError: the connection is gone.
         """
@@ -97,7 +97,7 @@ class Connection:
         await asyncio.wait([self._task])
 
     async def _live(self, opened: asyncio.Future[None]) -> None:
-        """Hold the connection until it is to be left; what ends it before that is the outcome of `opened`."""
+        """Hold the connection until it is to be closed; an error before that is the outcome of `opened`."""
         try:
             async with AsyncExitStack() as stack:
                 transport = await self._transport(stack)
@@ -110,7 +110,7 @@ class Connection:
         except ConfigError as error:
             _tell(opened, error)
         except Exception as error:  # noqa: BLE001 - the boundary to a server, which can make the library raise anything
-            _tell(opened, ToolError(cleaned(_cause(error), 500)))
+            _tell(opened, ToolError(one_line(_cause(error), 500)))
         finally:
             self._client = None
             _tell(opened, ToolError("the connection was closed"))
@@ -145,11 +145,11 @@ class Connection:
 def _tell(opened: asyncio.Future[None], error: Exception) -> None:
     if not opened.done():
         opened.set_exception(error)
-        opened.exception()  # nobody may be waiting any more, which is no fault
+        opened.exception()  # marks it as retrieved: perhaps nobody waits for it any more
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong, below the groups that task groups wrap it in."""
+    """The error itself, out of the exception groups around it, in words."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return str(error) if isinstance(error, MCPError | OSError) and str(error) else f"{type(error).__name__}: {error}"

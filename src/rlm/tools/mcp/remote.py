@@ -1,4 +1,4 @@
-"""The way to a server that runs elsewhere: its headers, and the token of a login, renewed where it has run out.
+"""Connects to a server that runs elsewhere: its headers, and the token of a login, which is renewed when it expires.
 
 Secrets come from the environment or the token file, and go over https, or to this machine, and nowhere else.
 """
@@ -31,7 +31,7 @@ _UNAUTHORISED = 401
 async def remote_transport(
     name: str, config: McpServerConfig, environ: Mapping[str, str], stack: AsyncExitStack
 ) -> Transport:
-    """The transport to a remote server; what it needs is closed with `stack`.
+    """The transport to a remote server; it is closed with `stack`.
 
     Raises:
         ConfigError: the address, a header or the token can't be used.
@@ -49,7 +49,7 @@ async def remote_transport(
 
 
 class TokenAuth(httpx2.Auth):
-    """Adds the token of a login to requests, and renews it when it has run out or is refused."""
+    """Adds the token of a login to requests, and renews it when it has expired or is refused."""
 
     requires_response_body = False
 
@@ -60,10 +60,10 @@ class TokenAuth(httpx2.Auth):
         self._renewing = asyncio.Lock()
 
     def check(self) -> Token:
-        """The token as the file has it.
+        """The token in the file.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no token for this server.
         """
         token = self._tokens.read(self._server)
         if token is None:
@@ -81,7 +81,7 @@ class TokenAuth(httpx2.Auth):
             yield request
 
     async def _renewed(self, token: Token) -> Token:
-        """A new token, which another request may have fetched meanwhile; the old one where none is to be had."""
+        """A new token, which another request may have fetched meanwhile; the old one if it can't be renewed."""
         async with self._renewing:
             current = self.check()
             if current.access_token != token.access_token:

@@ -1,5 +1,5 @@
-"""The MCP servers of a configuration: started with the first run that needs them, kept for the next, and reported where
-they don't work. No server can make a run fail."""
+"""The MCP servers of a configuration: started with the first run that needs them, kept for the next, and reported if
+they don't work. A server can't make a run fail."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError, ToolError
+from rlm.core.plain import one_line
 from rlm.tools.mcp.connection import MOST_TOOLS, Connection
-from rlm.tools.mcp.strangers import cleaned
 from rlm.tools.mcp.tool import McpTool, spec_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class McpServers:
         self._opening = asyncio.Lock()
 
     async def start(self) -> tuple[list[McpTool], list[str]]:
-        """Connect to those that aren't connected, all at the same time; returns the tools, and what to warn of."""
+        """Connect to the servers that aren't connected, all at the same time; returns all tools, and warnings."""
         async with self._opening:
             missing = [name for name in self._configured if not self._is_usable(name)]
             outcomes = dict(zip(missing, await asyncio.gather(*map(self._open, missing)), strict=True))
@@ -56,7 +56,7 @@ class McpServers:
         return name in self._connections and self._connections[name].usable
 
     async def _open(self, name: str) -> str:
-        """What is wrong with the server; empty: nothing."""
+        """Connect to a server; returns what is wrong with it, or an empty text."""
         if (broken := self._connections.pop(name, None)) is not None:
             await broken.aclose()
         connection = Connection(name, self._configured[name], self._environ)
@@ -69,13 +69,13 @@ class McpServers:
 
 
 def _add_tools(tools: dict[str, McpTool], connection: Connection) -> list[str]:
-    """Add what a server offers; returns what is left out, and why."""
+    """Add the tools of a server to `tools`; returns warnings of those that are left out."""
     warnings, server = [], connection.name
     for tool in connection.tools:
         try:
             spec = spec_of(server, tool)
         except ToolError as error:
-            warnings.append(f"the tool {cleaned(tool.name, 64)} of the MCP server {server} is left out: {error}")
+            warnings.append(f"the tool {one_line(tool.name, 64)} of the MCP server {server} is left out: {error}")
             continue
         if spec.name in tools:
             warnings.append(f"the MCP server {server} has two tools that would be named {spec.name}: one is left out")

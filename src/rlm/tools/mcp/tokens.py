@@ -1,5 +1,5 @@
-"""The file that tokens of logins are kept in: readable by its owner alone, or not read at all. Tokens are never shown,
-logged or recorded."""
+"""The file in which the tokens of logins are kept: readable by its owner alone, or not read at all. Tokens are never
+shown, logged or recorded."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 FILE_BYTES = 1_000_000
 _EARLY_S = 60.0
-"""A token that ends within this time counts as ended."""
+"""A token that expires within this many seconds counts as expired."""
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """What a login gave, and where it is renewed."""
+    """A token of a login, and where it is renewed."""
 
     access_token: str
     refresh_token: str | None = None
     expires_at: float | None = None
-    """Seconds since 1970; None: it doesn't say."""
+    """When the token expires, in seconds since 1970; None if the login didn't say."""
     token_endpoint: str | None = None
     client_id: str | None = None
 
@@ -42,7 +42,7 @@ class Token(Struct, frozen=True, kw_only=True):
 
 
 class TokenFile:
-    """A JSON object: a token of its own, or tokens by the address of their server below `servers`."""
+    """A JSON file with one token, or with tokens by the address of their server under `servers`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,10 +54,10 @@ class TokenFile:
         return cls(Path(home + path[1:]) if path.startswith("~/") and home else Path(path))
 
     def read(self, server: str) -> Token | None:
-        """The token for a server; None: there is none.
+        """The token for a server; None if the file has no such token.
 
         Raises:
-            ConfigError: others can read the file, it isn't the user's, or holds something else.
+            ConfigError: others can read the file, it isn't the user's, or it holds something else.
         """
         found = self._content()
         entry = found.get("servers", {}).get(server, found if "access_token" in found else None)
@@ -66,10 +66,10 @@ class TokenFile:
         try:
             return msgspec.convert(entry, Token)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{self.path} holds no token that can be read: log in again") from error
+            raise ConfigError(f"{self.path} doesn't hold a readable token: log in again") from error
 
     def write(self, server: str, token: Token) -> None:
-        """Keep the token for a server, beside what else the file has.
+        """Store the token for a server, beside what else the file has.
 
         Raises:
             ConfigError: the file can't be written, or must not be read.
@@ -81,7 +81,7 @@ class TokenFile:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self.path, msgspec.json.encode(content))
         except OSError as error:
-            raise ConfigError(f"{self.path}: {error.strerror}; the token is not kept") from error
+            raise ConfigError(f"{self.path}: {error.strerror}; the token was not stored") from error
 
     def _content(self) -> dict[str, Any]:
         try:
@@ -97,10 +97,10 @@ class TokenFile:
             content = msgspec.json.decode(text, type=dict[str, Any])
             return {**content, "servers": dict(content.get("servers") or {})}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
-            raise ConfigError(f"{self.path} is no file of tokens: move it away and log in again") from error
+            raise ConfigError(f"{self.path} is not a file of tokens: move it away and log in again") from error
 
     def _check(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise ConfigError(f"{self.path} is no file of your own: tokens are not read from it")
+            raise ConfigError(f"{self.path} is not a file of your own: tokens are not read from it")
         if found.st_mode & 0o077:
             raise ConfigError(f"others can read {self.path}: chmod 600 {self.path}, and log in again if they may have")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mcp import MCPError
 
 from rlm.core.exceptions import ToolError
+from rlm.core.plain import one_line
 from rlm.core.types import ToolSpec
-from rlm.tools.mcp.strangers import cleaned, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpTool:
-    """A tool that a server offers; by default no function of guest code, whatever the server says it does."""
+    """A tool that a server offers; by default guest code can't call it, whatever the server says of it."""
 
     connection: Connection = field(repr=False)
     remote_name: str
@@ -37,10 +37,10 @@ class McpTool:
     reads_only: bool = False
 
     async def call(self, arguments: Mapping[str, Json]) -> Json:
-        """Ask the server. Cancellation is passed on to it.
+        """Have the server run the tool. Cancellation is passed on to it.
 
         Raises:
-            ToolError: it refused, failed, took too long, or is gone.
+            ToolError: the server refused, failed, took too long, or is gone.
         """
         config, name = self.connection.config, self.connection.name
         try:
@@ -50,7 +50,7 @@ class McpTool:
                 f"{self.spec.name}: the server {name} did not answer within {config.timeout_s:g} s"
             ) from error
         except MCPError as error:
-            raise ToolError(f"{self.spec.name}: {cleaned(str(error), 1_000)}") from error
+            raise ToolError(f"{self.spec.name}: {one_line(str(error), 1_000)}") from error
         said = shortened(text_of(result), config.output_chars)
         if result.is_error:
             raise ToolError(f"{self.spec.name}: {shortened(said, 2_000)}")
@@ -61,14 +61,14 @@ def spec_of(server: str, tool: Tool) -> ToolSpec:
     """What a model is told of a server's tool.
 
     Raises:
-        ToolError: its schema is too large, or none of an object.
+        ToolError: its schema is too large, or isn't that of an object.
     """
     schema: dict[str, Any] = dict(tool.input_schema)
     if schema.setdefault("type", "object") != "object" or not isinstance(schema.setdefault("properties", {}), dict):
-        raise ToolError("its arguments are no object")
+        raise ToolError("its arguments are not an object")
     if len(json.dumps(schema)) > SCHEMA_CHARS:
         raise ToolError(f"its schema has more than {SCHEMA_CHARS:,} characters")
-    said = cleaned(tool.description or tool.title or tool.name, DESCRIPTION_CHARS)
+    said = one_line(tool.description or tool.title or tool.name, DESCRIPTION_CHARS)
     description = f"{said} (A tool of the MCP server {server}, in its own words.)"
     return ToolSpec(name=local_name(server, tool.name), description=description, parameters=schema)
 
@@ -84,3 +84,11 @@ def text_of(result: CallToolResult) -> str:
     if not parts and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(parts)
+
+
+def shortened(text: str, most_chars: int) -> str:
+    """`text`, without its middle where it is longer than `most_chars`, and with a mark that says so."""
+    if len(text) <= most_chars:
+        return text
+    half = most_chars // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters left out]\n{text[-half:]}"

@@ -7,7 +7,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent, Tool
 
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.tools.mcp.servers import McpServers
-from rlm.tools.mcp.tool import cleaned, local_name, shortened, spec_of, text_of
+from rlm.tools.mcp.tool import local_name, shortened, spec_of, text_of
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,13 @@ def test_a_result_is_its_texts_and_names_its_other_parts() -> None:
     assert text_of(CallToolResult(content=[])) == ""
 
 
-def test_texts_are_cleaned_and_shortened() -> None:
-    assert cleaned("a\x1b[2J\n\tb" + "c" * 99, 12) == "a [2J bcccc…"
+def test_a_description_is_one_line_and_steers_no_terminal() -> None:
+    hostile = Tool(name="t", description="a\x1b[2J\n\tb\x07" + "c" * 9_999, input_schema={})
+    assert spec_of("s", hostile).description.startswith("a b\\x07ccc")
+    assert len(spec_of("s", hostile).description) < 1_100
+
+
+def test_a_long_result_is_shortened_in_its_middle() -> None:
     assert shortened("a" * 10 + "b" * 10, 8) == "aaaa\n[12 characters left out]\nbbbb"
     assert shortened("short", 8) == "short"
 
