@@ -213,7 +213,7 @@ def test_hostile_text_is_shown_and_does_nothing(site: Site, tab: Viewer) -> None
 
 def test_a_damaged_record_is_shown_as_far_as_it_goes(site: Site, tab: Viewer) -> None:
     page = tab.open(at(site, "damaged"), ".rlm-problem")
-    assert "lines are no events and passed over" in page.locator(".rlm-problems").inner_text()
+    assert "lines are not events and skipped" in page.locator(".rlm-problems").inner_text()
     assert "the last line is unfinished" in page.locator(".rlm-problems").inner_text()
     tab.open(at(site, "damaged", "steps", step=3), ".rlm-sub-call")
     tab.open(at(site, "damaged", "timeline"), "canvas[data-draw-ms]")

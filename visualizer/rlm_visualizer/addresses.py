@@ -1,4 +1,4 @@
-"""What an address says: every place of the pages is one, may be shared, and is read as text from a stranger."""
+"""The addresses of the pages: every place has one, which can be shared, and which is read as a stranger's text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VIEWS = ("overview", "timeline", "steps", "budget", "search", "compare")
-"""The views of a run; without a run there are the list of runs and the search over all."""
+"""The views of a run; without a run there are the list of runs and the search in all runs."""
 COLOURS = ("kind", "tokens", "cost")
 LAYOUTS = ("timeline", "flame")
 ORDERS = ("started", "duration", "tokens", "cost", "turns", "calls", "errors", "model", "status")
@@ -30,19 +30,19 @@ class Place:
     run: str = ""
     view: str = ""
     step: int = 0
-    """From 1, over all turns of the run in the order in which they began; 0 is none."""
+    """The number of a step, from 1, among all turns of the run in the order in which they began; 0 for no step."""
     span: str = ""
-    """The id of the span that is picked out."""
+    """The id of the selected span."""
     at: int = 0
-    """A span of the timeline by its number, from 1; 0 is none."""
+    """The number of the selected span of the timeline, from 1; 0 for no span."""
     page: int = 0
-    """From 0, of whatever list the view has."""
+    """The page, from 0, of the list in the view."""
     q: str = ""
-    """A text that is searched for."""
+    """The text that is searched for."""
     status: tuple[str, ...] = ()
     model: str = ""
     days: int = 0
-    """Runs of the last so many days; 0 is all."""
+    """How many days back runs are listed; 0 for all runs."""
     min_cost: float = 0.0
     order: str = ""
     colour: str = ""
@@ -52,7 +52,7 @@ class Place:
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Place:
-        """The place an address means; what makes no sense in it is passed over."""
+        """The place that an address means; what makes no sense in it is ignored."""
         read = {name: reader(str(params[name])) for name, reader in _READERS.items() if name in params}
         return cls(**read)
 
@@ -66,12 +66,12 @@ class Place:
         return "?" + urlencode(self.params())
 
     def to(self, **changes: Any) -> Place:
-        """This place with changes; the page of a list begins anew."""
+        """This place with changes; a list begins at its first page again."""
         return replace(self, **{"page": 0, **changes})
 
 
 def of_run(run: str, view: str = "overview", **rest: Any) -> Place:
-    """A view of a run, with nothing else of the place where one is."""
+    """A view of a run, with nothing kept of the present place."""
     return Place(run=run, view=view, **rest)
 
 
@@ -98,7 +98,7 @@ def _amount(text: str) -> float:
 
 
 def _run(text: str) -> str:
-    """An id of hex digits, and nothing that could lead out of the folder; anything else is no id and is shown so."""
+    """An id of hex digits, which can't lead out of the folder; anything else isn't an id, and is reported as such."""
     return text if _RUN_ID.fullmatch(text) or text == "last" else _text(text)
 
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CELLS = 300
-"""Of each run; the time to align grows with their product."""
+"""The most cells of each run; the time to align grows with the product of both numbers."""
 LINES = 400
-"""Of a text that is compared line by line; the rest is left out of the difference."""
+"""The most lines of a text that are compared; the rest is left out of the difference."""
 ALIKE = 0.35
 """Cells that share a smaller part of their words have nothing to do with each other."""
 _WORD = re.compile(r"\w+")
@@ -24,7 +24,7 @@ Change: TypeAlias = Literal["same", "changed", "added", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[Item]):
-    """What stands on one row: a cell of each run, or of one alone."""
+    """One row of the comparison: a cell of each run, or of one run alone."""
 
     left: Item | None
     right: Item | None
@@ -32,7 +32,7 @@ class Pair(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of each text, beside each other."""
+    """A line of each text, side by side."""
 
     change: Change
     left: str | None
@@ -40,7 +40,7 @@ class Row:
 
 
 def align(left: Sequence[str], right: Sequence[str]) -> list[Pair[int]]:
-    """Which texts belong together, in order, by the words they share; each is a place in its sequence.
+    """Which texts belong together, in order, by the words they share; each is given by its index in its sequence.
 
     Of all ways to pair them in order, the one in which the pairs are most alike.
     """
@@ -50,7 +50,7 @@ def align(left: Sequence[str], right: Sequence[str]) -> list[Pair[int]]:
 
 
 def compare(left: str, right: str) -> list[Row]:
-    """The lines of two texts beside each other."""
+    """The lines of two texts, side by side."""
     ours, theirs = left.splitlines()[:LINES], right.splitlines()[:LINES]
     rows: list[Row] = []
     for what, a, b, c, d in SequenceMatcher(a=ours, b=theirs, autojunk=False).get_opcodes():

@@ -1,4 +1,4 @@
-"""What a burn-down is drawn from: a curve for each cap, and few enough points of it."""
+"""The curves of a burn-down, one for each cap, and a number of points that can be drawn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rlm.trajectory.index.rows import Burndown
 
 POINTS = 240
-"""Of one curve; more could not be told apart."""
+"""The most points of one curve; more could not be told apart."""
 NEAR = 0.8
 
 
@@ -28,12 +28,12 @@ class Curve:
 
     @property
     def used(self) -> float:
-        """The share of the cap that is spent; 0 without one."""
+        """The share of the cap that is spent; 0 without a cap."""
         return self.values[-1] / self.cap if self.cap else 0.0
 
     @property
     def tone(self) -> str:
-        """How near the cap is."""
+        """The tone of the curve, by how near the cap is."""
         return "failed" if self.used >= 1 else "limit" if self.used >= NEAR else "quiet"
 
 

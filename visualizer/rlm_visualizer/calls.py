@@ -1,4 +1,4 @@
-"""The sub-calls of a cell as a list: prompt and reply of each, a page at a time, children as ways to their steps."""
+"""The sub-calls of a cell as a list: prompt and reply of each, a page at a time, and links to the steps of children."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from rlm_visualizer.elements import Element
 
 TEXT_CHARS = 4_000
-"""Of a prompt or a reply in the list."""
+"""The most characters of a prompt or a reply in the list."""
 _TYPES = ("model.start", "model.end", "tool.start", "tool.end", "completion.start", "completion.end")
 
 
 def sub_calls(
     run: RunRow, rows: Sequence[SpanRow] | None, place: Place, title: str, parent: SpanRow | None = None
 ) -> Element:
-    """The calls in `parent`, the page of them that the address names; or `rows` if given."""
+    """The calls in `parent`: the page of them that the address names, or `rows` if given."""
     offset, total = 0, len(rows or ())
     if rows is None and parent is not None:
         offset = place.page * CALLS_SHOWN

@@ -1,4 +1,4 @@
-"""What a page shows, as values: a tree of elements that `assets/markup.js` makes real.
+"""What a page shows, as values: a tree of elements, which `assets/markup.js` turns into the page's nodes.
 
 An element is a list `[tag.classes, attributes, *children]`. Its texts become text nodes, its tags and attributes are of
 a fixed few, and its only links are places: nothing that is recorded can become markup.
@@ -36,7 +36,7 @@ def link(text: str, place: Place, what: str = "a", **attributes: Any) -> Element
 
 
 def texts_of(element: Child) -> str:
-    """All its text, for tests and for titles."""
+    """All the text of an element, for tests and for titles."""
     if element is None or isinstance(element, str):
         return element or ""
     return " ".join(filter(None, (texts_of(child) for child in element[2:])))
@@ -68,12 +68,12 @@ def facts(pairs: Iterable[tuple[str, str, str]]) -> Element:
 
 
 def notice(title: str, *lines: str, tone: str = "quiet") -> Element:
-    """Something to be said in place of content."""
+    """A message that is shown in place of content."""
     return h(f"div.notice.tone-{tone}", h("div.notice-title", title), *(h("div", line) for line in lines))
 
 
 def pager(place: Place, total: int, size: int) -> Element | None:
-    """Links to the previous and next page of a list; None where there is one page."""
+    """Links to the previous and next page of a list; None if it has one page."""
     if total <= size:
         return None
     first, last = place.page * size + 1, min((place.page + 1) * size, total)

@@ -1,6 +1,6 @@
-"""The fields of a page: each shows what the address says, and writes what is set in it there.
+"""The input fields of a page: each shows what the address says, and writes what the user enters into the address.
 
-The address is the one truth, so that going back, sharing and reloading all lead to the same page.
+All state is in the address, so that going back, sharing and reloading lead to the same page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def text_field(column: DeltaGenerator, name: str, label: str, placeholder: str, icon: str | None = None) -> None:
-    """A line of text for a part of the address."""
+    """A field for one line of text, which is a part of the address."""
     key = _mirror(name, getattr(here(), name))
     column.text_input(
         label, key=key, placeholder=placeholder, icon=icon, label_visibility="collapsed", on_change=_write(name, key)
@@ -26,7 +26,7 @@ def text_field(column: DeltaGenerator, name: str, label: str, placeholder: str, 
 
 
 def choice_field(column: DeltaGenerator, name: str, label: str, choices: Mapping[Any, str]) -> None:
-    """One of several values for a part of the address; one that is none of them is a choice too."""
+    """A field for one of several values; a value in the address that isn't one of them becomes a choice too."""
     value = getattr(here(), name)
     options = list(choices) if value in choices else [*choices, value]
     key = _mirror(name, value)
@@ -41,7 +41,7 @@ def choice_field(column: DeltaGenerator, name: str, label: str, choices: Mapping
 
 
 def several_field(column: DeltaGenerator, name: str, label: str, choices: Sequence[str], placeholder: str) -> None:
-    """Any of several words for a part of the address."""
+    """A field for any of several words, which are a part of the address."""
     key = _mirror(name, list(getattr(here(), name)))
     column.multiselect(
         label, choices, key=key, placeholder=placeholder, label_visibility="collapsed", on_change=_write(name, key)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHOWN_CHARS = 20_000
-"""Of one text on a page; more is cut in the middle, and says so."""
+"""The most characters of one text on a page; a longer one is cut in the middle, with a mark."""
 UNKNOWN = "–"
 
 
@@ -57,7 +57,7 @@ def size(size_bytes: int) -> str:
 
 
 def when(at: float, now: float) -> str:
-    """A moment: its time today, else its date too; a clock of a machine that is wrong gives a dash."""
+    """A moment: its time if it is today, else its date too; a dash if no calendar has it."""
     try:
         moment, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
     except (OverflowError, ValueError, OSError):
@@ -91,5 +91,5 @@ def flat(text: str) -> str:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """What there is of these, with dots between."""
+    """The parts that aren't empty, with dots between them."""
     return " · ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""Which view an address leads to, the head above it, and how a page follows a run that is still going on."""
+"""Chooses the view for an address, draws the head above it, and keeps the page of a running run up to date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rlm_visualizer.elements import Child, Element
 
 FOLLOW_S = 2.0
-"""How often a page looks for what is new."""
+"""Seconds from one look for new events to the next."""
 TABS = (
     ("overview", "Overview"),
     ("steps", "Steps"),
@@ -39,7 +39,7 @@ RUN_VIEWS: dict[str, Callable[[Place, RunRow], None]] = {
     "compare": compare.page,
 }
 STILL = ("search", "compare")
-"""Views that don't follow a run by themselves: a reader is at work in them."""
+"""Views that don't follow a run by themselves, since a reader is at work in them."""
 KEYS = (
     ("→ or j", "next step"),
     ("← or k", "previous step"),
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _run(place: Place) -> RunRow | None:
-    """The run of an address, as far as it is recorded now; None where it names none."""
+    """The run of an address, as far as it is recorded now; None if the address names no run."""
     if not place.run:
         return None
     index().refresh()
@@ -83,7 +83,7 @@ def _page(place: Place, run: RunRow | None) -> None:
 
 
 def _live(place: Place, run_id: str) -> None:
-    """A view of a run that goes on; when it has ended, or a click led elsewhere, the whole page is made anew."""
+    """A view of a running run; when the run has ended, or a click led elsewhere, the whole page is drawn again."""
     with refusals():
         index().refresh(run_id)
         run = index().run(run_id)

@@ -1,6 +1,6 @@
 """Puts elements on the page through Streamlit components, and turns clicks into places.
 
-The only module that knows how components are mounted. Scripts and styles are sent inline: nothing is fetched.
+No other module knows how components are mounted. Scripts and styles are sent inline: nothing is fetched.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _component(name: str, script: str, style: str = "") -> Any:
-    """The component of that name; styles are the page's, for there is one design."""
+    """The component of that name; its styles are the page's, since there is one design."""
     return st.components.v2.component(
         f"rlm_{name}", js=_asset(script), css=_asset(style) if style else None, isolate_styles=False
     )
@@ -52,7 +52,7 @@ def chrome(tree: Element, place: Place, title: str) -> None:
 
 
 def show(tree: Element, key: str, on_act: Callable[[str], None] | None = None) -> None:
-    """Mount elements; a click on one with `act` calls `on_act` before the page is made anew."""
+    """Mount elements; a click on one with `act` calls `on_act` before the page is drawn again."""
     mounted = f"rlm-{key}"
 
     def act() -> None:
@@ -78,5 +78,5 @@ def _follow(key: str) -> Callable[[], None]:
 
 
 def _value(key: str, name: str) -> Any:
-    """What the component of that key has just sent."""
+    """The value that the component of that key has just sent."""
     return getattr(st.session_state.get(key), name, None)

@@ -1,6 +1,7 @@
-"""A run's spans as the canvas gets them: columns of numbers, one after the other, compressed.
+"""Packs a run's spans for the canvas: columns of numbers, one after the other, compressed.
 
-No ids and no texts but the few names that occur: a span is its place, and what a place means is asked for on a click.
+There are no ids, and no texts but the few names that occur: a span is known by its index, and details are fetched on a
+click.
 `assets/timeline.js` reads what is written here; both name the columns in the same order.
 """
 
@@ -29,9 +30,9 @@ LABEL_CHARS = 40
 
 
 def pack(timeline: Timeline, shown: Mapping[str, Any]) -> bytes:
-    """The columns behind a head of JSON that says how long each is and how the canvas is to begin.
+    """The columns, after a head of JSON that says how long each is and how the canvas begins.
 
-    Starts and parents are differences to the row before, which compress to almost nothing.
+    Starts and parents are stored as differences from the row before, which compress to almost nothing.
     """
     length_s = max(timeline.ended_at, default=0.0)
     tick_s = max(TICK_S, length_s / TICKS_MAX)
@@ -67,17 +68,17 @@ def _steps(values: Sequence[int]) -> Iterable[int]:
 
 
 def _fit(number: int) -> int:
-    """A record may say anything; what doesn't fit is the most that does."""
+    """`number`, cut to the range of a column: a record may say anything."""
     return max(0, min(number, TICKS_MAX - 1))
 
 
 def _millionths(cost_usd: float) -> int:
-    """-1 where it is unknown."""
+    """A cost in millionths of a dollar; -1 if it is unknown."""
     return _fit(round(min(cost_usd, TICKS_MAX) * 1e6)) if math.isfinite(cost_usd) else -1
 
 
 def _little(column: array[int]) -> bytes:
-    """Its bytes, the lowest first, and by planes: all first bytes, then all second ones, as they compress best."""
+    """The bytes of a column, the lowest first, by planes: all first bytes, then all second ones, as they compress."""
     if sys.byteorder == "big":
         column.byteswap()
     raw = column.tobytes()

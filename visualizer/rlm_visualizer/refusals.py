@@ -1,4 +1,4 @@
-"""What can't be shown is said in place of it: a page never breaks over a record."""
+"""Shows an error in place of what can't be shown: a page never breaks over a record."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TURN = ("turn",)
 CALLS_SHOWN = 12
-"""Sub-calls of a step on one page."""
+"""How many sub-calls of a step one page shows."""
 
 
 def log_dir() -> Path:
@@ -46,7 +46,7 @@ def index() -> Index:
 
 
 def step_of(run_id: str, span: str) -> int:
-    """The number, from 1, of the step that a span belongs to; 0 if it belongs to none.
+    """The number, from 1, of the step that a span belongs to; 0 if it doesn't belong to a step.
 
     A completion belongs to the first step in it, anything else to the turn that it is in.
     """
@@ -60,12 +60,12 @@ def step_of(run_id: str, span: str) -> int:
 
 
 def innermost_turn(path: Sequence[SpanRow]) -> str:
-    """The id of the turn that the last span of a path is in; empty if it is in none."""
+    """The id of the turn that the last span of a path is in; empty if it isn't in a turn."""
     return next((each.id for each in reversed(path) if each.kind == "turn"), "")
 
 
 def first_error_after(run_id: str, seq: int) -> int:
-    """How many errors of a run come before the event `seq`, itself included: they are in that order."""
+    """The index, among the errors of a run, of the first one after the event `seq`."""
     total = index().problems(run_id, severity="error", limit=1).total
     return bisect_right(range(total), seq, key=lambda offset: _error_at(run_id, offset))
 
@@ -87,7 +87,7 @@ def bodies(run_id: str, span: str, types: Iterable[str] = (), limit: int = 200) 
 
 
 def whole(run_id: str, rows: Iterable[SpanRow], types: Iterable[str] = ()) -> dict[str, list[Event]]:
-    """The events of several spans by span, read in one pass."""
+    """The events of several spans, by the id of the span, read in one pass."""
     places = [place for row in rows for place in _places(run_id, row.id, types, 50)]
     found: dict[str, list[Event]] = {}
     for event in index().read(run_id, places):
@@ -100,7 +100,7 @@ def _places(run_id: str, span: str, types: Iterable[str], limit: int) -> list[Ev
 
 
 def _place_among_turns(run_id: str, number: int) -> int:
-    """Where a turn stands among all turns, from 1: they are in the order of their numbers."""
+    """The place of a turn among all turns, from 1: they are in the order of their numbers."""
     total = index().steps(run_id, kinds=TURN, limit=1).total
     return bisect_right(range(total), number, key=lambda offset: _turn_number(run_id, offset))
 

@@ -1,4 +1,5 @@
-"""The tree of a run's calls as a table: what each cost with everything below it, siblings folded, unfolded by pages."""
+"""The tree of a run's calls as a table: what each cost with everything below it. Siblings are folded, and unfold a page
+at a time."""
 
 from __future__ import annotations
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 25
-"""Rows that one unfolding shows."""
+"""How many rows one unfolding shows."""
 ROWS = 400
-"""Rows of the whole tree on one page."""
+"""How many rows of the whole tree a page shows."""
 DEEPEST = 40
 
 
@@ -40,13 +41,13 @@ class Unfolded:
             self.shown[node] = PAGE
 
     def rows(self, node: str) -> int:
-        """How many rows below a node are shown; 0 is none."""
+        """How many rows below a node are shown."""
         return self.shown.get(node, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The run's time and its dearest part, for the bars."""
+    """The length of the run and its highest cost, to which bars are drawn."""
 
     started_at: float
     duration_s: float
@@ -92,7 +93,7 @@ def _limited(rows: Iterator[Element]) -> Iterator[Element]:
 
 
 def _below(tree: _Tree, parent: SpanRow | None, level: int) -> Iterator[Element]:
-    """The rows of what is directly in `parent`, and below them those of what is unfolded."""
+    """The rows of the spans directly in `parent`, each followed by the rows that are unfolded below it."""
     node = parent.id if parent else "root"
     wanted = max(tree.unfolded.rows(node), PAGE)
     found = tree.index.groups(tree.run.id, parent.id if parent else None, limit=wanted)
@@ -150,7 +151,7 @@ def _group_row(tree: _Tree, group: SpanGroup, node: str, level: int, *, is_open:
 
 
 def title_of(span: SpanRow) -> str:
-    """What a span is called: `turn 3`, `cell 2`, `llm_query`, a tool's name."""
+    """The title of a span: `turn 3`, `cell 2`, `llm_query`, a tool's name."""
     name = "cell" if span.kind == "exec" else line(span.name, 60) or span.kind
     if span.kind == "model" and span.name == "turn":
         name = "model call"
@@ -195,7 +196,7 @@ def _more(node: str, left: int, level: int) -> Element:
 
 
 def _head_of(tree: _Tree, span: SpanRow) -> str:
-    """What a span is about; a turn is about its first cell."""
+    """The beginning of a span's text; for a turn, that of its first cell."""
     if span.head or span.kind != "turn":
         return span.head
     cells = tree.index.spans(tree.run.id, span.id, kind="exec", limit=1).rows

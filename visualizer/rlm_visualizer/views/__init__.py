@@ -1,1 +1,1 @@
-"""One module for each view: they read rows, make elements of them, and mount these."""
+"""One module for each view: each reads rows, makes elements of them, and mounts these."""

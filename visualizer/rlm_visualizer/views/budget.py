@@ -32,7 +32,7 @@ def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a r
     priced = (
         None
         if burned.priced
-        else h("div.remark.tone-warning", "The price of some calls is unknown: the cost is of the others.")
+        else h("div.remark.tone-warning", "The price of some calls is unknown: they are not part of the cost.")
     )
     show(h("section", priced, _served(run), h("div.charts", *charts), _caps(run)), "budget")
 
@@ -83,7 +83,7 @@ def _figures(curve: Curve) -> Element:
 
 
 def _path(points: Sequence[tuple[float, float]], length_s: float, top: float) -> str:
-    """Steps: what is spent stays until the next call."""
+    """The path of a curve in steps: what is spent stays the same until the next call."""
     drawn = [f"M 0 {HEIGHT}"]
     for at, value in points:
         drawn.append(f"H {round(at / length_s * WIDTH, 1):g} V {round(HEIGHT - value / top * HEIGHT, 1):g}")

@@ -1,4 +1,4 @@
-"""Two runs side by side, cell by cell: where they went the same way, and what differs where they did not."""
+"""Two runs side by side, cell by cell: where they did the same, and what differs where they did not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES = ("exec.start", "exec.output", "exec.end")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell as it is compared."""
+    """One cell, reduced to what is compared."""
 
     span: str
     title: str
@@ -158,7 +158,7 @@ def _tally(pairs: Sequence[Pair[int]], left: Sequence[Cell], right: Sequence[Cel
 
 
 def _pair(left: Cell | None, right: Cell | None, run: RunRow, other: RunRow) -> Element:
-    """One row: the two cells, what differs in their code, and what differs in what they printed."""
+    """One row: the two cells, what differs in their code, and what differs in their output."""
     same = left is not None and right is not None and left.code == right.code and left.output == right.output
     head = h("summary.sides", _title(left, run), _title(right, other))
     code = _difference(left.code if left else "", right.code if right else "")

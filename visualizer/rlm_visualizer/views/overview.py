@@ -1,4 +1,4 @@
-"""What a run was asked, what came of it, what it used, and the tree of its calls."""
+"""The overview of a run: its prompt, its answer, what it used, and the tree of its calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a r
 
 
 def _texts(run: RunRow) -> tuple[str, str]:
-    """Prompt and answer, whole; from the index where the record can't be read."""
+    """The whole prompt and answer; from the index if the record can't be read."""
     roots = index().spans(run.id, limit=1).rows
     found = {event.type: event.body for event in bodies(run.id, roots[0].id, _WHOLE_TEXTS)} if roots else {}
     prompt = getattr(found.get("completion.start"), "prompt", run.prompt)
@@ -59,7 +59,7 @@ def figures(run: RunRow) -> Element:
 
 
 def _of_cap(run: RunRow, name: str, used: float | None, served: float | None) -> str:
-    """The share of a cap that is spent, with what an earlier run paid."""
+    """The share of a cap that is spent, including what an earlier run paid."""
     cap = run.budget.get(name)
     if used is None or not isinstance(cap, int | float) or not cap > 0:
         return ""
@@ -67,7 +67,7 @@ def _of_cap(run: RunRow, name: str, used: float | None, served: float | None) ->
 
 
 def origin(run: RunRow) -> Element | None:
-    """Which run it goes on with, and what it has from that one's record; None for one that began by itself."""
+    """Which run this one goes on with, and what it took from that run's record; None if it began by itself."""
     if not run.origin():
         return None
     earlier = of_run((run.forked_from or run.resumed_from or "")[:32])
@@ -79,7 +79,7 @@ def origin(run: RunRow) -> Element | None:
 
 
 def spent_before(run: RunRow) -> str:
-    """What the run had paid that this one resumes or forks."""
+    """What the run that this one resumes or forks had paid, in words."""
     parts = [plural(run.served_calls, "model call"), f"{count(run.served_tokens)} tokens"]
     return ", ".join([*parts, dollars(run.served_cost_usd)] if run.served_cost_usd is not None else parts)
 
@@ -106,7 +106,7 @@ def _outcome(answer: str, run: RunRow) -> list[Child]:
 
 
 def problems(run: RunRow) -> Element | None:
-    """Errors and warnings, each a way to its step, and what of the record could not be read."""
+    """Errors and warnings, each a link to its step, and what in the record could not be read."""
     found = index().problems(run.id, limit=PROBLEMS_SHOWN)
     rows: list[Child] = [
         h(
@@ -126,5 +126,5 @@ def problems(run: RunRow) -> Element | None:
 
 
 def _damage(run: RunRow) -> str:
-    lines = f"{plural(run.skipped, 'line is no event', 'lines are no events')} and passed over" if run.skipped else ""
+    lines = f"{plural(run.skipped, 'line is not an event', 'lines are not events')} and skipped" if run.skipped else ""
     return joined([lines, f"the last line is unfinished ({size(run.torn_bytes)})" if run.torn_bytes else ""])

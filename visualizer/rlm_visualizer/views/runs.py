@@ -53,7 +53,7 @@ def page(place: Place) -> None:
 
 
 def query(place: Place, now: float) -> RunQuery:
-    """What the address asks of the index."""
+    """The query to the index that an address means."""
     return RunQuery(
         status=place.status,
         model=place.model,
@@ -67,7 +67,7 @@ def query(place: Place, now: float) -> RunQuery:
 
 
 def _list(place: Place) -> None:
-    if here() != place:  # a click led elsewhere: the whole page is made anew
+    if here() != place:  # a click led elsewhere: the whole page is drawn again
         st.rerun()
     with refusals():
         index().refresh()
@@ -75,7 +75,7 @@ def _list(place: Place) -> None:
 
 
 def listing(place: Place, found: Page[RunRow], now: float) -> Element:
-    """The rows of a page, or why there are none."""
+    """The rows of a page, or why it is empty."""
     if not found.rows:
         return _nothing(place)
     dearest = max((run.cost_usd or 0.0 for run in found.rows), default=0.0)
@@ -124,7 +124,7 @@ def _title(run: RunRow) -> Element:
 
 
 def _subtitle(run: RunRow) -> str:
-    """What became of it, in a few words."""
+    """The outcome of a run, in a few words."""
     ended = run.error or (f"reached {run.limit}" if run.limit else "") or run.response
     return joined([run.id[:8], line(run.origin(), 40), line(ended, 120)])
 

@@ -1,4 +1,4 @@
-"""Where a text occurs: in one run or in all, each place with the words around it and a way to its step."""
+"""The search for a text, in one run or in all: each place with the words around it and a link to its step."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _page(place: Place, run: RunRow | None) -> None:
 
 def _results(found: list[Hit], text: str) -> Element:
     if not found:
-        return notice(f"“{line(text, 60)}” is nowhere")
+        return notice(f"“{line(text, 60)}” was not found")
     many = "the first " if len(found) >= HITS else ""
     groups = [_of_one(run_id, list(hits)) for run_id, hits in groupby(found, key=lambda hit: hit.run_id)]
     return h("section", h("div.muted.foot", f"{many}{plural(len(found), 'place')}"), *groups)

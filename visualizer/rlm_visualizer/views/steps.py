@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from rlm_visualizer.elements import Child, Element
 
 AROUND = 12
-"""Steps in the list before and after the one that is shown."""
+"""How many steps the list has before and after the one that is shown."""
 CELLS = 20
-"""Cells of one step on a page; a turn has rarely more than one."""
+"""How many cells of a step are shown; a turn rarely has more than one."""
 ERRORS = 300
-"""Looked at for one that is in another step."""
+"""How many errors are looked at to find one that is in another step."""
 
 
 def page(place: Place, run: RunRow) -> None:
@@ -57,7 +57,7 @@ def page(place: Place, run: RunRow) -> None:
 
 
 def _list(run: RunRow, step: int, total: int) -> Element:
-    """The steps around this one."""
+    """The list of the steps around this one."""
     first = max(1, min(step - AROUND, total - 2 * AROUND))
     rows = index().steps(run.id, kinds=TURN, offset=first - 1, limit=2 * AROUND + 1).rows
     return h("nav.steps", *(_item(run, row, first + place, step) for place, row in enumerate(rows)))
@@ -92,7 +92,7 @@ def _step(place: Place, run: RunRow, turn: SpanRow, step: int, total: int) -> No
 
 
 def _ways(run: RunRow, turn: SpanRow, step: int, total: int) -> Element:
-    """The title of the step, and the ways on from it."""
+    """The title of the step, and links to the steps before and after."""
     before = of_run(run.id, "steps", step=step - 1) if step > 1 else None
     after = of_run(run.id, "steps", step=step + 1) if step < total else None
     failed = next_error(run, turn)
@@ -111,7 +111,7 @@ def _way(text: str, place: Place | None, keys: str) -> Element:
 
 
 def next_error(run: RunRow, turn: SpanRow) -> Place | None:
-    """The first error after the beginning of this step that is in another, or the first of the run; else None."""
+    """The place of the next error in another step, or of the run's first error; None if there is no such error."""
     if not run.errors:
         return None
     for offset in (first_error_after(run.id, turn.first_seq), 0):
@@ -149,7 +149,7 @@ def _figures(run: RunRow, turn: SpanRow) -> Element:
 
 
 def _model(span: SpanRow, events: Sequence[Event]) -> Element:
-    """What the model answered, in words; its code is in the cells."""
+    """What the model said; its code is shown in the cells."""
     end = next((event.body for event in events if isinstance(event.body, ModelEnd)), None)
     retries = [event.body for event in events if isinstance(event.body, ModelRetry)]
     head = [h("span.kind-model.chip", line(span.model, 60) or "model")]
@@ -157,7 +157,7 @@ def _model(span: SpanRow, events: Sequence[Event]) -> Element:
         head.append(badge(line(span.name, 30), "limit"))
     parts: list[Child] = [_retry(each) for each in retries]
     if end is None:
-        parts.append(h("div.muted", "no answer yet" if span.status == "open" else "its end is not in the record"))
+        parts.append(h("div.muted", "no answer yet" if span.status == "open" else "the record doesn't have its end"))
     else:
         head.append(h("span.muted", _spent(end)))
         parts += [h("div.remark.tone-failed", line(end.error, 600))] if end.error else []

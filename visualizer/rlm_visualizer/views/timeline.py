@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlm_visualizer.elements import Element
 
 SPANS = 200_000
-"""On one canvas."""
+"""The most spans on one canvas."""
 
 
 def page(place: Place, run: RunRow) -> None:
