@@ -33,7 +33,7 @@ traceback.
 | 0 | done |
 | 1 | the run failed, or the code of `rlm exec` raised |
 | 2 | wrong usage or configuration |
-| 3 | a limit of the budget is reached; the best answer so far is on stdout |
+| 3 | a limit of the budget was reached; the best answer so far is on stdout |
 | 4 | the model's provider failed, or there is no key |
 | 5 | the sandbox can't be started |
 | 130, 143, 129 | Ctrl-C, SIGTERM, SIGHUP |
@@ -47,9 +47,10 @@ result as the last, with `"type": "result"`.
 SETTINGS = """\
 ## Settings
 
-Command line over `RLM_*` variables over the project's `rlm.toml` over the user's `$XDG_CONFIG_HOME/rlm/config.toml`
-(`~/.config/rlm/config.toml`) over the defaults; `rlm config show --origin` says where each value comes from. The
-project's file is the one in the working directory, else the nearest above it within the same git checkout.
+Settings come from the command line, `RLM_*` variables, the project's `rlm.toml`, the user's
+`$XDG_CONFIG_HOME/rlm/config.toml` (`~/.config/rlm/config.toml`) and the defaults; the first of these that has a value
+wins. `rlm config show --origin` says where each value comes from. The project's file is the one in the working directory,
+else the nearest above it within the same git checkout.
 
 An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. `"none"` lifts a cap;
 in a variable, lists are separated by commas. Keys of providers come from the environment only. A project file may set
