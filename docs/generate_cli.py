@@ -49,8 +49,8 @@ SETTINGS = """\
 
 Settings come from the command line, `RLM_*` variables, the project's `rlm.toml`, the user's
 `$XDG_CONFIG_HOME/rlm/config.toml` (`~/.config/rlm/config.toml`) and the defaults; the first of these that has a value
-wins. `rlm config show --origin` says where each value comes from. The project's file is the one in the working directory,
-else the nearest above it within the same git checkout.
+wins. `rlm config show --origin` says where each value comes from. The project's file is the one in the working
+directory, else the nearest above it within the same git checkout.
 
 An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. `"none"` lifts a cap;
 in a variable, lists are separated by commas. Keys of providers come from the environment only. A project file may set

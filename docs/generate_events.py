@@ -1,4 +1,4 @@
-"""Writes docs/events.md from the types in rlm.core.events, so that the document cannot say anything other than the code.
+"""Writes docs/events.md from the types in rlm.core.events, so that the document can say nothing but what the code does.
 
 Names, order and types of fields come from the source, where their docstrings stand; the run's types from `BODIES`.
 """

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm.cli.checks.finding import Check
+from rlm.cli.checks import Check
 from rlm.cli.checks.sandboxes import sandbox_checks
 from rlm.core.exceptions import ConfigError, RLMError
 

@@ -7,7 +7,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from rlm.cli.checks.finding import Check
+from rlm.cli.checks import Check
 from rlm.core.exceptions import RLMError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 if TYPE_CHECKING:
-    from rlm.cli.checks.finding import Check
+    from rlm.cli.checks import Check
     from rlm.runtime.conformance import Conformance
 
 
