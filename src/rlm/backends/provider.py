@@ -272,7 +272,7 @@ def settings_of(wire: Wire, config: ProviderConfig, setup: BackendSetup) -> Prov
     """The settings for `wire`: its section of the configuration, its variables of the environment.
 
     Raises:
-        AuthenticationError: the provider's own API is meant and its key isn't set, or holds no key.
+        AuthenticationError: the provider's own API is meant and its key isn't set, or isn't a key.
     """
     base_url = config.base_url or setup.environ.get(f"{wire.name.upper()}_BASE_URL") or None
     return ProviderSettings(

@@ -44,7 +44,7 @@ def replay(
         except signals.Interrupted:
             complain("interrupted")
             return received.exit_code
-    write_out(_as_json(report) if as_json else _as_text(report))
+    write_out(_as_json(report) if as_json else as_text(report))
     return 1 if report.differences else 0
 
 
@@ -65,12 +65,16 @@ def _as_json(report: ReplayReport) -> str:
     return json.dumps({**facts, "differences": differences}, indent=2) + "\n"
 
 
-def _as_text(report: ReplayReport) -> str:
+def as_text(report: ReplayReport) -> str:
+    """A line for each difference, and one that counts them."""
+    from rlm.cli.console import counted
+
     lines = [_line(each) for each in report.differences]
     if report.differences and report.masked:
         lines.append("Texts in this record are masked and the originals are gone: that alone makes differences.")
-    verdict = f"{len(lines)} differences" if report.differences else "no difference"
-    return "\n".join([*lines, f"{report.cells} cells, {report.served} answers from the record: {verdict}"]) + "\n"
+    verdict = counted(len(report.differences), "difference") if report.differences else "no difference"
+    done = f"{counted(report.cells, 'cell')}, {counted(report.served, 'answer')} from the record"
+    return "\n".join([*lines, f"{done}: {verdict}"]) + "\n"
 
 
 def _line(difference: Difference) -> str:
