@@ -166,7 +166,7 @@ def test_each_save_is_a_version_and_both_can_be_had(settings: Any) -> None:
     with pytest.raises(ConfigError, match="no version 3"):
         load_skill("x", 3, config=settings())
     for name, version in (("x", 0), ("x@0", None), ("x", -1)):
-        with pytest.raises(ConfigError, match="from 1 on"):
+        with pytest.raises(ConfigError, match="from 1 up"):
             load_skill(name, version, config=settings())
     with pytest.raises(ConfigError, match="name one of them"):
         load_skill("x@1", 2, config=settings())

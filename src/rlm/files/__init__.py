@@ -1,1 +1,1 @@
-"""What tools and inputs both know of files: whether they are text and in which encoding, and how folders are walked."""
+"""What tools and inputs share about files: telling text from binary data, finding encodings, walking folders."""

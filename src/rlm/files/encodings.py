@@ -45,7 +45,7 @@ _TEXT_BYTES = bytes({*range(32, 256), *b"\t\n\r\f\b\x1b"} - {127})
 
 
 def byte_order_mark(head: bytes) -> tuple[str, int]:
-    """The encoding that a byte order mark at the start tells, and the mark's length; `("", 0)` without one."""
+    """The encoding that a byte order mark at the start names, and the mark's length in bytes; `("", 0)` without one."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding, len(mark)
@@ -53,7 +53,7 @@ def byte_order_mark(head: bytes) -> tuple[str, int]:
 
 
 def why_binary(head: bytes) -> str | None:
-    """Say what makes a file that starts with `head` (8 KB serve) binary, with advice; None for text."""
+    """Say why a file that starts with `head` (8 KB suffice) is binary, with advice; None for text."""
     if byte_order_mark(head)[0]:
         return None
     for magic, advice in _FORMATS:
@@ -62,23 +62,23 @@ def why_binary(head: bytes) -> str | None:
     if b"\0" in head:
         return "binary data (it has NUL bytes; if it is UTF-16 text, give its encoding)"
     controls = len(head.translate(None, _TEXT_BYTES))
-    return "binary data (mostly no text)" if controls > _CONTROL_SHARE * len(head) else None
+    return "binary data (most of it is not text)" if controls > _CONTROL_SHARE * len(head) else None
 
 
 def checked_encoding(name: str) -> str:
-    """The codec's own name of an encoding that a user gave.
+    """The name that Python's codecs use for an encoding that a user gave.
 
     Raises:
-        ConfigError: there is no such text encoding.
+        ConfigError: Python knows no text encoding of that name.
     """
     try:
-        b"ab".decode(name, "replace")  # an empty one would not reach the codec
+        b"ab".decode(name, "replace")  # an empty text would never reach the codec
         codec = codecs.lookup(name)
     except (LookupError, ValueError) as error:
         known = sorted({*encodings.aliases.aliases, *encodings.aliases.aliases.values()})
         close = get_close_matches(name.lower().replace("-", "_"), known, n=1)
         advice = f" Did you mean {close[0]}?" if close else " Examples: utf-8, utf-16, latin-1, cp1252, shift_jis."
-        raise ConfigError(f"{name!r} is no text encoding.{advice}") from error
+        raise ConfigError(f"{name!r} is not a text encoding.{advice}") from error
     return codec.name
 
 
@@ -88,7 +88,7 @@ def guess_encoding(sample: bytes) -> str:
     broken = text.count("\ufffd")
     whole = sum(char > "\x7f" for char in text) - broken
     if whole > broken:
-        return "utf-8"  # some damage in what is UTF-8 otherwise
+        return "utf-8"  # UTF-8 with some damage
     from charset_normalizer import from_bytes
 
     matches = list(from_bytes(sample))
@@ -99,7 +99,7 @@ def guess_encoding(sample: bytes) -> str:
 
 
 def sample_around(fd: int, position: int) -> bytes:
-    """What `guess_encoding` looks at, around byte `position` of a file."""
+    """The bytes around byte `position` of a file, for `guess_encoding`."""
     return os.pread(fd, _SAMPLE_BYTES, max(0, position - _SAMPLE_BYTES // 4))
 
 
@@ -122,7 +122,10 @@ def decoded(fd: int, start: int, end: int, encoding: str) -> Iterator[str]:
 
 
 def first_invalid(fd: int, start: int, end: int, seen: Callable[[bytes, int], None]) -> int | None:
-    """Where a range of a file stops being UTF-8; None if all of it is. `seen` gets each block and its characters."""
+    """The offset at which a range of a file stops being UTF-8; None if all of it is valid.
+
+    `seen` is called with each valid block and the number of its characters.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
     position = start
     try:

@@ -44,7 +44,7 @@ class Reading:
 
 
 class Notes:
-    """What is worth telling of what was read, by kind, with the names of the files concerned."""
+    """What the user should know about the files that were read: kinds of note, each with the names of its files."""
 
     def __init__(self) -> None:
         self._names: defaultdict[str, list[str]] = defaultdict(list)
@@ -55,7 +55,7 @@ class Notes:
         self._names[what].append(name)
 
     def warnings(self) -> tuple[str, ...]:
-        """One line for each kind."""
+        """One line for each kind of note."""
         texts = [f"{what}: {some_of(names)}" for what, names in self._names.items()]
         if self.undecodable:
             texts.append(f"{self.undecodable:,} places could not be decoded and hold U+FFFD")
@@ -64,22 +64,22 @@ class Notes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charset:
-    """How a file is to be read."""
+    """The encoding of a file, and where its text begins."""
 
     encoding: str
     start: int
-    """Where the text begins, after a byte order mark."""
+    """The byte at which the text begins, after a byte order mark."""
     exact: bool = False
-    """The text is valid UTF-8."""
+    """Whether the whole file is valid UTF-8."""
 
 
 class BinaryFileError(ConfigError):
-    """The file is binary, and binary was not asked for."""
+    """A file is binary, and binary data was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:
-    """One open file on its way into a context."""
+    """An open file that is being read into a context."""
 
     fd: int
     name: str
@@ -95,10 +95,14 @@ class TextFile:
         return self.before.st_size
 
     def charset(self, reading: Reading, notes: Notes, seen: Callable[[bytes, int], None]) -> Charset:
-        """Find how to read it; `seen` gets each block of it while it looks like UTF-8."""
+        """Find out how to read the file; `seen` gets each block and the number of its characters, while it is UTF-8.
+
+        Raises:
+            BinaryFileError: the file is binary, and binary data was not asked for.
+        """
         head = os.pread(self.fd, HEAD_BYTES, 0)
         if head and not self.end:
-            notes.add("taken as empty, as what has no size, like files of /proc (pipe it in instead)", self.name)
+            notes.add("taken as empty, as its size is 0, like that of a file in /proc (pipe it in instead)", self.name)
         mark, mark_bytes = byte_order_mark(head)
         if reading.encoding is not None:
             given = checked_encoding(reading.encoding)
@@ -107,7 +111,7 @@ class TextFile:
             if not reading.binary:
                 raise BinaryFileError(
                     f"{printable(self.name)} is {reason}.\n"
-                    'The text path.read_bytes().decode("latin-1") has its bytes, one character for each.'
+                    'To read its bytes as text, one character for each, give path.read_bytes().decode("latin-1").'
                 )
             notes.add("binary, one character per byte", self.name)
             return Charset(encoding="latin-1", start=0)
@@ -118,7 +122,7 @@ class TextFile:
             return Charset(encoding="utf-8", start=mark_bytes, exact=True)
         guess = guess_encoding(sample_around(self.fd, invalid))
         if guess != "utf-8":
-            notes.add(f"read as {guess}, by the look of it", self.name)
+            notes.add(f"read as {guess}, which is a guess", self.name)
         return Charset(encoding=guess, start=mark_bytes)
 
     def copy(self, charset: Charset, spool: Spool, notes: Notes) -> None:
@@ -129,13 +133,13 @@ class TextFile:
         self.check_unchanged(notes)
 
     def check_unchanged(self, notes: Notes) -> None:
-        """Note it if the file was written to since it was opened."""
+        """Add a note if the file was written to since it was opened."""
         after = os.fstat(self.fd)
         if (after.st_size, after.st_mtime_ns) != (self.before.st_size, self.before.st_mtime_ns):
             notes.add("changed while it was read", self.name)
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first few of many names, for a message, and how many more there are."""
+    """The first three names, and how many more there are, for a message."""
     listed = ", ".join(printable(name) for name in names[:_NAMES_SHOWN])
     return listed if len(names) <= _NAMES_SHOWN else f"{listed} and {len(names) - _NAMES_SHOWN:,} more"

@@ -1,4 +1,4 @@
-"""Walks a folder as its user would have it walked: by open descriptors, without following symlinks out of it.
+"""Walks a folder as its user expects: through open descriptors, and never along a symlink.
 
 Hidden files and what `.gitignore` excludes are left out unless asked for; `.git` always is. What can't be read is
 reported to the caller, never raised.
@@ -28,20 +28,20 @@ _ALWAYS_SKIPPED = ".git"
 _DEEPEST = 100
 _MOST_STARS = 3
 _MOST_LINES = 2_000
-"""Of one ignore file; each is tried on every path."""
+"""The lines that are read of one ignore file: each is tried on every path."""
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoreRules:
-    """One `.gitignore`: what it says of a path is said of `above` and the path without its first `cut` characters."""
+    """The rules of one `.gitignore`, which match a path as `above` and what follows its first `cut` characters."""
 
     spec: GitIgnoreSpec
     above: str = ""
     cut: int = 0
 
     def verdict(self, path: str) -> bool | None:
-        """True: ignored; False: taken in again; None: nothing is said of it."""
+        """True: ignored; False: taken in again; None: no rule matches."""
         return self.spec.check_file(self.above + path[self.cut :]).include
 
 
@@ -50,17 +50,17 @@ class WalkedFile:
     """A file met on a walk; `open` works only until the walk goes on."""
 
     path: str
-    """Relative to the walked folder, posix."""
+    """The path relative to the walked folder, with `/`."""
     name: str
     folder: int
-    """Descriptor of the folder it is in, owned by the walk."""
+    """The descriptor of the folder that the file is in; the walk closes it."""
     is_link: bool
 
     def open(self) -> int:
         """Open the file itself, never through a symlink, and return its descriptor.
 
         Raises:
-            OSError: it can't be read, or is no regular file.
+            OSError: the file can't be read, or is not a regular file.
         """
         return open_file(self.name, self.folder)
 
@@ -74,15 +74,15 @@ class Walk:
     everything: bool = False
     """Take hidden and ignored files too."""
     depth: int | None = None
-    """How many levels of folders to go down; None is all."""
+    """How many levels of folders to go down; None for all."""
     rules: tuple[IgnoreRules, ...] = ()
-    """Ignore rules from above the folder, innermost first."""
+    """The ignore rules of the folders above, innermost first."""
     ignored: int = 0
-    """Hidden or ignored files and folders left out."""
+    """How many hidden or ignored files and folders were left out."""
     unreadable: list[str] = field(default_factory=list)
 
     def files(self, folder: int) -> Iterator[WalkedFile]:
-        """Every wanted file below the open folder, symlinks included, sorted within each folder."""
+        """Yield every wanted file below the open folder, symlinks included, sorted within each folder."""
         yield from self._below(folder, "", self.rules, self.depth)
 
     def _below(
@@ -123,7 +123,7 @@ class Walk:
             return []
 
     def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[IgnoreRules, ...]) -> bool:
-        if name.casefold() == _ALWAYS_SKIPPED:  # some file systems don't tell .GIT from .git
+        if name.casefold() == _ALWAYS_SKIPPED:  # some file systems take .GIT for .git
             return True
         if self.everything or not (name.startswith(".") or _ignored(path + "/" * is_folder, rules)):
             return False
@@ -132,9 +132,9 @@ class Walk:
 
 
 def rules_above(folder: Path, root: Path | None = None) -> tuple[IgnoreRules, ...]:
-    """The ignore rules that the repository around `folder`, and the folders up to `root`, set for what is in it.
+    """The ignore rules that apply in `folder`: those of the folders above it, up to `root` and the repository's top.
 
-    None where they exclude `folder` itself: it was asked for by its name.
+    Empty where they exclude `folder` itself: the user asked for it by name.
     """
     parents = (folder, *folder.parents)
     top = next((place for place, parent in enumerate(parents) if (parent / _ALWAYS_SKIPPED).exists()), 0)
@@ -147,9 +147,9 @@ def rules_above(folder: Path, root: Path | None = None) -> tuple[IgnoreRules, ..
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Whether a relative path fits a glob: `*` and `?` stop at `/`, `**` spans folders, `{a,b}` is either.
+    """Whether a relative path matches a glob: `*` and `?` stop at `/`, `**` spans folders, `{a,b}` is either.
 
-    A pattern without `/` is matched with the name alone, in whatever folder; `./*.md` is the folder's own.
+    A pattern without `/` is matched against the name alone, in any folder; `./*.md` matches only in the walked folder.
     """
     parts = tuple(path.split("/"))
     return any(_fits(parts, segments) for segments in _alternatives(pattern))
@@ -206,7 +206,7 @@ def _spec_in(folder: int) -> GitIgnoreSpec | None:
     try:
         fd = open_file(_IGNORE_FILE, folder)
     except OSError:
-        return None  # most folders have none, and one that can't be read rules nothing
+        return None  # most folders have none, and one that can't be read excludes nothing
     with os.fdopen(fd, "rb") as file:
         return _spec(file.read(_IGNORE_BYTES))
 
@@ -217,7 +217,7 @@ def _spec(content: bytes) -> GitIgnoreSpec:
 
 
 def _is_tame(line: str) -> bool:
-    # The patterns become regular expressions: each star in a name multiplies the time of a hostile match.
+    # The patterns become regular expressions: each further star in a name multiplies the time that a hostile one takes.
     if any(segment.count("*") > _MOST_STARS for segment in line.split("/")):
         return False
     try:

@@ -1,1 +1,1 @@
-"""Child processes of the host: programs with a keeper, and workers that run functions and can be killed."""
+"""Child processes of the host: commands that end with it, and workers that run functions and can be killed."""

@@ -1,7 +1,7 @@
-"""Starts commands that can't outlive this process: each in a group of its own, under `process_keeper`.
+"""Starts commands that can't outlive this process: each in a group of its own, under `keeper`.
 
-No shell is involved, and of the environment a command gets what it is given. What is said over the pipes is the
-caller's affair.
+No shell is involved, and the environment of a command is exactly what the caller gives. What is said over the pipes is
+up to the caller.
 """
 
 from __future__ import annotations
@@ -26,17 +26,16 @@ _PIECE_BYTES = 1_024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What to start."""
+    """A program to start, with its whole environment."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
-    """All of it."""
     cwd: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A started command; its standard error is drained, and the end of it kept."""
+    """A started command. Its standard error is read as it comes, and the last 4 KB are kept."""
 
     process: asyncio.subprocess.Process
     stdin: asyncio.StreamWriter
@@ -50,40 +49,40 @@ class Child:
 
     @property
     def complaint(self) -> str:
-        """The end of what it wrote to its standard error."""
+        """The end of what the command wrote to its standard error."""
         return b"".join(self._tail)[-_TAIL_BYTES:].decode(errors="replace").strip()
 
     async def wait(self) -> int:
-        """Its exit code, when it has ended and its standard error is read."""
+        """Wait until the command has ended and its standard error is read; return its exit code."""
         code = await self.process.wait()
         await self._draining
         return code
 
     async def kill(self) -> None:
-        """Kill its whole group and wait until it is gone; idempotent."""
+        """Kill the whole process group and wait until the command is gone; idempotent."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-        # asyncio reports the end of no process before that of its pipes, which a process that left the group may hold;
-        # there is no public way to close them.
+        # asyncio reports that a process has ended only when its pipes have, and a process that left the group may hold
+        # them open; there is no public way to close them.
         self.process._transport.close()  # type: ignore[attr-defined]
         await self.process.wait()
         await asyncio.wait([self._draining])
 
 
-def kept(argv: Sequence[str]) -> list[str]:
-    """`argv` under the keeper: to be started by this process, in a session of its own."""
+def with_keeper(argv: Sequence[str]) -> list[str]:
+    """The command line that runs `argv` under the keeper; this process has to start it, in a session of its own."""
     return [sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), *argv]
 
 
 async def start(command: Command, *, line_bytes: int) -> Child:
-    """Start a command with pipes; a line of its output may have `line_bytes`.
+    """Start a command with pipes; a line of its output may be up to `line_bytes` long.
 
     Raises:
-        OSError: the system can't start a process. A command that isn't there ends with `process_keeper.NOT_FOUND`.
+        OSError: the system can't start a process. A command that doesn't exist ends with `keeper.NOT_FOUND`.
     """
     process = await asyncio.create_subprocess_exec(
-        *kept(command.argv),
+        *with_keeper(command.argv),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,7 +1,7 @@
-"""Lets worker processes go through many files at once, and survives what any one file does to them.
+"""Lets worker processes go through many files at once; no single file can spoil the work on the others.
 
-A worker that dies or hangs costs its batch a second try in halves, down to the file that is to blame. All workers end
-with the thread that started them: with this process, however that ends.
+When a worker dies or hangs, its batch is tried again in halves, down to the file that is to blame. All workers end with
+the thread that started them, and so with this process, however it ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MEMORY_BYTES = 1 << 30
 _BATCH_S = 30.0
 
 Batch = list[list[str]]
-"""Files, each as its root and its parts."""
+"""Files, each as the root and the parts of its path below it."""
 
 
 class _Worker:
@@ -42,7 +42,7 @@ class _Worker:
         )
 
     def ask(self, frame: bytes) -> Json | None:
-        """The answer, None if the process died or took too long."""
+        """Send one request and return the answer; None if the process died or took longer than 30 s."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         deadline = threading.Timer(_BATCH_S, self.kill)
@@ -59,17 +59,17 @@ class _Worker:
             deadline.cancel()
 
     def kill(self) -> None:
-        """Have whoever waits for an answer get None; from any thread."""
+        """Kill the process, so that whoever waits for its answer gets None. Any thread may call this."""
         self._process.kill()
 
     def remove(self) -> None:
-        """End it and wait for its end; once nobody waits for an answer."""
+        """Kill the process and reap it, once nobody waits for an answer."""
         self._process.kill()
         self._process.communicate()
 
 
 class Workers:
-    """So many worker processes, started when needed; use it in a `with`."""
+    """Up to `size` worker processes, each started when first needed; use it in a `with`."""
 
     def __init__(self, size: int) -> None:
         self._threads = ThreadPoolExecutor(size)
@@ -84,7 +84,7 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         with self._starting:
             self._closed = True
-        for worker in self._workers:  # what is at work now is not waited for, nor tried again
+        for worker in self._workers:  # batches at work are neither waited for nor tried again
             worker.kill()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
@@ -93,9 +93,10 @@ class Workers:
     def run(
         self, target: str, fixed: Mapping[str, Json], batches: Sequence[Batch]
     ) -> Iterator[list[tuple[Batch, Json | None]]]:
-        """Call `target(**fixed, batch=...)` for each batch; the answers in order.
+        """Call `target(**fixed, batch=...)` for each batch; yields the answers in order.
 
-        A batch that could not be answered whole comes in parts, with None for each file that ended its worker.
+        An answer is a list of parts: the whole batch with its value, or, where a worker died, the pieces that the batch
+        was split into, with None for each file that ended its worker.
         """
 
         def answered(batch: Batch) -> list[tuple[Batch, Json | None]]:
@@ -118,8 +119,8 @@ class Workers:
         return value
 
     def _worker(self) -> _Worker | None:
-        """The one of this thread; None once nobody waits for answers."""
-        with self._starting:  # a worker that began after the others were killed would be waited for
+        """The worker of this thread, started if need be; None once the pool is closed."""
+        with self._starting:  # a worker started after the others were killed would keep `__exit__` waiting
             if self._closed:
                 return None
             worker: _Worker | None = getattr(self._own, "worker", None)

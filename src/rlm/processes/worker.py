@@ -33,30 +33,30 @@ MAX_VALUE_BYTES = 16 << 20
 _MAX_REPLY_BYTES = MAX_VALUE_BYTES + 4096
 _MEMORY_BYTES = 1 << 30
 _START_S = 20.0
-"""For an interpreter to start, on a machine that may be busy; no part of a call's deadline."""
+"""How long an interpreter may take to start on a busy machine; not part of a call's deadline."""
 
 _TOO_LONG = "it took longer than {:g} s and was stopped: make it simpler or narrower."
 _DIED = "its process was stopped: it took too long or used too much memory."
 
 
 class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is asked to do."""
+    """The function that a worker is to call."""
 
     target: str
-    """`module:function` of this package."""
+    """`module:function`, in this package."""
     arguments: dict[str, msgspec.Raw]
     timeout_s: float
 
 
 class WorkerReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker answers; an error is text for the caller."""
+    """What a worker answers: a value, or an error in words for the caller."""
 
     value: msgspec.Raw = msgspec.Raw(b"null")
     error: str | None = None
 
 
 class WorkerPool:
-    """Workers for one event loop; idle ones stay warm for the next call."""
+    """Workers of one event loop; idle ones are kept for the next call."""
 
     def __init__(self, *, size: int = 2, memory_bytes: int = _MEMORY_BYTES) -> None:
         self._slots = asyncio.Semaphore(size)
@@ -65,9 +65,11 @@ class WorkerPool:
         self._closed = False
 
     async def call(self, target: str, arguments: Mapping[str, Json], *, timeout_s: float) -> Json:
-        """Return what `module:function` makes of `arguments`; waits for a free worker first.
+        """Wait for a free worker, call `module:function` with `arguments` there, and return the result.
 
-        Cancellation kills the worker. Raises:
+        Cancellation kills the worker.
+
+        Raises:
             ToolError: the function raised one, took longer than `timeout_s`, or used too much memory.
         """
         frame = request_frame(target, arguments, timeout_s)
@@ -101,17 +103,17 @@ class WorkerPool:
         return None
 
     async def aclose(self) -> None:
-        """Kill the idle workers; those at work end with their calls. Idempotent."""
+        """Kill the idle workers; busy ones end with their calls. Idempotent."""
         self._closed = True
         while self._idle:
             await _kill(self._idle.pop())
 
 
 def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -> Json:
-    """Like `WorkerPool.call`, with a process of its own and blocking: for code that is in a thread already.
+    """Like `WorkerPool.call`, but blocking and in a new process: for code that runs in a thread already.
 
     Raises:
-        ToolError: as there.
+        ToolError: see `WorkerPool.call`.
     """
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
@@ -132,12 +134,12 @@ def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -
 
 
 def warm_up(module: str) -> None:
-    """What a new worker is asked first: to import what it will be asked for."""
+    """Import a module; the first request to each new worker, so that the import doesn't count as time of a call."""
     import_module(module)
 
 
 def request_frame(target: str, arguments: Mapping[str, Json], timeout_s: float) -> bytes:
-    """A request as it goes to a worker: 4 bytes of length, then JSON."""
+    """The bytes of a request: a length of 4 bytes, then JSON."""
     payload = msgspec.json.encode({"target": target, "arguments": arguments, "timeout_s": timeout_s})
     return _HEADER.pack(len(payload)) + payload
 
@@ -146,7 +148,7 @@ def value_of(reply: WorkerReply) -> Json:
     """The value in a reply.
 
     Raises:
-        ToolError: it is an error.
+        ToolError: the reply is an error.
     """
     if reply.error is not None:
         raise ToolError(reply.error)
@@ -169,16 +171,17 @@ async def _start(memory_bytes: int) -> asyncio.subprocess.Process:
 
 
 def command(memory_bytes: int) -> list[str]:
-    """What starts a worker that ends with this process: to be given an empty environment, for it needs no keys."""
+    """The command line of a worker that ends with this process; start it with an empty environment, without keys."""
     python = (sys.executable, "-I", "-S", "-X", "utf8")
     told = (str(memory_bytes), str(os.getpid()), sys.prefix, str(_PACKAGE), *package_folders())
     return [*python, str(Path(__file__).with_name("worker_start.py")), *told]
 
 
 def package_folders() -> list[str]:
-    """Where packages are installed: those places of this interpreter, and the one that this process has them from.
+    """The folders of installed packages: those of this interpreter, and the one that msgspec was imported from.
 
-    No more of its path: in the folder of a script, or the current one, guest code may have put modules by a helper.
+    The rest of `sys.path` is left out: into the folder of a script, or the current one, guest code may have put modules
+    through a helper.
     """
     users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
     return [*dict.fromkeys([str(Path(msgspec.__file__).parents[1]), *site.getsitepackages(), *users])]
@@ -197,5 +200,5 @@ async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> WorkerReply:
 
 async def _kill(worker: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(worker.pid, signal.SIGKILL)  # its children too: it leads a session of its own
+        os.killpg(worker.pid, signal.SIGKILL)  # with its children: a worker leads a session of its own
     await worker.wait()

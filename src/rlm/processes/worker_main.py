@@ -1,6 +1,6 @@
 """The worker's side: limits itself, then answers requests one by one until its input ends.
 
-Runs only functions of this package, named by the host. Must not be imported by it.
+Runs only functions of this package, which the host names. The host must not import this module.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Serve standard input until it ends; arguments: memory in bytes, the host's process id."""
+    """Answer requests from standard input until it ends; arguments: memory in bytes, the host's process id."""
     memory_bytes, host = int(sys.argv[1]), int(sys.argv[2])
     _die_with(host)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
@@ -45,7 +45,7 @@ def _die_with(host: int) -> None:
 
 
 def _limit_time(timeout_s: float) -> None:
-    """Let the kernel end this process after `timeout_s` more of CPU time, should the host not be there to do it."""
+    """Let the kernel end this process after `timeout_s` more of CPU time, in case the host is not there to do it."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = ceil(used.ru_utime + used.ru_stime + timeout_s) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))

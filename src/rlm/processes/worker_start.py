@@ -1,7 +1,7 @@
-"""Begins a worker, as a script in an interpreter that knows the standard library alone: it is told where packages are.
+"""Starts a worker: a script in an interpreter that knows only the standard library and is told where packages are.
 
 A host may have more on its path, such as the folder of its script or the current one. Cells may write modules there,
-which a worker, confined by no sandbox, must not run. Must not be imported.
+and a worker, which no sandbox confines, must not run them. This module must not be imported.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from types import ModuleType
 
 
 def main() -> None:
-    """Serve; the arguments after those of `worker_main`: the interpreter's prefix, this package, folders of others."""
+    """Run `worker_main`; arguments after its own: the interpreter's prefix, this package, the folders of others."""
     prefix, package, *folders = sys.argv[3:]
-    sys.prefix = sys.exec_prefix = prefix  # of a virtual environment, in which Ruff is found by it
+    sys.prefix = sys.exec_prefix = prefix  # a virtual environment's, by which Ruff is found
     sys.path += folders
     found = ModuleType("rlm")
     found.__path__ = [package]

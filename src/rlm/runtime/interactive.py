@@ -20,7 +20,7 @@ from rlm.core.replay.serving import Place, Recall
 from rlm.core.run import Task
 from rlm.core.types import ReplSpec
 from rlm.runtime.wiring import opening
-from rlm.sessions.sandbox import KeptSandbox, session_begins
+from rlm.sessions.sandbox import SessionSandbox, session_begins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ class Interactive:
             StoreError: they can't be kept; the state before is unharmed.
         """
         sandbox = self._run.sandbox
-        if self._repl is None or not isinstance(sandbox, KeptSandbox) or sandbox.repl is None:
+        if self._repl is None or not isinstance(sandbox, SessionSandbox) or sandbox.repl is None:
             raise REPLExecutionError("there is no open session to save")
         return await sandbox.repl.save()
 

@@ -30,7 +30,7 @@ from rlm.runtime.inputs import prepare, read_images
 from rlm.runtime.models import RunModels
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker
-from rlm.sessions.sandbox import Keeping, KeptSandbox, session_begins, session_store
+from rlm.sessions.sandbox import RunSession, SessionSandbox, session_begins, session_store
 from rlm.skills.tool import offered_skills
 from rlm.store.replies import SqliteReplies, cache_path
 from rlm.tools.builtin import file_tools
@@ -267,7 +267,7 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
     """The sandbox, whose first REPL is that of the root and belongs to the session."""
     if kit.begins is None or kit.config.session is None:
         return kit.sandbox
-    keeping = Keeping(
+    session = RunSession(
         store=session_store(kit.config),
         name=kit.config.session,
         begins=kit.begins,
@@ -276,7 +276,7 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
         resumes="" if recall.record is None else recall.record.run_id,
         saves=not recall.is_replay,
     )
-    return KeptSandbox(kit.sandbox, keeping)
+    return SessionSandbox(kit.sandbox, session)
 
 
 def _recall(recorder: Recorder, resumption: Resumption | None, report: ReplayReport) -> Recall:

@@ -1,1 +1,1 @@
-"""A REPL kept by name: its saved states, the sandbox that begins with one, and its values for the host."""
+"""REPLs kept by name: their saved states, the sandbox that starts from one, and their values for the host."""

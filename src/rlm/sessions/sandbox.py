@@ -1,7 +1,7 @@
-"""A sandbox whose first REPL begins with the variables of a session and leaves its own behind as the next state.
+"""A sandbox whose first REPL starts with the variables of a session and saves its own as the next state.
 
 What is restored is data and source that came out of a sandbox; it goes back into one and is run nowhere else. The REPLs
-of children are opened as ever: a session belongs to the root.
+of children have no session: it belongs to the root.
 """
 
 from __future__ import annotations
@@ -39,46 +39,48 @@ if TYPE_CHECKING:
     from rlm.core.types import ExecResult, ReplSpec, Traits
 
 _CARRY_S = 60.0
-"""What giving out or taking in all variables may take."""
+"""How long exporting or importing all variables may take."""
 _MAX_PIECES = 4_096
 _WHY_CHARS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
-    """Which session a run goes on with, and where it is kept."""
+class RunSession:
+    """The session that a run goes on with, where it is kept, and what is told of it."""
 
     store: SessionStore
     name: str
     begins: Revision
-    """What its REPL begins with."""
+    """The revision that the REPL starts with."""
     recorder: Recorder
     masker: Masker | None
     resumes: str = ""
-    """The run that this one goes on, which may have saved the session as it broke off."""
+    """The id of the run that this one resumes, which may have saved the session as it broke off; empty for none."""
     saves: bool = True
-    """False for a replay, which changes nothing."""
+    """Whether the session is saved; False for a replay, which changes nothing."""
 
 
 def session_store(config: Config) -> SessionStore:
-    """The sessions of this user, or of the store that is configured.
+    """The sessions of the configured store, or of this user.
 
     Raises:
-        ConfigError: there is no place for them.
+        ConfigError: neither the configuration nor the environment says where they are kept.
     """
     return SessionStore(Database(store_path(config.store_path, os.environ)))
 
 
 def session_begins(config: Config, earlier: Iterable[SessionCarried] = ()) -> Revision | None:
-    """The state that a run of this configuration begins with; None where it names no session.
+    """The state that a run of this configuration starts with; None without a session.
 
-    `earlier` is what the record of the run that it resumes says of its session. Raises:
-        ConfigError: the name can't be one, or the state that a resumed run began with can't be had.
+    `earlier` is what the record of a resumed run says about its session.
+
+    Raises:
+        ConfigError: the name can't name a session, or the state that a resumed run started with is gone.
         StoreError: the store can't be used.
     """
     began = next((body for body in earlier if body.phase == "loaded"), None)
     if began is not None and began.name != config.session:
-        raise ConfigError(f"that run went on with the session {began.name!r}: give that session to resume it")
+        raise ConfigError(f"that run used the session {began.name!r}: give the same session to resume it")
     if config.session is None:
         return None
     store = session_store(config)
@@ -89,7 +91,7 @@ def session_begins(config: Config, earlier: Iterable[SessionCarried] = ()) -> Re
 
 
 def empty_session(config: Config) -> None:
-    """Save the session of this configuration, if it has one, without variables; what it held stays a revision.
+    """Save the session of this configuration, if any, without variables; what it held stays as a revision.
 
     Raises:
         StoreError: the store can't be used.
@@ -100,14 +102,14 @@ def empty_session(config: Config) -> None:
         store.save(config.session, State())
 
 
-class KeptSandbox:
-    """Implements `Sandbox` over another one."""
+class SessionSandbox:
+    """Implements `Sandbox` over another sandbox, whose first REPL is that of a session."""
 
-    def __init__(self, sandbox: Sandbox, keeping: Keeping) -> None:
+    def __init__(self, sandbox: Sandbox, session: RunSession) -> None:
         self._sandbox = sandbox
-        self._keeping = keeping
-        self.repl: KeptRepl | None = None
-        """The one that the session is in, once it was opened."""
+        self._session = session
+        self.repl: SessionRepl | None = None
+        """The REPL that holds the session, once it is open."""
 
     @property
     def traits(self) -> Traits:
@@ -117,13 +119,15 @@ class KeptSandbox:
         await self._sandbox.start()
 
     async def open(self, context: Context, spec: ReplSpec) -> Repl:
-        """Open a REPL; the first one gets the variables of the session. Raises:
-        REPLError: they can't be put there.
+        """Open a REPL; the first one gets the variables of the session.
+
+        Raises:
+            REPLError: the variables can't be set there.
         """
         opened = await self._sandbox.open(context, spec)
         if self.repl is not None:
             return opened
-        self.repl = KeptRepl(opened, self._keeping)
+        self.repl = SessionRepl(opened, self._session)
         try:
             await self.repl.restore()
         except BaseException:
@@ -135,23 +139,25 @@ class KeptSandbox:
         await self._sandbox.aclose()
 
 
-class KeptRepl:
-    """Implements `Repl` over another one; saves the session when it closes, and whenever it is asked to."""
+class SessionRepl:
+    """Implements `Repl` over another REPL; saves the session when it closes, and whenever asked to."""
 
-    def __init__(self, repl: Repl, keeping: Keeping) -> None:
+    def __init__(self, repl: Repl, session: RunSession) -> None:
         self._repl = repl
-        self._keeping = keeping
-        self._latest = keeping.begins
-        self._lost = dict(keeping.begins.state.lost)
+        self._session = session
+        self._latest = session.begins
+        self._lost = dict(session.begins.state.lost)
         self._unrestored = State()
-        """What could not be set or run here, and may be elsewhere: it stays in the session."""
+        """What couldn't be set or run in this sandbox, but may be in another: it stays in the session."""
         self._has_changed = False
         self._is_emptied = False
         self._is_closed = False
 
     async def restore(self) -> None:
-        """Put the session's variables there. Raises:
-        REPLError: the sandbox failed meanwhile.
+        """Set the session's variables in the REPL.
+
+        Raises:
+            REPLError: the sandbox failed meanwhile.
         """
         state = self._latest.state
         until = time.monotonic() + _CARRY_S
@@ -168,13 +174,13 @@ class KeptRepl:
         self._record("loaded", self._latest, [name for name in state.names if name not in failed], failed)
 
     async def execute(self, code: str, timeout_s: float | None = None) -> ExecResult:
-        """Run one cell; see `Repl.execute`. A REPL that was killed begins anew with the last state of the session.
+        """Run one cell; see `Repl.execute`. A REPL that was killed starts again with the last state of the session.
 
-        A cell that is cancelled is interrupted, not killed: what the cells before it set is the session's.
+        A cell that is cancelled is interrupted, not killed: what earlier cells set belongs to the session.
         """
         if self._is_emptied:
             await self.restore()
-        self._is_emptied, self._has_changed = True, False  # unless the cell comes to its end
+        self._is_emptied, self._has_changed = True, False  # unless the cell runs to its end
         working = asyncio.ensure_future(self._repl.execute(code, timeout_s))
         try:
             result = await asyncio.shield(working)
@@ -192,11 +198,11 @@ class KeptRepl:
         self._repl.interrupt(why)
 
     async def save(self) -> Revision:
-        """Keep the variables as the session's next state.
+        """Save the variables as the session's next state.
 
         Raises:
-            REPLError: the sandbox does not give them out.
-            StoreError: they can't be kept; the state before is unharmed.
+            REPLError: the sandbox doesn't export them.
+            StoreError: they can't be saved; the last state is unharmed.
         """
         exported = await self._exported()
         self._latest = await asyncio.to_thread(lambda: self._saved(state_of(exported)))
@@ -205,44 +211,44 @@ class KeptRepl:
         return self._latest
 
     async def aclose(self) -> None:
-        """Save the session if cells have run, then kill the sandbox; a session that can't be saved is warned of."""
+        """Save the session if cells have run, then kill the sandbox; if the session can't be saved, warn."""
         if self._is_closed:
             return
         self._is_closed = True
         try:
-            if self._keeping.saves and self._has_changed:
+            if self._session.saves and self._has_changed:
                 await self.save()
         except (REPLError, StoreError) as error:
-            self._warn(f"session {self._keeping.name!r} was not saved: {error}")
+            self._warn(f"session {self._session.name!r} was not saved: {error}")
         finally:
             await self._repl.aclose()
 
     def _saved(self, state: State) -> Revision:
-        keeping, there = self._keeping, frozenset(state.names)
+        session, there = self._session, frozenset(state.names)
         definitions = [each for each in self._unrestored.definitions if not there.intersection(each.names)]
         values = {name: text for name, text in self._unrestored.values.items() if name not in there}
         state = msgspec.structs.replace(
             state, values=values | state.values, definitions=[*definitions, *state.definitions]
         )
-        masked = masked_state(state, keeping.masker)
-        return keeping.store.save(
-            keeping.name,
+        masked = masked_state(state, session.masker)
+        return session.store.save(
+            session.name,
             masked,
             based_on=self._latest.number,
-            run=keeping.recorder.run_id,
-            resumes=keeping.resumes,
+            run=session.recorder.run_id,
+            resumes=session.resumes,
         )
 
     def _ran(self, result: ExecResult) -> None:
         self._is_emptied, self._has_changed = result.state_reset, not result.state_reset
 
     async def _exported(self) -> dict[str, Any]:
-        """The variables as the guest gives them out, unchecked but for their size."""
+        """The variables as the guest exports them; only their size is checked."""
         until = time.monotonic() + _CARRY_S
         given = await self._given(f"{EXPORT}({MAX_STATE_BYTES})", until)
         count = given.get("pieces") if isinstance(given, dict) else None
         if not isinstance(count, int) or not 0 <= count <= _MAX_PIECES:
-            raise StoreError("the sandbox gave out no state")
+            raise StoreError("the sandbox exported no state")
         texts: dict[str, list[str]] = {}
         for number in range(count):
             add_piece(texts, await self._given(f"{PIECE}({number})", until))
@@ -251,12 +257,14 @@ class KeptRepl:
     async def _given(self, call: str, until: float) -> Any:
         result = await self._carry(f"FINAL({call})", until)
         if result.final is None:
-            why = "it gave none" if result.error is None else f"{result.error.kind}: {result.error.message}"
-            raise REPLError(f"the variables of session {self._keeping.name!r} can't be had: {why}")
+            why = (
+                "the sandbox exported none" if result.error is None else f"{result.error.kind}: {result.error.message}"
+            )
+            raise REPLError(f"the variables of session {self._session.name!r} can't be read: {why}")
         return result.final.value
 
     async def _set(self, values: Mapping[str, str], until: float) -> dict[str, str]:
-        """Set variables; returns why each that could not be set was not."""
+        """Set variables; returns those that could not be set, each with the reason."""
         if not values:
             return {}
         for cell in taking(values):
@@ -265,34 +273,36 @@ class KeptRepl:
                 return dict.fromkeys(values, result.error.message[:_WHY_CHARS])
         refused = None if result.final is None else result.final.value
         if not isinstance(refused, dict):
-            return dict.fromkeys(values, "the sandbox did not take it")
+            return dict.fromkeys(values, "the sandbox did not accept it")
         return {name: str(why)[:_WHY_CHARS] for name, why in refused.items() if name in values}
 
     async def _carry(self, code: str, until: float) -> ExecResult:
-        """Run a cell of our own. Raises:
-        REPLError: the sandbox was killed, now or since the cell before: what is in it is no longer the session's.
+        """Run a cell of our own.
+
+        Raises:
+            REPLError: the sandbox was killed, now or since the cell before, and the session's variables with it.
         """
         result = await self._repl.execute(code, _left(until))
         if result.state_reset:
             self._is_emptied, self._has_changed = True, False
             why = f" ({result.error.message[:_WHY_CHARS]})" if result.status == "killed" and result.error else ""
-            raise REPLError(f"the variables of session {self._keeping.name!r} are gone: the sandbox was killed{why}")
+            raise REPLError(f"the variables of session {self._session.name!r} are gone: the sandbox was killed{why}")
         return result
 
     async def _note(self, code: str, status: str) -> None:
-        keeping = self._keeping
-        if not keeping.saves:
+        session = self._session
+        if not session.saves:
             return
-        text = code if keeping.masker is None else keeping.masker.mask(code)
-        cell = CellNote(at=time.time(), run=keeping.recorder.run_id, status=status, code=text)
+        text = code if session.masker is None else session.masker.mask(code)
+        cell = CellNote(at=time.time(), run=session.recorder.run_id, status=status, code=text)
         try:
-            await asyncio.to_thread(keeping.store.add_cell, keeping.name, cell)
+            await asyncio.to_thread(session.store.add_cell, session.name, cell)
         except StoreError as error:
             self._warn(str(error))
 
     def _record(self, phase: str, revision: Revision, names: list[str], lost: Mapping[str, str]) -> None:
-        recorder = self._keeping.recorder
-        name = self._keeping.name
+        recorder = self._session.recorder
+        name = self._session.name
         body = SessionCarried(
             name=name,
             phase=phase,
@@ -314,13 +324,15 @@ class KeptRepl:
             )
 
     def _warn(self, message: str) -> None:
-        recorder = self._keeping.recorder
+        recorder = self._session.recorder
         recorder.record(recorder.root, Warned(message=message))
 
 
 def _left(until: float) -> float:
-    """Seconds. Raises:
-    REPLError: there are none.
+    """The seconds left.
+
+    Raises:
+        REPLError: the time is up.
     """
     left_s = until - time.monotonic()
     if left_s <= 0:

@@ -1,6 +1,6 @@
-"""Sessions: what a REPL held, kept by name, so that another REPL can go on with it, next week and in another sandbox.
+"""Sessions: what a REPL held, kept by name, so that another REPL can go on with it, next week or in another sandbox.
 
-A state is kept whole or not at all, as the next revision; the last few revisions stay. What is in it came out of a
+A state is kept whole or not at all, as the next revision; the last few revisions stay. Its content came out of a
 sandbox and is hostile: it is bounded and checked here, and put back into sandboxes only.
 """
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from rlm.store.database import Database
 
 MAX_STATE_BYTES = 128 << 20
-"""Of all variables of a session, as text."""
+"""The most bytes that all variables of a session may take as text."""
 MAX_DESCRIPTION_CHARS = 1_000
 MAX_CELL_CHARS = 100_000
 KEPT_REVISIONS = 10
 KEPT_BYTES = 256 << 20
-"""Of all revisions but the last: older ones go first."""
+"""The most bytes that all revisions but the last may take; the oldest are dropped first."""
 KEPT_CELLS = 1_000
 _MAX_NAMES = 2_000
 _MAX_NAME_CHARS = 200
@@ -39,7 +39,7 @@ _MAX_REVISION = 2**62
 
 
 class Definition(Struct, frozen=True):
-    """A statement that makes functions, classes or imports anew."""
+    """A statement that defines functions or classes, or imports modules, when a REPL is restored."""
 
     names: list[str]
     source: str
@@ -49,11 +49,11 @@ class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The variables of a REPL."""
 
     values: dict[str, str] = {}
-    """Variable -> its JSON text, as `rlm.repl.guest.carry.forms` writes it."""
+    """The JSON text of each variable, as `rlm.repl.guest.carry.forms` writes it."""
     definitions: list[Definition] = []
-    """In the order in which they have to run, after the values are there."""
+    """In the order in which they must run, after the values are set."""
     lost: dict[str, str] = {}
-    """Variables that could not be kept, and why."""
+    """Variables that could not be saved, and why."""
     masked: list[str] = []
     """Variables and definitions in which a secret was masked."""
 
@@ -64,7 +64,7 @@ class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def names(self) -> list[str]:
-        """Every variable that comes back."""
+        """Every variable that is restored."""
         return [*self.values, *dict.fromkeys(name for each in self.definitions for name in each.names)]
 
 
@@ -76,14 +76,14 @@ class Revision:
     """From 1; 0 is the empty state of a new session."""
     saved_at: float
     run: str
-    """The run that saved it; empty where it was no run."""
+    """The id of the run that saved it; empty if it was saved outside a run."""
     state: State
     overtaken: bool = False
-    """Another run had saved the session since the state that this one began with."""
+    """Whether another run saved the session after the state that this one started with."""
 
     @classmethod
     def empty(cls) -> Revision:
-        """What a new session has."""
+        """The state of a new session, as revision 0."""
         return cls(number=0, saved_at=0.0, run="", state=State())
 
 
@@ -110,52 +110,52 @@ class CellNote:
 
 
 def add_piece(texts: dict[str, list[str]], piece: Any) -> None:
-    """Add the parts of texts that a guest gave out to those that it gave before.
+    """Add the parts of texts that a guest exported to those before.
 
     Raises:
-        StoreError: they are none, or more than a session may have.
+        StoreError: they are malformed, or more than a session may have.
     """
     try:
         for name, part in msgspec.convert(piece, list[tuple[str, str]]):
             texts.setdefault(name, []).append(part)
     except msgspec.ValidationError as error:
-        raise StoreError(f"the sandbox gave out no state: {error}") from error
+        raise StoreError(f"the sandbox exported no valid state: {error}") from error
     chars = sum(len(part) for parts in texts.values() for part in parts)
     if chars > MAX_STATE_BYTES or len(texts) > _MAX_NAMES:
         raise StoreError(f"the state is too large; a session keeps at most {MAX_STATE_BYTES:,} bytes")
 
 
 def state_of(exported: Mapping[str, Any]) -> State:
-    """The state that a guest gave out, held to its bounds.
+    """The state that a guest exported, checked against all bounds.
 
     Raises:
-        StoreError: it is none; the guest broke the rules.
+        StoreError: it is malformed or breaks a bound; a guest that keeps to the protocol never sends one.
     """
     try:
         definitions = [{"names": names, "source": source} for names, source in exported["definitions"]]
         parts = {"values": exported["values"], "definitions": definitions, "lost": exported["lost"]}
         state = msgspec.convert(parts, State)
     except (msgspec.ValidationError, TypeError, KeyError, ValueError) as error:
-        raise StoreError(f"the sandbox gave out no state: {error}") from error
+        raise StoreError(f"the sandbox exported no valid state: {error}") from error
     return checked(state)
 
 
 def checked(state: State) -> State:
-    """`state`, if it keeps to the bounds that every state has, on its way into the store and out of it.
+    """Return `state`, which keeps to the bounds of every state; for its way into the store and out of it.
 
     Raises:
-        StoreError: it doesn't; says how.
+        StoreError: it breaks one; the message says which.
     """
     defined = [name for each in state.definitions for name in each.names]
     names = (*state.values, *state.lost, *state.masked, *defined)
     if len(names) > 10 * _MAX_NAMES or not all(map(_is_name, names)):
-        raise StoreError("the state has names that name no variables, or too many of them")
+        raise StoreError("the state has names that variables can't have, or too many names")
     if len(state.definitions) > len(defined) or any(len(why) > _MAX_WHY_CHARS for why in state.lost.values()):
-        raise StoreError("the state has definitions of nothing, or reasons too long")
+        raise StoreError("the state has definitions without names, or reasons that are too long")
     try:
         size_bytes = state.size_bytes
     except UnicodeEncodeError as error:
-        raise StoreError(f"the state has text that is none: {error}") from error
+        raise StoreError(f"the state has text that UTF-8 can't carry: {error}") from error
     if size_bytes > MAX_STATE_BYTES:
         raise StoreError(f"the state has {size_bytes:,} bytes; a session keeps at most {MAX_STATE_BYTES:,}")
     return state
@@ -172,10 +172,10 @@ class SessionStore:
         self._database = database
 
     def ensure(self, name: str, description: str = "") -> SessionNote:
-        """The session of that name, made if need be; a description takes the place of an earlier one.
+        """Return the session of that name, made if need be; a description replaces an earlier one.
 
         Raises:
-            ConfigError: the name can't be one, or the description is too long or no text.
+            ConfigError: the name can't name a session, or the description is too long or not valid text.
             StoreError: the store can't be used.
         """
         name = session_name(name)
@@ -189,23 +189,25 @@ class SessionStore:
             return _notes(connection, name)[0]
 
     def all(self) -> list[SessionNote]:
-        """Every session, the one saved last first."""
+        """Every session, the last saved first."""
         with self._database.transaction() as connection:
             return _notes(connection)
 
     def note(self, name: str) -> SessionNote:
-        """The session of that name, without its variables. Raises:
-        ConfigError: there is none.
+        """The session of that name, without its variables.
+
+        Raises:
+            ConfigError: there is no such session.
         """
         with self._database.transaction() as connection:
             _require(connection, session_name(name))
             return _notes(connection, name)[0]
 
     def load(self, name: str, revision: int | None = None) -> Revision:
-        """The latest state, or that revision; the empty one where nothing was saved yet.
+        """The latest revision, or the one of that number; the empty one if nothing was saved yet.
 
         Raises:
-            ConfigError: there is no such session, or it keeps that revision no more.
+            ConfigError: there is no such session, or it no longer keeps that revision.
             StoreError: the store can't be used.
         """
         name = session_name(name)
@@ -215,11 +217,11 @@ class SessionStore:
     def save(
         self, name: str, state: State, *, based_on: int | None = None, run: str = "", resumes: str = ""
     ) -> Revision:
-        """Keep `state` as the next revision; `based_on` is the one that it began with, `resumes` the run it goes on.
+        """Save `state` as the next revision; it was made from `based_on`, by `run`, which may resume another run.
 
         Raises:
             ConfigError: there is no such session.
-            StoreError: it breaks a bound, or the store can't be used; the revisions before are unharmed.
+            StoreError: the state breaks a bound, or the store can't be used; the revisions before are unharmed.
         """
         name, encoded = session_name(name), msgspec.json.encode(checked(state))
         with self._database.transaction() as connection:
@@ -230,11 +232,11 @@ class SessionStore:
         return saved
 
     def change(self, name: str, changed: Callable[[State], State]) -> Revision:
-        """Keep what `changed` makes of the latest state, with nothing saved in between.
+        """Save what `changed` makes of the latest state; nobody else can save in between.
 
         Raises:
             ConfigError: there is no such session.
-            StoreError: as `save`.
+            StoreError: see `save`.
         """
         name = session_name(name)
         with self._database.transaction() as connection:
@@ -245,7 +247,7 @@ class SessionStore:
         return saved
 
     def add_cell(self, name: str, cell: CellNote) -> None:
-        """Note a cell that the session ran; the last `KEPT_CELLS` are kept.
+        """Add a cell that the session ran; the last `KEPT_CELLS` are kept.
 
         Raises:
             StoreError: the store can't be used.
@@ -263,8 +265,10 @@ class SessionStore:
             )
 
     def cells(self, name: str) -> list[CellNote]:
-        """The cells that it ran, the oldest first. Raises:
-        ConfigError: there is no such session.
+        """The cells that the session ran, the oldest first.
+
+        Raises:
+            ConfigError: there is no such session.
         """
         with self._database.transaction() as connection:
             _require(connection, session_name(name))
@@ -272,8 +276,10 @@ class SessionStore:
             return [row_of(CellNote, row) for row in rows]
 
     def delete(self, name: str) -> None:
-        """Forget a session with all its states. Raises:
-        ConfigError: there is no such session.
+        """Delete a session with all its states.
+
+        Raises:
+            ConfigError: there is no such session.
         """
         with self._database.transaction() as connection:
             _require(connection, session_name(name))
@@ -289,7 +295,7 @@ def _require(connection: sqlite3.Connection, name: str) -> None:
 def _loaded(connection: sqlite3.Connection, name: str, revision: int | None) -> Revision:
     _require(connection, name)
     if revision is not None and not 0 <= revision < _MAX_REVISION:
-        raise ConfigError(f"a revision is a number from 0 on, not {revision}")
+        raise ConfigError(f"a revision is a number from 0 up, not {revision}")
     row = connection.execute(
         "SELECT revision, saved_at, run, state FROM states WHERE session = ? AND revision = ifnull(?, revision)"
         " ORDER BY revision DESC LIMIT 1",
@@ -309,13 +315,13 @@ def _latest(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _has_later(connection: sqlite3.Connection, name: str, revision: int, own_runs: tuple[str, str]) -> bool:
-    """Whether anybody but these runs saved it since that revision."""
+    """Whether any run but these saved the session after that revision."""
     statement = "SELECT 1 FROM states WHERE session = ? AND revision > ? AND (run = '' OR run NOT IN (?, ?))"
     return connection.execute(statement, (name, revision, *own_runs)).fetchone() is not None
 
 
 def _add(connection: sqlite3.Connection, name: str, saved: Revision, encoded: bytes) -> None:
-    """Write a revision, and forget those that are too old, or too large beside newer ones."""
+    """Write a revision, and drop those that are too old, or don't fit beside newer ones."""
     row = (name, saved.number, saved.saved_at, saved.run, encoded)
     connection.execute("INSERT INTO states VALUES (?, ?, ?, ?, ?)", row)
     connection.execute(

@@ -1,6 +1,6 @@
-"""What is in a kept state, for the host: its values as Python has them, and a copy without secrets.
+"""Reads saved states on the host: their values as Python objects, and a copy without secrets.
 
-Both only decode data; nothing that a state has is run.
+Both only decode data; nothing in a state is run.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Masker
 
 _DEEP = ('"$map"', '"$counter"', '"$ordered"', '"$defaultdict"', '"$bytes"', '"$bytearray"', '"$str"', LABEL_START)
-"""Signs of text, or of names of text, that is not there as it is."""
+"""Marks of text, or of keys, that a state holds in another form than plain."""
 _MAX_KEYS = 10_000
 _WHY_CHARS = 200
 
 
 def masked_state(state: State, masker: Masker | None) -> State:
-    """The state with secrets masked, and the names in which there were any."""
+    """The state with its secrets masked, and with the names of what held any."""
     if masker is None:
         return state
     values, lost, masked = dict(state.values), dict(state.lost), []
@@ -48,17 +48,19 @@ def masked_state(state: State, masker: Masker | None) -> State:
 
 
 def values_of(state: State) -> dict[str, Any]:
-    """The values of a state for Python on the host: data only, no code.
+    """The values of a state as Python objects on the host: data only, no code.
 
     Raises:
-        StoreError: one of them is none; says which.
+        StoreError: one of them can't be read; the message says which.
     """
     return {name: value_of(name, text) for name, text in state.values.items()}
 
 
 def value_of(name: str, text: str) -> Any:
-    """The value of that text. Raises:
-    StoreError: it is none.
+    """The value that the text of variable `name` stands for.
+
+    Raises:
+        StoreError: the text can't be read.
     """
     try:
         return from_text(text)
@@ -67,10 +69,10 @@ def value_of(name: str, text: str) -> Any:
 
 
 def _is_clean(name: str, text: str, masker: Masker) -> bool:
-    """Whether there is surely nothing to mask: no name in it is that of a secret, and no text of it has any.
+    """Whether there is surely nothing to mask: no name in it is that of a secret, and no text in it has one.
 
-    All texts are looked at in one go, apart by empty lines: what is masked in a line depends on that line and the one
-    before. One at a time, as `mask_value` has to, it takes some twenty times longer.
+    All texts are searched in one go, with empty lines between them: what is masked in a line depends on that line and
+    the one before. One by one, as `mask_value` has to, takes some twenty times longer.
     """
     if any(sign in text for sign in _DEEP):
         return False
@@ -85,11 +87,13 @@ def _is_clean(name: str, text: str, masker: Masker) -> bool:
 
 
 def _strings(text: str) -> tuple[list[str], set[str]]:
-    """The different strings in a JSON text, and those of them that are keys. Raises:
-    ValueError: it is no JSON text.
+    """The different strings in a JSON text, and those of them that are keys.
+
+    Raises:
+        ValueError: it is not JSON.
     """
     if "\\" in text:
-        text = text.replace("\\\\", "\0").replace('\\"', "\1")  # JSON has neither character as it is
+        text = text.replace("\\\\", "\0").replace('\\"', "\1")  # JSON has neither character unescaped
     parts = text.split('"')
     strings = parts[1::2]
     keys = {string for string, after in zip(strings, parts[2::2], strict=False) if after[:1] == ":"}

@@ -1,4 +1,4 @@
-"""Skills: code that worked, kept by name, each save a new version. Text to this module: it never runs anything."""
+"""Skills: code that worked, kept by name; each save is a new version. This module only stores text and runs nothing."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Skill(Struct, frozen=True, kw_only=True):
 
     name: str
     description: str
-    """What it does, in a sentence or two: models choose by it."""
+    """What the skill does, in a sentence or two: models choose by it."""
     code: str
-    """Python that defines functions; calling the skill calls the one of its name, or the only one."""
+    """Python that defines functions; calling the skill calls the function of its name, or the only one."""
     test: str = ""
-    """Python that must run without an error where the skill is a variable of its name."""
+    """Python that must run without an error, with the skill in a variable of its name."""
     requires: list[str] = []
-    """Modules that it imports."""
+    """The modules that the code imports."""
     tested_in: str = ""
-    """The sandbox in which it was tested."""
+    """The name of the sandbox in which the skill was tested; empty if it was not."""
     version: int = 0
     """From 1; 0 before it is saved."""
     saved_at: float = 0.0
@@ -47,10 +47,10 @@ class SkillStore:
         self._database = database
 
     def save(self, skill: Skill) -> Skill:
-        """Keep it as the next version of its name, and return that.
+        """Save `skill` as the next version of its name, and return that version.
 
         Raises:
-            ConfigError: the name can't be one, or a part is missing or too long.
+            ConfigError: the name can't name a skill, or a part is missing or too long.
             StoreError: the store can't be used.
         """
         check(skill)
@@ -62,7 +62,7 @@ class SkillStore:
         return saved
 
     def load(self, name: str, version: int | None = None) -> Skill:
-        """The latest version of a skill, or that one.
+        """The latest version of a skill, or the one of that number.
 
         Raises:
             ConfigError: there is no such skill or version.
@@ -70,7 +70,7 @@ class SkillStore:
         """
         name = skill_name(name)
         if version is not None and not 0 < version < _MAX_VERSION:
-            raise ConfigError(f"a version is a number from 1 on, not {version}")
+            raise ConfigError(f"a version is a number from 1 up, not {version}")
         with self._database.transaction() as connection:
             row = connection.execute(
                 "SELECT skill FROM skills WHERE name = ? AND version = ifnull(?, version)"
@@ -89,8 +89,10 @@ class SkillStore:
         return [_decoded(encoded) for encoded, _version in rows]
 
     def delete(self, name: str, version: int | None = None) -> int:
-        """Forget a skill, or one version of it; returns how many versions are gone. Raises:
-        ConfigError: there is no such skill or version.
+        """Delete a skill, or one version of it; returns how many versions were deleted.
+
+        Raises:
+            ConfigError: there is no such skill or version.
         """
         self.load(name, version)
         with self._database.transaction() as connection:
@@ -100,10 +102,10 @@ class SkillStore:
 
 
 def parse_reference(reference: str) -> tuple[str, int | None]:
-    """Name and version of `NAME` or `NAME@VERSION`.
+    """The name and version in `NAME` or `NAME@VERSION`.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the reference has neither form.
     """
     name, at, version = reference.partition("@")
     if at and not (version.isascii() and version.isdecimal() and 0 < len(version) < 10):
@@ -112,8 +114,10 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 
 def check(skill: Skill) -> None:
-    """Raises:
-    ConfigError: its name can't be one, or a part is missing or too long.
+    """Check the name and the parts of a skill.
+
+    Raises:
+        ConfigError: the name can't name a skill, or a part is missing or too long.
     """
     skill_name(skill.name)
     caps = {"description": MAX_DESCRIPTION_CHARS, "code": MAX_CODE_CHARS, "test": MAX_CODE_CHARS}
@@ -126,7 +130,7 @@ def check(skill: Skill) -> None:
 
 
 def _latest(connection: sqlite3.Connection, name: str) -> int:
-    """The highest version ever given; those of deleted versions at the end are given again."""
+    """The highest version that is kept; a number is used again if the versions from it on were deleted."""
     (latest,) = connection.execute("SELECT ifnull(max(version), 0) FROM skills WHERE name = ?", (name,)).fetchone()
     return int(latest)
 

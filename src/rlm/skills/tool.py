@@ -1,6 +1,6 @@
-"""Offers saved skills to a run, as one tool: guest code gets the functions of a skill, a model is shown its source.
+"""Offers saved skills to a run as one tool: guest code gets the functions of a skill, a model sees its source.
 
-It hands out text alone; a skill runs in the sandbox of whoever loads it.
+The tool returns only text; a skill runs in the sandbox of whoever loads it.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _DESCRIPTION = (
 
 
 def skill_store(config: Config) -> SkillStore:
-    """The skills of this user, or of the store that is configured.
+    """The skills of the configured store, or of this user.
 
     Raises:
-        ConfigError: there is no place for them.
+        ConfigError: neither the configuration nor the environment says where they are kept.
     """
     return SkillStore(Database(store_path(config.store_path, os.environ)))
 
 
 def offered_skills(config: Config) -> tuple[Tool, ...]:
-    """The tool that loads what `skills` names; none where it names nothing.
+    """The tool that loads the skills that the configuration names; empty if it names none.
 
     Raises:
         ConfigError: there is no such skill or version, or one is named twice.
@@ -51,7 +51,7 @@ def offered_skills(config: Config) -> tuple[Tool, ...]:
     for reference in config.skills:
         skill = store.load(*parse_reference(reference))
         if skill.name in found:
-            raise ConfigError(f"skills names {skill.name!r} twice")
+            raise ConfigError(f"the setting `skills` names {skill.name!r} twice")
         found[skill.name] = skill
     return (loading_tool(found.values()),)
 
@@ -64,7 +64,7 @@ def loading_tool(skills: Iterable[Skill]) -> Tool:
     @tool(name=LOAD, description=f"{_DESCRIPTION}{listing}.", reads_only=True)
     async def load(name: str) -> dict[str, Any]:
         if name not in known:
-            raise ToolError(f"there is no skill {name[:80]!r} here; there are: {', '.join(known)}")
+            raise ToolError(f"there is no skill {name[:80]!r} here; the skills are: {', '.join(known)}")
         skill = known[name]
         return {"name": name, "version": skill.version, "description": skill.description, "code": skill.code}
 

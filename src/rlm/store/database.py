@@ -1,4 +1,4 @@
-"""The one SQLite file of this user in which sessions and skills are kept, readable by its owner only.
+"""The SQLite file in which a user's sessions and skills are kept, readable by its owner only.
 
 Any thread and any number of processes may use it at once: each use is one connection and one transaction.
 """
@@ -41,21 +41,21 @@ _SCHEMA = (
 
 
 def store_path(configured: str | None, environ: Mapping[str, str]) -> Path:
-    """The file: as configured, else `$XDG_DATA_HOME/rlm/store.sqlite`.
+    """The path of the store: as configured, else `$XDG_DATA_HOME/rlm/store.sqlite`.
 
     Raises:
-        ConfigError: there is no place for it.
+        ConfigError: neither the configuration nor the environment says where to put it.
     """
     if configured is not None:
         return Path(configured)
     folder = user_folder(environ, "XDG_DATA_HOME", ".local/share")
     if folder is None:
-        raise ConfigError("there is no home for sessions and skills: set HOME, XDG_DATA_HOME or store_path")
+        raise ConfigError("sessions and skills have nowhere to be kept: set HOME, XDG_DATA_HOME or store_path")
     return folder / "store.sqlite"
 
 
 class Database:
-    """The file; it is made at first use."""
+    """The store as a database; its file is made at first use."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,7 +65,7 @@ class Database:
         """A transaction that is kept whole, or not at all if the body raises.
 
         Raises:
-            StoreError: the file can't be used; says why.
+            StoreError: the file can't be used; the message says why.
         """
         try:
             with closing(self._open()) as connection, connection:
@@ -81,16 +81,16 @@ class Database:
         try:
             held = os.fstat(descriptor)
             if not stat.S_ISREG(held.st_mode):
-                raise StoreError(f"{self.path} is no regular file: name another by store_path")
+                raise StoreError(f"{self.path} is not a regular file: choose another with store_path")
             if held.st_uid != os.geteuid():
-                raise StoreError(f"{self.path} belongs to another user: name another by store_path")
+                raise StoreError(f"{self.path} belongs to another user: choose another with store_path")
             if stat.S_IMODE(held.st_mode) & 0o077:
                 os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA auto_vacuum = FULL")  # what is forgotten leaves the file
+            connection.execute("PRAGMA auto_vacuum = FULL")  # what is deleted leaves the file
             connection.execute("PRAGMA journal_mode = DELETE")  # for one transaction per connection, a WAL is slower
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
@@ -102,7 +102,7 @@ class Database:
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
-            raise StoreError(f"{self.path} was made by a newer rlm (version {version} of its form): upgrade")
+            raise StoreError(f"{self.path} was made by a newer rlm (its schema has version {version}): upgrade rlm")
         if version == 0:
             for statement in _SCHEMA:
                 connection.execute(statement)
@@ -113,19 +113,19 @@ def row_of(kind: type[T], row: Sequence[Any]) -> T:
     """The dataclass `kind` with the values of `row` as its first fields.
 
     Raises:
-        StoreError: they are no such values: the store was tampered with.
+        StoreError: the values don't fit: something else has written to the store.
     """
     names = [each.name for each in fields(kind)]
     try:
         return msgspec.convert(dict(zip(names, row, strict=False)), kind)
     except msgspec.ValidationError as error:
-        raise StoreError(f"the store has a row that is no {kind.__name__}: {error}") from error
+        raise StoreError(f"the store has a row that doesn't fit a {kind.__name__}: {error}") from error
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, in the words of the system, and what to do about it."""
+    """What went wrong, in the words of the system or SQLite, and what to do about it."""
     if isinstance(error, OSError):
         return str(error.strerror)
     if isinstance(error, sqlite3.OperationalError):
         return f"{error} (by another process, for {_BUSY_S:g} s)" if "locked" in str(error) else str(error)
-    return f"{error}\nmove the file away to begin anew, or name another by store_path"
+    return f"{error}\nmove the file away to start afresh, or choose another with store_path"

@@ -1,4 +1,4 @@
-"""What sessions and skills may be called: plain ASCII, so that no two names look alike and none is a path."""
+"""What sessions and skills may be called: plain ASCII, so that no two names look alike and no name is a path."""
 
 from __future__ import annotations
 
@@ -16,42 +16,44 @@ _TAKEN = frozenset({
     "skills", "load_skill", "context", "requires", "fs", "code", "transform", "git", "llm_query", "llm_query_batched",
     "rlm_query", "rlm_query_batched", "save_artifact", "history", "__name__",
 }) | frozenset(dir(builtins))  # fmt: skip
-"""What cells have of their own, which a skill of that name would hide."""
+"""Names that cells have already, which a skill would hide."""
 
 
 def session_name(name: object) -> str:
-    """`name` if it can name a session.
+    """Return `name`, which can name a session.
 
     Raises:
-        ConfigError: it can't; says why.
+        ConfigError: it can't name one; the message says why.
     """
     return _checked(name, "a session", _SESSION, "letters, digits, '-', '_' and '.', a letter or digit first")
 
 
 def skill_name(name: object) -> str:
-    """`name` if it can name a skill, which cells then use as an identifier.
+    """Return `name`, which can name a skill and is an identifier in cells.
 
     Raises:
-        ConfigError: it can't; says why.
+        ConfigError: it can't name one; the message says why.
     """
-    checked = _checked(name, "a skill", _SKILL, "small letters, digits and '_', a letter first")
+    checked = _checked(name, "a skill", _SKILL, "lower-case letters, digits and '_', a letter first")
     if keyword.iskeyword(checked) or keyword.issoftkeyword(checked) or checked in _TAKEN:
         raise ConfigError(f"{checked!r} can't name a skill: the word has a meaning of its own in cells")
     return checked
 
 
 def check_text(text: object, what: str, max_chars: int) -> None:
-    """Raises:
-    ConfigError: it is no text that can be written to a file, or too long.
+    """Check that `text` is a string that UTF-8 can carry, of at most `max_chars` characters; messages call it `what`.
+
+    Raises:
+        ConfigError: it isn't.
     """
     if not isinstance(text, str):
-        raise ConfigError(f"{what} is no text but a {type(text).__name__}")
+        raise ConfigError(f"{what} must be text, not a {type(text).__name__}")
     if len(text) > max_chars:
         raise ConfigError(f"{what} has {len(text):,} characters; at most {max_chars:,} are kept")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"{what} is no text: {error.reason} at character {error.start + 1:,}") from error
+        raise ConfigError(f"{what} is not valid text: {error.reason} at character {error.start + 1:,}") from error
 
 
 def _checked(name: object, what: str, pattern: re.Pattern[str], wanted: str) -> str:

@@ -1,6 +1,6 @@
-"""Replies of sub-calls kept across runs, in one SQLite file readable by its owner only.
+"""Replies to sub-calls kept across runs, in one SQLite file readable by its owner only.
 
-A cache and nothing more: where the file cannot be used, every call is a miss, and runs go on.
+It is only a cache: where the file can't be used, every call is a miss and runs go on.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _decode = msgspec.json.Decoder(ModelReply).decode
 
 
 def cache_path(environ: Mapping[str, str]) -> Path:
-    """The file of this user: `$XDG_CACHE_HOME/rlm/replies.sqlite`."""
+    """The path of this user's cache: `$XDG_CACHE_HOME/rlm/replies.sqlite`."""
     base = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".cache")
     return Path(base) / "rlm" / "replies.sqlite"
 
 
 class SqliteReplies:
-    """A `ReplyCache` in one file; connections are made for each use, so any thread may call."""
+    """A `ReplyCache` in one file. Each use has a connection of its own, so any thread may call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self.failure: str | None = None
-        """Why the file can't be used, once it was tried."""
+        """Why the file can't be used; None until a use has failed."""
 
     def get(self, key: str) -> ModelReply | None:
         row = self._execute("SELECT reply FROM replies WHERE key = ?", (key,))
@@ -52,7 +52,7 @@ class SqliteReplies:
         self._execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", (key, _encode(reply)))
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> Any:
-        """The first row, in a transaction of its own; None where there is none, or the file can't be used."""
+        """Run `statement` in a transaction and return its first row; None without one, or if the file can't be used."""
         with self._lock:
             if self.failure is not None:
                 return None

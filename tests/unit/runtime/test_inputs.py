@@ -115,7 +115,7 @@ def test_an_encoding_can_be_given(tmp_path):
 
 @pytest.mark.parametrize("name", ["utf-9", "base64", "undefined", "a\0b"])
 def test_an_unknown_encoding_is_refused(tmp_path, name):
-    with pytest.raises(ConfigError, match="is no text encoding"):
+    with pytest.raises(ConfigError, match="is not a text encoding"):
         prepare(tmp_path, Reading(encoding=name))
 
 

@@ -11,7 +11,7 @@ import pytest
 from rlm.core.exceptions import REPLError, RLMError, StoreError
 from rlm.core.record.recorder import Span
 from rlm.core.types import ExecError, ExecResult, Final
-from rlm.sessions.sandbox import Keeping, KeptRepl
+from rlm.sessions.sandbox import RunSession, SessionRepl
 from rlm.sessions.store import MAX_STATE_BYTES, Definition, Revision, SessionStore, State
 from rlm.store.database import Database
 
@@ -50,8 +50,8 @@ def store(tmp_path):
 def kept(store, lying, begins=None):
     events: list[Any] = []
     recorder = SimpleNamespace(run_id="r", root=Span("0", None), record=lambda _span, body: events.append(body))
-    keeping = Keeping(store=store, name="work", begins=begins or store.load("work"), recorder=recorder, masker=None)
-    return KeptRepl(lying, keeping), events
+    session = RunSession(store=store, name="work", begins=begins or store.load("work"), recorder=recorder, masker=None)
+    return SessionRepl(lying, session), events
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_session_that_cannot_be_saved_is_warned_of_and_the_repl_closed(store):
         await repl.aclose()
         return events
 
-    assert "session 'work' was not saved: the sandbox gave out no state" in asyncio.run(work())[-1].message
+    assert "session 'work' was not saved: the sandbox exported no" in asyncio.run(work())[-1].message
 
 
 def test_a_sandbox_that_its_variables_kill_is_no_session(store):

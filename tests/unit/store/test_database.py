@@ -129,7 +129,7 @@ def test_a_state_that_was_tampered_with_is_refused(store, path, encoded):
 @pytest.mark.parametrize("column", ["created_at", "description"])
 def test_a_session_that_was_tampered_with_is_refused(store, path, column):
     tamper(path, f"UPDATE sessions SET {column} = X'ff00'")
-    with pytest.raises(StoreError, match="no SessionNote"):
+    with pytest.raises(StoreError, match="fit a SessionNote"):
         store.all()
 
 
@@ -170,11 +170,11 @@ def test_numbers_that_are_no_revisions_name_none(store, number):
 
 
 def test_text_that_no_file_can_have_is_refused_or_escaped(store):
-    with pytest.raises(ConfigError, match="no text"):
+    with pytest.raises(ConfigError, match="not valid text"):
         store.ensure("work", "\ud800")
-    with pytest.raises(ConfigError, match="no text"):
+    with pytest.raises(ConfigError, match="not valid text"):
         SkillStore(store._database).save(Skill(name="strip", description="S", code="'\ud800'"))
-    with pytest.raises(StoreError, match="text that is none"):
+    with pytest.raises(StoreError, match="text that UTF-8 can.t carry"):
         store.save("work", State(values={"a": '"\ud800"'}))
     store.add_cell("work", CellNote(at=1.0, run="", status="ok", code="'\ud800'"))
     assert store.cells("work")[-1].code == "'\\ud800'"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
-from rlm.processes.child import kept
+from rlm.processes.child import with_keeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,7 +133,7 @@ class GitProgram:
         argv = [found, "--no-pager", *arguments]
         try:
             process = subprocess.Popen(  # noqa: S603 - a list, and no name in it can be an option by accident
-                kept(argv) if changes else argv,
+                with_keeper(argv) if changes else argv,
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.PIPE,

@@ -17,7 +17,7 @@ from mcp.types import CONNECTION_CLOSED, Implementation
 
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.plain import one_line
-from rlm.processes.child import kept
+from rlm.processes.child import with_keeper
 from rlm.tools.mcp.remote import remote_transport
 from rlm.version import __version__
 
@@ -124,7 +124,7 @@ class Connection:
         missing = [name for name in config.env_from if name not in self._environ]
         if missing:
             raise ConfigError(f"[mcp_servers.{self.name}] env_from: {', '.join(missing)} is not set")
-        argv = kept(config.command)
+        argv = with_keeper(config.command)
         env = {**config.env, **{name: self._environ[name] for name in config.env_from}}
         errors: TextIO = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: ASYNC230, PTH123, SIM115
         return stdio_client(StdioServerParameters(command=argv[0], args=argv[1:], env=env), errlog=errors)
