@@ -13,8 +13,10 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.fixture import text_file
 from benchmarks.sandboxes import SPEC, run, timed_ms
+from rlm.core.config import DockerConfig
 from rlm.core.contexts.context import Context
-from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
+from rlm.repl.docker.launcher import DOCKER
+from rlm.repl.sandbox import HostedSandbox
 from rlm.runtime.inputs import prepare
 
 IMAGE = os.environ.get("RLM_BENCH_IMAGE", "python:3.11-slim")
@@ -36,8 +38,8 @@ asyncio.run(main())
 """
 
 
-def sandbox(*, warm: int) -> DockerSandbox:
-    return DockerSandbox(DockerSettings(image=IMAGE, warm=warm))
+def sandbox(*, warm: int) -> HostedSandbox:
+    return DOCKER.sandbox(DockerConfig(image=IMAGE, warm=warm))
 
 
 def starts() -> list[Figure]:

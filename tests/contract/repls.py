@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from rlm.core.config import DockerConfig, LocalConfig, Policy, WasmConfig
 from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl, Sandbox
 from rlm.core.types import ExecResult, ReplSpec
-from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
+from rlm.repl.docker.launcher import DOCKER
 from rlm.repl.live import Limits
-from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
-from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+from rlm.repl.local.launcher import LOCAL
+from rlm.repl.wasm.launcher import WASM
 from rlm.runtime.inputs import prepare
 from tests.support.required import COMPONENTS, TEST_IMAGE, needs
 
@@ -26,16 +27,16 @@ HASTY = Limits(cell_timeout_s=TIMEOUT_S, grace_s=0.3)
 PATIENT = Limits(cell_timeout_s=TIMEOUT_S, grace_s=60)
 
 
-def local(policy: str, **settings: Any) -> Callable[[], Sandbox]:
-    return lambda: LocalSandbox(LocalSettings(policy=policy, **settings))
+def local(policy: Policy, limits: Limits | None = None, **settings: Any) -> Callable[[], Sandbox]:
+    return lambda: LOCAL.sandbox(LocalConfig(policy=policy, **settings), limits)
 
 
-def docker(**settings: Any) -> Callable[[], Sandbox]:
-    return lambda: DockerSandbox(DockerSettings(image=TEST_IMAGE, **settings))
+def docker(limits: Limits | None = None, **settings: Any) -> Callable[[], Sandbox]:
+    return lambda: DOCKER.sandbox(DockerConfig(image=TEST_IMAGE, **settings), limits)
 
 
-def wasm(**settings: Any) -> Callable[[], Sandbox]:
-    return lambda: WasmSandbox(WasmSettings(**settings))
+def wasm(limits: Limits | None = None, **settings: Any) -> Callable[[], Sandbox]:
+    return lambda: WASM.sandbox(WasmConfig(**settings), limits)
 
 
 SANDBOXES: dict[str, Callable[[], Sandbox]] = {
@@ -62,9 +63,9 @@ LENIENT: dict[str, Callable[[], Sandbox]] = {
 }
 """As impatient, but a cell that obeys may take the time that a loaded machine takes."""
 SMALL: dict[str, Callable[[], Sandbox]] = {
-    "local": local("off", memory_bytes=256 << 20),
-    "docker": docker(memory_bytes=256 << 20),
-    "wasm": wasm(memory_bytes=256 << 20),
+    "local": local("off", memory="256m"),
+    "docker": docker(memory="256m"),
+    "wasm": wasm(memory="256m"),
 }
 
 Functions = dict[str, Callable[..., Awaitable[Any]]]

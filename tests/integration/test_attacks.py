@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
+from rlm.core.config import DockerConfig, LocalConfig, WasmConfig
 from rlm.core.config.files import user_folder
 from rlm.core.interfaces import Sandbox
-from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
+from rlm.repl.docker.launcher import DOCKER
 from rlm.repl.live import Limits
-from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
+from rlm.repl.local.launcher import LOCAL
 from rlm.repl.wasm import deno_runtime, pyodide_files
-from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+from rlm.repl.wasm.launcher import WASM
 from tests.support.attacks.assault import Assault
 from tests.support.attacks.corpus import KINDS, attempts
 from tests.support.attacks.stage import Stage, set_up
@@ -30,21 +31,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = Limits(cell_timeout_s=0.4, grace_s=0.3)
 PATIENCE_S = 60.0
 WEAK_PATIENCE_S = 1.5
-MEMORY_BYTES = 512 << 20
+MEMORY = "512m"
 OF_RESOURCES = ("floods", "integers", "memory", "regexes", "signals", "threads")
 """Classes in which the policy has no part: it is about what code may say, not about what it takes."""
 
 
 def local(policy: str) -> Sandbox:
-    return LocalSandbox(LocalSettings(policy=policy, memory_bytes=MEMORY_BYTES, limits=LIMITS))
+    return LOCAL.sandbox(LocalConfig(policy=policy, memory=MEMORY), LIMITS)
 
 
 def docker() -> Sandbox:
-    return DockerSandbox(DockerSettings(image=TEST_IMAGE, memory_bytes=MEMORY_BYTES, limits=LIMITS))
+    return DOCKER.sandbox(DockerConfig(image=TEST_IMAGE, memory=MEMORY), LIMITS)
 
 
 def wasm() -> Sandbox:
-    return WasmSandbox(WasmSettings(memory_bytes=MEMORY_BYTES, limits=LIMITS))
+    return WASM.sandbox(WasmConfig(memory=MEMORY), LIMITS)
 
 
 SANDBOXES: dict[str, Callable[[], Sandbox]] = {

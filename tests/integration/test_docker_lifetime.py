@@ -25,10 +25,11 @@ HOST = """
 import asyncio
 from rlm.core.types import ReplSpec
 from rlm.runtime.inputs import prepare
-from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
+from rlm.core.config import DockerConfig
+from rlm.repl.docker.launcher import DOCKER
 
 async def main():
-    sandbox = DockerSandbox(DockerSettings(image={image!r}, warm=1))
+    sandbox = DOCKER.sandbox(DockerConfig(image={image!r}, warm=1))
     async def call(name, args, kwargs):
         print("running", flush=True)
         await asyncio.Event().wait()

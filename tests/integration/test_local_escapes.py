@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from rlm.core.config import LocalConfig
 from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ExecResult, ReplSpec
-from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
+from rlm.repl.local.launcher import LOCAL
+from rlm.repl.sandbox import HostedSandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,14 +27,14 @@ async def no_call(*_: object) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox() -> AsyncIterator[LocalSandbox]:
-    running = LocalSandbox(LocalSettings(policy="off"))
+async def sandbox() -> AsyncIterator[HostedSandbox]:
+    running = LOCAL.sandbox(LocalConfig(policy="off"))
     yield running
     await running.aclose()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def repl(sandbox: LocalSandbox) -> AsyncIterator[Repl]:
+async def repl(sandbox: HostedSandbox) -> AsyncIterator[Repl]:
     opened = await sandbox.open(Context.empty(), ReplSpec(call=no_call))
     yield opened
     await opened.aclose()
@@ -120,7 +122,7 @@ async def test_only_its_own_descriptors_are_open(repl: Repl) -> None:
     assert result.output == "5\n"  # null, output twice and kept, frames
 
 
-async def test_nothing_that_is_open_is_shared_with_other_guests(sandbox: LocalSandbox, repl: Repl) -> None:
+async def test_nothing_that_is_open_is_shared_with_other_guests(sandbox: HostedSandbox, repl: Repl) -> None:
     other = await sandbox.open(Context.empty(), ReplSpec(call=no_call))
     try:
         await other.execute("import fcntl, os\nfcntl.fcntl(0, fcntl.F_SETFL, os.O_APPEND)")

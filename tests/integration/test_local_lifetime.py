@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from rlm.core.config import LocalConfig
 from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.core.types import ReplSpec
 from rlm.repl.guest.linux.confine import Layer
-from rlm.repl.local.sandbox import LocalSandbox, LocalSettings, probe
+from rlm.repl.local.launcher import LOCAL
+from rlm.repl.sandbox import HostedSandbox
 from rlm.runtime.inputs import prepare
 
 HOST = """
@@ -23,10 +25,11 @@ import asyncio, os, sys
 from rlm.core.contexts.context import Context
 from rlm.core.types import ReplSpec
 from rlm.runtime.inputs import prepare
-from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
+from rlm.core.config import LocalConfig
+from rlm.repl.local.launcher import LOCAL
 
 async def main():
-    sandbox = LocalSandbox(LocalSettings(policy="off"))
+    sandbox = LOCAL.sandbox(LocalConfig(policy="off"))
     async def call(name, args, kwargs):
         print("running", flush=True)
         await asyncio.Event().wait()
@@ -48,8 +51,8 @@ SPEC = ReplSpec(call=no_call)
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[LocalSandbox]:
-    running = LocalSandbox(LocalSettings(policy="off"))
+async def sandbox() -> AsyncIterator[HostedSandbox]:
+    running = LOCAL.sandbox(LocalConfig(policy="off"))
     yield running
     await running.aclose()
 
@@ -80,7 +83,7 @@ async def test_killing_the_host_leaves_no_process() -> None:
         await gone(family)
 
 
-async def test_closing_leaves_no_process(sandbox: LocalSandbox) -> None:
+async def test_closing_leaves_no_process(sandbox: HostedSandbox) -> None:
     await sandbox.open(prepare("text"), SPEC)
     await sandbox.open(Context.empty(), SPEC)
     family = descendants(os.getpid())
@@ -89,7 +92,7 @@ async def test_closing_leaves_no_process(sandbox: LocalSandbox) -> None:
     assert descendants(os.getpid()) & family == set()
 
 
-async def test_closing_repls_ends_the_zygote_of_their_context(sandbox: LocalSandbox) -> None:
+async def test_closing_repls_ends_the_zygote_of_their_context(sandbox: HostedSandbox) -> None:
     await sandbox.start()
     before = descendants(os.getpid())
     context = prepare("text")
@@ -102,7 +105,7 @@ async def test_closing_repls_ends_the_zygote_of_their_context(sandbox: LocalSand
 
 
 @pytest.mark.parametrize("text", ["", "some text"])
-async def test_a_dead_zygote_is_replaced(sandbox: LocalSandbox, text: str) -> None:
+async def test_a_dead_zygote_is_replaced(sandbox: HostedSandbox, text: str) -> None:
     repl = await sandbox.open(prepare(text), SPEC)
     await repl.execute("x = 1")
     base = next(iter(_children(os.getpid())))
@@ -119,7 +122,7 @@ def _children(pid: int) -> set[int]:
     return {int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()}
 
 
-async def test_a_cancelled_open_leaves_nothing_behind(sandbox: LocalSandbox) -> None:
+async def test_a_cancelled_open_leaves_nothing_behind(sandbox: HostedSandbox) -> None:
     await sandbox.start()
     before = descendants(os.getpid())
     for _ in range(5):
@@ -135,33 +138,33 @@ async def test_a_cancelled_open_leaves_nothing_behind(sandbox: LocalSandbox) -> 
         await gone(descendants(os.getpid()) - before)
 
 
-async def test_missing_layers_are_refused_with_advice(monkeypatch: pytest.MonkeyPatch, sandbox: LocalSandbox) -> None:
+async def test_missing_layers_are_refused_with_advice(monkeypatch: pytest.MonkeyPatch, sandbox: HostedSandbox) -> None:
     absent = Layer(name="landlock", active=False, detail="this kernel offers none")
-    monkeypatch.setattr("rlm.repl.local.sandbox.missing", lambda _layers: [absent])
+    monkeypatch.setattr("rlm.repl.local.launcher.missing", lambda _layers: [absent])
     with pytest.raises(SandboxUnavailableError, match="landlock.*allow_unconfined") as caught:
         await sandbox.start()
     assert caught.value.exit_code == 5
 
 
-async def test_another_system_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch, sandbox: LocalSandbox) -> None:
+async def test_another_system_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch, sandbox: HostedSandbox) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SandboxUnavailableError, match="needs Linux"):
         await sandbox.start()
 
 
-async def test_a_python_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch, sandbox: LocalSandbox) -> None:
+async def test_a_python_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch, sandbox: HostedSandbox) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(SandboxUnavailableError, match="/bin/false"):
         await sandbox.start()
 
 
 async def test_an_allowed_package_that_is_not_there_is_named() -> None:
-    sandbox = LocalSandbox(LocalSettings(policy="off", allowed_imports=("no_such_package",)))
+    sandbox = LOCAL.sandbox(LocalConfig(policy="off", allowed_imports=("no_such_package",)))
     with pytest.raises(ConfigError, match=r"allowed_imports.*no_such_package"):
         await sandbox.start()
 
 
-async def test_many_repls_come_and_go_without_a_trace(sandbox: LocalSandbox) -> None:
+async def test_many_repls_come_and_go_without_a_trace(sandbox: HostedSandbox) -> None:
     await (await sandbox.open(prepare("text"), SPEC)).aclose()
     before = {*Path("/proc/self/fd").iterdir()}
     for _ in range(3):
@@ -175,16 +178,16 @@ async def test_many_repls_come_and_go_without_a_trace(sandbox: LocalSandbox) -> 
 
 
 async def test_the_probe_names_the_layers() -> None:
-    report = await probe()
-    layers = {layer.name: layer for layer in report.layers}
+    found = await LOCAL.probe(LocalConfig())
+    layers = {layer.name: layer for layer in found.layers}
     assert {"landlock", "seccomp", "limits", "capabilities", "user", "namespaces"} <= set(layers)
-    assert all(layer.detail for layer in report.layers)
-    assert report.system.startswith("Linux")
+    assert all(layer.detail for layer in found.layers)
+    assert found.detail.startswith("confines code on Linux")
 
 
 async def test_packages_are_out_of_reach_unless_allowed() -> None:
     for imports, expected in ((), "ModuleNotFoundError"), (("numpy",), None):
-        sandbox = LocalSandbox(LocalSettings(policy="strict", allowed_imports=imports))
+        sandbox = LOCAL.sandbox(LocalConfig(policy="strict", allowed_imports=imports))
         try:
             repl = await sandbox.open(Context.empty(), SPEC)
             result = await repl.execute("import numpy\nint(numpy.arange(3).sum())")

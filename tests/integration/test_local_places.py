@@ -17,7 +17,8 @@ from rlm.core.exceptions import SandboxUnavailableError
 from rlm.core.types import ReplSpec
 from rlm.runtime.inputs import prepare
 from rlm.repl.guest import kernel\nfrom rlm.repl.guest.linux import seccomp
-from rlm.repl.local.sandbox import LocalSandbox, LocalSettings
+from rlm.core.config import LocalConfig
+from rlm.repl.local.launcher import LOCAL
 
 def withhold(number, argument, errno):
     "Make one system call fail from here on, or prctl with one first argument."
@@ -29,7 +30,7 @@ def withhold(number, argument, errno):
     seccomp.install(b"".join(struct.pack("=HBBI", *i) for i in program))
 
 async def main(unconfined):
-    sandbox = LocalSandbox(LocalSettings(policy="off", allow_unconfined=unconfined))
+    sandbox = LOCAL.sandbox(LocalConfig(policy="off", allow_unconfined=unconfined))
     try:
         repl = await sandbox.open(prepare("text"), ReplSpec(call=None))
         print((await repl.execute("context")).output.strip())

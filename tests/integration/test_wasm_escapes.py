@@ -131,7 +131,7 @@ async def test_frames_may_be_forged_and_end_the_sandbox() -> None:
 
 
 async def test_the_process_has_the_limits_that_were_set() -> None:
-    async with opened(memory_bytes=256 << 20) as repl:
+    async with opened(memory="256m") as repl:
         await repl.execute("x = 1")
         (pid,) = deno_children()
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")

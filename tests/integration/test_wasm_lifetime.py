@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from rlm.core.config import WasmConfig
 from rlm.core.contexts.context import Context
 from rlm.core.exceptions import REPLError, REPLExecutionError
 from rlm.core.types import ReplSpec
 from rlm.repl.local.zygotes import readable
 from rlm.repl.spool_folders import sweep
-from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+from rlm.repl.wasm.launcher import WASM
 from tests.contract.repls import shown
 from tests.integration.test_wasm_escapes import deno_children
 from tests.support.required import needs
@@ -87,7 +88,7 @@ async def test_a_guest_that_dies_takes_its_folder_along(tmp_path: Path, monkeypa
 
 
 async def test_a_warm_process_that_died_is_not_handed_out() -> None:
-    sandbox = WasmSandbox(WasmSettings(warm=1))
+    sandbox = WASM.sandbox(WasmConfig(warm=1))
     await sandbox.start()
     await ended_once_there()
     repl = await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
@@ -130,7 +131,7 @@ async def test_no_copy_of_the_context_stays_once_the_guest_has_read_it(
 
 
 async def test_closing_ends_a_repl_that_is_being_opened() -> None:
-    sandbox = WasmSandbox(WasmSettings(warm=1))
+    sandbox = WASM.sandbox(WasmConfig(warm=1))
     await sandbox.start()
     opening = asyncio.create_task(sandbox.open(Context.empty(), ReplSpec(call=no_answer)))
     while not sandbox._repls:
@@ -145,7 +146,7 @@ async def test_without_descriptors_nothing_starts_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    sandbox = WasmSandbox(WasmSettings(warm=0))
+    sandbox = WASM.sandbox(WasmConfig(warm=0))
     await sandbox.start()
     first = await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
     before = spools()

@@ -46,7 +46,7 @@ async def test_a_compiled_wheel_is_found_by_name_and_works(tmp_path: Path) -> No
     wanted = ["--platform", PLATFORM, "--python-version", "3.14", "--implementation", "cp", "--abi", "cp314", COMPILED]
     subprocess.run([*pip, *wanted], check=True)
     code = "import msgspec\nmsgspec.json.decode(msgspec.json.encode({'a': [1, 2.5]})), msgspec.__version__"
-    async with opened(packages=("msgspec",), wheels=tmp_path) as repl:
+    async with opened(packages=("msgspec",), wheels=str(tmp_path)) as repl:
         assert shown(await repl.execute(code)) == "({'a': [1, 2.5]}, '0.22.0')"
 
 

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlm.core.config import WasmConfig
 from rlm.core.contexts.context import Context, Part
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl import spool_folders
 from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots
+from rlm.repl.wasm.launcher import WASM
 from rlm.repl.wasm.pyodide_files import FILES, VERSION
-from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings, probe
 from tests.contract.repls import shown
 from tests.support.required import needs
-from tests.support.wasm import cache, home, linked, opened, rewrite
+from tests.support.wasm import cache, home, linked, opened, rewrite, variables
 
 pytestmark = needs("wasm")
 
 
-async def refusal(**settings: object) -> str:
-    """Why a sandbox does not start."""
-    sandbox = WasmSandbox(WasmSettings(**settings))
-    with pytest.raises(SandboxUnavailableError) as refused:
+async def refusal(environ: Mapping[str, str] | None = None, **settings: Any) -> str:
+    """Why a sandbox does not start, with the environment variables `environ` alone if they are given."""
+    sandbox = WASM.sandbox(WasmConfig(**settings))
+    with pytest.raises(SandboxUnavailableError) as refused, variables(environ):
         await sandbox.start()
     await sandbox.aclose()
     assert refused.value.exit_code == 5
@@ -49,7 +51,7 @@ async def test_deno_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(deno_runtime, "import_module", absent)
     assert "pip install 'rlm-runtime[wasm]'" in await refusal()
-    (found,) = probe(WasmSettings())
+    (found,) = (await WASM.probe(WasmConfig())).layers
     assert not found.active
     assert "rlm-runtime[wasm]" in found.detail
 
@@ -58,20 +60,20 @@ async def test_deno_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_folder_without_a_file_is_refused(name: str, pyodide: Path, tmp_path: Path) -> None:
     folder = linked(pyodide, tmp_path / "pyodide")
     (folder / name).unlink()
-    reason = await refusal(pyodide_dir=folder)
+    reason = await refusal(pyodide_dir=str(folder))
     assert f"has no {name}" in reason
 
 
 async def test_a_folder_with_a_damaged_file_is_refused(pyodide: Path, tmp_path: Path) -> None:
     library = linked(pyodide, folder := tmp_path / "pyodide") / "python_stdlib.zip"
     rewrite(library, b"spoilt" + library.read_bytes()[len(b"spoilt") :])
-    assert "damaged: python_stdlib.zip" in await refusal(pyodide_dir=folder)
+    assert "damaged: python_stdlib.zip" in await refusal(pyodide_dir=str(folder))
 
 
 async def test_a_folder_of_another_version_is_refused(pyodide: Path, tmp_path: Path) -> None:
     script = linked(pyodide, folder := tmp_path / "pyodide") / "pyodide.mjs"
     rewrite(script, script.read_bytes().replace(VERSION.encode(), b"399.1.0"))
-    reason = await refusal(pyodide_dir=folder)
+    reason = await refusal(pyodide_dir=str(folder))
     assert "holds Pyodide 399.1.0" in reason
     assert VERSION in reason
 
@@ -88,18 +90,20 @@ async def test_a_closed_network_works_from_a_folder_and_a_damaged_snapshot_is_ma
     assert snapshots.find(cache(environ), deno, found) == snapshot
     os.truncate(snapshot, 1_000_000)
     assert snapshots.find(cache(environ), deno, found) is None
-    async with opened("data", pyodide_dir=folder, environ=environ) as repl:
+    async with opened("data", pyodide_dir=str(folder), environ=environ) as repl:
         assert shown(await repl.execute("context")) == "'data'"
     (anew,) = cache(environ).glob("snapshot-*.bin")
     assert anew != snapshot
-    layers = {layer.name: layer for layer in probe(WasmSettings(pyodide_dir=folder, environ=environ))}
+    with variables(environ):
+        probed = await WASM.probe(WasmConfig(pyodide_dir=str(folder)))
+    layers = {layer.name: layer for layer in probed.layers}
     assert layers["pyodide"].active
     assert layers["snapshot"].active
 
 
 async def test_a_path_that_deno_cannot_take_is_refused(pyodide: Path, tmp_path: Path) -> None:
     folder = linked(pyodide, tmp_path / "a,b")
-    assert "comma" in await refusal(pyodide_dir=folder, environ=home(tmp_path))
+    assert "comma" in await refusal(pyodide_dir=str(folder), environ=home(tmp_path))
 
 
 async def test_a_registry_that_is_not_reached_once_is_asked_again(
@@ -159,7 +163,7 @@ async def test_a_start_that_succeeds_has_seen_a_process_work(monkeypatch: pytest
         raise REPLError("Python in WebAssembly does not start")
 
     monkeypatch.setattr(processes.WasmProcess, "start", failing)
-    sandbox = WasmSandbox(WasmSettings())
+    sandbox = WASM.sandbox(WasmConfig())
     with pytest.raises(REPLError, match="does not start"):
         await sandbox.start()
     await sandbox.aclose()

@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from rlm.core.config import DockerConfig
 from rlm.core.types import ReplSpec
-from rlm.repl.docker.sandbox import DockerSandbox, DockerSettings
+from rlm.repl.docker.launcher import DOCKER
+from rlm.repl.live import Limits
+from rlm.repl.sandbox import HostedSandbox
 from tests.support.required import TEST_IMAGE
 
 
@@ -23,9 +26,9 @@ SPEC = ReplSpec(call=no_call)
 
 
 @asynccontextmanager
-async def sandbox(**settings: Any) -> AsyncIterator[DockerSandbox]:
+async def sandbox(limits: Limits | None = None, **settings: Any) -> AsyncIterator[HostedSandbox]:
     """A Docker sandbox with the image of the tests; not started."""
-    running = DockerSandbox(DockerSettings(**{"image": TEST_IMAGE, "warm": 0, **settings}))
+    running = DOCKER.sandbox(DockerConfig(**{"image": TEST_IMAGE, "warm": 0, **settings}), limits)
     try:
         yield running
     finally:

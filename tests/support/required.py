@@ -67,13 +67,14 @@ def _wasm() -> str | None:
 
     One process of the tests does it, while the others wait to find it done.
     """
+    from rlm.core.config import WasmConfig
     from rlm.core.exceptions import SandboxUnavailableError
-    from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+    from rlm.repl.wasm.launcher import WASM
 
     with Path(__file__).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            asyncio.run(_started_once(WasmSandbox(WasmSettings(warm=0))))
+            asyncio.run(_started_once(WASM.sandbox(WasmConfig(warm=0))))
         except SandboxUnavailableError as error:
             return str(error).splitlines()[0]
     return None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from rlm.core.config import WasmConfig
 from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ReplSpec
-from rlm.repl.wasm.sandbox import WasmSandbox, WasmSettings
+from rlm.repl.wasm.launcher import WASM
 from rlm.runtime.inputs import prepare
 
 
@@ -21,14 +23,26 @@ async def no_answer(*_call: object) -> None:
 
 
 @asynccontextmanager
-async def opened(context: Any = None, **settings: Any) -> AsyncIterator[Repl]:
-    """A REPL in a sandbox of its own, which starts no process ahead of need unless `warm` says so."""
-    sandbox = WasmSandbox(WasmSettings(**{"warm": 0, **settings}))
+async def opened(context: Any = None, environ: Mapping[str, str] | None = None, **settings: Any) -> AsyncIterator[Repl]:
+    """A REPL in a sandbox of its own, which starts no process ahead of need unless `warm` says so.
+
+    It is started with the environment variables `environ` alone, if they are given.
+    """
+    sandbox = WASM.sandbox(WasmConfig(**{"warm": 0, **settings}))
     try:
         given = context if isinstance(context, Context) else prepare(context)
+        with variables(environ):
+            await sandbox.start()
         yield await sandbox.open(given, ReplSpec(call=no_answer, functions=("ask",)))
     finally:
         await sandbox.aclose()
+
+
+@contextmanager
+def variables(environ: Mapping[str, str] | None) -> Iterator[None]:
+    """The environment of this process is `environ` for a while; None changes nothing."""
+    with patch.dict(os.environ, environ or {}, clear=environ is not None):
+        yield
 
 
 def linked(source: Path, folder: Path) -> Path:

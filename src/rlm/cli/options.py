@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from typer import Option
 
+from rlm.repl import SANDBOXES
+
 if TYPE_CHECKING:
     from rlm.core.config import Loaded
 
-_LABELS = {"policy": ("local.policy",), "memory": ("local.memory", "docker.memory", "wasm.memory")}
+_LABELS = {"policy": ("local.policy",), "memory": tuple(f"{name}.memory" for name in SANDBOXES)}
 """The settings of options that have another name; `memory` sets that of whichever sandbox is in use."""
 
 Cap: TypeAlias = str | None

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 SANDBOXES = {
-    "auto": "rlm.repl.choice:AutoSandbox",
-    "docker": "rlm.repl.docker.sandbox:DockerSandbox",
-    "local": "rlm.repl.local.sandbox:LocalSandbox",
-    "wasm": "rlm.repl.wasm.sandbox:WasmSandbox",
+    "local": "rlm.repl.local.launcher:LOCAL",
+    "wasm": "rlm.repl.wasm.launcher:WASM",
+    "docker": "rlm.repl.docker.launcher:DOCKER",
 }
-"""Name to `module:Class`."""
+"""Name to `module:Kind`, in the order in which `auto` tries them: what starts fastest first, among boundaries that all
+hold."""
+AUTO = {"auto": "rlm.repl.auto:AutoSandbox"}
+"""The name that stands for the first of them that works."""
 
 
 def load(name: str) -> Any:
-    """The class of the sandbox `name`.
+    """What makes the sandbox `name`, by its `from_config`; a `Kind`, unless it is `auto`.
 
     Raises:
         ConfigError: no sandbox has that name.
@@ -24,9 +26,10 @@ def load(name: str) -> Any:
 
     from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 
-    if name not in SANDBOXES:
-        raise ConfigError(f"there is no sandbox {name!r} in this version; choose from: {', '.join(sorted(SANDBOXES))}")
-    module, _, attribute = SANDBOXES[name].partition(":")
+    rows = AUTO | SANDBOXES
+    if name not in rows:
+        raise ConfigError(f"there is no sandbox {name!r} in this version; choose from: {', '.join(sorted(rows))}")
+    module, _, attribute = rows[name].partition(":")
     try:
         return getattr(import_module(module), attribute)
     except ImportError as e:

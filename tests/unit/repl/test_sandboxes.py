@@ -8,12 +8,15 @@ import sys
 import pytest
 
 from rlm import repl
+from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 
 
 def test_every_row_loads() -> None:
+    assert callable(repl.load("auto").from_config)
     for name in repl.SANDBOXES:
-        assert callable(repl.load(name))
+        kind = repl.load(name)
+        assert (kind.name, kind.section(Config())) == (name, getattr(Config(), name))
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

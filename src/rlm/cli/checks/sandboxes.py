@@ -9,90 +9,35 @@ from typing import TYPE_CHECKING
 
 from rlm.cli.checks import Check
 from rlm.core.exceptions import RLMError
+from rlm.repl import SANDBOXES, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.config import Config
     from rlm.core.types import Choice
-    from rlm.repl.guest.linux.confine import Layer
-
-_USE = "rlm exec --env {name} -c 1"
-"""What gets all that a sandbox fetches or makes at its first use."""
+    from rlm.repl.sandbox import Probe
 
 
 def sandbox_checks(config: Config) -> Iterator[Check]:
     """A line for each sandbox and its parts, and last the one that a run would use."""
-    yield from _local()
-    yield from _wasm(config)
-    yield from _docker(config)
+    for name in SANDBOXES:
+        yield from _checks_of(name, config)
     yield _used(config)
 
 
-def _local() -> Iterator[Check]:
-    from rlm.repl.guest.linux.confine import missing
-    from rlm.repl.local.sandbox import probe
-
-    report = asyncio.run(probe())
-    lacks = ", ".join(layer.name for layer in missing(report.layers))
-    if lacks or not any(layer.active for layer in report.layers):
-        hint = "it needs Linux 5.13 or later, in a container that permits Landlock and seccomp; else use wasm or docker"
-        yield Check(name="local", ok=False, detail=f"can't confine code on {report.system}: {lacks}", hint=hint)
-    else:
-        yield Check(name="local", ok=True, detail=f"confines code on {report.system}")
-    yield from _parts("local", report.layers)
-
-
-def _wasm(config: Config) -> Iterator[Check]:
-    from rlm.repl.wasm.sandbox import probe, settings_of
-
-    layers = probe(settings_of(config))
-    broken = next((layer for layer in layers if not layer.active), None)
-    if broken is None:
-        yield Check(name="wasm", ok=True, detail="everything is here")
-    else:
-        can_be_had = broken.name in ("pyodide", "snapshot")
-        hint = f"to have it now: {_USE.format(name='wasm')}" if can_be_had else ""
-        yield Check(name="wasm", ok=False, detail=f"{broken.name} is missing", hint=hint)
-    yield from _parts("wasm", layers)
-
-
-def _docker(config: Config) -> Iterator[Check]:
-    from rlm.repl.docker.engines import Refused
-
+def _checks_of(name: str, config: Config) -> Iterator[Check]:
     try:
-        engine, image = asyncio.run(_engine_and_image(config.docker.image))
-    except Refused as error:
-        pull = f"get it: docker pull {config.docker.image}; or set docker.image to one that has Python 3.11 or later"
-        detail, hint = (f"no image {config.docker.image}", pull) if error.status == _NOT_FOUND else _split(error)
-        yield Check(name="docker", ok=False, detail=detail, hint=hint)
+        kind = load(name)
+        probe: Probe = asyncio.run(kind.probe(kind.section(config)))
     except RLMError as error:
         detail, hint = _split(error)
-        yield Check(name="docker", ok=False, detail=detail, hint=hint)
-    else:
-        yield Check(name="docker", ok=True, detail=f"{engine}; image {config.docker.image} ({image[:19]})")
-
-
-_NOT_FOUND = 404
-
-
-async def _engine_and_image(image: str) -> tuple[str, str]:
-    """The engine in words, and the id of the image."""
-    from rlm.repl.docker.engines import Engine
-
-    engine = await Engine.connect()
-    try:
-        version = await engine.ask(lambda client: str(client.version()["Version"]))
-        found = await engine.ask(lambda client: str(client.inspect_image(image)["Id"]))
-    finally:
-        await engine.aclose()
-    return f"engine {version} at {engine.address.shown}", found
-
-
-def _parts(sandbox: str, layers: tuple[Layer, ...]) -> Iterator[Check]:
-    for layer in layers:
+        yield Check(name=name, ok=False, detail=detail, hint=hint)
+        return
+    yield Check(name=name, ok=probe.ok, detail=probe.detail, hint=probe.hint)
+    for layer in probe.layers:
         detail, _, hint = layer.detail.partition("\n")
-        yield Check(name=layer.name, part_of=sandbox, ok=layer.active, detail=detail, hint=hint)
+        yield Check(name=layer.name, part_of=name, ok=layer.active, detail=detail, hint=hint)
 
 
 def _used(config: Config) -> Check:
@@ -114,12 +59,11 @@ def _used(config: Config) -> Check:
 
 async def _open_once(config: Config) -> tuple[float, Choice | None]:
     """Seconds from nothing to the end of a cell, and what was chosen."""
-    from rlm import repl
     from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
 
     begun_at = time.monotonic()
-    sandbox = repl.load(config.environment).from_config(config)
+    sandbox = load(config.environment).from_config(config)
     try:
         opened = await sandbox.open(Context.empty(), ReplSpec(call=_no_calls))
         try:

@@ -28,10 +28,12 @@ from rlm.repl.guest.wire import pack
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rlm.core.config import DockerConfig
     from rlm.core.contexts.context import Context
-    from rlm.repl.docker.contexts import ContextFiles
+    from rlm.repl.docker.contexts import ContextCopy
     from rlm.repl.docker.engines import Engine
     from rlm.repl.docker.images import DockerImage
+    from rlm.repl.shares import Shares
 
 MOUNT = "/rlm"
 _PORTABLE = ("rlm.repl.guest", "rlm.repl.guest.carry")
@@ -70,15 +72,8 @@ _CREATION_S = 10.0
 class ContainerPlan:
     """What every container of one sandbox has in common."""
 
+    section: DockerConfig
     image: DockerImage
-    cpus: float
-    memory_bytes: int
-    """Of the guest, above its context."""
-    tmp_bytes: int
-    """Of /tmp, the one place to write to."""
-    pids: int
-    runtime: str | None
-    ttl_s: float
     labels: dict[str, str]
     folder: Path
     """Holds the folder of each container."""
@@ -173,15 +168,15 @@ class WarmContainer:
         """
         await self._container.allow(_limit(replace(self._plan, context_bytes=context_bytes)))
 
-    async def place(self, context: Context, shared: ContextFiles) -> None:
+    async def place(self, context: Context, copies: Shares[ContextCopy]) -> None:
         """Give it the context. Raises:
         REPLError: there is no room for it on the disk.
         """
         size = spool_folders.size_bytes(context)
         streamed = size if self._folder is None else 0
         if size and self._folder is not None:
-            await shared.link(context, self._folder)
-        placed = {"t": "place", "streamed_bytes": streamed, "memory_bytes": self._plan.memory_bytes}
+            contexts.link(await copies.get(context), self._folder)
+        placed = {"t": "place", "streamed_bytes": streamed, "memory_bytes": self._plan.section.memory_bytes}
         self.channel.send(pack(placed))
         if streamed:
             async for block in contexts.blocks(context):
@@ -232,7 +227,7 @@ async def start(engine: Engine, plan: ContainerPlan, *, mounts: bool) -> WarmCon
 
 
 def _require_filter(plan: ContainerPlan, *, is_filtered: bool) -> None:
-    if plan.runtime is None and not is_filtered:
+    if plan.section.runtime is None and not is_filtered:
         raise SandboxUnavailableError(
             "the engine does not filter system calls: it, or its kernel, lacks seccomp (`docker info` names it)\n"
             "use another engine, or set docker.runtime to one that has a boundary of its own, such as runsc"
@@ -301,7 +296,7 @@ def _ask_to_create(client: Any, plan: ContainerPlan, folder: Path | None) -> Any
         # As -I would, but for the environment, of which one variable is wanted and no other of Python's given.
         entrypoint=["python3", "-s", "-P", "-S", "-c", _BOOT],
         environment={**{name: None for name in plan.image.variables if name.startswith("PYTHON")}, **_ENVIRONMENT},
-        command=[str(len(_archive())), str(plan.ttl_s)],
+        command=[str(len(_archive())), str(plan.section.ttl_s)],
         user=_USER,
         working_dir="/tmp",  # noqa: S108 - the container's own
         hostname="rlm",
@@ -326,11 +321,11 @@ def _hardening(plan: ContainerPlan) -> dict[str, Any]:
         "log_config": {"Type": "none", "Config": {}},
         "mem_limit": limit,
         "memswap_limit": limit,
-        "nano_cpus": int(plan.cpus * 1e9),
+        "nano_cpus": int(plan.section.cpus * 1e9),
         "network_mode": "none",
-        "pids_limit": plan.pids,
+        "pids_limit": plan.section.pids,
         "read_only": True,
-        "runtime": plan.runtime,
+        "runtime": plan.section.runtime,
         "security_opt": ["no-new-privileges", f"seccomp={_seccomp()}"],
         "tmpfs": _tmpfs(plan),
         "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}, {"Name": "nofile", "Soft": 1024, "Hard": 1024}],
@@ -339,13 +334,13 @@ def _hardening(plan: ContainerPlan) -> dict[str, Any]:
 
 def _limit(plan: ContainerPlan) -> int:
     """The container's limit of memory: above the guest's own, so that it is the guest that runs into one."""
-    return plan.memory_bytes + plan.tmp_bytes + _OWN_BYTES + _FREE_CONTEXT_BYTES + plan.context_bytes
+    return plan.section.memory_bytes + plan.section.tmp_bytes + _OWN_BYTES + _FREE_CONTEXT_BYTES + plan.context_bytes
 
 
 def _tmpfs(plan: ContainerPlan) -> dict[str, str]:
     """The one place to write to, and nothing in place of the image's volumes, which would be others."""
     closed = {volume: "ro,noexec,nosuid,nodev,size=4k" for volume in plan.image.volumes if volume != MOUNT}
-    return {**closed, "/tmp": f"rw,noexec,nosuid,nodev,size={plan.tmp_bytes},mode=1777"}  # noqa: S108 - the container's own
+    return {**closed, "/tmp": f"rw,noexec,nosuid,nodev,size={plan.section.tmp_bytes},mode=1777"}  # noqa: S108 - the container's own
 
 
 def _mounts(folder: Path | None) -> list[dict[str, Any]]:
@@ -385,9 +380,9 @@ _IMAGE_ADVICE = "docker.image needs Python 3.11 or later as python3, such as pyt
 
 
 def _create_refused(why: str, plan: ContainerPlan) -> str:
-    if plan.runtime is not None and "runtime" in why:
+    if plan.section.runtime is not None and "runtime" in why:
         return (
-            f"the engine has no runtime {plan.runtime!r} ({why})\n"
+            f"the engine has no runtime {plan.section.runtime!r} ({why})\n"
             "name it in the engine's daemon.json, or unset docker.runtime"
         )
     return f"the engine refuses the container: {why}"

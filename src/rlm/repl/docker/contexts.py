@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,56 +22,45 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
 
 FILE = "context"
+"""The name of the context in a container's folder."""
 _BLOCK_BYTES = 1 << 20
 
 
-@dataclass(slots=True, kw_only=True)
-class _Share:
-    """One context, its copy, and how many REPLs use it."""
+@dataclass(frozen=True, slots=True)
+class ContextCopy:
+    """A copy of a context, in a folder that only this user and, through their mounts, its containers can enter."""
 
-    copying: asyncio.Task[Path] | None = None
-    users: int = 0
+    path: Path
+
+    @property
+    def is_alive(self) -> bool:
+        """The folder is removed last."""
+        return True
+
+    async def aclose(self) -> None:
+        """Remove the copy; containers that were given it keep their links."""
+        self.path.unlink(missing_ok=True)
 
 
-class ContextFiles:
-    """The copies in one folder, which only this user and, through their mounts, its containers can enter."""
+async def copy(folder: Path, context: Context) -> ContextCopy:
+    """Copy a context into a new file in `folder`. Raises:
+    REPLError: there is no room for it.
+    """
+    path = folder / f"{FILE}-{secrets.token_hex(8)}"
+    try:
+        return ContextCopy(await asyncio.to_thread(write, context, path))
+    except OSError as e:
+        raise _no_room(folder, e) from e
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shares: dict[Context, _Share] = {}
-        self._count = 0
 
-    def hold(self, context: Context) -> None:
-        """One REPL more may have it linked, as often as it needs a container anew."""
-        self._shares.setdefault(context, _Share()).users += 1
-
-    async def link(self, context: Context, folder: Path) -> None:
-        """Let the container whose folder that is read `context`, which is held. Raises:
-        REPLError: there is no room for the copy.
-        """
-        share = self._shares.get(context)
-        if share is None:
-            raise REPLError("the REPL was closed while it started")
-        if share.copying is None or _has_failed(share.copying):
-            self._count += 1
-            copying = asyncio.to_thread(write, context, self._folder / f"{FILE}-{self._count}")
-            share.copying = asyncio.create_task(copying)
-        try:
-            os.link(await asyncio.shield(share.copying), folder / FILE)
-        except OSError as e:
-            raise REPLError(f"the context cannot be kept in {self._folder}: {e.strerror}") from e
-
-    def release(self, context: Context) -> None:
-        """One REPL that held it is closed; the last one takes the copy away."""
-        share = self._shares[context]
-        share.users -= 1
-        if share.users:
-            return
-        del self._shares[context]
-        if share.copying is not None and share.copying.done():
-            _discard(share.copying)
-        elif share.copying is not None:
-            share.copying.add_done_callback(_discard)
+def link(copied: ContextCopy, folder: Path) -> None:
+    """Let the container whose folder `folder` is read the copy. Raises:
+    REPLError: there is no room for a link.
+    """
+    try:
+        os.link(copied.path, folder / FILE)
+    except OSError as e:
+        raise _no_room(folder, e) from e
 
 
 async def blocks(context: Context) -> AsyncIterator[bytes]:
@@ -81,11 +71,5 @@ async def blocks(context: Context) -> AsyncIterator[bytes]:
             yield await asyncio.to_thread(os.pread, context.fd, min(_BLOCK_BYTES, part.end - start), start)
 
 
-def _has_failed(copying: asyncio.Task[Path]) -> bool:
-    """A disk that was full need not be so for ever."""
-    return copying.done() and (copying.cancelled() or copying.exception() is not None)
-
-
-def _discard(copying: asyncio.Task[Path]) -> None:
-    if not copying.cancelled() and copying.exception() is None:
-        copying.result().unlink(missing_ok=True)
+def _no_room(folder: Path, error: OSError) -> REPLError:
+    return REPLError(f"the context cannot be kept in {folder}: {error.strerror}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from docker import errors
 
+from rlm.core.config import DockerConfig
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl.deaths import Death
 from rlm.repl.docker import channels, containers, meters, sweeping
@@ -57,8 +58,7 @@ def engine_of(client: Client) -> Engine:
 
 def plan_in(folder: Path) -> ContainerPlan:
     image = DockerImage(id="image", variables=(), volumes=("/data", "/rlm"))
-    sizes = {"memory_bytes": 1 << 30, "tmp_bytes": 1 << 20, "pids": 10, "cpus": 1.0, "ttl_s": 60.0}
-    return ContainerPlan(image=image, runtime=None, labels={}, folder=folder, **sizes)
+    return ContainerPlan(section=DockerConfig(tmp="1m"), image=image, labels={}, folder=folder)
 
 
 class Body:

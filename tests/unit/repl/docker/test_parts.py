@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm.core.exceptions import ConfigError, REPLError, SandboxUnavailableError
-from rlm.repl.docker import containers, engines, meters, owners
+from rlm.repl.docker import containers, contexts, engines, meters, owners
 from rlm.repl.docker.channels import Demultiplexer
-from rlm.repl.docker.contexts import ContextFiles
 from rlm.repl.docker.engines import Engine
 from rlm.repl.docker.owners import Owner
 from rlm.repl.guest.supervisor import INTERRUPT, Incoming
@@ -98,47 +97,21 @@ def test_a_process_of_no_container_has_no_control_group_of_one() -> None:
     assert meters.group_file(os.getpid(), "0" * 64) is None
 
 
-async def test_a_context_is_copied_once_and_goes_with_its_last_user(tmp_path: Path) -> None:
-    files, context = ContextFiles(tmp_path), prepare("text")
+async def test_a_copy_that_is_removed_leaves_the_links_of_containers(tmp_path: Path) -> None:
+    copy = await contexts.copy(tmp_path, prepare("text"))
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        files.hold(context)
-        await files.link(context, tmp_path / name)
+        contexts.link(copy, tmp_path / name)
     first, second = (tmp_path / name / "context" for name in ("a", "b"))
     assert (first.read_text(), first.samefile(second), first.stat().st_mode & 0o777) == ("text", True, 0o444)
-    files.release(context)
     assert first.stat().st_nlink == 3
-    files.release(context)
+    await copy.aclose()
     assert first.stat().st_nlink == 2
 
 
-async def test_a_container_that_is_replaced_counts_as_no_second_user(tmp_path: Path) -> None:
-    files, context = ContextFiles(tmp_path), prepare("text")
-    files.hold(context)
-    for name in ("killed", "another"):
-        (tmp_path / name).mkdir()
-        await files.link(context, tmp_path / name)
-    files.release(context)
-    assert (tmp_path / "another" / "context").stat().st_nlink == 2
-
-
-async def test_a_copy_that_failed_is_tried_again(tmp_path: Path) -> None:
-    files, context, target = ContextFiles(tmp_path / "folder"), prepare("text"), tmp_path / "target"
-    target.mkdir()
-    files.hold(context)
-    with pytest.raises(REPLError, match="No such file"):
-        await files.link(context, target)
-    (tmp_path / "folder").mkdir()
-    await files.link(context, target)
-    assert (target / "context").read_text() == "text"
-
-
-async def test_a_repl_that_was_closed_meanwhile_gets_no_context(tmp_path: Path) -> None:
-    files, context = ContextFiles(tmp_path), prepare("text")
-    files.hold(context)
-    files.release(context)
-    with pytest.raises(REPLError, match="closed while it started"):
-        await files.link(context, tmp_path)
+async def test_a_copy_without_room_says_where(tmp_path: Path) -> None:
+    with pytest.raises(REPLError, match="cannot be kept in .*No such file"):
+        await contexts.copy(tmp_path / "folder", prepare("text"))
 
 
 async def test_only_the_parts_of_a_context_are_copied(tmp_path: Path) -> None:
@@ -147,12 +120,8 @@ async def test_only_the_parts_of_a_context_are_copied(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (source / name).write_text(name)
     context = prepare(source)
-    (tmp_path / "box").mkdir()
-    files = ContextFiles(tmp_path)
-    files.hold(context)
-    await files.link(context, tmp_path / "box")
+    content = (await contexts.copy(tmp_path, context)).path.read_text()
     told = {name: (start, end) for name, start, end in note(context)["parts"]}
-    content = (tmp_path / "box" / "context").read_text()
     assert {name: content[start:end] for name, (start, end) in told.items()} == {"a.txt": "a.txt", "b.txt": "b.txt"}
 
 

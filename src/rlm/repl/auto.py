@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import Choice, Traits
-from rlm.repl import load
+from rlm.repl import SANDBOXES, load
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Repl, Sandbox
     from rlm.core.types import ReplSpec
-
-ORDER = ("local", "wasm", "docker")
-"""What is tried, in this order: what starts fastest, among boundaries that all hold."""
 
 
 class AutoSandbox:
@@ -67,7 +64,7 @@ class AutoSandbox:
 
 async def _choose(config: Config) -> tuple[Sandbox, Choice]:
     passed_over: dict[str, str] = {}
-    for name in ORDER:
+    for name in SANDBOXES:
         try:
             return await _started(name, config), Choice(environment=name, passed_over=passed_over)
         except REPLError as error:

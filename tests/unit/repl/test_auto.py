@@ -12,7 +12,7 @@ from rlm.core.config import Config
 from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.core.types import Choice, ReplSpec, Traits
-from rlm.repl.choice import ORDER, AutoSandbox
+from rlm.repl.auto import AutoSandbox
 from tests.support.programs import ProgramSandbox
 
 SPEC = ReplSpec(call=lambda *_: None)
@@ -96,7 +96,7 @@ async def test_where_none_works_each_says_what_it_lacks(monkeypatch: pytest.Monk
     with pytest.raises(SandboxUnavailableError, match="^no sandbox works here") as caught:
         await auto().start()
     assert caught.value.exit_code == 5
-    assert str(caught.value).splitlines()[1:] == [f"{name}: something is missing" for name in ORDER]
+    assert str(caught.value).splitlines()[1:] == [f"{name}: something is missing" for name in repl.SANDBOXES]
 
 
 async def test_a_wrong_setting_is_no_reason_to_take_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +119,6 @@ async def test_closing_what_never_started_is_nothing() -> None:
     await auto().aclose()
 
 
-def test_auto_is_the_default_and_every_choice_is_a_sandbox() -> None:
+def test_auto_is_the_default_and_takes_what_starts_fastest_first() -> None:
     assert Config().environment == "auto"
-    assert set(ORDER) <= set(repl.SANDBOXES)
+    assert list(repl.SANDBOXES) == ["local", "wasm", "docker"]
