@@ -53,5 +53,6 @@ def test_what_one_writer_broke_off_leaves_the_file_before(tmp_path: Path) -> Non
             file.write(b"half")
             raise EOFError
 
-    pytest.raises(EOFError, broken_off)
+    with pytest.raises(EOFError):
+        broken_off()
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
