@@ -1,7 +1,7 @@
 """Bulk work on files with small results: `from rlm.helpers import fs, code, transform, git`.
 
-Each object stands for the operations listed in `operations`. No module of this package may be named like one of the
-objects: an import of it would take the object's place.
+Each object has the operations listed in `operation_table`. No module of this package may have the name of one of the
+objects: importing it would replace the object.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["HelperSet", "code", "fs", "git", "open_helpers", "transform"]
 fs = HostObject("fs")
 """Files: copy, paste, search and replace, read, write, look, undo."""
 code = HostObject("code")
-"""Analysis of code: metadata, no source."""
+"""Analysis of code: facts about it, never its source."""
 transform = HostObject("transform")
 """Changes to code that keep it parsing."""
 git = HostObject("git")
-"""A git repository, with nothing that the repository itself configures."""
+"""Git, without anything that the repository itself configures."""
 
 
 class HelperSet:
-    """The four objects over folders of the caller's choice."""
+    """The four objects, working in folders of the caller's choice."""
 
     def __init__(self, roots: Iterable[str | os.PathLike[str]], rights: Iterable[Right]) -> None:
         roots, rights = tuple(roots), tuple(rights)
@@ -44,9 +44,9 @@ class HelperSet:
 
 
 def open_helpers(*roots: str | os.PathLike[str], rights: Iterable[Right] = DEFAULT) -> HelperSet:
-    """The helpers over these folders and files alone, with these rights: `open_helpers("src", rights=["read"]).fs`.
+    """Return helpers for these folders and files only, with these rights: `open_helpers("src", rights=["read"]).fs`.
 
     Raises:
-        ConfigError: no folder is named, or a right that there isn't.
+        ConfigError: no folder is named, or a right is unknown.
     """
     return HelperSet(roots, rights)

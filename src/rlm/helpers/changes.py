@@ -1,4 +1,4 @@
-"""What a helper wants written, as a value: every file with its bytes before and after.
+"""The value that says what a helper wants to write: every file with its bytes before and after.
 
 Nothing is written here. `journal` keeps an edit for undo and writes it all or none.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 MAX_EDIT_BYTES = 256 << 20
-"""What the files of one edit may take, before and after together."""
+"""The most bytes of one edit, counting each file before and after."""
 MAX_FOLDERS = 1_000
 """The most folders that one edit makes."""
 _FOLDERS_NAMED = 100
@@ -27,7 +27,7 @@ _FOLDERS_NAMED = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One file, before and after; None where there is no file."""
+    """One file, before and after; None where the file doesn't exist."""
 
     place: ConfinedPath
     name: str
@@ -35,27 +35,27 @@ class Change:
     before: bytes | None
     after: bytes | None
     encoding: str = "utf-8"
-    """For a diff."""
+    """The encoding in which a diff shows the file."""
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory and in the journal."""
+        """The bytes that the change takes in memory and in the journal."""
         return len(self.before or b"") + len(self.after or b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """Files to be written all or none, and what the caller is told when they are."""
+    """Files to be written all or none, and the facts that the caller gets afterwards."""
 
     label: str
-    """The operation, for the undo journal: `fs.search_replace`."""
+    """The operation, as the undo journal names it: `fs.search_replace`."""
     changes: tuple[Change, ...]
     facts: Mapping[str, Json] = field(default_factory=dict)
     dry_run: bool = False
-    """Write nothing; the facts get a `diff`."""
+    """Whether to write nothing and add a `diff` to the facts."""
     undoable: bool = True
     undoes: tuple[str, ...] = ()
-    """Entries of the undo journal that are gone when this is written."""
+    """The entries of the undo journal that this edit undoes; they are removed when it is written."""
 
 
 def edit(
@@ -66,10 +66,10 @@ def edit(
     dry_run: bool = False,
     undoable: bool = True,
 ) -> Edit:
-    """An edit of the files that really change; where folders are made for them, the facts name them.
+    """An edit of those files that really change; the facts name the folders that are made for them.
 
     Raises:
-        ToolError: it is too large to be kept for undo, or makes too many folders.
+        ToolError: the edit is too large to be kept for undo, or makes too many folders.
     """
     kept = tuple(change for change in changes if change.before != change.after)
     size = sum(change.size_bytes for change in kept)
@@ -80,7 +80,7 @@ def edit(
 
 
 def _folders_made(label: str, changes: Sequence[Change]) -> dict[str, Json]:
-    """The facts about folders, if there are any."""
+    """The facts about folders that the changes make; empty if they make none."""
     names: dict[str, None] = {}
     for change in changes:
         above = range(change.place.missing - 1, 0, -1)
@@ -95,5 +95,5 @@ def _folders_made(label: str, changes: Sequence[Change]) -> dict[str, Json]:
 
 
 def digest(content: bytes | None) -> str | None:
-    """What a file's content is known by in the journal; None for no file."""
+    """The SHA-256 by which the journal knows a file's content, in hex; None for no file."""
     return None if content is None else hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Unified diffs of changes that are not written yet, capped, for `dry_run`."""
+"""Unified diffs of changes that are not written yet, of limited length, for `dry_run`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MAX_LINES = 400
 MAX_CHARS = 40_000
 _LINE_CHARS = 400
 _COMPARED_LINES = 20_000
-"""Files with more lines, in what remains between their common start and end, are not compared line by line."""
+"""The most lines, without the common start and end of both files, that are compared line by line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """A diff, as much of it as is shown."""
+    """The part of a diff that is shown, and how many lines it lacks."""
 
     text: str
     lines_left_out: int
 
 
 def preview(edit: Edit) -> dict[str, Json]:
-    """Return the facts of an edit, with a unified diff of what it would write, capped."""
+    """Return the facts of an edit, with a unified diff of what it would write, of limited length."""
     diff = diff_of(edit.changes)
     return {**edit.facts, "dry_run": True, "diff": diff.text, "diff_lines_left_out": diff.lines_left_out}
 
@@ -73,7 +73,7 @@ def _unified(old: list[str], new: list[str], before: str, after: str) -> Iterato
 
 
 def _split(content: bytes | None, encoding: str) -> list[str]:
-    """The lines as `sources` counts them."""
+    """The lines of a file, as its readers count them, without its byte order mark."""
     if content is None:
         return []
     marked, size = byte_order_mark(content[:4])
@@ -81,7 +81,7 @@ def _split(content: bytes | None, encoding: str) -> list[str]:
 
 
 def _common(one: list[str], other: list[str]) -> int:
-    """How many lines are the same from the start on."""
+    """How many lines at the start are the same."""
     count = 0
     for left, right in zip(one, other, strict=False):
         if left != right:

@@ -1,6 +1,6 @@
-"""The guest's door to the helpers: each operation as a `Tool`, which refuses what was not granted.
+"""The helpers for guest code: each operation as a `Tool` that refuses what was not granted.
 
-It plans in a worker that is killed at the deadline or when the cell goes; writing once begun is finished.
+An operation plans in a worker, which is killed at the deadline or with the cell; writing that has begun is finished.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class GuestHelper:
     workers: WorkerPool
     timeout_s: float
     turns: asyncio.Lock
-    """Held while something is changed: threads and children that append to one file all succeed."""
+    """Held while a file is changed, so that threads and children can all append to the same file."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -47,14 +47,14 @@ class GuestHelper:
         return self.operation.right == "read"
 
     async def call(self, arguments: Mapping[str, Json]) -> Json:
-        """Plan in a worker, then write; a commit that has begun is finished whatever is cancelled.
+        """Plan in a worker, then write; a commit that has begun is finished even if the call is cancelled.
 
         Raises:
-            ToolError: it is refused or failed; nothing is half written.
+            ToolError: the operation was refused or failed; nothing is half written.
         """
         name = self.operation.name
         require(self.work.rights, self.operation.right, name)
-        self.operation.tool.convert(arguments)  # what does not fit is refused here, before a worker is taken
+        self.operation.tool.convert(arguments)  # wrong arguments are refused before a worker is taken
         _require_json(name, arguments)
         if self.reads_only:
             return (await self._plan(arguments)).facts
@@ -84,10 +84,10 @@ class GuestHelpers:
         }
 
     def get(self, name: str) -> Tool:
-        """Find an operation.
+        """Find an operation by its name.
 
         Raises:
-            ToolNotFoundError: there is none; the message names near ones.
+            ToolNotFoundError: there is no such operation; the message names similar ones.
         """
         if name not in self._tools:
             find(name)
@@ -100,15 +100,15 @@ class GuestHelpers:
         return iter(self._tools.values())
 
     def allowed(self) -> Iterator[Tool]:
-        """Those that the rights suffice for."""
+        """The operations that the granted rights allow."""
         return (each for each in self._tools.values() if each.operation.right in self._rights)
 
 
 def _require_json(name: str, arguments: Mapping[str, Json]) -> None:
-    """Let arguments pass that reach the worker as they are; msgspec would make text of bytes, and null of a NaN.
+    """Check that arguments reach the worker unchanged; msgspec would turn bytes into text, and a NaN into null.
 
     Raises:
-        ToolError: one would not.
+        ToolError: an argument would change.
     """
     waiting: list[Json] = [*arguments.values()]
     while waiting:

@@ -1,6 +1,6 @@
-"""The host's door to the helpers: `fs.copy_lines(...)` in Python.
+"""The helpers for Python on the host: `fs.copy_lines(...)`.
 
-An operation runs in the caller's own process, in the working directory, with every right: it is the caller's own code.
+An operation runs in the caller's process and working directory with every right: it is the caller's own code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HostObject:
     def __init__(
         self, name: str, roots: Iterable[str | os.PathLike[str]] | None = None, rights: Iterable[Right] = ALL
     ) -> None:
-        """Over `roots`; none given: the working directory at the time of each call."""
+        """Work in `roots`; None for the working directory at the time of each call."""
         self._name = name
         self._roots = None if roots is None else tuple(roots)
         self._rights = checked(rights)
@@ -58,7 +58,7 @@ class HostObject:
 
 
 def _plain(value: Any) -> Any:
-    """A value with the text of a path, as an operation takes it, for each path in it."""
+    """`value` with each path in it as text, which operations take."""
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, dict):

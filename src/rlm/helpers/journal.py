@@ -1,10 +1,10 @@
-"""Writes edits all or none, and keeps what was there before, so that they can be undone.
+"""Writes edits all or none, and keeps what files held before, so that edits can be undone.
 
-An edit is staged (an entry with the bytes before and after), then committed: folders that it needs are made, every
-file is compared with what it was, written beside its place, then renamed into it. A commit that fails or was cut off,
-by a kill too, is rolled back: at once, or by whoever opens the journal next. A file that someone else has changed is
-never overwritten, and what can't be put back is kept and named, never dropped. Folders that were made are removed
-again if they are empty, those of an undone edit when all else is done.
+An edit is staged (an entry with the bytes before and after), then committed: the folders that it needs are made,
+and every file is compared with what it was, written beside its place and renamed into it. A commit that fails or is
+cut off, even by a kill, is rolled back: at once, or by whoever opens the journal next. A file that someone else has
+changed is never overwritten, and what can't be put back is kept and named, never dropped. Folders that were made are
+removed again if they are empty; those of an undone edit come last.
 
 The state of an entry is the end of its folder's name, so that each step is one rename: `.staged`, `.committing`, then
 `.done`, or `.spent` where it can't be undone; `.stuck` is for people to look at, `.trash` is on its way out.
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
     from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
-    from rlm.helpers.journal_entries import Kept, Row
+    from rlm.helpers.journal_entries import KeptContent, Row
     from rlm.helpers.workspace import Workspace
 
 MAX_ENTRIES = 100
 MAX_BYTES = 1 << 30
-"""What the journal of one workspace may keep; the oldest entries go first."""
+"""The most bytes that the journal of one workspace keeps; the oldest entries are dropped first."""
 LOCK_S = 30.0
-"""How long one edit waits for another."""
+"""How many seconds an edit waits for another one."""
 _STALE_S = 600.0
 _POLL_S = 0.02
 _NAMED = 100
@@ -54,13 +54,13 @@ class UndoJournal:
 
     def __init__(self, work: Workspace) -> None:
         if not work.journal:
-            raise ToolError("there is no home for the undo journal: set HOME or XDG_STATE_HOME; nothing was changed.")
+            raise ToolError("the undo journal has nowhere to be kept: set HOME or XDG_STATE_HOME; nothing was changed.")
         self._work = work
         self._folder = Path(work.journal)
         self._files = Files(work.confined)
 
     def stage(self, edit: Edit) -> str:
-        """Keep an edit to be committed and return the name of its entry.
+        """Keep an edit that is to be committed, and return the name of its entry.
 
         Raises:
             ToolError: the journal can't be written.
@@ -90,10 +90,10 @@ class UndoJournal:
             shutil.rmtree(staged, ignore_errors=True)
 
     def undone(self, count: int, *, dry_run: bool) -> Edit:
-        """The edit that takes the last `count` entries back.
+        """The edit that takes back the last `count` entries.
 
         Raises:
-            ToolError: there are not so many, a file is not as they left it, or it is too much at once.
+            ToolError: there are fewer entries, a file is not as they left it, or the edit would be too large.
         """
         changes: dict[bytes, Change] = {}
         with self._locked():
@@ -117,7 +117,7 @@ class UndoJournal:
         )
 
     def history(self, limit: int) -> list[Json]:
-        """What can be undone, the newest first."""
+        """The edits that can be undone, the newest first."""
         with self._usable():
             if not self._folder.exists():
                 return []
@@ -132,7 +132,7 @@ class UndoJournal:
         }  # fmt: skip
 
     def _take_back(self, entry: JournalEntry, changes: dict[bytes, Change]) -> None:
-        """Add to `changes` what takes one entry back, after those that are later than it."""
+        """Add to `changes` what takes back one entry; all later entries come before."""
         for row in entry.manifest.rows:
             later = changes.get(row.path)
             place = self._work.recorded(row.path, row.missing)
@@ -165,17 +165,17 @@ class UndoJournal:
             name = failed[0] if failed else "the undo journal"
             raise ToolError(f"{name} cannot be written: {error.strerror or error}; {left}.") from error
         except BaseException:
-            if entry.folder.exists():  # or the interrupt came when the edit was just made
+            if entry.folder.exists():  # else the interrupt came after the edit was made
                 self._taken_back(entry, writes, folders)
             raise
         self._finish(entry)
 
     def _folders_made(self, entry: JournalEntry) -> list[ConfinedPath]:
-        """The folders that an edit makes, each after the one that it is in."""
+        """The folders that an edit makes, each after its parent."""
         return self._folders(row for row in entry.manifest.rows if row.before is None)
 
     def _folders(self, rows: Iterable[Row]) -> list[ConfinedPath]:
-        """The folders that were not there before the files of `rows` were, but for those that lead elsewhere by now."""
+        """The folders that didn't exist before the files of `rows`, without those whose path leads elsewhere by now."""
         found: dict[ConfinedPath, None] = {}
         for row in rows:
             if row.missing > 1:
@@ -184,15 +184,15 @@ class UndoJournal:
         return [*found]
 
     def _settled(self, entry: JournalEntry) -> JournalEntry:
-        """Make a committed entry one that can be undone: from here on, the edit is made."""
+        """Mark a committed entry as done: from here on the edit counts as made and can be undone."""
         if entry.manifest.undoable and entry.manifest.rows:
             number = max((int(name.partition("-")[0]) for name in self._done()), default=0) + 1
             return entry.moved_to(self._folder / f"{number:010}-{entry.token}.done")
         return entry.moved_to(self._folder / f"{entry.token}.spent")
 
     def _finish(self, entry: JournalEntry) -> None:
-        """Let go of what an entry that is made needs no more, of what it undoes, and of what is too old."""
-        with suppress(OSError):  # the edit is made; what is left is cleaned up by the next
+        """Drop what a finished entry no longer needs, the entries that it undoes, and those that are too old."""
+        with suppress(OSError):  # the edit is made; the next one cleans up the rest
             sync(self._folder)
             if entry.folder.suffix == ".spent":
                 self._files.unmake(self._folders(row for row in entry.manifest.rows if row.after is None))
@@ -216,14 +216,14 @@ class UndoJournal:
         return sorted((path.name for path in self._folder.glob("*.done")), reverse=True)
 
     def _taken_back(self, entry: JournalEntry, writes: Sequence[FileStep], folders: Sequence[FileStep]) -> str:
-        """`_roll_back` of what was begun."""
+        """Roll back the steps that have begun; see `_roll_back`."""
         made = [each.place for each in folders if each.begun]
         return self._roll_back(entry, [each.begun for each in writes], made)
 
     def _roll_back(self, entry: JournalEntry, begun: Sequence[bool], made: Sequence[ConfinedPath]) -> str:
-        """Restore each file that a commit has, or may have, replaced, and say what has become of them.
+        """Restore each file that a commit has, or may have, replaced, and say what became of them.
 
-        One that is neither as it was nor as it was to become is somebody else's work and left alone.
+        A file that is neither as it was before nor as it was to become is somebody else's work and left alone.
         """
         rows = enumerate(zip(entry.manifest.rows, begun, strict=True))
         lost = [row.path for number, (row, may) in rows if not self._restored(entry, number, row, may)]
@@ -235,7 +235,7 @@ class UndoJournal:
         return f"these could not be restored: {self._listed(lost)}; {self._set_aside(entry.folder)}"
 
     def _restored(self, entry: JournalEntry, number: int, row: Row, begun: bool) -> bool:
-        """Whether a file is as it was before the commit of `entry`, by now."""
+        """Restore a file if need be; returns whether it now is as it was before the commit of `entry`."""
         part = _part(entry, number)
         try:
             place = self._work.recorded(row.path)
@@ -250,7 +250,7 @@ class UndoJournal:
             return not begun
         return True
 
-    def _holds(self, place: ConfinedPath, kept: Kept | None) -> bool:
+    def _holds(self, place: ConfinedPath, kept: KeptContent | None) -> bool:
         try:
             self._files.content(place, kept)
         except ChangedMeanwhile:
@@ -258,7 +258,7 @@ class UndoJournal:
         return True
 
     def _set_aside(self, folder: Path) -> str:
-        """Keep an entry that nothing more can be done with for its user to look at, out of the way."""
+        """Move an entry that can be neither finished nor rolled back out of the way, for its user to look at."""
         stuck = folder.with_suffix(".stuck")
         folder.rename(stuck)
         return f"what they held before is kept in {described(stuck)}"
@@ -269,7 +269,7 @@ class UndoJournal:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone in the journal, with what was left of earlier commits cleaned up."""
+        """Lock the journal, and first roll back what earlier commits left behind."""
         with self._usable():
             self._make()
             lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -293,7 +293,7 @@ class UndoJournal:
         """Roll back a commit that was cut off.
 
         Raises:
-            ToolError: it couldn't be, as a whole; it is out of the way of the next call.
+            ToolError: not all of it could be rolled back; it is out of the way of the next call.
         """
         try:
             entry = JournalEntry.open(left)
@@ -308,7 +308,7 @@ class UndoJournal:
             )
 
     def _make(self) -> None:
-        """Have the folder of the journal, and let nobody else have a hand in it."""
+        """Make the folder of the journal, in which nobody else may write."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._folder, self._folder.parent):
             found = folder.lstat()
@@ -318,7 +318,7 @@ class UndoJournal:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """What goes wrong with the journal itself, as an error for the caller."""
+        """Turn errors of the journal itself into errors for the caller."""
         try:
             yield
         except OSError as error:
@@ -335,10 +335,10 @@ def _write(entry: JournalEntry, number: int, place: ConfinedPath) -> Write:
 
 
 def _wait_for(lock: int) -> None:
-    """Take the lock.
+    """Take the lock, waiting up to `LOCK_S`.
 
     Raises:
-        ToolError: somebody else has had it for too long.
+        ToolError: somebody else still holds it.
     """
     deadline = time.monotonic() + LOCK_S
     while True:
@@ -357,7 +357,7 @@ def _part(entry: JournalEntry, number: int) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an entry such that no half of it is ever taken for one."""
+    """Remove an entry so that a part of it is never taken for a whole one."""
     trash = folder.with_suffix(".trash")
     with suppress(FileNotFoundError):
         folder.rename(trash)
@@ -372,4 +372,4 @@ def _is_stale(staged: Path) -> bool:
     try:
         return time.time() - staged.stat().st_mtime > _STALE_S
     except FileNotFoundError:
-        return False  # whoever staged it has given it up
+        return False  # whoever staged it has removed it

@@ -1,6 +1,6 @@
 """One entry of the undo journal: a folder with a manifest, and one file each for all bytes before and after.
 
-Says nothing of when an entry is written or taken back; that is `journal`.
+When an entry is written or taken back is up to `journal`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _MANIFEST, _BEFORE, _AFTER = "manifest.json", "before", "after"
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the content of a file is kept, and what it is known by."""
+class KeptContent(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an entry keeps the content of a file, with its size and SHA-256."""
 
     start: int
     size: int
@@ -35,16 +35,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One file of an entry."""
 
     path: bytes
-    """Absolute and free of symlinks; bytes, since a file name may be no text."""
-    before: Kept | None
-    """None for no file."""
-    after: Kept | None
+    """The absolute path, without symlinks; bytes, since a file name may not be text."""
+    before: KeptContent | None
+    """None if the file didn't exist."""
+    after: KeptContent | None
     missing: int = 0
-    """As `Place.missing`: where there was no file, the folders that are made for it, and removed when it is undone."""
+    """As `ConfinedPath.missing`: how many folders are made for a new file, and removed when it is undone."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an entry is about."""
+    """The content of an entry: the edit, and its files."""
 
     label: str
     at: float
@@ -52,12 +52,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row]
     undoable: bool = True
     undoes: list[str] = []
-    """Entries that are gone when this one is done."""
+    """The entries that this one undoes; they are removed when it is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """An entry as it was kept."""
+    """An entry on disk."""
 
     folder: Path
     manifest: Manifest
@@ -67,7 +67,7 @@ class JournalEntry:
         """Read the manifest in `folder`.
 
         Raises:
-            ToolError: it is missing or damaged.
+            ToolError: the manifest is missing or damaged.
         """
         try:
             content = (folder / _MANIFEST).read_bytes()
@@ -77,16 +77,16 @@ class JournalEntry:
 
     @property
     def token(self) -> str:
-        """What the entry is called through all its states; nobody outside can guess it."""
+        """The name of the entry in all its states; nobody outside can guess it."""
         return self.folder.stem.rpartition("-")[2]
 
     def moved_to(self, folder: Path) -> JournalEntry:
-        """Rename it: the step from one state to the next, which is made or not."""
+        """Rename the entry, which takes it from one state to the next, atomically."""
         self.folder.rename(folder)
         return JournalEntry(folder=folder, manifest=self.manifest)
 
     def before(self, row: Row) -> bytes:
-        """What the file of `row` held; nothing where there was none.
+        """What the file of `row` held; empty if it didn't exist.
 
         Raises:
             ToolError: it is damaged.
@@ -102,10 +102,10 @@ class JournalEntry:
         return self._content(_AFTER, row.after)
 
     def forget_after(self) -> None:
-        """Keep only what undo needs."""
+        """Remove what undo doesn't need: the content of files after the edit."""
         (self.folder / _AFTER).unlink(missing_ok=True)
 
-    def _content(self, name: str, kept: Kept | None) -> bytes:
+    def _content(self, name: str, kept: KeptContent | None) -> bytes:
         if kept is None:
             return b""
         try:
@@ -120,10 +120,10 @@ class JournalEntry:
 
 
 def keep(folder: Path, edit: Edit, at: float) -> None:
-    """Make the entry of an edit, on disk when this returns.
+    """Write the entry of an edit, and sync it to disk.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the entry can't be written.
     """
     folder.mkdir(mode=0o700)
     before = _write(folder / _BEFORE, (change.before for change in edit.changes))
@@ -138,7 +138,7 @@ def keep(folder: Path, edit: Edit, at: float) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Have the names in a folder on disk."""
+    """Sync the names in a folder to disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -146,14 +146,16 @@ def sync(folder: Path) -> None:
         os.close(fd)
 
 
-def _write(path: Path, contents: Iterable[bytes | None]) -> list[Kept | None]:
-    """Write one content after the other, and say where each is."""
-    kept: list[Kept | None] = []
+def _write(path: Path, contents: Iterable[bytes | None]) -> list[KeptContent | None]:
+    """Write one content after the other into a new file, and return where each is kept."""
+    kept: list[KeptContent | None] = []
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         for content in contents:
             known = digest(content)
-            kept.append(None if known is None else Kept(start=file.tell(), size=len(content or b""), sha256=known))
+            kept.append(
+                None if known is None else KeptContent(start=file.tell(), size=len(content or b""), sha256=known)
+            )
             file.write(content or b"")
         file.flush()
         os.fsync(fd)
@@ -161,7 +163,7 @@ def _write(path: Path, contents: Iterable[bytes | None]) -> list[Kept | None]:
 
 
 def described(folder: Path) -> str:
-    """Where something in the journal is, without naming the folders of the host to whoever reads the error."""
+    """The place of something in the journal, for a message that must not name the host's folders."""
     return f"{'/'.join(folder.parts[-3:]).removeprefix('rlm/')} in the state folder of rlm"
 
 

@@ -1,4 +1,4 @@
-"""Opens workspaces: which folders, which rights, and where the undo journal of those folders is kept."""
+"""Opens workspaces: their folders, their rights, and the place of their undo journal."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def open_workspace(
     environ: Mapping[str, str],
     spared: Iterable[Path] = (),
 ) -> Workspace:
-    """The workspace over `roots`; the same roots share one undo journal, in the user's state folder.
+    """The workspace of the folders `roots`. The same roots share one undo journal, in the user's state folder.
 
-    No edit reaches what is in `spared`, nor the undo journals.
+    No edit reaches the paths in `spared`, nor the undo journals.
 
     Raises:
         ConfigError: a root does not exist.
@@ -47,7 +47,7 @@ def open_workspace(
 
 
 def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
-    """The helpers for guest code over `allowed_paths`; None where nothing is allowed.
+    """The helpers for guest code in `allowed_paths`; None if no path is allowed.
 
     Raises:
         ConfigError: an allowed path does not exist.
@@ -55,7 +55,7 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
     if not config.allowed_paths:
         return None
     from rlm.helpers.guest_tools import GuestHelpers  # reads every operation's schema, which most runs don't need
-    from rlm.processes.worker import package_folders  # loads asyncio, which the host's door does without
+    from rlm.processes.worker import package_folders  # loads asyncio, which helpers on the host do without
 
     installed = (*map(Path, package_folders()), Path(sys.executable).parent)
     spared = (*_own(config, os.environ), *installed)
@@ -64,7 +64,7 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
 
 
 def _own(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where the runtime keeps what no cell may rewrite: records, sessions, undo journals, trust, settings."""
+    """The paths that no cell may rewrite: records, sessions, undo journals, trust, settings."""
     yield Path(config.log_dir)
     if config.store_path is not None:
         yield from (Path(config.store_path + ending) for ending in ("", "-wal", "-shm", "-journal"))
@@ -75,7 +75,7 @@ def _own(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _journal(roots: Iterable[Path], environ: Mapping[str, str]) -> str:
-    """The folder of the journal; without a home there is none, and nothing can be written."""
+    """The folder of the journal; empty if the user has no home, and then nothing can be written."""
     state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
     if state is None:
         return ""

@@ -1,8 +1,8 @@
 """Declares one operation of `fs`, `code`, `transform` or `git`: a plain function over a `Workspace`, with its right.
 
-The function is written once and knows nothing of who calls it: `door` offers it to Python on the host, and to guest
-code over the wire. Its signature without the workspace is its schema, the first paragraph of its docstring what a model
-reads.
+The function is written once and doesn't know its caller: `host_objects` offers it to Python on the host, `guest_tools`
+to guest code over the wire. Its signature without the workspace is its schema; the first paragraph of its docstring is
+what a model reads.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One operation."""
+    """One operation of a helper, with the right that it needs."""
 
     name: str
-    """With its object, as `fs.search_replace`."""
+    """The name with its object, as in `fs.search_replace`."""
     right: Right
     function: Body
-    """Takes the workspace first."""
+    """The function that does the work; its first parameter is the workspace."""
     tool: FunctionTool
-    """Its name, description and parameters, and how arguments are checked."""
+    """The operation as a tool: its name, description and parameters, and the check of arguments."""
 
     @property
     def signature(self) -> inspect.Signature:
-        """Of the function without the workspace."""
+        """The signature of the function without the workspace."""
         return inspect.signature(self.tool.function)
 
     def __call__(self, work: Workspace, /, *args: Any, **kwargs: Any) -> Json | Edit:
-        """Do it, or say what is to be written; the right to it was checked by whoever calls this."""
+        """Do the work, or return the edit to be written; the caller has checked the right to it."""
         return self.function(work, *args, **kwargs)
 
 
 def helper(name: str, *, right: Right = "read") -> Callable[[Body], Operation]:
-    """Make a helper of a function `(work: Workspace, ...) -> Json | Edit` with a docstring and annotated parameters.
+    """Turn a function `(work: Workspace, ...) -> Json | Edit` with a docstring and annotations into a helper.
 
-    What it returns is small facts, or an `Edit` whose files are then written all or none. It raises `ToolError` for
-    whatever the caller can mend. For guests it runs in a worker process that is killed at its deadline, so it must
-    write nothing by itself; a helper with the right "git" or "push" may, through git.
+    The function returns a few facts, or an `Edit` whose files are then written all or none. It raises `ToolError` for
+    whatever the caller can put right. For guests it runs in a worker process that is killed at its deadline, so it
+    must not write anything itself; a helper with the right "git" or "push" may, through git.
     """
 
     def make(function: Body) -> Operation:

@@ -1,4 +1,4 @@
-"""Every operation that there is, by name, and where its function stands; modules are imported when first used."""
+"""The table of all operations, by name, with their modules, which are imported at first use."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rlm.helpers.repository.change": ("git.git_add", "git.git_commit", "git.create_branch"),
     "rlm.helpers.repository.push": ("git.git_push",),
 }
-"""The function of `fs.copy_lines` is the `copy_lines` of its module, and so on."""
+"""Each module with the functions that it has: `fs.copy_lines` is the function `copy_lines` of its module."""
 
 
 def names() -> tuple[str, ...]:
-    """Every operation, grouped by its object."""
+    """The names of all operations, grouped by object."""
     found = [name for listed in MODULES.values() for name in listed]
     return tuple(name for each in OBJECTS for name in found if name.startswith(f"{each}."))
 
@@ -46,7 +46,7 @@ def find(name: str) -> Operation:
     """The operation of that name.
 
     Raises:
-        ToolNotFoundError: there is none; the message names near ones.
+        ToolNotFoundError: there is no such operation; the message names similar ones.
     """
     for module, listed in MODULES.items():
         if name in listed:

@@ -1,6 +1,6 @@
 """Performs one operation for a caller: checks the right, plans in place or in a worker, then writes.
 
-The plan of an edit is made by code that may be killed; the writing is done by the host, which is not interrupted in it.
+Code that may be killed plans an edit; the host writes it, and nothing interrupts that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class WorkspaceForm(msgspec.Struct, frozen=True, kw_only=True):
-    """A workspace as a worker is told of it."""
+    """A workspace in the form in which a worker gets it."""
 
     roots: list[str]
     rights: list[Right]
@@ -38,21 +38,21 @@ class WorkspaceForm(msgspec.Struct, frozen=True, kw_only=True):
     spared: list[str]
     environ: dict[str, str]
     imports: list[str]
-    """Folders of it that the host imports modules from."""
+    """The folders in or above it from which the host imports modules."""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operation came to: facts, and the entry of the journal that is still to be committed."""
+    """The result of a plan: facts, and the journal's entry that is still to be committed, if any."""
 
     facts: Any
     entry: str | None = None
 
 
 def perform(work: Workspace, name: str, arguments: Mapping[str, Any]) -> Json:
-    """Do it here and now.
+    """Perform an operation in this process and return its facts.
 
     Raises:
-        ToolError: it is refused or failed; nothing is half written.
+        ToolError: the operation was refused or failed; nothing is half written.
     """
     planned = plan(work, find(name), arguments)
     return commit(work, planned)
@@ -64,10 +64,10 @@ def plan(
     arguments: Mapping[str, Any],
     check: Callable[[Edit], None] = lambda _edit: None,
 ) -> Planned:
-    """Do all but the writing; `check` lets an edit pass, or raises.
+    """Do everything except the writing; `check` raises if an edit must not be made.
 
     Raises:
-        ToolError: it is refused or failed.
+        ToolError: the operation was refused or failed.
     """
     name = operation.name
     require(work.rights, operation.right, name)
@@ -89,15 +89,15 @@ def _done(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) -
     except (RLMError, MemoryError, RecursionError):
         raise
     except Exception as error:
-        reason = getattr(error, "strerror", None) or error  # no path of the host's, as a whole OSError would have
+        reason = getattr(error, "strerror", None) or error  # without the host's path that an OSError has
         raise ToolError(f"{operation.name} failed: {type(error).__name__}: {reason}") from error
 
 
 def _require_unspared(work: Workspace, edit: Edit) -> None:
-    """Let an edit pass that leaves alone what the runtime keeps for itself.
+    """Check that an edit doesn't touch what the runtime keeps for itself.
 
     Raises:
-        ToolError: it does not.
+        ToolError: it does.
     """
     for change in edit.changes:
         if any(change.place.path.is_relative_to(path) for path in work.spared):
@@ -117,10 +117,10 @@ def commit(work: Workspace, planned: Planned) -> Json:
 
 
 def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """`plan`, as a worker is asked for it: with the fields of `WorkspaceForm`; returns those of `Planned`.
+    """Call `plan` in a worker; takes the fields of a `WorkspaceForm` and returns those of a `Planned`.
 
     Raises:
-        ToolError: as `plan`.
+        ToolError: see `plan`.
     """
     given = msgspec.convert(work, WorkspaceForm)
     check = partial(require_harmless, folders=[*map(Path, given.imports)])
@@ -129,15 +129,15 @@ def plan_in_worker(work: dict[str, Any], name: str, arguments: dict[str, Any]) -
 
 
 def workspace_of(given: WorkspaceForm) -> Workspace:
-    """The workspace that was told of.
+    """The workspace that a `WorkspaceForm` describes.
 
     Raises:
-        ToolError: a folder of it is gone.
+        ToolError: one of its folders is gone.
     """
     try:
         confined = Confined(given.roots)
     except ConfigError as error:
-        raise ToolError("a folder that helpers work in is not there any more.") from error
+        raise ToolError("a folder that helpers work in no longer exists.") from error
     return Workspace(
         confined=confined,
         rights=frozenset(given.rights),
@@ -148,7 +148,7 @@ def workspace_of(given: WorkspaceForm) -> Workspace:
 
 
 def told(work: Workspace) -> dict[str, Json]:
-    """A workspace as `plan_in_worker` takes it."""
+    """The fields of a workspace's `WorkspaceForm`, for `plan_in_worker`."""
     roots: list[Json] = [str(root) for root in work.confined.roots]
     rights: list[Json] = [*sorted(work.rights)]
     spared: list[Json] = [str(path) for path in work.spared]

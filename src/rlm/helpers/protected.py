@@ -1,8 +1,8 @@
-"""What no cell may write, wherever it is: what runs outside of every sandbox unasked (this Python and its packages,
-modules in their place, what git would take for a repository), and names that are taken for something else.
+"""Refuses edits that no cell may make anywhere: of what runs outside every sandbox without being asked (this Python and
+its packages, modules in their place, what git takes for a repository), and names that are taken for something else.
 
-Asked for guests alone, in a worker, whose path is what is installed and no more. What other programs of the user's run
-of a workspace is theirs to judge: docs/security.md.
+Only guests are checked, in a worker whose path has installed packages and nothing else. Other programs of the user may
+run parts of a workspace too; that is for the user to judge: docs/security.md.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _RUN_AT_START = frozenset({"sitecustomize", "usercustomize"})
 _REPOSITORY = ("HEAD", "objects", "refs", "commondir")
-"""By these git knows a repository, whatever its folder is called."""
+"""The names by which git knows a repository, whatever its folder is called."""
 
 
 def import_folders(roots: Iterable[Path]) -> list[Path]:
-    """The folders in or above these that this process imports modules from, such as that of the script it runs."""
+    """The folders in or above `roots` that this process imports modules from, such as that of its script."""
     folders = dict.fromkeys(Path(entry).resolve() for entry in sys.path)
     return [
         folder
@@ -38,10 +38,10 @@ def import_folders(roots: Iterable[Path]) -> list[Path]:
 
 
 def require_harmless(edit: Edit, folders: Iterable[Path]) -> None:
-    """Let an edit pass that nothing runs unasked: not the host, which imports from `folders`, nor its workers, nor git.
+    """Check that nothing runs an edit unasked: the host (which imports from `folders`), its workers or git.
 
     Raises:
-        ToolError: something would, or a new name can't be told from something else.
+        ToolError: something would run it, or a new name can be taken for something else.
     """
     for change in edit.changes:
         if any(change.place.path.is_relative_to(path) for path in _own()):
@@ -68,20 +68,20 @@ def _require_no_stand_in(change: Change, folder: Path) -> None:
 
 
 def _require_plain_names(change: Change) -> None:
-    """Of what is new: in a shell `*` would make an option of `-rf`, and `rm -r ~` is about something else than here."""
+    """Refuse misleading new names: in a shell, `*` turns a file `-rf` into an option, and `~` means the home folder."""
     for path in (change.place.path, *change.place.path.parents):
         if path == change.place.root or os.path.lexists(path):
             break
         if path.name.startswith(("-", "~")) or not path.name.isprintable():
             raise ToolError(
-                f"{shown(path.name)} is no name for a new file or folder: a shell or a terminal would take it for "
+                f"{shown(path.name)} can't name a new file or folder: a shell or a terminal would take it for "
                 "something else ('~' does not stand for a home here)."
             )
 
 
 def _require_no_repository(edit: Edit) -> None:
-    """As `.git` is left alone, so is a folder that git takes for a repository by what is in it: its settings name
-    programs, which run as soon as a shell's prompt, or an editor, asks git about that folder.
+    """Refuse to touch a folder that git takes for a repository by its content, as `.git` is refused: its settings name
+    programs, which run as soon as a shell's prompt or an editor asks git about that folder.
     """
     new = {path for change in edit.changes for path in (change.place.path, *change.place.path.parents)}
     looked_at: set[Path] = set()
@@ -101,6 +101,6 @@ def _require_no_repository(edit: Edit) -> None:
 
 @cache
 def _own() -> tuple[Path, ...]:
-    """What the next worker is started from, and what this one imports from."""
+    """The folders that the next worker starts from, and that this one imports from."""
     started_from = (Path(sys.executable).parent, Path(sys.prefix) / "pyvenv.cfg", Path(__file__).parents[1])
     return tuple(path.resolve() for path in (*started_from, *map(Path, sys.path)))

@@ -1,4 +1,4 @@
-"""What a caller of helpers may do in a workspace: read, write (both by default), change a git repository, push."""
+"""The rights of a caller of helpers: to read and write (the default), to change a git repository, to push."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def checked(rights: Iterable[Right]) -> frozenset[Right]:
     """The rights as a set.
 
     Raises:
-        ConfigError: one is none.
+        ConfigError: one of them is unknown.
     """
     given = frozenset(rights)
     if wrong := given - {*ALL}:
@@ -36,10 +36,10 @@ def checked(rights: Iterable[Right]) -> frozenset[Right]:
 
 
 def require(rights: AbstractSet[Right], needed: Right, operation: str) -> None:
-    """Let `operation` pass if the right to it is granted.
+    """Check that the right to an operation is granted.
 
     Raises:
-        ToolError: it is not; names the right.
+        ToolError: it isn't; the message names the right.
     """
     if needed not in rights:
         raise ToolError(f"{operation}: {_WHAT[needed]} is not allowed here (helper_rights has no {needed!r}).")

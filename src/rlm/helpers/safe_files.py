@@ -1,7 +1,7 @@
-"""Replaces files and makes folders by descriptor: nothing on the way may be a symlink, and what is replaced is what
-was compared.
+"""Replaces files and makes folders by descriptor: nothing on the way may be a symlink, and the file that is replaced is
+the one that was compared.
 
-Used by the journal alone, which makes several of these all or none.
+Only the journal uses it, to make several such steps all or none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rlm.core.paths import Confined, ConfinedPath
-    from rlm.helpers.journal_entries import Kept
+    from rlm.helpers.journal_entries import KeptContent
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE = 0o222
@@ -31,7 +31,7 @@ _Step = TypeVar("_Step", bound="FileStep")
 
 
 class ChangedMeanwhile(OSError):
-    """A file is not what it was when the edit was made."""
+    """A file has changed since the edit was planned."""
 
     def __init__(self) -> None:
         super().__init__(0, "it was changed meanwhile")
@@ -39,28 +39,28 @@ class ChangedMeanwhile(OSError):
 
 @dataclass(slots=True, kw_only=True)
 class FileStep:
-    """One folder or file on its way."""
+    """A folder to make, or a file to replace."""
 
     place: ConfinedPath
     begun: bool = False
-    """It may have been made, or replaced."""
+    """Whether the folder may have been made, or the file replaced."""
     failed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Write(FileStep):
-    """One file on its way."""
+    """A file to replace."""
 
-    was: Kept | None
-    """What must be there; None for no file."""
-    becomes: Kept | None
-    """None: remove it."""
+    was: KeptContent | None
+    """The content that the file must have before; None if it must not exist."""
+    becomes: KeptContent | None
+    """The content that it gets; None to remove it."""
     load: Callable[[], bytes]
     """Reads the new content."""
     part: str
-    """The name of what is written beside it."""
+    """The name under which the new content is written beside the file."""
     seen: tuple[int, int, int] | None = None
-    """What the file that was compared is known by."""
+    """The inode, time and size of the file that was compared."""
 
 
 class Files:
@@ -69,26 +69,26 @@ class Files:
     def __init__(self, confined: Confined) -> None:
         self._confined = confined
 
-    def content(self, place: ConfinedPath, expected: Kept | None) -> bytes | None:
-        """The content of a file that is as expected, None if none is.
+    def content(self, place: ConfinedPath, expected: KeptContent | None) -> bytes | None:
+        """The content of a file, which must be as expected; None if no file is expected.
 
         Raises:
-            ChangedMeanwhile: it is something else.
+            ChangedMeanwhile: the file is not as expected.
             OSError: it can't be read.
         """
         try:
             with self._folder(place) as folder:
                 return _compared(place.parts[-1], folder, expected)[0]
-        except FileNotFoundError:  # the folder
+        except FileNotFoundError:  # even the folder is missing
             if expected is None:
                 return None
             raise ChangedMeanwhile from None
 
     def make(self, folders: Sequence[FileStep]) -> None:
-        """Make folders, each after the one that it is in; one that somebody else has made meanwhile will do.
+        """Make folders, each after its parent; a folder that somebody else has made meanwhile will do.
 
         Raises:
-            OSError: at the first that can't be made, or is something else; those that were made are marked as begun.
+            OSError: a folder can't be made, or something else has its name; the ones made so far are marked as begun.
         """
         for step in folders:
             with self._folder_of(step) as above:
@@ -96,12 +96,12 @@ class Files:
         self._sync_names(folders)
 
     def unmake(self, folders: Iterable[ConfinedPath]) -> list[ConfinedPath]:
-        """Remove folders that are empty, and return those that are empty and can't be removed."""
+        """Remove the folders that are empty, and return the empty ones that can't be removed."""
         deepest = sorted({*folders}, key=lambda place: len(place.parts), reverse=True)
         return [place for place in deepest if not self._unmade(place)]
 
     def _unmade(self, place: ConfinedPath) -> bool:
-        """Whether a folder is gone, or is in use by somebody, by now."""
+        """Remove a folder; returns whether it is gone now, or in use by somebody."""
         try:
             with self._folder(place) as above:
                 os.rmdir(place.parts[-1], dir_fd=above)
@@ -113,20 +113,20 @@ class Files:
         """Compare each file with what it must be, and write its new content beside it.
 
         Raises:
-            ChangedMeanwhile: one is something else.
+            ChangedMeanwhile: a file is not as expected.
             OSError: a file can't be written; `clear` removes what was prepared.
         """
         for write in writes:
             with self._folder_of(write) as folder:
                 _prepare(write, folder)
-        # All of them are written before the first is waited for.
+        # Write all of them before waiting for the first to reach the disk.
         self._flush([each for each in writes if each.becomes is not None], lambda each, at: _sync(each.part, at))
 
     def replace(self, writes: Sequence[Write]) -> None:
-        """Rename what was prepared into its place, file by file.
+        """Rename the prepared files into their places, one by one.
 
         Raises:
-            ChangedMeanwhile, OSError: at the first that can't be; those that were replaced are marked as begun.
+            ChangedMeanwhile, OSError: a file can't be replaced; the ones replaced so far are marked as begun.
         """
         for write in writes:
             with self._folder_of(write) as folder:
@@ -134,21 +134,21 @@ class Files:
         self._sync_names(writes)
 
     def clear(self, place: ConfinedPath, part: str) -> None:
-        """Remove what was prepared and not replaced.
+        """Remove a file that was prepared but not renamed.
 
         Raises:
-            OSError: it is there and can't be removed.
+            OSError: it exists and can't be removed.
         """
         with suppress(FileNotFoundError), self._folder(place) as folder:
             os.unlink(part, dir_fd=folder)
 
     def _sync_names(self, steps: Sequence[FileStep]) -> None:
-        """Have on disk what was made, replaced and removed in each of the folders."""
+        """Sync to disk what was made, replaced and removed in each folder."""
         folders = {step.place.path.parent: step for step in steps}
         self._flush([*folders.values()], lambda _each, folder: os.fsync(folder))
 
     def _flush(self, steps: Sequence[_Step], one: Callable[[_Step, int], None]) -> None:
-        """Have them on disk: one by one, or if they are many their file system at once, which then is far faster."""
+        """Sync each step to disk; for many steps, sync whole file systems instead, which is far faster."""
         flushed: set[int] = set()
         for step in steps:
             with self._folder_of(step) as folder:
@@ -160,7 +160,7 @@ class Files:
 
     @contextmanager
     def _folder_of(self, step: FileStep) -> Iterator[int]:
-        """The open folder that a step is in; what is raised inside is marked as that step's failure."""
+        """Open the folder of a step; an exception in the body marks the step as failed."""
         step.failed = True
         with self._folder(step.place) as folder:
             yield folder
@@ -179,10 +179,10 @@ def _make(step: FileStep, above: int) -> None:
     name = step.place.parts[-1]
     step.begun = True
     try:
-        os.mkdir(name, dir_fd=above)  # for all that the umask lets
+        os.mkdir(name, dir_fd=above)  # with the mode that the umask allows
     except FileExistsError:
         step.begun = False
-        os.close(open_subfolder(name, above))  # as long as it is a folder
+        os.close(open_subfolder(name, above))  # raises unless it is a folder
 
 
 def _prepare(write: Write, folder: int) -> None:
@@ -206,8 +206,8 @@ def _replace(write: Write, folder: int) -> None:
         os.rename(write.part, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def _compared(name: str, folder: int, expected: Kept | None) -> tuple[bytes | None, os.stat_result | None]:
-    """The content of a file and what it is known by, if it is what is expected; Nones if no file is."""
+def _compared(name: str, folder: int, expected: KeptContent | None) -> tuple[bytes | None, os.stat_result | None]:
+    """The content and status of a file that is as expected; both None if no file is expected."""
     try:
         fd = open_file(name, folder)
     except FileNotFoundError:
@@ -216,7 +216,7 @@ def _compared(name: str, folder: int, expected: Kept | None) -> tuple[bytes | No
         raise ChangedMeanwhile from None
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
-        # The size first: it may have become one that memory doesn't hold.
+        # The size first: the file may have outgrown memory.
         if expected is None or found.st_size != expected.size:
             raise ChangedMeanwhile
         content = file.read(expected.size)
@@ -226,7 +226,7 @@ def _compared(name: str, folder: int, expected: Kept | None) -> tuple[bytes | No
 
 
 def _require_writable(name: str, folder: int, found: os.stat_result) -> None:
-    """Refuse a file that is not to be written, although its folder would let it be replaced."""
+    """Refuse to replace a read-only file, though its folder would allow it."""
     allowed = os.access(name, os.W_OK, dir_fd=folder, effective_ids=True)
     if not (allowed and found.st_mode & _WRITABLE):
         raise PermissionError(errno.EACCES, "it is read-only", name)
@@ -242,7 +242,7 @@ def _write(fd: int, content: bytes, replaced: os.stat_result | None) -> None:
 
 
 def _own_like(fd: int, replaced: os.stat_result) -> None:
-    """Give it to whom the old file belonged, as far as this process may."""
+    """Give the new file the owner and group of the old one, as far as this process may."""
     mine = os.fstat(fd)
     if (mine.st_uid, mine.st_gid) == (replaced.st_uid, replaced.st_gid):
         return

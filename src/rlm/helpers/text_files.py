@@ -1,4 +1,4 @@
-"""A text file taken exactly: what was read and not changed is written back byte for byte.
+"""Text files read exactly: what isn't changed is written back byte for byte.
 
 Encoding, byte order mark and newline style are kept. Lines end where Python's own parser ends them, at a line feed, a
 carriage return or both, so that line numbers of `code` and of `fs` are the same.
@@ -23,7 +23,7 @@ _SAMPLE_BYTES = 32 << 10
 
 
 class NotText(Exception):
-    """A file that can't be taken as text; the message completes `FILE is ...`."""
+    """A file can't be read as text; the message completes `FILE is ...`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +34,21 @@ class TextFile:
     name: str
     """The path as callers name it."""
     content: bytes | None
-    """As on disk; None for a file that is not there yet."""
+    """The bytes on disk; None for a file that doesn't exist yet."""
     encoding: str
     errors: str
-    """strict, or surrogateescape for damaged UTF-8: what can't be decoded is kept as it is."""
+    """`strict`, or `surrogateescape` for damaged UTF-8, which keeps the bytes that can't be decoded."""
     mark: bytes
     """The byte order mark."""
     newline: str
     """`\\n`, `\\r\\n` or `\\r`; where a file mixes them, the first."""
     text: str
-    """With `\\n` alone; where a file mixes newlines, with those it has."""
+    """The text with `\\n` for every newline; a file that mixes newlines keeps its own."""
     is_mixed: bool = False
 
     @classmethod
     def new(cls, place: ConfinedPath, name: str) -> TextFile:
-        """An empty file that is not there yet."""
+        """An empty file that doesn't exist yet."""
         return cls(
             place=place, name=name, content=None, encoding="utf-8", errors="strict", mark=b"", newline="\n", text=""
         )
@@ -58,7 +58,7 @@ class TextFile:
         """Take bytes as text.
 
         Raises:
-            NotText: they are none; says what they are.
+            NotText: the bytes are not text; the message says what they are.
         """
         head = content[:HEAD_BYTES]
         if reason := why_binary(head):
@@ -80,14 +80,14 @@ class TextFile:
 
     @property
     def lines(self) -> list[str]:
-        """The lines of `text`, each with its end."""
+        """The lines of `text`, each with its newline."""
         return lines_of(self.text)
 
     def change(self, text: str) -> Change:
-        """The file with `text` in place of its own, newlines and encoding as they were.
+        """The change that gives the file another text, in the same encoding and with the same newlines.
 
         Raises:
-            ToolError: its encoding has no such characters.
+            ToolError: the encoding lacks a character of the text.
         """
         after = self._encoded(text)
         return Change(place=self.place, name=self.name, before=self.content, after=after, encoding=self.encoding)
@@ -107,12 +107,12 @@ class TextFile:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text, each with its end, as Python's parser counts them."""
+    """The lines of a text as Python's parser counts them, each with its newline."""
     return io.StringIO(text, newline="").readlines()
 
 
 def _decoded(content: bytes, encoding: str) -> tuple[str, str, str]:
-    """The text, its encoding and how errors are treated: such that it encodes to `content` again."""
+    """The text, its encoding and its error handler, which together give `content` again."""
     if encoding not in ("", "utf-8"):
         try:
             return content.decode(encoding), encoding, "strict"
@@ -129,7 +129,7 @@ def _decoded(content: bytes, encoding: str) -> tuple[str, str, str]:
 
 
 def _exactly(content: bytes, encoding: str) -> str | None:
-    """The text if it encodes to the same bytes again, and the guess at `encoding` leaves ASCII as it is."""
+    """The text, if it encodes to the same bytes again and `encoding`, a guess, keeps ASCII as it is; else None."""
     try:
         if "\n".encode(encoding) != b"\n":
             return None
@@ -140,7 +140,7 @@ def _exactly(content: bytes, encoding: str) -> str | None:
 
 
 def _newlines(text: str) -> tuple[str, bool]:
-    """The first newline of a text, and whether there are others."""
+    """The first newline of a text, and whether it has other kinds too."""
     if "\r" not in text:
         return "\n", False
     windows = text.count("\r\n")

@@ -1,7 +1,7 @@
 """The folders that helpers work in, and how files in them are found and read, exactly.
 
-Everything goes through `core.paths`: what is outside is refused, and symlinks are never followed out. `.git` is
-refused whole. Writes nothing; see `writing`.
+Every path goes through `core.paths`: paths outside are refused, and symlinks are never followed out. All of `.git` is
+refused. Nothing is written here; see `journal`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 PROGRAM_ENVIRON = ("HOME", "PATH", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
 _GIT = ".git"
 _GIT_AS_SPELLED = re.compile(r"\.git[. ]*(:.*)?|git~\d+", re.DOTALL)
-"""With what else file systems take for it: NTFS and FAT a short name, dots, blanks and a stream at its end."""
+"""Matches `.git` and what NTFS and FAT take for it: a short name, dots, blanks or a stream at the end."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Skipped:
-    """What a pass over many files left out."""
+    """The files that a pass over many left out, and why."""
 
     binary: int = 0
     too_large: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     hidden: int = 0
-    """Hidden and git-ignored entries."""
+    """How many hidden and git-ignored entries were left out."""
 
     def facts(self) -> dict[str, int | list[str]]:
-        """Counts and a few names, of what there is."""
+        """Counts and a few names for each kind that occurred."""
         found: dict[str, int | list[str]] = {
             "binary": self.binary,
             "hidden_or_ignored": self.hidden,
@@ -52,30 +52,30 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Where helpers may work, and what they may do there."""
+    """The folders in which helpers may work, and their rights there."""
 
     confined: Confined
     rights: frozenset[Right] = frozenset({"read"})
     journal: str = ""
     """The folder of the undo journal."""
     spared: tuple[Path, ...] = ()
-    """Files and folders that no edit reaches, nor a walk from above, also where they are in a root."""
+    """Files and folders that no edit reaches, and no walk from above, even inside a root."""
     environ: Mapping[str, str] = field(default_factory=dict)
-    """What programs may see of the user's environment: `PROGRAM_ENVIRON`."""
+    """The variables of the user's environment that programs may see: those in `PROGRAM_ENVIRON`."""
 
     def source(self, path: str) -> TextFile:
-        """Read a text file whole.
+        """Read a whole text file.
 
         Raises:
-            ToolError: it is refused, missing, binary, too large, or can't be read.
+            ToolError: the path is refused, missing, binary, too large, or can't be read.
         """
         return self._read(self.existing(path), path)
 
     def source_or_new(self, path: str) -> TextFile:
-        """Read a text file, or an empty one that does not exist yet, nor need the folders that it is in.
+        """Read a text file; one that doesn't exist yet counts as empty, and its folders need not exist either.
 
         Raises:
-            ToolError: as `source`.
+            ToolError: see `source`.
         """
         place = self._allowed(self.confined.locate_new(path), path)
         if not place.missing:
@@ -83,7 +83,7 @@ class Workspace:
         return TextFile.new(place, self.name(place.path))
 
     def existing(self, path: str) -> ConfinedPath:
-        """Where `path` leads.
+        """The file or folder at `path`.
 
         Raises:
             ToolError: it leads out, into `.git`, or nowhere.
@@ -91,18 +91,18 @@ class Workspace:
         return self._allowed(self.confined.locate(path), path)
 
     def is_file(self, path: str) -> bool:
-        """Whether `path` is one file, rather than a folder or all of them.
+        """Whether `path` is a file, rather than a folder or all folders.
 
         Raises:
-            ToolError: as `existing`.
+            ToolError: see `existing`.
         """
         return path not in ("", ".") and self.existing(path).path.is_file()
 
     def recorded(self, path: bytes, missing: int = 0) -> ConfinedPath:
-        """Where a path leads that was recorded free of symlinks; there may be no file any more, and no folder.
+        """The place of a path that was recorded without symlinks; its file, and even its folder, may be gone.
 
         Raises:
-            ToolError: not to itself any more, or to nowhere that is allowed.
+            ToolError: the path has become a symlink, or leads to where helpers may not work.
         """
         place = self.confined.known(os.fsdecode(path))
         if place is None or not place.parts or _is_gits(place):
@@ -110,16 +110,16 @@ class Workspace:
         return replace(place, missing=missing)
 
     def recorded_name(self, path: bytes) -> str:
-        """What it is called in a message."""
+        """The name of a recorded path in messages."""
         known = Path(os.fsdecode(path))
         allowed = any(known.is_relative_to(root) for root in self.confined.roots)
         return shown(self.name(known) if allowed else known.name)
 
     def status(self, place: ConfinedPath) -> os.stat_result:
-        """What kind of file is there, and how large.
+        """The status of a file: its kind, its size.
 
         Raises:
-            OSError: it is gone, or something on the way became a symlink.
+            OSError: the file is gone, or something on the way became a symlink.
         """
         folder = self.confined.descend(place)
         try:
@@ -128,7 +128,7 @@ class Workspace:
             os.close(folder)
 
     def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[TextFile]:
-        """Read the text files below `path` that fit a glob; others are counted in `skipped`.
+        """Read the text files below `path` that match a glob; others are counted in `skipped`.
 
         Ignore files are respected, `.git` is never entered, symlinks are not followed. `path` may be a file too.
 
@@ -144,7 +144,7 @@ class Workspace:
     def contents(
         self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
     ) -> Iterator[tuple[ConfinedPath, bytes]]:
-        """As `sources`, but the bytes as they are, binary files too: for a prefilter before anything is decoded."""
+        """Like `sources`, but gives the bytes, of binary files too: for a filter before anything is decoded."""
         for place, found in self.files(pattern, path, skipped=skipped, hidden=hidden):
             try:
                 content = _content(open_file(found.name, found.folder) if found else self._open(place))
@@ -158,10 +158,10 @@ class Workspace:
     def files(
         self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
     ) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:
-        """The files below `path` that fit a glob, each once, no symlinks; `found` is None where `path` is the file.
+        """The files below `path` that match a glob, each once, without symlinks; with None if `path` is the file.
 
         Raises:
-            ToolError: `path` is refused, or the glob can't fit anything.
+            ToolError: `path` is refused, or the glob can't match anything.
         """
         _require_below(pattern)
         tops = self._tops(path)
@@ -175,7 +175,7 @@ class Workspace:
                 yield place, found
 
     def name(self, path: Path) -> str:
-        """A path as callers name it."""
+        """The path as callers name it."""
         return self.confined.name(path)
 
     def _fitting(
@@ -187,7 +187,7 @@ class Workspace:
             return
         rules = () if hidden else rules_above(top.path, top.root)
         walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden, rules=rules)
-        spared = [path for path in self.spared if top.path in path.parents]  # not what was asked for itself
+        spared = [path for path in self.spared if top.path in path.parents]  # a spared path may be asked for by itself
         for place, found in self._walked(walk, top):
             if any(place.path.is_relative_to(path) for path in spared):
                 skipped.hidden += 1  # an edit would be refused for them, and the record of it matches what it asks for
@@ -235,26 +235,26 @@ class Workspace:
 
 
 def _is_gits(place: ConfinedPath) -> bool:
-    # Some file systems don't tell capitals, and pass over characters that don't show.
+    # Some file systems ignore case, and characters that aren't visible.
     plain = (part.casefold().encode("ascii", "ignore").decode("ascii") for part in place.parts)
     return any(_GIT_AS_SPELLED.fullmatch(part) for part in plain)
 
 
 def _require_below(pattern: str) -> None:
-    """Let a glob pass that can fit files below a folder; no result of one that can't would look like an answer.
+    """Check that a glob can match files below a folder: the empty result of one that can't would look like an answer.
 
     Raises:
-        ToolError: it can't.
+        ToolError: it can't match any.
     """
     if {"", ".."} & {*pattern.split("/")}:
         raise ToolError(
-            f"{shown(pattern)} fits no file: a pattern is relative to the folder, such as **/*.py or src/**, without "
-            "'..' and without a '/' at its start or end."
+            f"{shown(pattern)} can't match any file: a pattern is relative to the folder, such as **/*.py or src/**, "
+            "without '..' and without a '/' at its start or end."
         )
 
 
 def _content(fd: int) -> bytes:
-    """All of an open file; takes over `fd`."""
+    """The whole content of an open file; closes `fd`."""
     with os.fdopen(fd, "rb") as file:
         size = os.fstat(fd).st_size
         content = b"" if size > MAX_FILE_BYTES else file.read(MAX_FILE_BYTES + 1)

@@ -36,7 +36,7 @@ _WEBHOOKS: Final = tuple(
 
 
 def find_addresses(text: str) -> Iterator[SecretSpan]:
-    """Addresses with credentials."""
+    """Find the credentials in addresses."""
     at = text.find("://")
     while at >= 0:
         found = _credentials(text, at)
@@ -68,12 +68,12 @@ def _credentials(text: str, at: int) -> SecretSpan | None:
 
 
 def _address_start(text: str, at: int) -> int:
-    """Where the address begins whose host or path is at `at`."""
+    """The start of the address whose host or path is at `at`."""
     slashes = text.rfind("://", max(0, at - 80), at)
     return at if slashes < 0 or not text[slashes + 3 : at].isprintable() else _start(text, slashes)
 
 
 def _start(text: str, end: int) -> int:
-    """Where the scheme that ends there begins."""
+    """The start of the scheme that ends at `end`."""
     head = text[max(0, end - 30) : end]
     return end - len(head) + len(head.rstrip(_SCHEME_CHARS))

@@ -1,7 +1,7 @@
-"""Values that a name calls a secret: assignments in code and shells, JSON, YAML, TOML, XML, flags, headers, queries.
+"""Finds values that a name calls a secret: assignments in code and shells, JSON, YAML, TOML, XML, flags, headers, URLs.
 
-Names are found by a few letters that each of them has; what follows is read once, forward, within one line and bounds,
-and judged by its head: what is read far is masked and passed over.
+Names are found by a few letters that each of them has. What follows is read once, forward, within a line and a limit,
+and judged by its first 256 characters; the rest of a long secret is masked with them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Mention: TypeAlias = tuple[int, int]
-"""Where a word that may speak of a secret begins, and where the name ends that it stands in."""
+"""The start of a word that may speak of a secret, and the end of the name that it stands in."""
 
 VALUE_CHARS: Final = 4096
-"""A longer value is masked to here, and on by what it looks like."""
+"""The length to which a value is masked for its name; the rest of a longer one is masked only if it looks secret."""
 _LEAST: Final = {"PASSWORD": 3, "PASSWORD_HASH": 20}
-"""Characters of a value under names of a family; 8 of the others."""
+"""The least characters of a secret under a name of the family; 8 for the other families."""
 MOST_NESTED: Final = 4
-"""Of the names within one unbroken text that is itself the value of a name: `key=a:key=b:key=c`."""
+"""How many names are looked at within one unbroken text that is itself the value of a name: `key=a:key=b:key=c`."""
 _NAME_CHARS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 _NAME_REACH: Final = 40
 
-# Each by itself: a pattern that begins with one letter is looked for as fast as that letter; one for all is far slower.
+# One pattern each: one that begins with a fixed letter is searched as fast as that letter, one for all is far slower.
 _STEMS: Final = [
     re.compile(stem + r"[\w.\-]{0,24}+(?![/\w.\-])")
     for stem in (
@@ -51,7 +51,7 @@ _CLOUD: Final = "aws:secretsmanager:"
 _ASSIGN = re.compile(
     r"(?P<close>\\{0,3}[\"'`]|\*\*)?\]?"
     r"(?:[ \t]{0,8}+(?P<sign>=>|:=|===?|!==?|\?=|\+="
-    r"|=(?![A-Za-z_.\-]{1,24}=[^=\s&;,\"'])"  # the last of `key=key=value` answers for it
+    r"|=(?![A-Za-z_.\-]{1,24}=[^=\s&;,\"'])"  # in `key=key=value` the last name decides
     r"|:[ \t]{0,4}[A-Za-z&][\w.\[\]<>]{0,40}+(?:[ \t]\|[ \t]\w{1,20}+)?[ \t]{0,4}=[ \t]{0,4}(?=[fFbBrR]{0,2}[\"'`])"
     r"|:[ \t]{1,4}[|>][+-]?[ \t]{0,4}\r?\n(?=[ \t])[ \t]{0,40}"  # a block of YAML
     r"|:(?!:))(?:\*\*)?[ \t]{0,8}+"
@@ -72,12 +72,12 @@ _RESTS: Final = {chars: re.compile(rf"{chars}{{0,{VALUE_CHARS}}}+") for chars in
 _PLAIN = re.compile(r"[\w-]+")
 _INDEXED = re.compile(r"[A-Za-z_][A-Za-z_.]{0,60}+[(\[]")
 _WORDS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}(?=[\r\n]|\Z)")
-"""A password as a large mail provider gives them to programs."""
+"""An app password, as a large mail provider hands them out."""
 _SCHEME = re.compile(
     r"(?i)[fFbB]?[\"']?(?P<scheme>bearer|basic|token|apikey|api-key|bot|digest|negotiate|aws4-hmac-sha256)[ \t]{1,4}+"
 )
 _LONG = re.compile(r"[\"'`]|\S{16}|(?=\S{0,15}[0-9])\S{8}")
-"""What a value may begin with that has neither a sign nor a flag before it."""
+"""The start of a value with neither a sign nor a flag before it."""
 _WHOLE_LINE = re.compile(r"[^\n\\]{8,2048}+")
 _ONE_WORD = re.compile(r"[^\s\"'`,;\\]{8,4096}+")
 
@@ -93,15 +93,15 @@ class _Value(NamedTuple):
     end: int
     quoted: bool
     lone: bool
-    """It ends its line, or a parameter of a query or a connection string: no code follows."""
+    """Whether the value ends its line, or a parameter of a query or a connection string: no code follows."""
     chars: str = ""
-    """The characters of a value that isn't quoted: where it is longer than its head, it goes on with them."""
+    """The pattern of the characters of an unquoted value, by which it goes on beyond its head."""
     family: str = ""
-    """Of what is a secret by its scheme."""
+    """The family of a value whose scheme shows that it is a secret; empty otherwise."""
 
 
 def mentions(lower: str) -> list[Mention]:
-    """Where a text in lower case may speak of a secret."""
+    """The places where a text in lower case may speak of a secret, in order."""
     places: list[Mention] = []
     for start, end in sorted(hit.span() for stem in _STEMS for hit in stem.finditer(lower)):
         if not places or start >= places[-1][1]:
@@ -112,7 +112,7 @@ def mentions(lower: str) -> list[Mention]:
 
 
 def find_assigned(text: str, places: Iterable[Mention]) -> Iterator[SecretSpan]:
-    """Values with a name that calls them a secret; `places` are the mentions in the text."""
+    """Find the values whose name calls them a secret; `places` are the mentions in the text."""
     done = inside = nested = 0
     for at, end in places:
         if at < done:
@@ -150,7 +150,7 @@ def accepted(value: str, family: str, *, quoted: bool = True) -> bool:
 
 
 def _is_aside(lower: str, at: int) -> bool:
-    """Whether the place is a word of a label, or of the name by which a cloud keeps a secret: both speak of none."""
+    """Whether the place is in a label, or in the name under which a cloud keeps a secret: no secret follows either."""
     begin = lower.rfind(_LOWER_LABEL, max(0, at - 50), at)
     return (begin >= 0 and "]" not in lower[begin:at]) or _CLOUD in lower[max(0, at - 50) : at]
 
@@ -161,7 +161,7 @@ def _name_start(text: str, at: int) -> int:
 
 
 def _name(text: str, at: int, end: int, sign: re.Match[str]) -> _Name | None:
-    """The name that the mention is in; None where it calls nothing a secret, or too little follows to be one."""
+    """The name that the mention is in; None if it doesn't call its value a secret, or too little follows to be one."""
     start = _name_start(text, at)
     is_apart = sign["gap"] is not None and text[start] != "-" and not _is_env(text, start)
     if is_apart and not _LONG.match(text, sign.end()):
@@ -182,7 +182,7 @@ def _is_secret(text: str, name: _Name, sign: re.Match[str], value: _Value) -> bo
 
 
 def _is_joined(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted: bool) -> bool:
-    """Whether what stands between name and value says that they belong together, or the value shows it by itself."""
+    """Whether name and value belong together, by what stands between them or by the look of the value."""
     if sign["gap"] is not None:
         if _is_env(text, name.start):
             return True
@@ -196,12 +196,12 @@ def _is_joined(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted
 
 
 def _is_env(text: str, start: int) -> bool:
-    """Whether a name is that of an image's variable, which blanks join to its value."""
+    """Whether the name is a variable in a Dockerfile, `ENV NAME value`, which only blanks join to its value."""
     return text.startswith("ENV ", max(0, start - 4))
 
 
 def _is_other_key(text: str, name: _Name) -> bool:
-    """Whether it is a key to something in a table or a cache."""
+    """Whether the name is a key into a table or a cache."""
     if name.family != "KEY":
         return False
     words = text[max(0, name.start - 16) : name.start].split()
@@ -209,7 +209,7 @@ def _is_other_key(text: str, name: _Name) -> bool:
 
 
 def _whole_end(text: str, value: _Value) -> int:
-    """Where the value ends, which was read and judged by its head alone."""
+    """The end of the whole value, of which only the head was read and judged."""
     if not value.chars or value.end - value.start < HEAD_CHARS:
         return value.end
     rest = _RESTS[value.chars].match(text, value.end)
@@ -218,7 +218,7 @@ def _whole_end(text: str, value: _Value) -> int:
 
 
 def _value(text: str, name: _Name, sign: re.Match[str]) -> _Value | None:
-    """The value after the sign."""
+    """The value that follows the sign."""
     at = sign.end()
     if name.family == "CREDENTIALS" and (scheme := _SCHEME.match(text, at)):
         return _credentials(text, scheme)
@@ -233,7 +233,7 @@ def _value(text: str, name: _Name, sign: re.Match[str]) -> _Value | None:
 
 
 def _characters(text: str, start: int, sign: re.Match[str]) -> str:
-    """What a value without quotes may hold: more where it has its line for itself."""
+    """The characters that an unquoted value may have: more of them if it has a line to itself."""
     mark = sign["sign"] or ""
     if not _starts_line(text, start):
         return _BARE
@@ -244,7 +244,7 @@ def _characters(text: str, start: int, sign: re.Match[str]) -> str:
 
 def _unquoted(text: str, at: int, chars: str) -> _Value | None:
     place = _HEADS[chars].match(text, at)
-    if place is not None and chars == _SHELL and place[0].endswith(","):  # an argument on a line of its own
+    if place is not None and chars == _SHELL and place[0].endswith(","):  # an argument of a call, on a line of its own
         return _unquoted(text, at, _BARE)
     if place is None or _INDEXED.match(place[0]):
         return None
@@ -257,7 +257,7 @@ def _unquoted(text: str, at: int, chars: str) -> _Value | None:
 
 
 def _quoted(text: str, opened: re.Match[str]) -> _Value:
-    """The value in quotes, to the same quote on the same line; without one, to the line's end."""
+    """The value in quotes, up to the closing quote on the same line, or up to the end of the line."""
     quote, at = opened[1], opened.end()
     line = text.find("\n", at, at + VALUE_CHARS)
     stop = line if line >= 0 else min(len(text), at + VALUE_CHARS)
@@ -268,7 +268,7 @@ def _quoted(text: str, opened: re.Match[str]) -> _Value:
 
 
 def _credentials(text: str, scheme: re.Match[str]) -> _Value | None:
-    """What follows a scheme in an Authorization header."""
+    """The credentials that follow a scheme in an Authorization header."""
     at = scheme.end()
     whole = scheme["scheme"].lower() in ("digest", "aws4-hmac-sha256")
     place = (_WHOLE_LINE if whole else _ONE_WORD).match(text, at)
@@ -279,21 +279,21 @@ def _credentials(text: str, scheme: re.Match[str]) -> _Value | None:
 
 
 def _starts_line(text: str, start: int) -> bool:
-    """Whether only blanks, a mark of a diff or words of a shell stand before it in its line."""
+    """Whether nothing but blanks, the mark of a diff or words such as `export` come before `start` on its line."""
     line = text.rfind("\n", max(0, start - 80), start) + 1 or max(0, start - 80)
     return text[line:start].strip(" \t+-").lower() in ("", "export", "set", "env", "arg", "declare -x", "$env:")
 
 
 def _is_code_like(value: str, lone: bool) -> bool:
-    """Whether an unquoted value is a variable: code goes on after it, or it is an attribute."""
+    """Whether an unquoted value is a variable: code follows it, or it is an attribute."""
     return is_name(value) and not is_random(value) and (not lone or "." in value)
 
 
 def _is_argument(value: str) -> bool:
-    """Whether what follows a flag is its argument rather than the word for it in a usage text."""
+    """Whether what follows a flag is its argument, not the placeholder for it in a usage text."""
     return not (value.isupper() and value.isalpha())
 
 
 def _stands_out(value: str, *, quoted: bool) -> bool:
-    """Whether it is a secret even where no sign joins it to the name."""
+    """Whether a value looks secret enough to need no sign between it and its name."""
     return is_random(value) or (is_digest(value) and is_mixed(value)) or (quoted and is_mixed(value))

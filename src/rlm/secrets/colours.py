@@ -1,4 +1,4 @@
-"""Text that a terminal shows in colours: what is looked for is the text without them. Knows nothing of secrets."""
+"""Takes a terminal's colours out of text, so that it can be searched as people see it. Knows nothing of secrets."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rlm.secrets.spans import SecretSpan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# Two, so that each begins with one character and is looked for as fast as that.
+# Two patterns, so that each begins with a fixed character and is searched as fast as that.
 _SEQUENCES: Final = [
     re.compile(rf"{start}(?:\[[0-?]{{0,20}}[@-~]|\([0-9A-B])") for start in ("\x1b", r"\\(?:x1b|u001b|033)")
 ]
 
 
 class Uncoloured(NamedTuple):
-    """A text without its colours."""
+    """A text without its colours, and where they were."""
 
     text: str
     cuts: list[int]
-    """Where in `text` something was cut out, in order."""
+    """The positions in `text` at which something was cut out, in order."""
     removed: list[int]
-    """How much up to there."""
+    """How many characters were cut out up to each position, that cut included."""
 
     def back(self, spans: Iterable[SecretSpan]) -> Iterator[SecretSpan]:
-        """The places in the text with its colours; one at an end of a place is not in it."""
+        """Map spans of `text` to the text with its colours; a colour at either end of a span stays outside."""
         for span in spans:
             first, last = bisect_right(self.cuts, span.start), bisect_right(self.cuts, span.end - 1)
             start = span.start + (self.removed[first - 1] if first else 0)
@@ -37,7 +37,7 @@ class Uncoloured(NamedTuple):
 
 
 def uncoloured(text: str) -> Uncoloured | None:
-    """`text` without colours, whether they are as they are or escaped; None where it has none."""
+    """`text` without its colours, raw or escaped; None if it has none."""
     if not any(start in text for start in ("\x1b", "1b[", "033[")):
         return None
     sequences = sorted(hit.span() for pattern in _SEQUENCES for hit in pattern.finditer(text))

@@ -1,6 +1,6 @@
-"""Secrets whose place alone marks them: flags of well-known commands, hashes of passwords, parts of signed requests.
+"""Finds secrets that only their place marks: flags of well-known commands, password hashes, parts of signed requests.
 
-One line for each form: letters that are there whenever it is, what to look for (the group `it`), and the family.
+One row for each form: letters that it always has, a pattern with the secret as the group `it`, and the family.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BY_FLAG: Final = {
 }
 _ECHOED = re.compile(r"echo [\"']?(?P<it>[^\s\"']{3,128}+)[\"']? {0,4}\|[^|]*\Z")
 _COMMAND_REACH: Final = 120
-"""How far before its flag a command may stand."""
+"""How many characters before its flag a command may stand."""
 
 _TWO_TEXTS: Final = r"\([\"'][^'\"\n]{1,64}[\"'], {0,4}[\"'](?P<it>[^'\"\n]{3,128}+)[\"']"
 
@@ -85,9 +85,9 @@ _PLACED: Final = [
     (next((mark for mark in "(<$*=@" if mark in anchor), ""), anchor, re.compile(pattern), family)
     for anchor, pattern, family in _OTHERS
 ]
-"""With a character of each anchor that most texts don't have: one is looked for far faster than several."""
+"""The forms, each with a rare character of its anchor: one character is searched far faster than several."""
 
-# From the private exponent, or the key itself, to the end of the object: its primes give it away too.
+# From the private exponent, or the key itself, to the end of the object: the primes give the key away too.
 _JWK = re.compile(r"\"[dk]\": {0,4}\"(?P<it>[\w-]{16,4096}+\"[^{}\n]{0,8192}+)")
 _JWK_REACH: Final = 2048
 _COOKIE = re.compile(
@@ -97,7 +97,7 @@ _COOKIE = re.compile(
 
 
 def find_placed(text: str, lower: str) -> Iterator[SecretSpan]:
-    """Secrets in the forms above, keys as JSON, cookies; `lower` is `text` in lower case, of the same length."""
+    """Find secrets in the forms above, JSON keys and cookies; `lower` is `text` in lower case, of the same length."""
     for mark, anchor, pattern, family in _PLACED:
         if mark not in text or anchor not in text:
             continue
@@ -110,7 +110,7 @@ def find_placed(text: str, lower: str) -> Iterator[SecretSpan]:
 
 
 def _flags(text: str) -> Iterator[SecretSpan]:
-    """Arguments of flags, where a command stands before them in their line that takes a secret there."""
+    """Find arguments of flags, where a command on the same line takes a secret by that flag."""
     for hit in _FLAG.finditer(text):
         line = text[max(0, hit.start() - _COMMAND_REACH) : hit.start()]
         command = line[line.rfind("\n") + 1 :]

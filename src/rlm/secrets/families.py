@@ -1,7 +1,7 @@
-"""Tokens that their issuers mark with a prefix or a shape of their own, whatever stands around them.
+"""Finds tokens that their issuers mark with a prefix or a shape of their own, whatever stands around them.
 
-The text is searched for prefixes; only where one stands is its pattern tried. A pattern is a run of one class
-with bounds, so that no text makes it go back or far.
+The text is searched for prefixes, and a pattern is tried only after its prefix. A pattern is a bounded run of one class
+of characters, so that no text makes it backtrack or read far.
 """
 
 from __future__ import annotations
@@ -115,21 +115,21 @@ _FORMS: Final = (
     ),
     ("TELEGRAM_TOKEN", ":AA", rf"{_WORD}{{33}}(?!{_WORD})"),
 )
-"""Each issuer's own form, the longer of two prefixes first."""
+"""The form that each issuer uses; the longer of two prefixes comes first."""
 
 _AFTER: Final = {prefix: (family, re.compile(rest)) for family, prefix, rest in _FORMS}
 _JOINTS: Final = "_-."
 _LONE: Final = [prefix for prefix in _AFTER if prefix[-1] not in _JOINTS]
 _FIRST = Counter(prefix[0] for prefix in _LONE)
-# A capital is rare, and a pattern that begins with one letter is looked for as fast as that letter.
+# A capital is rare, and a pattern that begins with a fixed letter is searched as fast as that letter.
 _CAPITALS: Final = [
     re.compile(any_of(prefix for prefix in _LONE if prefix[0] == first))
     for first, count in _FIRST.items()
     if first.isupper() and count > 1
 ]
-# What is left, each by itself: small letters are everywhere, and one pattern for all would stop at each.
+# The other prefixes, one by one: small letters are everywhere, and one pattern for all would stop at each.
 _SINGLE: Final = [*(each for each in _LONE if each[0].islower() or _FIRST[each[0]] == 1), "whsec_", "sntrys_", "glc_"]
-# Most prefixes end in a joint with a long word after it, which is rare: looking for that is the fastest way to them.
+# Most prefixes end in a joint (`_`, `-`) with a long word after it, which is rare: the fastest thing to search for.
 _JOINT: Final = [re.compile(re.escape(joint) + r"(?=[A-Za-z0-9_\-]{16})") for joint in _JOINTS]
 _JOINED: Final = [prefix for prefix in sorted(_AFTER, key=len, reverse=True) if prefix[-1] in _JOINTS]
 _BY_END: Final = {end: [each for each in _JOINED if each.endswith(end)] for end in {each[-3:] for each in _JOINED}}
@@ -139,13 +139,13 @@ _TELEGRAM_HEAD = re.compile(r"(?<!\d)\d{8,12}\Z")
 
 
 def find_tokens(text: str) -> Iterator[SecretSpan]:
-    """Tokens with an issuer's prefix."""
+    """Find the tokens with an issuer's prefix or shape."""
     by_letter = (_matches(text, pattern) for pattern in _CAPITALS)
     by_joint = (_joints(text, pattern) for pattern in _JOINT)
     for hits in (*by_letter, *by_joint, *(_each(text, prefix) for prefix in _SINGLE)):
         done = 0
         for prefix, end in hits:
-            if end < done:  # within what was looked at: a text of prefixes alone would be read again for each
+            if end < done:  # already read: a text of nothing but prefixes would be read again for each
                 continue
             family, rest = _AFTER[prefix]
             start = _start(text, prefix, end)
@@ -158,7 +158,7 @@ def find_tokens(text: str) -> Iterator[SecretSpan]:
 
 
 def _matches(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int]]:
-    """Prefixes and where they end, in order."""
+    """The prefixes and their ends, in order."""
     for hit in pattern.finditer(text):
         yield hit[0], hit.end()
 
@@ -180,7 +180,7 @@ def _joints(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int]]:
 
 
 def _start(text: str, prefix: str, end: int) -> int:
-    """Where the token begins whose prefix ends there; -1 where that is in the middle of a word."""
+    """The start of the token whose prefix ends at `end`; -1 if it is in the middle of a word."""
     start = end - len(prefix)
     if prefix == ":AA":
         return _head(_TELEGRAM_HEAD, text, start)
@@ -188,7 +188,7 @@ def _start(text: str, prefix: str, end: int) -> int:
 
 
 def _is_token(value: str, prefix: str) -> bool:
-    """Whether it is no placeholder, and no name in dashes that happens to begin like a key."""
+    """Whether `value` is a token, not a placeholder or a name with dashes that happens to begin like a key."""
     named = prefix == "sk-" and runs(value[:120]) < NAME_RUNS
     return not named and not is_placeholder(value)
 
@@ -201,13 +201,13 @@ def _discord(text: str) -> Iterator[SecretSpan]:
 
 
 def _head(pattern: re.Pattern[str], text: str, end: int) -> int:
-    """Where the part before `end` begins; -1 if it isn't there."""
+    """The start of the part that ends at `end`; -1 if it isn't there."""
     place = pattern.search(text, max(0, end - 30), end)
     return -1 if place is None else place.start()
 
 
 def _continues(text: str, start: int) -> bool:
-    """Whether the place is in the middle of a word; the n of an escaped newline is none."""
+    """Whether `start` is in the middle of a word; the n of an escaped newline doesn't count as one."""
     before = text[start - 1 : start]
     if not (before.isalnum() or before == "_"):
         return False

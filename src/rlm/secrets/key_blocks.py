@@ -1,4 +1,4 @@
-"""Private keys as blocks of text: PEM in all its kinds, escaped or quoted or cut off, OpenSSH, PGP, PuTTY."""
+"""Finds private keys as blocks of text: PEM in all its kinds, escaped or quoted or cut off, OpenSSH, PGP, PuTTY."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK_CHARS: Final = 32_768
-"""The longest block; a key of 16,384 bits takes 13 thousand characters."""
+"""The longest block, in characters; a key of 16,384 bits takes 13 thousand."""
 
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----")
 _MARK = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]{1,60}-----(?:\\{1,2}n)?")
@@ -23,11 +23,11 @@ _BODY = re.compile(
 _PUTTY = re.compile(r"Private-Lines: {0,4}\d{1,4}\r?\n(?P<body>(?:[A-Za-z0-9+/=]{1,100}(?:\r?\n|$)){1,400})")
 _PUTTY_MAC = re.compile(r"Private-MAC: {0,4}(?P<body>[0-9a-f]{40,64}+)")
 _LEAST: Final = 24
-"""A body with less than this is a mention of a key."""
+"""The least characters of a body; a shorter one only mentions a key."""
 
 
 def find_blocks(text: str) -> Iterator[SecretSpan]:
-    """Whole blocks, with their first and last lines where they are there."""
+    """Find whole blocks, with their first and last lines if they have them."""
     if "-----BEGIN " in text:
         yield from _pem(text)
     if "Private-" in text:
@@ -37,7 +37,7 @@ def find_blocks(text: str) -> Iterator[SecretSpan]:
 
 
 def open_block(text: str) -> int:
-    """Where a block begins that `text`, which is whole lines, does not end; -1 where none does."""
+    """The start of a block that is still open at the end of `text`, which is whole lines; -1 if none is."""
     pem, putty = text.rfind("-----BEGIN "), text.rfind("Private-Lines:")
     if pem >= 0 and _BEGIN.match(text, pem) and text.find("-----END ", pem) < 0 and len(text) - pem <= BLOCK_CHARS:
         return pem

@@ -1,4 +1,4 @@
-"""Secrets that are known beforehand: the values of this process's variables whose names call them one."""
+"""Finds secrets that are known beforehand: values of environment variables whose names call them secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 LEAST_CHARS: Final = 8
-"""Shorter values would be masked out of ordinary words."""
+"""The least characters of a value: a shorter one would be masked within ordinary words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class KnownValues:
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> KnownValues:
-        """The secrets in an environment, as they are and as addresses, JSON, Python and headers write them."""
+        """The secrets in an environment, plain and as addresses, JSON, Python and headers write them."""
         families: dict[str, str] = {}
         for name, value in environ.items():
             family = family_of(name)
@@ -38,7 +38,7 @@ class KnownValues:
         return cls(families)
 
     def find(self, text: str) -> Iterator[SecretSpan]:
-        """Every place where one of the values stands."""
+        """Find every place of one of the values."""
         for value, family in self.families.items():
             at = text.find(value)
             while at >= 0:
@@ -55,6 +55,6 @@ def _forms(value: str) -> set[str]:
 
 
 def _is_secret(value: str, family: str) -> bool:
-    # A lone word would take every use of that word out of every text.
+    # A plain word would be masked wherever anybody uses it.
     common = value.isalpha() or is_placeholder(value) or is_place(value) or is_fact(value)
     return len(value) >= LEAST_CHARS and not common and (family not in STRICT or is_random(value))

@@ -18,11 +18,11 @@ class SecretMasker(TextMasker):
     """Masks secrets, and personal data too where asked; implements `core.interfaces.Masker`."""
 
     def mask_value(self, value: Any) -> Any:
-        """A masked copy of nested data, of the same shape; a key such as `password` makes its value a secret."""
+        """A masked copy of nested data with the same shape; a key such as `password` makes its value a secret."""
         return mask_nested(self, value)
 
     def stream(self) -> MaskStream:
-        """Masks a text that arrives in pieces."""
+        """A stream that masks text which arrives in pieces."""
         return MaskStream(self)
 
 

@@ -1,6 +1,6 @@
-"""What the name beside a value says of it: `db_password`, `apiKey`, `X-Auth-Token`; and what it does not: `token_type`.
+"""Tells from the name beside a value whether it is a secret: `db_password`, `apiKey`, `X-Auth-Token`, not `token_type`.
 
-The last word of a name decides, so that fields about a secret (its type, its length, its file) are no secrets.
+The last word of a name decides, so that fields about a secret (its type, its length, its file) are left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ASIDE: Final = frozenset((
     "current", "next", "default", "primary", "base", "plain", "raw", "encoded", "base64", "b64", "text", "string",
     "str", "main", "temp", "tmp", "backup", "alt",
 ))  # fmt: skip
-"""Words after the one that decides."""
+"""Words that may follow the one that decides."""
 
 _PASSWORDS: Final = ("password", "passwd", "passphrase", "passcode", "pwd", "pswd", "passwort", "kennwort")
 _PASSWORD_WORDS: Final = frozenset(("pass", "pw", "psk", "pword", "userpass", "dbpass"))
@@ -53,16 +53,16 @@ _STRICT: Final = {
 }
 
 STRICT: Final = frozenset(("CREDENTIALS", "KEY", "SESSION"))
-"""Families of names that need a value that looks random."""
+"""Families whose values are secrets only if they look random."""
 
 
 NAME_CHARS: Final = 40
-"""A longer value is no name."""
+"""The most characters of a name."""
 
 
 @lru_cache(maxsize=4096)
 def family_of(name: str) -> str | None:
-    """The family of what bears that name; None where it names no secret."""
+    """The family of a value of that name; None if the name doesn't call it a secret."""
     words = _words(name)
     if not words:
         return None
@@ -83,12 +83,12 @@ def family_of(name: str) -> str | None:
 
 
 def names_one(value: str) -> bool:
-    """Whether a value is itself the name of a secret, as variables are called: `DB_PASSWORD`, `api-key`."""
+    """Whether a value is itself the name of a secret, like a variable's: `DB_PASSWORD`, `api-key`."""
     return len(value) < NAME_CHARS and _NAME.fullmatch(value) is not None and family_of(value) is not None
 
 
 def says_no_key(word: str) -> bool:
-    """Whether a key with that word before it is no secret: `cache key`, `primary key`."""
+    """Whether `word` before "key" says that the key is not a secret: `cache key`, `primary key`."""
     return word in _NO_KEY_OF
 
 

@@ -1,4 +1,4 @@
-"""Masks nested values: the same shape with the same sharing and cycles, texts masked, and what a key calls a secret."""
+"""Masks nested values: texts, and whatever a key calls a secret; shape, sharing and cycles stay the same."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[\w. @$-]{1,60}")
 _VALUES: Final = ("value", "val", "current", "new", "old", "default", "text", "plain")
-"""Keys that say nothing of a value but that it is one."""
+"""Keys that say nothing about a value."""
 _ALL: Final = "*"
 _CARD_FROM: Final = 10**12
 _CARD_TO: Final = 10**19
 _LEAST_DIGITS: Final = 1000
-"""A smaller number under a key such as `password` is a count or a setting."""
+"""The least number that is a secret under a key such as `password`; a smaller one is a count or a setting."""
 
 
 def mask_nested(masker: TextMasker, value: Any) -> Any:
     """A masked copy of `value`: dicts, lists, tuples, sets, text and bytes within; anything else is left as it is.
 
-    Depth is bounded by memory only.
+    Only memory limits the depth.
     """
     walk = _Walk(masker)
     steps = [walk.masked(value, None)]
@@ -49,8 +49,8 @@ class _Walk:
 
     def __init__(self, masker: TextMasker) -> None:
         self._masker = masker
-        # A container under a secret's name is masked otherwise than the same one elsewhere. It is kept with its copy,
-        # so that its id is not given to another object meanwhile.
+        # The same container may be masked differently under a secret's name and elsewhere. It is kept with its copy, so
+        # that no other object gets its id meanwhile.
         self._texts: dict[tuple[str, str | None], str] = {}
         self._done: dict[tuple[int, str | None], tuple[Any, Any]] = {}
 
@@ -148,7 +148,7 @@ def _within(family: str | None, name: Any) -> str | None:
 
 
 def _rebuilt(value: Any, items: list[Any]) -> Any:
-    """A tuple or set of the same kind; what has names for its fields keeps them."""
+    """A tuple or set of the same kind; a named tuple stays one."""
     if hasattr(value, "_make"):
         return value._make(items)
     return next(kind for kind in (tuple, set, frozenset) if isinstance(value, kind))(items)
@@ -159,7 +159,7 @@ def _is_secret_number(value: int, family: str) -> bool:
 
 
 def _free(copy: dict[Any, Any], name: Any, numbers: dict[Any, int]) -> Any:
-    """`name`, numbered where two names became the same label; `numbers` are those given so far."""
+    """`name`, with a number if `copy` has it already; `numbers` are the last ones given out."""
     free = name
     while free in copy:
         numbers[name] = numbers.get(name, 1) + 1

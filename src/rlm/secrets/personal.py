@@ -1,4 +1,4 @@
-"""Personal data: mail addresses, phone numbers, payment cards (Luhn), IBANs (mod 97), social security numbers."""
+"""Finds personal data: mail addresses, phone numbers, payment cards (Luhn), IBANs (mod 97), social security numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CALLED: Final = ("phone", "tel", "fax", "mobile")
 _ACCENTED: Final = ("tél", "Tél")
 _CALLED_NUMBER = re.compile(r"[\w\"'.: ]{0,12}?(?P<it>[(+]?[0-9](?:[ .\-/()]{0,2}[0-9]){8,14})(?![\w-])")
 _FORM: Final = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ ().-", b"0" * 10 + b"A" * 26 + b" " * 5)
-"""Digits, capitals and what stands between digits, each as one: the forms of numbers are then literals."""
+"""Maps digits, capitals and separators to one character each, so that the forms of numbers become literals."""
 _FORMS: Final = (
     b"0" * 13, b"0000 0000 0000", b"00000000 0000", b"0000 000000 0000", b"000 00 0000", b"000 000 0000",
     b"000  000 0000",
@@ -34,14 +34,14 @@ _LETTERED = re.compile(r"(?<![0-9A-Za-z])[A-Z][A-Z]\d\d(?: ?[A-Z0-9]{4}){2,7}(?:
 _SSN = re.compile(r"(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}\Z")
 _NORTH_AMERICAN = re.compile(r"(?:1[ .-]?)?\(?[2-9]\d{2}(?:\) ?|[-.])[2-9]\d{2}[-. ]\d{4}\Z")
 _VALUES: Final = {ord(char): str(int(char, 36)) for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-"""What a letter counts for in the remainder of an IBAN."""
+"""The value of each letter in the checksum of an IBAN."""
 _IBAN_CHARS: Final = range(15, 35)
 _CARD_DIGITS: Final = range(13, 20)
 _ABROAD_DIGITS: Final = range(11, 18)
 
 
 def find_personal(text: str, lower: str) -> Iterator[SecretSpan]:
-    """Personal data of every kind above; `lower` is its ASCII in lower case, of the same length."""
+    """Find personal data of every kind above; `lower` is the text's ASCII in lower case, of the same length."""
     form = text.encode("ascii", "replace").translate(_FORM)
     yield from _mails(text)
     yield from _numbers(text, form)
@@ -61,7 +61,7 @@ def _mails(text: str) -> Iterator[SecretSpan]:
 
 
 def _is_remote(text: str, local: str, domain: re.Match[str]) -> bool:
-    """Whether it is `git@host:path` or the `user@host` of an address."""
+    """Whether a match is `git@host:path`, or the `user@host` of an address, and not a mail address."""
     return local == "git" or text[domain.end() : domain.end() + 2].rstrip("/~").startswith(":~")
 
 
@@ -91,7 +91,7 @@ def _phones(text: str, lower: str) -> Iterator[SecretSpan]:
 
 
 def _called(text: str, searched: str, word: str) -> Iterator[SecretSpan]:
-    """Numbers after a word that calls them one, which is looked for in `searched`."""
+    """Find phone numbers after `word`, which is searched in `searched`."""
     at = searched.find(word)
     while at >= 0:
         end = at + len(word)

@@ -1,4 +1,4 @@
-"""One pattern for many literals: as a tree of their letters it is several times faster than the same ones in a row."""
+"""Makes one pattern of many literals: as a tree of letters it is several times faster than a list of alternatives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = ""
 
 
 def any_of(literals: Iterable[str]) -> str:
-    """A pattern that matches the longest of `literals` that stands at a place."""
+    """A pattern that matches the longest of `literals` at a place."""
     tree: _Tree = {}
     for literal in literals:
         node = tree

@@ -1,6 +1,6 @@
-"""Where something was found in a text, and the text with labels in its place. Knows nothing of what to look for.
+"""Spans of a text to mask, and the text with labels in their place. Knows nothing about what to look for.
 
-Labels settle what is masked already: nothing that touches one is masked again, so masking twice changes nothing.
+Nothing that touches a label is masked again, so masking twice changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LABEL = re.compile(r"\[REDACTED_[A-Z0-9_]{1,40}\]")
 
 
 class SecretSpan(NamedTuple):
-    """Something to mask: `text[start:end]`, as a member of a family such as API_KEY."""
+    """A span to mask, `text[start:end]`, and the family of the secret, such as API_KEY."""
 
     start: int
     end: int
@@ -24,12 +24,12 @@ class SecretSpan(NamedTuple):
 
 
 def label(family: str) -> str:
-    """What stands in the place of a secret of that family."""
+    """The label that replaces a secret of that family."""
     return f"{LABEL_START}{family}]"
 
 
 def merged(text: str, found: Iterable[SecretSpan]) -> list[SecretSpan]:
-    """The spans in order, those that overlap as one with the family of the longest; none that touches a label."""
+    """The spans in order, without those that touch a label; overlapping ones become one of the longest's family."""
     spans: list[SecretSpan] = []
     longest = 0
     for span in sorted(_unmasked(text, found), key=lambda each: (each.start, -each.end)):
@@ -46,7 +46,7 @@ def merged(text: str, found: Iterable[SecretSpan]) -> list[SecretSpan]:
 
 
 def replaced(text: str, spans: Iterable[SecretSpan]) -> str:
-    """`text` with a label in the place of each span; they are in order and apart."""
+    """`text` with a label in the place of each span; the spans are in order and don't overlap."""
     pieces: list[str] = []
     done = 0
     for span in spans:

@@ -1,7 +1,7 @@
-"""Masks text that arrives in pieces, so that a secret cut over two of them is caught as it would be in one.
+"""Masks text that arrives in pieces, so that a secret split over two of them is caught as it would be in one.
 
-Whole lines go on at once: what is masked in a line depends on itself and on the line before, which is remembered. Held
-back are the line that isn't ended yet, at most 64 thousand characters of it, and a private key until its end.
+Whole lines go on at once: what is masked in a line depends on itself and on the line before, which is remembered. The
+last line is held back until it ends, but at most 64 thousand characters of it, and a private key until its end.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rlm.secrets.text_masking import TextMasker
 
 LINE_CHARS: Final = 65_536
-"""A longer line is cut where nothing is masked."""
+"""The most characters of a line that are held back; a longer one is cut, but never within a secret."""
 _TAIL_CHARS: Final = 8_192
-"""What is kept of such a line: longer than any one secret but a key block."""
+"""How many characters of such a line are still held back: more than any secret has, except a key block."""
 _BEFORE_CHARS: Final = 512
-"""What is remembered of the text before: more than a name or a mention and what it reaches."""
+"""How many characters of the text before are remembered: more than the reach of a name or a mention."""
 
 
 class MaskStream:
@@ -31,7 +31,7 @@ class MaskStream:
         self._before = ""
 
     def feed(self, chunk: str) -> str:
-        """Take the next piece and return what of the text is ready, which may be nothing."""
+        """Take the next piece and return the text that is ready, which may be empty."""
         self._held += chunk
         newline = self._held.rfind("\n", len(self._held) - len(chunk))
         if newline < 0:
@@ -40,7 +40,7 @@ class MaskStream:
         return self._release(newline + 1 if block < 0 else self._held.rfind("\n", 0, block) + 1)
 
     def close(self) -> str:
-        """The rest."""
+        """Return the rest of the text, masked."""
         return self._release(len(self._held))
 
     def _release(self, end: int) -> str:
@@ -55,7 +55,7 @@ class MaskStream:
         return replaced(text, new)[known:]
 
     def _cut(self) -> int:
-        """Where to cut a line without an end: between words, and through no secret."""
+        """Where to cut a line that is too long: between words, and never within a secret."""
         if open_block(self._held) >= 0:
             return 0
         at = len(self._held) - _TAIL_CHARS
@@ -65,5 +65,5 @@ class MaskStream:
 
 
 def _last_line(text: str) -> str:
-    """The last line, as far as it matters to the next."""
+    """The end of the last line, as far as it matters for the next one."""
     return text[max(text.rfind("\n", 0, len(text) - 1) + 1, len(text) - _BEFORE_CHARS) :]

@@ -41,7 +41,7 @@ class TextMasker:
         return replaced(text, spans) if spans else text
 
     def find(self, text: str) -> list[SecretSpan]:
-        """The places that `mask` replaces, in order and apart."""
+        """The spans that `mask` replaces, in order; they don't overlap."""
         if len(text) < LEAST_CHARS:
             return []
         plain = uncoloured(text)
@@ -50,7 +50,7 @@ class TextMasker:
         return merged(text, plain.back(merged(plain.text, self._found(plain.text))))
 
     def _found(self, text: str) -> Iterator[SecretSpan]:
-        # Of the same length: what issuers and formats define is ASCII, which is searched twice as fast.
+        # The same length as `text`: what issuers and formats define is ASCII, which is searched twice as fast.
         narrow = text if text.isascii() else text.encode("ascii", "replace").decode("ascii")
         lower = narrow.lower()
         places = mentions(lower)

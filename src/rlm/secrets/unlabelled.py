@@ -1,7 +1,7 @@
-"""Random-looking text that nothing names, where words before it speak of a secret: `secret (base64) ...`.
+"""Finds random-looking text without a name of its own, after words that speak of a secret: `secret (base64) ...`.
 
-Each mention answers for the first such text after it, up to the next mention, in its line or, where that soon ends, in
-the next.
+Each mention stands for the first such text after it, up to the next mention: on its own line, or on the next if its
+line soon ends.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rlm.secrets.assigned import Mention
 
 REACH: Final = 120
-"""How far after its mention a secret may stand."""
+"""How many characters after its mention a secret may stand."""
 NEAR: Final = 48
-"""How far it may stand where it is hex alone, as checksums are."""
+"""The same for text that is nothing but hex, as checksums are."""
 
 MENTION = re.compile(
     r"(?:secret|token|passw|passphrase|credential|bearer|(?:(?<=api.)|(?<=api)|(?<=access.)|(?<=signing.)|(?<=private.))key"
@@ -52,7 +52,7 @@ class _Said(NamedTuple):
 
 
 def find_unlabelled(text: str, lower: str, places: Iterable[Mention]) -> Iterator[SecretSpan]:
-    """Random-looking text near a mention of a secret; `lower` is `text` in lower case, `places` its mentions."""
+    """Find random-looking text near a mention of a secret; `lower` is `text` in lower case, `places` its mentions."""
     said = [*_said(lower, places), *(_Said(hit.end(), "AWS_SECRET_KEY") for hit in _ACCESS_KEY.finditer(text))]
     said.sort()
     for mention, following in pairwise((*said, _Said(len(text), ""))):
@@ -69,7 +69,7 @@ def _said(lower: str, places: Iterable[Mention]) -> Iterator[_Said]:
 
 
 def _after(text: str, lower: str, start: int, stop: int) -> tuple[int, int] | None:
-    """What the mention that ends at `start` speaks of, before `stop`."""
+    """The start and end of the text that the mention ending at `start` speaks of, before `stop`."""
     line = text.find("\n", start, min(stop, start + REACH))
     end = min(stop, start + REACH) if line < 0 else line
     place = _first(text, lower, start, end)
@@ -79,7 +79,7 @@ def _after(text: str, lower: str, start: int, stop: int) -> tuple[int, int] | No
 
 
 def _next_line(text: str, start: int, line: int) -> tuple[int, int] | None:
-    """What stands alone in the line after the mention's; a digest only where the mention's line leads up to it."""
+    """Text alone on the line after the mention's; a digest counts only if the mention's line leads up to it."""
     end = text.find("\n", line + 1, line + 1 + 4 * REACH)
     after = text[line + 1 : end if end >= 0 else line + 1 + 4 * REACH]
     value = after.strip(" \t\r>#|*`")

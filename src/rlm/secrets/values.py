@@ -1,4 +1,4 @@
-"""Judges one value: could it be a secret, is it a placeholder, a reference, a word? Looks at no surroundings."""
+"""Judges a value by itself: could it be a secret, or is it a placeholder, a reference, a word?"""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 from rlm.secrets.prefixes import any_of
 
 _WORDS: Final = frozenset(Path(__file__).with_name("placeholder_words.txt").read_text(encoding="ascii").split())
-"""Of what placeholders, types and sentences are made."""
+"""The words that placeholders, types and sentences are made of."""
 
 _WORD = re.compile(r"[a-z]+")
 _HOLDER = re.compile(any_of((
     "xxxxx", "***", "...", "…", "•••", "####", "0000000000", "placeholder", "redacted", "[masked", "changeme",
     "change_me", "change-me", "insert_", "insert-", "dummy", "your_", "your-", "your ", "_here", "-here",
 )))  # fmt: skip
-"""What stands in a placeholder and in no secret."""
+"""Matches what occurs in placeholders and never in secrets."""
 _REFERENCE = re.compile(
     r"[fbru]?['\"`]?(?:\$[\w{(]|\$\{|%\(|%[sdr]\b|\{\{|\{%|#\{|<[\w /.-]{1,60}>|\{[\w.!:\[\]'\"]{0,60}\}"
     r"|![A-Za-z_]+(?: |\Z)|<%)"
@@ -37,17 +37,17 @@ _PLACE = re.compile(
 _FACT = re.compile(r"[\d.,:_T+-]*Z?\Z|v?\d+(?:\.\d+)+[\w.+-]*\Z")
 
 RANDOM_RUNS: Final = 0.28
-"""Runs of one kind of character for each character: random text has about 0.45, names and words under 0.25."""
+"""The least runs of one kind of character, per character: random text has about 0.45, names and words under 0.25."""
 NAME_RUNS: Final = 0.2
-"""Words joined by dashes have fewer."""
+"""Words joined by dashes have fewer runs than this, per character."""
 HEAD_CHARS: Final = 256
-"""What a value is judged by, so that many long ones cost no more than short ones."""
+"""How many characters of a value are judged, so that long ones cost no more than short ones."""
 LEAST_RANDOM: Final = 16
-"""Shorter text tells too little to be called random."""
+"""The least characters of random text; a shorter one tells too little."""
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether `value` stands for a secret and is none: `<password>`, `xxxxx`, `${TOKEN}`, `your-key-here`, `None`."""
+    """Whether `value` only stands in for a secret: `<password>`, `xxxxx`, `${TOKEN}`, `your-key-here`, `None`."""
     head = value[:HEAD_CHARS]
     lower = head.lower()
     if _REFERENCE.match(head) or _HOLDER.search(lower) or not _ALNUM.search(head):
@@ -59,27 +59,27 @@ def is_placeholder(value: str) -> bool:
 
 
 def is_name(value: str) -> bool:
-    """Whether it reads like a variable or an attribute without digits: `self.token`, `next_token`, `API_KEY`."""
+    """Whether `value` reads like a variable or an attribute without digits: `self.token`, `next_token`, `API_KEY`."""
     return _NAME.match(value) is not None and _DIGIT.search(value) is None
 
 
 def is_place(value: str) -> bool:
-    """Whether it is a path or an address without credentials."""
+    """Whether `value` is a path, or an address without credentials."""
     return _PLACE.match(value) is not None
 
 
 def is_fact(value: str) -> bool:
-    """Whether it is a number, a date or a version."""
+    """Whether `value` is a number, a date or a version."""
     return _FACT.match(value) is not None
 
 
 def is_digest(value: str) -> bool:
-    """Whether it has the shape of a checksum or an identifier: a UUID, or hex alone."""
+    """Whether `value` has the shape of a checksum or an identifier: a UUID, or nothing but hex."""
     return _UUID.match(value) is not None or _HEX.match(value) is not None
 
 
 def is_random(value: str) -> bool:
-    """Whether it looks drawn by a machine: mixed characters that change their kind often and rarely repeat."""
+    """Whether `value` looks like random text: mixed characters that change their kind often and rarely repeat."""
     if len(value) < LEAST_RANDOM or is_fact(value):
         return False
     head = value[:120]
@@ -87,7 +87,7 @@ def is_random(value: str) -> bool:
 
 
 def is_mixed(value: str) -> bool:
-    """A weaker test, for what a name beside it calls a secret: 8 characters or more, with digits among letters."""
+    """A weaker test, for a value whose name calls it a secret: 8 characters or more, with digits among letters."""
     if len(value) < 8:
         return False
     digits = sum(map(str.isdigit, value[:120]))
@@ -97,7 +97,7 @@ def is_mixed(value: str) -> bool:
 
 
 def is_prose(value: str) -> bool:
-    """Whether it is a sentence rather than a passphrase."""
+    """Whether `value` is a sentence rather than a passphrase."""
     if _MIXED_WORD.search(value):
         return False
     words = _WORD.findall(value.lower())
@@ -107,5 +107,5 @@ def is_prose(value: str) -> bool:
 
 
 def runs(value: str) -> float:
-    """Runs of one kind of character, for each character."""
+    """The number of runs of one kind of character, divided by the number of characters."""
     return len(_RUN.findall(value)) / len(value)

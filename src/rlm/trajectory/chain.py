@@ -13,13 +13,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import hmac
-import os
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
+from rlm.core.whole_files import sole_writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,9 +143,5 @@ def write_receipt(path: Path, content: bytes) -> None:
     Raises:
         OSError: it can't be written.
     """
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
+    with sole_writer(path) as file:
         file.write(content)
-    part.replace(path)

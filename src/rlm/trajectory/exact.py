@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.exceptions import ConfigError, RecordError
+from rlm.core.whole_files import part_of, sole_writer
 from rlm.trajectory.reader import open_record
 
 if TYPE_CHECKING:
@@ -122,15 +123,11 @@ def _keep_nothing(_context: Context, _path: Path) -> None:
 
 def _keep(context: Context, path: Path) -> None:
     assert context.fd is not None
-    part = path.with_suffix(".context.part")
     at, end = context.parts[0].start, context.parts[0].end
-    with suppress(OSError):
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            while at < end and (block := os.pread(context.fd, min(_BLOCK_BYTES, end - at), at)):
-                file.write(block)
-                at += len(block)
-        part.replace(path)
+    with suppress(OSError), sole_writer(path) as file:
+        while at < end and (block := os.pread(context.fd, min(_BLOCK_BYTES, end - at), at)):
+            file.write(block)
+            at += len(block)
 
 
 def kept_context(path: Path) -> bytes | None:
@@ -144,7 +141,8 @@ def kept_context(path: Path) -> bytes | None:
 
 def forget(trajectory: Path) -> None:
     """Remove what was kept for resuming a run; where nothing was masked its salt stays, so that it can be forked."""
-    for path in (context_path(trajectory), trajectory.with_suffix(".context.part")):
+    context = context_path(trajectory)
+    for path in (context, part_of(context)):
         path.unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         if exact_path(trajectory).stat().st_size > SALT_LINE_BYTES:

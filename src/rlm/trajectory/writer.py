@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rlm.core.events import Event, encode
 from rlm.core.exceptions import RecordError
+from rlm.core.whole_files import sole_writer
 from rlm.trajectory.chain import Chain, receipt_path, write_receipt
 
 SYNC_AT = frozenset({"turn.end", "completion.end"})
@@ -59,13 +60,8 @@ class TrajectoryWriter:
         target = self._blobs / digest
         if not target.exists():
             self._blobs.mkdir(mode=0o700, exist_ok=True)
-            part = target.with_suffix(".part")
-            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                _write_all(fd, content)
-            finally:
-                os.close(fd)
-            part.replace(target)
+            with sole_writer(target) as file:
+                file.write(content)
         return digest
 
     def close(self) -> None:

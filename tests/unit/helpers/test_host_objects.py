@@ -142,7 +142,7 @@ async def test_a_folder_that_went_away_is_told_without_its_place(tree: Path) -> 
     async with guests(tree) as helpers:
         tree.rename(tree.parent / "moved")
         told = await refusal(helpers, "fs.read_file", path="a.py")
-    assert told == "a folder that helpers work in is not there any more."
+    assert told == "a folder that helpers work in no longer exists."
 
 
 async def test_a_result_tells_a_guest_names_that_lead_back(tree: Path) -> None:

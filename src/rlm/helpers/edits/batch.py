@@ -1,4 +1,4 @@
-"""`transform.batch`: several transformations one after the other, each seeing what the one before made, all or none."""
+"""`transform.batch`: several transformations in a row, each on the result of the one before, all or none."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def _apply(work: Workspace, number: int, asked: dict[str, Any]) -> Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Changed(Workspace):
-    """A workspace with changes that are not written yet."""
+    """A workspace as it will be once pending changes are written."""
 
     changes: dict[Path, Change] = field(default_factory=dict)
 
     def take(self, done: Edit) -> None:
-        """Have the files as an edit would leave them."""
+        """Add the changes of an edit to the pending ones."""
         for change in done.changes:
             first = self.changes.get(change.place.path, change)
             kept = Change(place=change.place, name=change.name, before=first.before, after=change.after)

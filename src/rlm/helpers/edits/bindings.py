@@ -1,6 +1,6 @@
-"""Finds what a rename concerns: the bindings of a name in a tree of modules, and every mention that means one of them.
+"""Finds what a rename affects: the bindings of a name in a tree of modules, and every mention of one of them.
 
-Follows imports (re-exports, star imports, attributes of modules) from file to file until nothing is added. Changes
+Follows imports (re-exports, star imports, attributes of modules) from file to file until it finds no more. Changes
 nothing.
 """
 
@@ -27,15 +27,15 @@ class Bindings:
         self._scopes: set[tuple[str, Scope]] = set()
         self._homes: set[str] = set()
         self._starred: set[str] = set()
-        """Files that have the name by a star import alone."""
+        """Files that have the name only by a star import."""
 
     def add(self, file: str, scope: Scope) -> None:
-        """Take what a scope of a file binds for one of them."""
+        """Add the binding in a scope of a file."""
         self._scopes.add((file, scope))
         self._homes.add(file)
 
     def follow_imports(self) -> None:
-        """Add the bindings that imports of what is bound make, until there are no more."""
+        """Add the bindings that imports of these bindings make, until there are no more."""
         size = -1
         while size != (size := len(self._scopes) + len(self._starred)):
             for module in self._modules.values():
@@ -46,14 +46,14 @@ class Bindings:
                     self._starred.add(module.name)
 
     def has(self, module: Module, mention: Mention) -> bool:
-        """Whether a mention of the name means one of the bindings."""
+        """Whether a mention refers to one of the bindings."""
         owner = module.names.owner(mention)
         if owner is None:
             return module.name in self._starred
         return (module.name, owner) in self._scopes
 
     def exports(self, file: str | None) -> bool:
-        """Whether a module has one of the bindings as a name of its own."""
+        """Whether one of the bindings is a global name of a module."""
         if file is None or file not in self._modules:
             return False
         names = self._modules[file].names
@@ -82,7 +82,7 @@ class Bindings:
         return self.imports_from_it(module, mention.node, mention.statement)
 
     def imports_from_it(self, module: Module, node: ast.AST, statement: ast.Import | ast.ImportFrom | None) -> bool:
-        """Whether something is imported from a module that exports one of the bindings."""
+        """Whether an import is from a module that exports one of the bindings."""
         if not isinstance(statement, ast.ImportFrom) or not isinstance(node, ast.alias):
             return False
         return self.exports(self._target(module, statement))
@@ -92,12 +92,12 @@ class Bindings:
         return self.exports(self.module_of(module, node.value))
 
     def module_of(self, module: Module, node: ast.expr) -> str | None:
-        """The file of the module that an expression means, if it means one of the workspace."""
+        """The file of the module that an expression refers to; None if it is not in the workspace."""
         dotted = self._dotted(module, node)
         return None if dotted is None else self._paths.file_of(dotted, module.name)
 
     def is_it(self, module: Module, node: ast.expr) -> bool:
-        """Whether an expression can be nothing but one of the bindings: by its name, that of an import, of a module."""
+        """Whether an expression surely refers to one of the bindings: by a name, an import or a module's attribute."""
         if isinstance(node, ast.Attribute):
             return node.attr == self._old and self.is_attribute(module, node)
         mention = module.by_node.get(node)
@@ -109,7 +109,7 @@ class Bindings:
         return bool(bound) and all(self.imports_it(module, each) for each in bound)
 
     def of(self, name: str, home: Module) -> Bindings:
-        """Those of another name that a module has."""
+        """The bindings of another name, starting from a module's own."""
         found = Bindings(self._modules, self._paths, name)
         found.add(home.name, home.names.module)
         found.follow_imports()

@@ -1,4 +1,4 @@
-"""What a new name would come to mean in modules besides those that are edited: by imports, stars and submodules."""
+"""Finds what a new name would come to mean in modules beyond the edited ones: by imports, stars and submodules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Clash:
 def clashes_over_files(
     modules: Mapping[str, Module], paths: ImportPaths, bindings: Bindings, old: str, new: str
 ) -> Iterator[Clash]:
-    """Where a module that gets the new name has something else of that name for others, or brings it by a star."""
+    """Find modules that get the new name but already export something else by it, or bring it by a star import."""
     for module in modules.values():
         yield from _taken(module, bindings, new)
         if bindings.exports(module.name) and module.is_package and paths.file_of(f".{new}", module.name):
@@ -47,7 +47,7 @@ def clashes_over_files(
 
 
 def _taken(module: Module, bindings: Bindings, new: str) -> Iterator[Clash]:
-    """Uses of the new name in a module that is about to have it."""
+    """Find uses of the new name in a module that is about to get it."""
     for mention in module.mentions(new):
         if bindings.imports_from_it(module, mention.node, mention.statement) or _by_star(module, bindings, mention):
             yield Clash.at(module, mention.node, f"{new!r} already means something here")
@@ -64,7 +64,7 @@ def _by_star(module: Module, bindings: Bindings, mention: Mention) -> bool:
 
 
 def _no_longer_brought(module: Module, bindings: Bindings, old: str) -> Iterator[Clash]:
-    """A name with an underscore that a star import should bring, from a module without `__all__`."""
+    """Find names with an underscore that a star import would have to bring from a module without `__all__`."""
     stars = [
         star for star in module.names.stars if bindings.brings(module, star) and not bindings.has_all(module, star)
     ]

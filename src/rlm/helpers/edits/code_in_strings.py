@@ -1,7 +1,7 @@
 """Finds names in strings that are code (f-strings, annotations in quotes), where the parser gives no exact positions.
 
-By trial: another name is put in a place, and the node of the tree that then differs is the one that stands there: a
-variable, an attribute, or a piece of text.
+It tries: with another name in a place, the node of the tree that differs is the one in that place: a variable, an
+attribute, or a piece of text.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PLAIN = re.compile(r"[rRuU]?('''|\"\"\"|'|\")(\s*)([^\\]*)\1")
 
 
 def positions(segment: str, string: String, tree: ast.expr, name: str) -> dict[ast.AST, int]:
-    """The nodes of `tree` that say `name`, and where: positions in `segment`, the source of `string`.
+    """The nodes of `tree` that mention `name`, and their positions in `segment`, the source of `string`.
 
-    Those that can't be found for certain are not among them.
+    Nodes that can't be found for certain are left out.
     """
     if isinstance(string, ast.JoinedStr):
         return {node: start - 1 for node, start in _tried(f"({segment})", tree, name)}
@@ -56,5 +56,5 @@ def _walked(code: str) -> list[ast.AST]:
 
 
 def _said(node: ast.AST) -> list[str]:
-    """The names in a node, not those below it."""
+    """The names in a node itself, without those in its children."""
     return [value for _, value in ast.iter_fields(node) if isinstance(value, str)]

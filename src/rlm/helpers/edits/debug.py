@@ -1,4 +1,4 @@
-"""`transform.remove_debug_statements`: prints, debuggers and debug logging out of a tree, its blocks kept whole."""
+"""`transform.remove_debug_statements`: takes prints, debuggers and debug logging out of code; blocks stay whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def remove_debug_statements(
         dry_run: Change nothing and return a diff.
     """
     if unknown := sorted(set(kinds) - set(_NEEDLES)):
-        raise ToolError(f"kinds: there is no {unknown[0]!r}; there are {', '.join(_NEEDLES)}.")
+        raise ToolError(f"kinds: there is no {unknown[0]!r}; the kinds are {', '.join(_NEEDLES)}.")
     wanted = frozenset(kinds)
     rewrite = Rewrite(
         name="transform.remove_debug_statements",
@@ -79,7 +79,7 @@ def _planned(file: PythonFile, kinds: frozenset[str]) -> RewritePlan:
 
 
 def _doomed(tree: ast.Module, kinds: frozenset[str]) -> set[ast.stmt]:
-    """The statements that go."""
+    """The statements to remove."""
     debuggers = Debuggers(tree)
     found: set[ast.stmt] = set()
     for body in _bodies(tree):
@@ -128,7 +128,7 @@ def _bodies(tree: ast.Module) -> Iterator[list[ast.stmt]]:
 
 
 def _runs(body: Sequence[ast.stmt], doomed: set[ast.stmt]) -> Iterator[list[ast.stmt]]:
-    """Statements that go together, for they stand on one line."""
+    """Group the statements to remove that stand on one line."""
     run: list[ast.stmt] = []
     for statement in body:
         if run and (statement not in doomed or statement.lineno != run[-1].end_lineno):
@@ -141,7 +141,7 @@ def _runs(body: Sequence[ast.stmt], doomed: set[ast.stmt]) -> Iterator[list[ast.
 
 
 def _span(layout: Layout, run: Sequence[ast.stmt], *, keep: bool) -> TextSpan:
-    """What to replace for statements on one line: all of the line where they are alone on it."""
+    """The span to replace for statements on one line: the whole line if nothing else is on it."""
     start, end = layout.start(run[0]), layout.end(run[-1])
     if keep:
         return TextSpan(start=start, end=end, text="pass")

@@ -1,4 +1,4 @@
-"""What a module knows debuggers by: their imports, under whatever name, and the calls that stop in one."""
+"""Finds the debuggers of a module: their imports, under any name, and the calls that stop in one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TRACES = ("set_trace", "post_mortem", "trace")
 
 
 class Debuggers:
-    """The builtins `print` and `breakpoint`, and the debuggers that a module imports."""
+    """The builtins `print` and `breakpoint`, and the debuggers that one module imports."""
 
     def __init__(self, tree: ast.Module) -> None:
         bound = {alias.asname or alias.name for node in ast.walk(tree) for alias in _debuggers(node)}
@@ -25,18 +25,18 @@ class Debuggers:
         self._bound = bound
 
     def is_builtin(self, node: ast.expr) -> bool:
-        """Whether a name is nothing of the module's own."""
+        """Whether a name is a builtin that the module doesn't rebind."""
         mention = self._by_node.get(node)
         return mention is not None and self._names.owner(mention) is None
 
     def is_trace(self, called: ast.expr) -> bool:
-        """Whether a call stops in a debugger, of `pdb.set_trace`, or `set_trace` imported from it."""
+        """Whether a call stops in a debugger: `pdb.set_trace`, or `set_trace` imported from it."""
         if isinstance(called, ast.Attribute):
             return called.attr in _TRACES and (_is_inline(called.value) or self._is_debugger(called.value))
         return self._is_debugger(called)
 
     def imports_one(self, statement: ast.stmt, gone: Collection[ast.AST]) -> bool:
-        """Whether a statement imports debuggers alone, which nothing needs but what is gone."""
+        """Whether a statement imports only debuggers, and only nodes in `gone` use them."""
         found = [*_debuggers(statement)]
         if not found or len(found) < len(getattr(statement, "names", ())):
             return False
@@ -53,7 +53,7 @@ class Debuggers:
 
 
 def _debuggers(node: ast.AST) -> Iterator[ast.alias]:
-    """The debuggers, or functions of one, that a statement imports."""
+    """The debuggers, or functions of debuggers, that a statement imports."""
     if isinstance(node, ast.Import):
         yield from (alias for alias in node.names if alias.name in _MODULES)
     elif isinstance(node, ast.ImportFrom) and node.module in _MODULES and not node.level:
@@ -61,6 +61,6 @@ def _debuggers(node: ast.AST) -> Iterator[ast.alias]:
 
 
 def _is_inline(node: ast.expr) -> bool:
-    """`__import__("pdb")`."""
+    """Whether an expression is like `__import__("pdb")`."""
     given = node.args if isinstance(node, ast.Call) and dotted(node.func) == "__import__" else []
     return len(given) == 1 and isinstance(given[0], ast.Constant) and given[0].value in _MODULES

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Style: TypeAlias = Literal["google", "numpy", "sphinx"]
 _NOTHING = ("None", "NoReturn", "Never", "typing.NoReturn", "typing.Never")
 _BORDER = re.compile(r"(?<=[^\W_])(?=[A-Z][a-z])|(?<=[^\W_A-Z])(?=[A-Z])")
-"""Where a word begins in `getUserData`."""
+"""Matches where a word begins in `getUserData`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,15 @@ class Parameter:
     """One parameter of a function."""
 
     name: str
-    """With its stars."""
+    """The name with its stars."""
     type: str
-    """Empty where it has none."""
+    """The annotation; empty without one."""
     optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What a docstring can tell of a function from its code alone."""
+    """What the code of a function tells for its docstring."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -39,7 +39,7 @@ class Described:
 
     @property
     def result(self) -> str:
-        """`Returns`, `Yields`, or nothing."""
+        """`Returns`, `Yields`, or empty."""
         if self.yields:
             return "Yields"
         return "Returns" if (self.gives_value or self.returns) and self.returns not in _NOTHING else ""
@@ -104,7 +104,7 @@ def _joined(sections: list[list[str]]) -> list[str]:
 
 
 def _kind(parameter: Parameter) -> str:
-    """The type, and whether it is optional; without a type, readers of docstrings would take that word for one."""
+    """The type, with `optional` if it is; that word alone would be taken for a type."""
     return f"{parameter.type}, optional" if parameter.type and parameter.optional else parameter.type
 
 

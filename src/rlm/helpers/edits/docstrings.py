@@ -1,4 +1,4 @@
-"""`transform.add_docstrings`: a docstring for each function that has none, from its signature and raises."""
+"""`transform.add_docstrings`: writes missing docstrings of functions, from their signatures and raises."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _planned(file: PythonFile, style: Style, *, private: bool) -> RewritePlan:
 
 
 def _functions(body: list[ast.stmt]) -> Iterator[FunctionNode]:
-    """Functions and methods, also those behind conditions; none that is inside of another."""
+    """The functions and methods of a body, also within conditions, but not inside other functions."""
     waiting = [*reversed(body)]
     while waiting:
         statement = waiting.pop()
@@ -85,7 +85,7 @@ def _wanted(node: FunctionNode, *, private: bool) -> bool:
 
 
 def _span(layout: Layout, node: FunctionNode, style: Style) -> TextSpan:
-    """The docstring before the first statement of the body, which gets a line of its own."""
+    """The span that puts a docstring before the first statement of the body, which gets a line of its own."""
     start = _begin(layout, node.body[0])
     if layout.begins_line(start):
         begin = layout.at(layout.line(start), 0)
@@ -102,7 +102,7 @@ def _span(layout: Layout, node: FunctionNode, style: Style) -> TextSpan:
 
 
 def _begin(layout: Layout, statement: ast.stmt) -> int:
-    """Where a statement begins, its decorators included."""
+    """The position of a statement, or of its first decorator."""
     decorators = getattr(statement, "decorator_list", ())
     if not decorators:
         return layout.start(statement)
@@ -141,14 +141,14 @@ def _parameters(node: FunctionNode) -> Iterator[Parameter]:
 
 
 def _yielded(node: ast.expr | None) -> ast.expr | None:
-    """What a generator with this annotation yields: `int` of `Iterator[int]`."""
+    """The type that a generator with this annotation yields: `int` of `Iterator[int]`."""
     if not isinstance(node, ast.Subscript) or dotted(node.value).rpartition(".")[2] not in _GENERATORS:
         return None
     return node.slice.elts[0] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
 
 
 def _type(node: ast.expr | None) -> str:
-    """An annotation as a docstring may have it; empty for none, and for one that can't stand there."""
+    """An annotation as text for a docstring; empty without one, and for one that can't be put there."""
     if node is None:
         return ""
     text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
@@ -157,7 +157,7 @@ def _type(node: ast.expr | None) -> str:
 
 
 def _own(node: FunctionNode) -> Iterator[ast.AST]:
-    """What a function's body holds, without the functions in it."""
+    """The nodes of a function's body, without those of functions inside it."""
     waiting: list[ast.AST] = list(node.body)
     while waiting:
         each = waiting.pop()

@@ -9,12 +9,12 @@ from rlm.core.exceptions import ToolError
 
 
 def checked_identifier(name: str, what: str) -> str:
-    """A name that Python takes for a variable, in its normal form.
+    """Return a name of a variable in the normal form that Python uses.
 
     Raises:
-        ToolError: it is none.
+        ToolError: Python doesn't take it for a variable.
     """
     normal = unicodedata.normalize("NFKC", name)
     if not normal.isidentifier() or keyword.iskeyword(normal) or normal == "__debug__":
-        raise ToolError(f"{what} {name[:80]!r} is no name that Python takes for a variable.")
+        raise ToolError(f"{what} {name[:80]!r} can't name a variable in Python.")
     return normal

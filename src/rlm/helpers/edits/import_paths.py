@@ -1,6 +1,6 @@
-"""Which file of a workspace an import means: absolute ones by where folders of packages begin, relative ones exactly.
+"""Finds the file of a workspace that an import means: by the folders of packages if absolute, exactly if not.
 
-Nothing is imported, and no search path is read: what is not in the workspace is somebody else's.
+Nothing is imported, and no search path is read: modules outside the workspace are foreign.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ImportPaths:
     """The Python files of a workspace, by the names that imports give them."""
 
     def __init__(self, files: Iterable[str]) -> None:
-        """Take the files' paths, relative and posix."""
+        """Take the paths of the files, relative and with `/`."""
         self._by_last: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
         self._exact: dict[Parts, str] = {}
         self._packages: set[Parts] = set()
@@ -34,7 +34,7 @@ class ImportPaths:
                 self._by_last[parts[-1]].append((parts, file))
 
     def file_of(self, module: str, importer: str) -> str | None:
-        """The file of a module as `importer` names it, relative with leading dots; None if it is foreign."""
+        """The file of a module as `importer` names it, with leading dots if relative; None if it is foreign."""
         name = module.lstrip(".")
         parts = tuple(name.split(".")) if name else ()
         if level := len(module) - len(name):
@@ -51,7 +51,7 @@ class ImportPaths:
 
 
 def module_parts(file: str) -> Parts:
-    """The components of a module's name as seen from the top of the workspace."""
+    """The parts of a module's dotted name, as seen from the top of the workspace."""
     stem = file
     for suffix in _SUFFIXES:
         stem = stem.removesuffix(suffix)
@@ -60,12 +60,12 @@ def module_parts(file: str) -> Parts:
 
 
 def _may_begin(top: Parts, package: str, importer: str) -> bool:
-    """Whether imports of a package may begin at a folder: one that hides a standard module must be on every path."""
+    """Whether imports of a package may start at a folder: one that hides a standard module must be on every path."""
     return package not in sys.stdlib_module_names or top in ((), tuple(importer.split("/")[:-1]))
 
 
 def _distance(top: Parts, importer: str) -> tuple[int, int]:
-    """How far a folder that imports begin at is from the importing file: the nearest that holds it comes first."""
+    """How far a folder at which imports start is from the importing file: the nearest one around it comes first."""
     pairs = zip(top, importer.split("/"), strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return len(top) - shared, -shared

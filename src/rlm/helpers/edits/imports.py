@@ -1,4 +1,4 @@
-"""`transform.change_imports`: a module under another name, in every import and wherever it is used by its path."""
+"""`transform.change_imports`: gives a module another name in every import, and wherever code uses its path."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class _Changer:
             plan.count += 1
 
     def _is_relative(self, node: ast.ImportFrom) -> bool:
-        """Whether a relative import is of the module, as far as the file's place tells."""
+        """Whether a relative import means the module, as far as the file's path tells."""
         folders = module_parts(self.file.name.rpartition("/")[0] + "/__init__.py")
         base = (*folders[: len(folders) - node.level + 1], *(node.module.split(".") if node.module else ()))
         wanted = tuple(self.old.split("."))
@@ -124,7 +124,7 @@ class _Changer:
         return TextSpan(start=found.start(1), end=found.end(1), text=changed)
 
     def _leaf(self, node: ast.ImportFrom, alias: ast.alias) -> list[TextSpan]:
-        """`from a import b` of the module `a.b`, which then is `from c import d as b`; others get the import before."""
+        """Change `from a import b` of the module `a.b` to `from c import d as b`; other names keep the old import."""
         parent, _, last = self.new.rpartition(".")
         bound = alias.asname or alias.name
         name = last if last == bound else f"{last} as {bound}"
@@ -154,10 +154,10 @@ class _Changer:
         return TextSpan(start=start, end=end, text=self._changed(alias.name))
 
     def _uses(self, plan: RewritePlan) -> None:
-        """The uses of a module by its path, where it was imported by it.
+        """Plan the uses of a module by its path, where it is imported by its path.
 
         Raises:
-            Unlocatable: its first name is used otherwise and no import of it stays, or the new one is something else.
+            Unlocatable: the first name has other uses but no import left, or the new name means something else.
         """
         top, new_top = self.old.partition(".")[0], self.new.partition(".")[0]
         names = Names(self.file.tree, {top, new_top})
@@ -181,7 +181,7 @@ class _Changer:
             _refuse_taken(names, new_top)
 
     def _paths(self, names: Names) -> dict[ast.AST, ast.expr]:
-        """The first name of each use of the module by its path, and the whole of it."""
+        """Each use of the module by its path: the node of its first name, and the whole expression."""
         found: dict[ast.AST, ast.expr] = {}
         for node in [*ast.walk(self.file.tree), *(each for tree in names.quoted.values() for each in ast.walk(tree))]:
             if isinstance(node, (ast.Attribute, ast.Name)) and dotted(node) == self.old:
@@ -206,7 +206,7 @@ class _Changer:
 
 
 def _refuse_taken(names: Names, name: str) -> None:
-    """Refuse where the first name of the new module means something else in a file that is to use it.
+    """Check that the first name of the new module means nothing else in a file that is to use it.
 
     Raises:
         Unlocatable: it does.
@@ -223,7 +223,7 @@ def _is_import(mention: Mention) -> bool:
 
 
 def _begins_within(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    """Whether a module's path ends with the wanted one, or lies below it."""
+    """Whether a module's path ends with the wanted one, or is below such a path."""
     return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts)))
 
 

@@ -1,7 +1,7 @@
-"""The uses of a class's attribute and of a function's parameter, which are no variables.
+"""Finds the uses of a class's attribute and of a function's parameter, beyond variables.
 
-Where the code tells which object is meant (`self`, a class or function by its name), the use is renamed; where it
-does not, the use is listed, as is what the rename would tear apart: overrides in other classes, fields in patterns.
+If the code tells which object is meant (`self`, a class or function by its name), the use is renamed; if not, it is
+listed, as is what the rename would separate: overrides in other classes, fields in patterns.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from rlm.helpers.facts.scopes import Scope
 
 _COPIES = ("replace", "_replace", "evolve", "copy", "model_copy", "construct", "model_construct", "cls", "type")
-"""What takes the fields of a class for keywords."""
+"""Functions that take the fields of a class as keywords."""
 
 
 def add_members(target: Target) -> None:
-    """Find what is to be renamed, or to be listed, of the attribute or parameter that a target is of."""
+    """Add the uses of a target's attribute or parameter: to be renamed, or to be listed."""
     if target.kind == "class":
         _add_attributes(target)
         _doubt_overrides(target, [*target.scopes], target.tree.old)
@@ -37,7 +37,7 @@ def add_members(target: Target) -> None:
 
 
 def _doubt_fixtures(target: Target) -> None:
-    """List the parameters of that name where it is one of a fixture of pytest, which they stand for."""
+    """If the target is a pytest fixture, list the parameters of its name, by which tests get it."""
     mentions = [(module, each) for module in target.tree.modules.values() for each in module.mentions(target.tree.old)]
     if any(_is_fixture(each.node) and target.tree.bindings.has(module, each) for module, each in mentions):
         for module, each in mentions:
@@ -64,7 +64,7 @@ def _add_attributes(target: Target) -> None:
 
 
 def _add_fields(target: Target, names: list[Bindings]) -> None:
-    """Keywords of the constructor that dataclasses and their like make of fields, and class patterns."""
+    """Add the keywords that dataclasses and the like make of fields, and class patterns."""
     for module, call, word in target.tree.calls(target.tree.old):
         if any(name.is_it(module, call.node.func) for name in names):
             target.add(module, word)
@@ -83,7 +83,7 @@ def _is_own(target: Target, module: Module, value: ast.expr, names: list[Binding
 
 
 def _named(target: Target, where: Scope) -> list[Bindings]:
-    """What a class or function is known by in all modules, where it stands at the top of its own."""
+    """The names of a class or function in all modules, if it is at the top of its own."""
     outer = home_of(where)
     if target.home is None or outer is None or outer.kind != "module":
         return []
@@ -91,7 +91,7 @@ def _named(target: Target, where: Scope) -> list[Bindings]:
 
 
 def _is_field(where: Scope, name: str) -> bool:
-    """Whether a class has an annotated name, and no constructor of its own."""
+    """Whether a class has a field of that name: an annotated name, without a constructor in the class."""
     body = where.node.body if isinstance(where.node, ast.ClassDef) else []
     annotated = (each.target for each in body if isinstance(each, ast.AnnAssign))
     made = any(isinstance(each, ast.FunctionDef) and each.name == "__init__" for each in body)
@@ -99,7 +99,7 @@ def _is_field(where: Scope, name: str) -> bool:
 
 
 def _doubt_overrides(target: Target, classes: list[Scope], name: str, parameter: str = "") -> None:
-    """List the definitions of the same name in classes that could be below, above or beside these."""
+    """List the definitions of the same name in classes that could be subclasses, bases or siblings of these."""
     derived = any(_has_bases(where) for where in classes)
     for module in target.tree.modules.values():
         for scope in module.names.scopes:
@@ -142,7 +142,7 @@ def _add_keywords(target: Target) -> None:
 
 
 def _calls_with_stars(tree: SourceTree) -> Iterator[tuple[Module, ast.Call]]:
-    """Calls that are given `**`, in which any keyword may be."""
+    """The calls with `**`, which may pass any keyword."""
     for module in tree.modules.values():
         for node in ast.walk(module.file.tree):
             if isinstance(node, ast.Call) and any(word.arg is None for word in node.keywords):
@@ -150,7 +150,7 @@ def _calls_with_stars(tree: SourceTree) -> Iterator[tuple[Module, ast.Call]]:
 
 
 def _called(call: ast.Call) -> Iterator[str]:
-    """The function that is called, and those that are given to it: `partial(f, old=1)`."""
+    """The names of the function called, and of those passed to it: `partial(f, old=1)`."""
     yield last_name(call.func)
     yield from map(last_name, call.args)
 
@@ -160,7 +160,7 @@ def _may_make(called: ast.expr) -> bool:
 
 
 def _calls_it(target: Target, where: Scope, names: list[Bindings], module: Module, called: ast.expr) -> bool:
-    """Whether a call is of the function: by its name, of a method through `self`, of a constructor by its class."""
+    """Whether a call surely calls the function: by its name, through `self`, or as a constructor by its class."""
     outer, function = home_of(where), getattr(where.node, "name", "")
     if names or outer is None or module is not target.home:
         return any(name.is_it(module, called) for name in names)

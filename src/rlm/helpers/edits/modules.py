@@ -1,4 +1,4 @@
-"""A module of a workspace as a rename sees it: its file, what it mentions, and what a star import of it brings."""
+"""A module of a workspace as a rename sees it: its file, its mentions, and what a star import of it brings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Module:
 
     @classmethod
     def of(cls, file: PythonFile, wanted: set[str]) -> Module:
-        """Read the mentions of the wanted names, and of what stands before a dot and one of them."""
+        """Read the mentions of the wanted names, and of names before a dot and a wanted one."""
         names = Names(file.tree, wanted | {_ALL})
         bases = {_first(part.node) for part in names.attributes} | {_first(part.node.func) for part in names.calls}
         if bases - {None}:
@@ -67,7 +67,7 @@ def _first(node: ast.expr) -> str | None:
 
 
 def _all_values(module: Module) -> Iterator[ast.expr]:
-    """What is assigned to `__all__`."""
+    """The expressions assigned to `__all__`."""
     for node in ast.walk(module.file.tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -76,6 +76,6 @@ def _all_values(module: Module) -> Iterator[ast.expr]:
 
 
 def _is_plain(node: ast.expr) -> bool:
-    """Whether a list of names is written out."""
+    """Whether an expression is a literal list of names."""
     plain = (ast.List, ast.Tuple, ast.Constant, ast.BinOp, ast.Add, ast.Load)
     return all(isinstance(each, plain) for each in ast.walk(node))

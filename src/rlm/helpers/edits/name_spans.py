@@ -1,4 +1,4 @@
-"""Finds where in the text of a module a name stands, for every kind of place that the parser knows of."""
+"""Finds the positions of a name in the text of a module, for every kind of node that has names."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _BLANK = rb"(?:\s|\\\r?\n)+"
 _BEGIN, _END = rb"(?<![\w\x80-\xff])", rb"(?![\w\x80-\xff])"
-"""Of a name, which may have letters of any script."""
+"""The borders of a name, which may have letters of any script."""
 _WORD_FIRST, _WORD_LAST = re.compile(r"\w+"), re.compile(r"\w+$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameSpans:
-    """One name, in one module, and its new one."""
+    """The spans of one name in one module, with the new name as their text."""
 
     layout: Layout
     old: str
@@ -44,7 +44,7 @@ class NameSpans:
         """The span of the name in a string of `__all__`.
 
         Raises:
-            Unlocatable: the string is not a plain one.
+            Unlocatable: the string is not a plain literal.
         """
         start, end = self.layout.start(node), self.layout.end(node)
         plain = rb"[rRuU]?('''|\"\"\"|'|\")" + re.escape(self.old.encode()) + rb"\1"
@@ -54,10 +54,10 @@ class NameSpans:
         return self._of(start + found.end(1))
 
     def quoted(self, string: String, tree: ast.expr, nodes: set[ast.AST]) -> list[TextSpan]:
-        """The spans of the name in an f-string or an annotation in quotes, for those nodes of its tree.
+        """The spans of the name in an f-string or a quoted annotation, for the given nodes of its tree.
 
         Raises:
-            Unlocatable: one of them is not found there.
+            Unlocatable: a node can't be found there.
         """
         start, end = self.layout.start(string), self.layout.end(string)
         segment = self.layout.content[start:end].decode("utf-8", "surrogatepass")
@@ -67,7 +67,7 @@ class NameSpans:
         return [self._of(start + len(segment[: found[node]].encode("utf-8", "surrogatepass"))) for node in nodes]
 
     def alias(self, node: ast.alias, *, source: bool) -> TextSpan:
-        """The span of what is imported (`source`), or of what it is called, in an alias."""
+        """The span, in an alias, of the imported name (`source`), or of the name after `as`."""
         start = self.layout.start(node)
         if source:
             return self._of(start)
@@ -97,11 +97,11 @@ class NameSpans:
 
     @property
     def _reach(self) -> int:
-        """The most bytes that the name may take: some letters are three others to Python, which are one here."""
+        """The most bytes that the name may take: one letter in the source may stand for up to three in the name."""
         return 4 * len(self.old.encode()) + 4
 
     def _span(self, start: int, end: int) -> TextSpan:
-        """The span of a name that must be the old one to Python.
+        """The span of a name, which must be the old name to Python.
 
         Raises:
             Unlocatable: it isn't.

@@ -1,6 +1,6 @@
-"""Finds where a name stands in a string that may mean it: `getattr(m, "load")`, `patch("m.load")`, `__slots__`.
+"""Finds strings that may refer to a name: `getattr(m, "load")`, `patch("m.load")`, `__slots__`.
 
-A rename leaves strings as they are; these lines are listed for a look by hand.
+A rename leaves strings alone; their lines are listed for a check by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TAKERS = frozenset(
         *("cast", "TypeVar", "NewType", "ForwardRef", "usefixtures", "getfixturevalue"),
     }
 )
-"""Functions that take names as strings."""
+"""Functions that take names in strings."""
 _PARAMETER_TAKERS = frozenset({"parametrize"})
 _LISTS = ("__slots__", "__match_args__", "__all__", "__annotations__")
 _SPACES = ("globals", "locals", "vars", "__dict__")
@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"\W+")
 
 
 def lines_with(tree: ast.Module, name: str, known: Collection[ast.AST], *, parameter: bool) -> Iterator[int]:
-    """The lines of strings that may mean a name; `known` are strings that the caller knows what they mean."""
+    """The lines of strings that may refer to a name, without those that the caller already knows."""
     for node in ast.walk(tree):
         for string in _parameters(node) if parameter else _strings(node, name):
             if string not in known and isinstance(string.value, str) and name in _BETWEEN.split(string.value):
@@ -42,7 +42,7 @@ def _parameters(node: ast.AST) -> Iterator[ast.Constant]:
 
 
 def _strings(node: ast.AST, name: str) -> Iterator[ast.Constant]:
-    """Strings that can be names, by where they stand."""
+    """The strings that may be names, by their place in the code."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_path(node.value, name):
         yield node
     elif isinstance(node, ast.Call) and last_name(node.func) in _TAKERS:
@@ -54,7 +54,7 @@ def _strings(node: ast.AST, name: str) -> Iterator[ast.Constant]:
 
 
 def _is_path(text: str, name: str) -> bool:
-    """Whether a name stands in a path such as `package.module:name`, after its first part."""
+    """Whether a text is a path such as `package.module:name` with the name after its first part."""
     return name in text and _PATH.fullmatch(text) is not None and name in _BETWEEN.split(text)[1:]
 
 
@@ -65,6 +65,6 @@ def _constants(nodes: Iterable[ast.expr]) -> Iterator[ast.Constant]:
 
 
 def _holds_names(node: ast.expr) -> bool:
-    """`globals()`, `x.__dict__`, and types: `Optional["Name"]`."""
+    """Whether an expression holds names: `globals()`, `x.__dict__`, and types such as `Optional["Name"]`."""
     name = last_name(node)
     return name in _SPACES or name[:1].isupper() or name in ("list", "dict", "set", "frozenset", "tuple", "type")

@@ -1,4 +1,4 @@
-"""Python files that are to be changed: read exactly, parsed, and checked again after the change."""
+"""Python files that are to be changed: read exactly, parsed, and parsed again after the change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
 
 _HEAD_BYTES = 8 << 10
-"""Where a line may name the encoding; it is the first or the second."""
+"""The bytes in which the first or second line may name the encoding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class PythonFile:
         """Parse a file.
 
         Raises:
-            NotParsed: it can't be.
+            NotParsed: the file can't be parsed.
         """
         assert source.content is not None
         if source.encoding != "utf-8" or source.errors != "strict" or may_name_encoding(source.content):
@@ -52,15 +52,15 @@ class PythonFile:
 
 
 def may_name_encoding(content: bytes) -> bool:
-    """Whether a file may be in another encoding than UTF-8, by a line that says so."""
+    """Whether a line of the file may name another encoding than UTF-8."""
     return b"coding" in content[:_HEAD_BYTES]
 
 
 def _as_declared(source: TextFile) -> TextFile:
-    """A file decoded as its coding line says, rather than by the look of it.
+    """The file decoded as its coding line says, rather than by a guess.
 
     Raises:
-        NotParsed: it says nothing, or something else than it is.
+        NotParsed: there is no such line, or the text is not in that encoding.
     """
     assert source.content is not None
     if len(source.content) > MAX_PARSED_BYTES:
@@ -78,9 +78,9 @@ def _as_declared(source: TextFile) -> TextFile:
 
 
 def outline(tree: ast.Module, without: Container[ast.stmt] = ()) -> list[tuple[int, str]]:
-    """The statements of a module by depth and kind, but for `pass`, strings and those that are named.
+    """The depth and kind of each statement of a module, without `pass`, strings and those in `without`.
 
-    What an operation does to whole statements is checked by it: those that stay must be where they were.
+    It checks operations on whole statements: all others must stay where they were.
     """
     found: list[tuple[int, str]] = []
     waiting: list[tuple[int, ast.stmt]] = [(0, each) for each in reversed(tree.body)]
@@ -103,10 +103,10 @@ def python_files(
     unread: Unread,
     is_wanted: Callable[[str, bytes], bool],
 ) -> Iterator[PythonFile]:
-    """The Python files below a folder whose names and bytes are wanted; what can't be parsed goes to `unread`.
+    """The Python files at `path` whose names and bytes are wanted; those that can't be parsed go to `unread`.
 
     Raises:
-        ToolError: `path` is refused; or it is one file, and can't be parsed.
+        ToolError: `path` is refused, or is a file that can't be parsed.
     """
     for place, content in work.contents(file_pattern, path, skipped=unread.skipped):
         name = work.name(place.path)
@@ -124,10 +124,10 @@ def python_files(
 
 
 def refuse_unparsed_file(work: Workspace, path: str, unread: Unread) -> None:
-    """Raise what is wrong with the one file that was named.
+    """If `path` is a file, check that it could be parsed.
 
     Raises:
-        ToolError: it can't be parsed.
+        ToolError: it couldn't.
     """
     if unread.unparsed and work.is_file(path):
         unread.refuse_one()
@@ -137,7 +137,7 @@ def parsed_again(file: PythonFile, text: str, operation: str) -> ast.Module:
     """The tree of a changed text.
 
     Raises:
-        ToolError: it no longer parses: a defect of the operation, so that nothing is written.
+        ToolError: it no longer parses, through a defect of the operation; nothing is written.
     """
     try:
         return parsed(text)

@@ -1,7 +1,7 @@
-"""`transform.rename_identifier`: a name and everything that means it, over a tree, by Python's own rules of scope.
+"""`transform.rename_identifier`: renames a name and all its uses in a tree of files, by Python's own rules of scope.
 
-A literal search finds the files that could matter; only those are parsed. Strings, comments, foreign attributes and
-names of other scopes stay. What would change the meaning of the code is refused, and nothing is written.
+A literal search finds the files that may mention the name; only those are parsed. Strings, comments, foreign attributes
+and names of other scopes stay. A rename that would change the meaning of the code is refused, and nothing is written.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def rename_identifier(
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """What is asked for."""
+    """The rename that the caller asks for."""
 
     place: str
     """`pkg/a.py::Class`; empty for every module."""
@@ -104,17 +104,17 @@ class _Asked:
 
     @property
     def wanted(self) -> set[str]:
-        """The names that a module must have one of to matter."""
+        """The names of which a module must mention at least one."""
         return {self.old, self.new, holder_of(self.place)} - {""}
 
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    """The modules that mention a name, and what there is besides."""
+    """The modules that mention a name, all files around them, and those that couldn't be read."""
 
     modules: dict[str, Module] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    """All that there are: what an import means depends on those too that mention nothing."""
+    """All files: what an import means depends also on those that don't mention the name."""
     unread: Unread = field(default_factory=Unread)
 
     @classmethod
@@ -140,7 +140,7 @@ class _Found:
 
 
 def _changes(target: Target, paths: ImportPaths) -> list[tuple[Change, int]]:
-    """The changed files, and how many places each has.
+    """The changed files, and how many places changed in each.
 
     Raises:
         ToolError: the code would mean something else, or a place can't be changed for certain.
@@ -167,7 +167,7 @@ def _changes(target: Target, paths: ImportPaths) -> list[tuple[Change, int]]:
 
 
 def _advice(modules: Mapping[str, Module], old: str) -> dict[str, Json]:
-    """What to ask for instead of a name that no module has at its top."""
+    """Advice on what to ask for, when no module defines the name at its top."""
     if places := [*islice(places_of(modules, old), LISTED)]:
         advice = "nothing was renamed: give one of defined_elsewhere as old_name"
         return {"defined_elsewhere": [*places], "advice": advice}
@@ -177,7 +177,7 @@ def _advice(modules: Mapping[str, Module], old: str) -> dict[str, Json]:
 
 
 def _in_strings(target: Target) -> Iterator[tuple[str, int]]:
-    """Strings that may mean the name; none may, where it is local."""
+    """The strings that may refer to the name; none if it is local."""
     if target.kind == "types" or (target.kind == "function" and not target.is_parameter):
         return
     for module in target.tree.modules.values():

@@ -1,4 +1,4 @@
-"""Makes the edits of a rename in one module, and proves them: afterwards every mention means what it meant before."""
+"""Makes the edits of a rename in one module, and proves that every mention still means what it meant before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Key = tuple[int | None, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edits:
-    """The spans to replace in one module, and the mentions that they are for."""
+    """The spans to replace in one module, and the mentions that they rename."""
 
     spans: tuple[TextSpan, ...]
     renamed: frozenset[int]
@@ -33,7 +33,7 @@ class Edits:
 
 
 class Editor:
-    """Renames one set of bindings in one module after the other."""
+    """Renames one set of bindings, module by module."""
 
     def __init__(self, bindings: Bindings, old: str, new: str) -> None:
         self._bindings = bindings
@@ -41,7 +41,7 @@ class Editor:
         self._new = new
 
     def edits(self, module: Module, others: Iterable[NamedNode[ast.AST]] = ()) -> Edits:
-        """What is to be replaced; `others` are attributes and keywords that are renamed too.
+        """The edits of a module; `others` are attributes and keywords to rename with the mentions.
 
         Raises:
             Unlocatable: a place can't be changed for certain.
@@ -87,7 +87,7 @@ class Editor:
             yield finder.alias(alias, source=False)
 
     def clashes(self, module: Module, edits: Edits, after: ast.Module) -> Iterator[Clash]:
-        """Where a mention would mean another binding than before, or two bindings would become one."""
+        """Find mentions that would mean another binding than before, and bindings that would become one."""
         pair = (self._old, self._new)
         before = [each for each in module.names.mentions if each.name in pair]
         names = Names(after, pair)
@@ -111,10 +111,10 @@ def _key(names: Names, mention: Mention) -> Key:
 
 
 def _refuse_mangled(mentions: Iterable[Mention], old: str, new: str) -> None:
-    """Names that Python changes inside of classes are not followed.
+    """Refuse names that Python mangles inside classes.
 
     Raises:
-        Unlocatable: one is mentioned in a class.
+        Unlocatable: such a name is mentioned in a class.
     """
     if not any(name.startswith("__") and not name.endswith("__") for name in (old, new)):
         return

@@ -1,4 +1,4 @@
-"""What the result of a transformation says: how many files and places changed, and where its user should look."""
+"""The facts that a transformation returns: how many files and places changed, and where its user should look."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LISTED = 200
 
 
 def changed(counts: Mapping[str, int], *, each: str, total: str) -> dict[str, Json]:
-    """How many places of each file changed, named `each`, and of all, named `total`; not all files are listed."""
+    """How many places changed in each file, as `each`, and in all, as `total`; only the first files are listed."""
     rows: list[Json] = [{"file": file, each: count} for file, count in counts.items()]
     facts: dict[str, Json] = {"files_modified": len(rows), total: sum(counts.values()), "files": rows[:LISTED]}
     return facts | ({"files_not_listed": len(rows) - LISTED} if len(rows) > LISTED else {})
 
 
 def by_hand(places: Iterable[tuple[str, int]]) -> dict[str, Json]:
-    """The files and lines that a user should look at, each once, in order; empty if there are none."""
+    """The files and lines that a user should check, each once, in order; empty without any."""
     listed: list[Json] = [f"{file}:{line}" for file, line in sorted(set(places))]
     facts: dict[str, Json] = {"check_by_hand": listed[:LISTED]} if listed else {}
     return facts | ({"check_by_hand_not_listed": len(listed) - LISTED} if len(listed) > LISTED else {})

@@ -1,4 +1,4 @@
-"""Rewrites Python files one by one, each in the same way, all or none."""
+"""Rewrites Python files, each in the same way, all or none."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class RewritePlan:
-    """What is to be replaced in one file."""
+    """The replacements in one file."""
 
     spans: list[TextSpan] = field(default_factory=list)
     count: int = 0
-    """Of what the rewrite counts."""
+    """How many of the things that the rewrite counts were changed."""
     unsure: list[int] = field(default_factory=list)
-    """Lines that its user should look at."""
+    """The lines that a user should check."""
     gone: set[ast.stmt] = field(default_factory=set)
-    """Statements that are taken out; all others stay, by kind and place."""
+    """The statements that are removed; all others must keep their kind and place."""
     adds_statements: bool = False
 
 
@@ -43,22 +43,23 @@ class Rewrite:
     """One way to change a file."""
 
     name: str
-    """The operation."""
+    """The name of the operation."""
     counted: str
-    """What its result calls the count: `statements_removed`."""
+    """The name of the count in the result: `statements_removed`."""
     plan: Callable[[PythonFile], RewritePlan]
     needles: Sequence[bytes]
-    """A file is parsed if it has one of these."""
+    """Only files with one of these are parsed."""
 
     def edit(self, work: Workspace, path: str, file_pattern: str, *, dry_run: bool) -> Edit:
-        """The edit of every file.
+        """The edit of all files.
 
         Raises:
-            ToolError: the path is refused, a file can't be changed for certain, or it is one that can't be parsed.
+            ToolError: the path is refused, a file can't be changed for certain, or the path is a file that can't be
+                parsed.
         """
         unread, changes, counts = Unread(), list[Change](), dict[str, int]()
         unsure: list[tuple[str, int]] = []
-        # A file that was named is always parsed: that it can't be is worth an error, whatever is in it.
+        # A file that was named is always parsed, whatever its content: if it can't be, that is an error.
         is_wanted = _always if work.is_file(path) else self._is_wanted
         for file in python_files(work, file_pattern, path, unread, is_wanted):
             try:

@@ -1,5 +1,5 @@
-"""Where things stand in the text of a module, in bytes, and what is to stand there instead. Everything else stays as it
-is, to the byte.
+"""Spans of bytes in the text of a module, and the text that replaces them. Everything else stays as it is, byte for
+byte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class TextSpan:
-    """A range of the UTF-8 bytes of a text, and what is to stand there."""
+    """A range of the UTF-8 bytes of a text, and its replacement."""
 
     start: int
     end: int
@@ -25,7 +25,7 @@ class TextSpan:
 
 
 class Unlocatable(Exception):
-    """A name is in a place that can't be found for certain."""
+    """The position of a name can't be found for certain."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
@@ -33,7 +33,7 @@ class Unlocatable(Exception):
 
 
 class Layout:
-    """The text of a module by the positions that its parser gives."""
+    """The text of a module, with the byte positions of what its parser gives as lines and columns."""
 
     def __init__(self, text: str) -> None:
         self.content = text.encode("utf-8", "surrogatepass")
@@ -48,21 +48,21 @@ class Layout:
         return self.at(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
 
     def at(self, line: int, column: int) -> int:
-        """A position, given the line from 1 and the column in bytes."""
+        """The byte position of a line, from 1, and a column in bytes."""
         return self._starts[line - 1] + column
 
     def begins_line(self, position: int) -> bool:
-        """Whether only blanks stand before a position on its line, which goes on with nothing of the line before."""
+        """Whether only blanks precede a position on its line, and the line doesn't continue the one before."""
         line = bisect_right(self._starts, position) - 1
         before = self.content[self._starts[max(0, line - 1)] : self._starts[line]].rstrip(b"\r\n")
         return not self.content[self._starts[line] : position].strip(b" \t\f") and not before.endswith(b"\\")
 
     def line(self, position: int) -> int:
-        """The line, from 1, that a position is in."""
+        """The line, from 1, of a position."""
         return bisect_right(self._starts, position)
 
     def with_spans(self, spans: Iterable[TextSpan]) -> str:
-        """The text with each span replaced; equal ones count once.
+        """The text with each span replaced; equal spans count once.
 
         Raises:
             ValueError: two of them overlap.

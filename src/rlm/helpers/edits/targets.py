@@ -1,4 +1,4 @@
-"""What a rename is of, as its caller names it: the name of every module, of one, or of one function or class in it."""
+"""Finds the target of a rename, as its caller names it: a name in all modules, in one, or in a function or class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTree:
-    """The modules that mention a name."""
+    """The modules that mention a name, with its bindings and its new name."""
 
     modules: Mapping[str, Module]
     bindings: Bindings
@@ -29,12 +29,12 @@ class SourceTree:
     new: str
 
     def attributes(self, name: str) -> Iterator[tuple[Module, NamedNode[ast.Attribute]]]:
-        """Every `x.name`."""
+        """Every attribute `x.name`."""
         for module in self.modules.values():
             yield from ((module, part) for part in module.names.attributes if part.node.attr == name)
 
     def calls(self, name: str) -> Iterator[tuple[Module, NamedNode[ast.Call], NamedNode[ast.keyword]]]:
-        """Every call with that name for a keyword, and the keyword."""
+        """Every call with that name as a keyword, and the keyword."""
         for module in self.modules.values():
             for part in module.names.calls:
                 for word in part.node.keywords:
@@ -48,18 +48,18 @@ class Target:
 
     tree: SourceTree
     home: Module | None = None
-    """The module that was named; with its `scopes`."""
+    """The module that the caller named, to which `scopes` belong; None for all modules."""
     scopes: tuple[Scope, ...] = ()
-    """Several where a function or class is defined more than once: overloads, or one for each platform."""
+    """The scopes that were named: several if a function or class is defined more than once, as overloads are."""
     others: dict[str, list[NamedNode[ast.AST]]] = field(default_factory=dict)
-    """By file: attributes and keywords that are no variables."""
+    """Attributes and keywords to rename with the variables, by file."""
     unsure: set[tuple[str, int]] = field(default_factory=set)
-    """File and line of what may be meant too, and can't be told from the code."""
+    """The file and line of uses that may be meant too, which the code doesn't tell."""
     clashes: list[Clash] = field(default_factory=list)
 
     @property
     def kind(self) -> Kind:
-        """Of the scopes, which are of one."""
+        """The kind of the scopes, which all have the same."""
         return self.scopes[0].kind if self.scopes else "module"
 
     @property
@@ -70,23 +70,23 @@ class Target:
         )
 
     def bound(self, scope: Scope) -> list[Mention]:
-        """What binds the name in a scope of the module that was named."""
+        """The mentions that bind the name in a scope of the module that was named."""
         return [] if self.home is None else self.home.names.bound_in(scope, self.tree.old)
 
     def add(self, module: Module, part: NamedNode[ast.AST]) -> None:
-        """Have an attribute or a keyword renamed too."""
+        """Add an attribute or a keyword to rename."""
         self.others.setdefault(module.name, []).append(part)
 
     def doubt(self, module: Module, node: ast.AST) -> None:
-        """Have a place listed for a look by hand."""
+        """Add a place for a check by hand."""
         self.unsure.add((module.name, line_of(node)))
 
 
 def target_of(tree: SourceTree, place: str) -> Target:
-    """The bindings of a name, those that imports make of them included; with no place, of every module.
+    """The bindings of a name at a place, with those that imports make of them; without a place, those of all modules.
 
     Raises:
-        ToolError: there is no such place, or it has no such name.
+        ToolError: the place doesn't exist, or doesn't have the name.
     """
     if not place:
         for module, where in definitions(tree.modules.values(), tree.old):
@@ -104,13 +104,13 @@ def target_of(tree: SourceTree, place: str) -> Target:
 
 
 def holder_of(place: str) -> str:
-    """The function or class, at the top of a module, that a parameter or attribute is of; empty for none."""
+    """The top-level function or class that a parameter or attribute belongs to; empty for none."""
     first, _, second = place.partition("::")[2].partition(".")
     return first if second in ("", "__init__", "__new__") else ""
 
 
 def places_of(modules: Mapping[str, Module], name: str) -> Iterator[str]:
-    """Where a name is bound, as callers give it with its place."""
+    """The places where a name is bound, as callers write them."""
     for module, scope in definitions(modules.values(), name):
         yield _place(module, scope, name)
     for module in modules.values():
@@ -119,7 +119,7 @@ def places_of(modules: Mapping[str, Module], name: str) -> Iterator[str]:
 
 
 def class_of(module: Module, value: ast.expr) -> Scope | None:
-    """The class whose instance `self` is, where an expression is the first parameter of one of its methods."""
+    """The class of `self`, if an expression is the first parameter of a method; else None."""
     if not isinstance(value, ast.Name) or value.id not in ("self", "cls"):
         return None
     mention = module.by_node.get(value)
@@ -130,7 +130,7 @@ def class_of(module: Module, value: ast.expr) -> Scope | None:
 
 
 def home_of(scope: Scope) -> Scope | None:
-    """The scope that a function or class is defined in, that of its type parameters left out."""
+    """The scope in which a function or class is defined, apart from that of its type parameters."""
     found = scope.parent
     while found is not None and found.kind == "types":
         found = found.parent
@@ -160,7 +160,7 @@ def _named(tree: SourceTree, file: str, qualname: str) -> tuple[Module, tuple[Sc
 
 
 def _assigns(module: Module, scope: Scope, name: str) -> bool:
-    """Whether a class has an attribute by `self.name = ...` alone."""
+    """Whether a class has an attribute only by `self.name = ...`."""
     if scope.kind != "class" or module.names.bound_in(scope, name):
         return False
     stored = (part.node for part in module.names.attributes if isinstance(part.node.ctx, ast.Store))

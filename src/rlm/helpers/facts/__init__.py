@@ -1,1 +1,1 @@
-"""The operations of `code`: what is in source files, never the source."""
+"""The operations of `code`: facts about source files, never the source."""

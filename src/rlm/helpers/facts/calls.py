@@ -28,7 +28,7 @@ class CallEdge(msgspec.Struct, frozen=True, kw_only=True):
     caller: str
     """The qualified name of the function or class whose body the call stands in; `<module>` outside of any."""
     callee: str
-    """As it is written: `self.save`, `json.dumps`, `?.save` of what has no name."""
+    """The callee as it is written: `self.save`, `json.dumps`, or `?.save` if an expression comes before the dot."""
     line: int
 
 

@@ -1,4 +1,4 @@
-"""One file of code as a question sees it: its bytes, and what its language can tell of them."""
+"""One file of code as a question sees it: its bytes, and what can be read from them in its language."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ class CodeFile:
     """The bytes of a file, parsed when a question needs it."""
 
     def __init__(self, name: str, content: bytes) -> None:
-        """Take its content; the name tells the language."""
+        """Take the content of a file; its name tells the language."""
         self.content = content
         self.broken: NotParsed | None = None
-        """What a parser that goes on after an error could not read: what was told may lack something."""
+        """The first error, if the parser went on after it: the facts may lack something then."""
         self._grammar = grammar_of(name)
         self._is_named_python = PurePosixPath(name).suffix.lower() in _PYTHON
 
     @property
     def lines(self) -> int:
-        """How many lines it has, as Python's parser counts them."""
+        """How many lines the file has, as Python's parser counts them."""
         return len(self.content.splitlines())
 
     def python(self) -> bytes:
-        """The bytes, where they are to be taken for Python.
+        """The bytes of a Python file.
 
         Raises:
-            NotParsed: it is another language.
+            NotParsed: the file is in another language.
         """
         if self._grammar is not None:
-            raise NotParsed("this is told of Python alone")
+            raise NotParsed("only Python can be asked this")
         return self.content
 
     def mentions(self, name: str) -> bool:
-        """Whether a name can stand in it as Python: asked before it is parsed, which takes a hundred times longer.
+        """Whether a name can occur in the file; far cheaper than parsing it, which takes a hundred times longer.
 
         Raises:
-            NotParsed: it is another language.
+            NotParsed: the file is in another language.
         """
-        content = self.python()  # where it isn't ASCII, other characters may spell the same name
+        content = self.python()  # unless it is ASCII, other characters may spell the same name
         return not content.isascii() or name.encode("utf-8", "replace") in content
 
     def tree(self) -> ast.Module:
-        """The tree of Python.
+        """The tree of a Python file.
 
         Raises:
-            NotParsed: it can't be parsed, or is another language.
+            NotParsed: the file can't be parsed, or is in another language.
         """
         try:
             return parsed(self.python())
@@ -67,10 +67,10 @@ class CodeFile:
             raise NotParsed(f"a language that is not read; as Python it has a {error.reason}", error.line) from error
 
     def facts(self) -> Facts:
-        """Its functions and classes.
+        """The functions and classes of the file.
 
         Raises:
-            NotParsed: it is Python that can't be parsed.
+            NotParsed: the file is Python and can't be parsed.
             ConfigError: the grammar of its language is not installed.
         """
         if self._grammar is None:

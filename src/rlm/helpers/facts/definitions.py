@@ -84,13 +84,13 @@ def find_complex(
 
 
 def functions_in(code: CodeFile, pattern: str | None) -> list[Function]:
-    """The functions of a file whose names fit."""
+    """The functions of a file whose names match."""
     fits = name_filter(pattern)
     return [each for each in code.facts().functions if fits(each.name) or each.qualname == pattern]
 
 
 def classes_in(code: CodeFile, pattern: str | None) -> list[Class]:
-    """The classes of a file whose names fit."""
+    """The classes of a file whose names match."""
     fits = name_filter(pattern)
     return [each for each in code.facts().classes if fits(each.name) or each.qualname == pattern]
 

@@ -27,11 +27,11 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     classes: int
     lines: int
     complexity: int
-    """Cyclomatic, the sum over the file."""
+    """The cyclomatic complexity of the whole file."""
     max_complexity: int
-    """Of one function."""
+    """The cyclomatic complexity of the most complex function."""
     imports: dict[str, list[str]]
-    """`standard`, `relative` and `other` modules."""
+    """The modules under `standard`, `relative` and `other`."""
 
 
 @helper("code.find_imports")
@@ -75,14 +75,14 @@ def analyze_dependencies(
 
 
 def imports_in(code: CodeFile, module: str | None) -> list[Import]:
-    """What a file imports from modules whose names fit."""
+    """The imports of a file from modules whose names match."""
     fits = name_filter(module)
     found = imports_of(code.tree())
     return [each for each in found if fits(each.module) or (module and each.module.startswith(f"{module}."))]
 
 
 def dependencies_of(code: CodeFile) -> list[Dependencies]:
-    """The one row of a file."""
+    """The row of a file: always one."""
     tree = code.tree()
     facts = facts_of(tree)
     imported = {each.module for each in imports_of(tree)}

@@ -1,7 +1,7 @@
-"""Functions and classes of languages other than Python, with the same fields.
+"""Reads functions and classes of languages other than Python, with the same fields.
 
-Goes through a tree once, from top to bottom and without recursion: however deep a hostile file nests, it takes time in
-proportion to its size. Gives names alone: what has none is `?`, never its source.
+It goes through a tree once, from top to bottom and without recursion: however deep a hostile file nests, the time is
+proportional to its size. It gives names only: what has no name is `?`, never its source.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _DOTTED = re.compile(r"[@#!\[]*((?!\d)[\w$]+(?:(?:\.|::)[\w$]+)*)")
 _NAMED = re.compile(r"[\"']?([\w$#]+)[\"']?")
 _READ_BYTES = 1_000
 _MARKS_KEPT = 100
-"""Of one definition: each keeps those before it, which for a file of nothing else would take the square of it."""
+"""The most marks of one definition: each keeps those before it, which in a file of only marks is quadratic."""
 _LAST_NAMES = frozenset({"rest_pattern", "spread_parameter", "self_parameter", "parenthesized_declarator"})
-"""Nodes of parameters whose name is in their last child."""
+"""The kinds of parameter nodes whose name is in their last child."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +54,15 @@ class _Met:
     node: Node
     parent: Node | None = None
     outer: str = ""
-    """The qualified name of what it is defined in."""
+    """The qualified name of the definition around the node."""
     kind: FunctionKind = "function"
-    """What a function would be here: function, method, or nested."""
+    """The kind of a function defined here: function, method, or nested."""
     marks: tuple[Node, ...] = ()
-    """Decorators, annotations and attributes that stand before it."""
+    """The decorators, annotations and attributes before the node."""
 
 
 def foreign_facts(content: bytes, grammar: Grammar) -> Facts:
-    """The functions and classes of a file, in the order of their lines, as far as it is correct code.
+    """The functions and classes of a file, in the order of their lines, as far as the code is correct.
 
     Raises:
         ConfigError: the grammar is not installed.
@@ -82,9 +82,9 @@ class _Reader:
         self._functions: list[tuple[_Met, str]] = []
         self._classes: list[tuple[_Met, str]] = []
         self._methods: dict[str, list[str]] = {}
-        """By the class that they are of, wherever they stand."""
+        """The methods of each class, wherever they stand."""
         self._branches: list[int] = []
-        """Where each branch begins."""
+        """The start of each branch."""
 
     def read(self, root: Node) -> None:
         waiting = [_Met(node=root)]
@@ -108,7 +108,7 @@ class _Reader:
         )
 
     def _noted(self, met: _Met) -> tuple[str, FunctionKind]:
-        """Note a definition; returns the qualified name and the kind for what is inside of the node."""
+        """Note a definition; returns the qualified name and the kind for what is inside the node."""
         node = met.node
         if node.type == "impl_item":
             return _type_name(node.child_by_field_name("type")), "method"
@@ -178,7 +178,7 @@ def _value(node: Node) -> Node | None:
 
 
 def _class_name(met: _Met) -> str:
-    """The name of a class; empty for a mention of it, and for one that nothing names."""
+    """The name of a class; empty for a mention of a class, and for a class without a name."""
     node, parent = met.node, met.parent
     if node.type.endswith("_specifier") and node.child_by_field_name("body") is None:
         return ""
@@ -190,7 +190,7 @@ def _class_name(met: _Met) -> str:
 
 
 def _name(node: Node) -> str:
-    """The name of a definition; of a C function it is inside of its declarators."""
+    """The name of a definition; in C it is inside the declarators."""
     inner: Node | None = node
     while inner is not None:
         for field in ("name", "property", "key", "left"):
@@ -209,7 +209,7 @@ def _declarator(node: Node) -> Node | None:
 
 
 def _type_name(node: Node | None) -> str:
-    """The name of a type, of `*Box[T]` and `a::Box<T>` too."""
+    """The name of a type, also in `*Box[T]` and `a::Box<T>`."""
     waiting = [] if node is None else [node]
     while waiting:
         each = waiting.pop()
@@ -247,10 +247,10 @@ def _is_async(node: Node) -> bool:
 
 
 def _parameters(node: Node) -> Iterator[str]:
-    """The names of parameters, as far as each has one."""
+    """The names of those parameters that have one."""
     inner: Node | None = _value(node) or node
     found: Node | None = None
-    while inner is not None:  # of a C function those that are nearest to its name
+    while inner is not None:  # in C, the parameters nearest to the name
         found = inner.child_by_field_name("parameters") or inner.child_by_field_name("parameter") or found
         inner = _declarator(inner)
     listing = [] if found is None else [found] if found.type == "identifier" else found.named_children
@@ -274,20 +274,20 @@ def _parameter(node: Node) -> str:
 
 
 def _text(node: Node) -> str:
-    """The text of a node; nothing where it is no short one."""
+    """The text of a node; empty if it is long."""
     if node.end_byte - node.start_byte > _READ_BYTES:
         return ""
     return (node.text or b"").decode("utf-8", "replace")
 
 
 def _word(node: Node) -> str:
-    """A name or a quoted key; `?` for what is computed."""
+    """A name or a quoted key; `?` for a computed one."""
     found = _NAMED.fullmatch(_text(node))
     return cut(found[1]) if found else "?"
 
 
 def _dotted(node: Node) -> str:
-    """What is inherited from, or used as decorator, without its arguments."""
+    """The name of a base or a decorator, without its arguments."""
     for _ in range(3):
         if not _text(node) and node.named_children:
             node = node.named_children[0]

@@ -1,7 +1,7 @@
-"""Which languages other than Python are read, and which nodes of their grammars are what a file is made of.
+"""The languages other than Python that can be read, and the nodes of their grammars that are definitions.
 
-The grammars are wheels of their own, with nothing fetched when they are used; tree-sitter-language-pack was weighed and
-fetches its grammars over the network at first use.
+Each grammar is a wheel, so nothing is fetched at run time; tree-sitter-language-pack fetches its grammars over the
+network at first use.
 """
 
 from __future__ import annotations
@@ -76,16 +76,16 @@ GRAMMARS: dict[str, Grammar] = {
     ),
     **dict.fromkeys((".c", ".h"), _C),
 }
-"""By the end of a file's name."""
+"""The grammar for each suffix of a file's name."""
 
 
 def grammar_of(file: str) -> Grammar | None:
-    """The grammar for a file, None where it is Python or of no known language."""
+    """The grammar for a file; None for Python and for unknown languages."""
     return GRAMMARS.get(PurePosixPath(file).suffix.lower())
 
 
 def tree_of(content: bytes, grammar: Grammar) -> Tree:
-    """The tree of a file, with nodes for what is no correct code.
+    """The tree of a file, with nodes for code that is not correct.
 
     Raises:
         ConfigError: the grammar is not installed.

@@ -1,7 +1,7 @@
 """Which binding each mention of a name means, by the scoping rules of Python itself.
 
-Reads one module and only the names that are asked for. Says where a name is bound and looked up; what is written about
-it (spans, edits) is another module's business.
+Reads one module, and only the names that are asked for. It tells where a name is bound and looked up; spans and edits
+are up to other modules.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Names:
         self.attributes: list[NamedNode[ast.Attribute]] = []
         """Every `x.name` with a wanted name."""
         self.calls: list[NamedNode[ast.Call]] = []
-        """Every call with a wanted name for a keyword."""
+        """Every call with a wanted name as a keyword."""
         self.imports: list[tuple[ast.ImportFrom, ast.alias]] = []
-        """Every `from x import name as other`, which binds no wanted name."""
+        """Every `from x import name as other`, which doesn't bind the wanted name."""
         self.stars: list[ast.ImportFrom] = []
         self.scopes: list[Scope] = []
         self.quoted: dict[ast.Constant, ast.expr] = {}
-        """The trees of annotations in quotes."""
+        """The trees of quoted annotations."""
         self._binding: dict[tuple[Scope, str], list[Mention]] | None = None
         self._wanted = frozenset(wanted)
         self.module = self.inner_scope("module", None, "", tree)
         _Reader(self).body(tree.body, self.module)
 
     def owner(self, mention: Mention) -> Scope | None:
-        """The scope whose binding a mention means; None for a builtin, or what a star import brings."""
+        """The scope whose binding a mention means; None for a builtin, or a name from a star import."""
         name, scope = mention.name, mention.scope
         own = True
         while True:
@@ -54,7 +54,7 @@ class Names:
                 if self._visible(scope, mention, own=own):
                     return scope
                 if scope is mention.scope:
-                    # What the body binds later is looked for among the globals until then, not in functions around it.
+                    # A name that the body binds later is a global until then, never one of an enclosing function.
                     return self.module if name in self.module.bound else None
             if scope.parent is None:
                 return None
@@ -71,22 +71,22 @@ class Names:
         return self._binding.get((scope, name), [])
 
     def tree_of(self, string: String) -> ast.expr:
-        """What an f-string, or an annotation in quotes, is made of."""
+        """The tree of an f-string or a quoted annotation."""
         return self.quoted[string] if isinstance(string, ast.Constant) else string
 
     def binding(self, mention: Mention) -> list[Mention]:
-        """The mentions that bind what a mention means; none for a builtin, or what a star import brings."""
+        """The mentions that bind what a mention means; empty for a builtin, or a name from a star import."""
         owner = self.owner(mention)
         return [] if owner is None else self.bound_in(owner, mention.name)
 
     def binds(self, mention: Mention) -> bool:
-        """Whether a mention gives the name a value, or takes it away."""
+        """Whether a mention binds or deletes the name."""
         return mention.role in _BINDING
 
     def _visible(self, scope: Scope, mention: Mention, *, own: bool) -> bool:
         if scope.kind != "class":
             return True
-        # In a class body a name means what is outside until the body binds it.
+        # In a class body, a name means the outer one until the body binds it.
         return own and (self.binds(mention) or mention.number > scope.bound[mention.name])
 
     def add(self, mention: Mention) -> None:
@@ -100,7 +100,7 @@ class Names:
         return name in self._wanted
 
     def inner_scope(self, kind: Kind, parent: Scope | None, name: str, node: ast.AST) -> Scope:
-        """A new scope inside of another; one without a name of its own has that of its parent."""
+        """A new scope inside another; without a name of its own it has its parent's."""
         outer = parent.qualname if parent else ""
         qualname = below(outer, cut(name)) if name else outer
         scope = Scope(kind=kind, parent=parent, qualname=qualname, number=len(self.scopes), node=node)
@@ -171,7 +171,7 @@ class _Reader:
             self._names.attributes.append(NamedNode(node, scope, self._within))
 
     def visit_Call(self, node: ast.Call, scope: Scope) -> None:
-        # What a call in an annotation takes is a value: `Annotated[str, Option("--name")]`.
+        # The arguments of a call in an annotation are values: `Annotated[str, Option("--name")]`.
         before, self._in_annotation = self._in_annotation, False
         self._parts(node, scope)
         self._in_annotation = before
@@ -188,7 +188,7 @@ class _Reader:
 
     def visit_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
         if scope.kind == "class" and isinstance(node.target, ast.Name):
-            # It reads what is outside, where the body has not bound it yet.
+            # It reads the outer name if the body has not bound it yet.
             self._add(node.target.id, "load", node.target, scope)
         self._each([node.value, node.target], scope)
         if isinstance(node.target, ast.Name) and node.target.id == "__all__":
@@ -343,7 +343,7 @@ class _Reader:
 
 
 def quoted(text: str) -> ast.expr | None:
-    """The tree of an annotation that stands in quotes, if it is an expression."""
+    """The tree of a quoted annotation; None if it is not an expression."""
     try:
         body = parsed(text.strip()).body
     except NotParsed:
@@ -352,7 +352,7 @@ def quoted(text: str) -> ast.expr | None:
 
 
 def _declared(statement: ast.stmt, scope: Scope) -> None:
-    """Note what is declared global or nonlocal in a statement, before anything in the scope is looked up."""
+    """Note what a statement declares global or nonlocal, before anything in the scope is looked up."""
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""Pages of rows: which are wanted, how many there are in all, and where the next page begins; bounded in bytes too."""
+"""Pages of rows: the rows wanted, the number of all rows, and the offset of the next page; bounded in bytes too."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 MAX_ROWS = 5_000
-"""Of one page."""
+"""The most rows of one page."""
 USUAL_ROWS = 1_000
 MAX_PAGE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which rows are wanted of all."""
+    """The range of the rows that are wanted."""
 
     limit: int
     offset: int
 
     @classmethod
     def of(cls, limit: int | None, offset: int, usual: int) -> Window:
-        """As a caller gave it; `usual` rows where no limit is given.
+        """The window that a caller asks for; of `usual` rows without a limit.
 
         Raises:
-            ToolError: one is negative.
+            ToolError: a number is negative.
         """
         if offset < 0 or (limit is not None and limit < 0):
             raise ToolError("limit and offset count from 0.")
@@ -46,16 +46,16 @@ class Window:
 
 @dataclass(slots=True, kw_only=True)
 class RowPage:
-    """The rows of a window, taken from all rows as those come in their order."""
+    """The rows of a window, picked from all rows as they come in order."""
 
     window: Window
     rows: list[Json] = field(default_factory=list)
     total: int = 0
-    """Rows that have come."""
+    """How many rows have come so far."""
     _bytes: int = 0
 
     def add(self, rows: Sequence[Json], total: int) -> None:
-        """Take what belongs here of the next `total` rows; `rows` has the first of them, up to the window's end."""
+        """Take the next `total` rows; `rows` has the first of them, at least up to the window's end."""
         for row in rows[max(0, self.window.offset - self.total) :]:
             self._bytes += len(msgspec.json.encode(row))
             if len(self.rows) == self.window.limit or (self.rows and self._bytes > MAX_PAGE_BYTES):
@@ -65,12 +65,12 @@ class RowPage:
 
     @property
     def next_offset(self) -> int | None:
-        """Where the next page begins; None where there is none."""
+        """The offset of the next page; None if this is the last one."""
         end = self.window.offset + len(self.rows)
         return end if end < self.total else None
 
     def facts(self, what: str, files: int) -> dict[str, Json]:
-        """The page as it is given, the rows under `what`."""
+        """The page as callers get it, with the rows under `what`."""
         page: dict[str, Json] = {what: self.rows, "total": self.total, "files": files}
         return page if self.next_offset is None else page | {"next_offset": self.next_offset}
 
@@ -78,7 +78,7 @@ class RowPage:
         """The rows of one file, as a list.
 
         Raises:
-            ToolError: it has more than are given at once, and no such limit was set.
+            ToolError: there are more than one answer may have, and the caller set no limit.
         """
         if self.next_offset is not None and (limit is None or len(self.rows) < limit):
             raise ToolError(

@@ -1,6 +1,6 @@
-"""Parses Python that may be anything: what can't be parsed is a fact with a line and a reason.
+"""Parses Python from unknown sources: a file that can't be parsed is a fact with a line and a reason.
 
-It is never the end of a survey, and never an empty answer.
+Such a file never ends a survey, and never looks like one without content.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_PARSED_BYTES = 8 << 20
-"""A tree takes some fifty times the memory of its source, and a hostile one seven hundred times."""
+"""The largest source: a tree takes some fifty times its memory, and a hostile one seven hundred times."""
 _REASON_CHARS = 200
 
 
 class Unparsed(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is no Python that can be parsed here."""
+    """A file that can't be parsed, and why."""
 
     file: str
     error: str
@@ -38,7 +38,7 @@ class Unparsed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotParsed(Exception):
-    """Code can't be parsed: why, and at which line where that is known."""
+    """Code can't be parsed: the reason, and the line if it is known."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ class NotParsed(Exception):
 
 
 TOO_DEEP = NotParsed("nested too deep, or too large, to be looked at")
-"""Of code that the parser takes, and whoever goes through its tree does not."""
+"""The error for code that can be parsed, but whose tree is too deep to be walked."""
 
 
 def parsed(code: str | bytes) -> ast.Module:
@@ -63,7 +63,7 @@ def parsed(code: str | bytes) -> ast.Module:
         raise NotParsed(f"larger than {MAX_PARSED_BYTES:,} bytes, the most that is parsed")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes and the like are the author's business
+            warnings.simplefilter("ignore")  # invalid escapes and the like are up to the author
             return ast.parse(code)
     except SyntaxError as error:
         raise NotParsed(f"syntax error: {str(error.msg)[:_REASON_CHARS]}", error.lineno or None) from error
@@ -76,21 +76,21 @@ def parsed(code: str | bytes) -> ast.Module:
 
 
 def as_utf8(content: bytes) -> bytes:
-    """The source in UTF-8, whatever its coding line says, on the same lines.
+    """The source in UTF-8, whatever its coding line says, with the same lines.
 
     Raises:
-        NotParsed: it is not in the encoding that it names, or in UTF-8 where it names none.
+        NotParsed: it is not in the encoding that it names, or not in UTF-8 if it names none.
     """
     try:
         encoding, _ = detect_encoding(BytesIO(content).readline)
         return content.decode(encoding).encode()
-    except (SyntaxError, UnicodeError, LookupError) as error:  # `coding: hex` is a codec, but of no text
+    except (SyntaxError, UnicodeError, LookupError) as error:  # `coding: hex` names a codec that is not for text
         raise NotParsed(f"broken encoding: {str(error)[:_REASON_CHARS]}") from error
 
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """Keep the garbage collector off trees, which have no cycles: it takes half of the time of parsing many."""
+    """Switch the garbage collector off: trees have no cycles, and it takes half of the time of parsing many."""
     was_on = gc.isenabled()
     gc.disable()
     try:

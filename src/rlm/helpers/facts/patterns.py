@@ -1,6 +1,6 @@
-"""Patterns for names, as people write them: a name, a glob like `handle_*`, or a regular expression like `.*_util$`.
+"""Patterns for names as people write them: a name, a glob like `handle_*`, or a regular expression like `.*_util$`.
 
-For guests they are compiled and run only in a worker that can be killed.
+For guests, patterns are compiled and run only in a worker that can be killed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _GLOB = re.compile(r"(?:\w|[*?]|\[!?[\w-]+\])+")
 
 
 def name_filter(pattern: str | None) -> Callable[[str], bool]:
-    """Whether a name fits: exactly where the pattern is a name, whole where it is a glob, from its start otherwise.
+    """Return a test for names: equal to a name, matching a whole glob, or matching a regular expression at the start.
 
     Raises:
-        ToolError: it is no regular expression.
+        ToolError: the pattern is none of the three.
     """
     if pattern is None:
         return lambda _name: True
     if _NAME.fullmatch(pattern) and ".*" not in pattern:
         return lambda name: name == pattern
-    if _GLOB.fullmatch(pattern) or pattern.startswith(("*", "?")):  # no expression begins with these
+    if _GLOB.fullmatch(pattern) or pattern.startswith(("*", "?")):  # no regular expression begins with these
         return lambda name: fnmatch.fnmatchcase(name, pattern)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what Python may read otherwise one day
+            warnings.simplefilter("ignore")  # about syntax that Python may change one day
             compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ToolError(

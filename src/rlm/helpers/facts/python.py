@@ -1,6 +1,6 @@
 """Reads functions, classes and imports out of the tree of a Python module.
 
-Knows nothing of files, and looks at statements only, so that a million lines take seconds.
+Knows nothing about files, and looks only at statements, so that a million lines take seconds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
 
 
 def dotted(node: ast.expr) -> str:
-    """The name of what is called, inherited from or used as decorator: `a.b` of `a.b(1)`, `?` for what has none."""
+    """The dotted name of a callee, base or decorator: `a.b` of `a.b(1)`, `?` if it has no name."""
     while isinstance(node, (ast.Call, ast.Subscript)):
         node = node.func if isinstance(node, ast.Call) else node.value
     names: list[str] = []
@@ -61,7 +61,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def last_name(node: ast.expr) -> str:
-    """The name after the last dot, of `super().f` and `type(self)` too; empty for what has none."""
+    """The name after the last dot, also of `super().f` and `type(self)`; empty without a name."""
     while isinstance(node, ast.Call):
         node = node.func
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
@@ -75,7 +75,7 @@ class _Reader:
         self.classes: list[Class] = []
 
     def block(self, body: Sequence[ast.stmt], outer: str, kind: FunctionKind) -> int:
-        """Note what a block defines; returns the branches in it."""
+        """Note the definitions of a block; returns the number of its branches."""
         branches = 0
         waiting = list(body)
         while waiting:
@@ -143,7 +143,7 @@ _COMPOUND = (
 
 
 def _branches(statement: ast.stmt) -> int:
-    """How many ways a compound statement adds by itself, as `mccabe` and Ruff's C901 count them."""
+    """How many branches a compound statement adds by itself, counted as `mccabe` and Ruff's C901 do."""
     if isinstance(statement, (ast.If, ast.For, ast.AsyncFor, ast.While)):
         return 1
     if isinstance(statement, (ast.Try, ast.TryStar)):
@@ -154,7 +154,7 @@ def _branches(statement: ast.stmt) -> int:
 
 
 def _is_else(case: ast.match_case) -> bool:
-    """Whether a case fits anything."""
+    """Whether a case matches anything."""
     pattern = case.pattern
     while isinstance(pattern, ast.MatchAs) and pattern.pattern is not None:
         pattern = pattern.pattern

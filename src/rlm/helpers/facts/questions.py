@@ -1,6 +1,6 @@
-"""One question about files of code, and its answer: reads each file, parses it, collects rows; here or in a worker.
+"""Answers a question about files of code, here or in a worker: reads each file, parses it, and collects rows.
 
-Files are opened here, by descriptors below the workspace's folders: only their paths go to a worker.
+Files are opened below the workspace's folders, by descriptors; a worker gets only their paths.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of each file."""
+    """The question that is asked about each file."""
 
     function: str
-    """`module:function` of this package: takes a `CodeFile` and `about`; returns rows, which are Structs."""
+    """`module:function` in this package: takes a `CodeFile` and `about`, and returns rows, which are Structs."""
     about: dict[str, Any] = {}
     named: bool = True
-    """Whether each row is given the name of its file."""
+    """Whether each row gets the name of its file."""
 
 
 class FoundRows(msgspec.Struct, kw_only=True):
-    """What a batch of files answered."""
+    """The answer of a batch of files."""
 
     rows: list[dict[str, Any]] = []
     total: int = 0
-    """Rows that there are, also where fewer are given."""
+    """The number of all rows, though fewer may be given."""
     unparsed: list[Unparsed] = []
 
     def add(self, file: str | None, rows: Sequence[msgspec.Struct], most: int) -> None:
-        """Take the rows of one file, as far as there is room for them."""
+        """Add the rows of one file, as long as there are at most `most`."""
         plain = [msgspec.to_builtins(row) for row in rows[: max(0, most - len(self.rows))]]
         self.rows += plain if file is None else [{"file": file, **row} for row in plain]
         self.total += len(rows)
 
 
 def answer_here(work: Workspace, places: Sequence[ConfinedPath], question: Question, most: int) -> FoundRows:
-    """What these files answer, at most `most` rows of it."""
+    """The answer of these files, with at most `most` rows."""
     answer = FoundRows()
     module, _, name = question.function.partition(":")
     function = getattr(import_module(module), name)
@@ -67,7 +67,7 @@ def answer_here(work: Workspace, places: Sequence[ConfinedPath], question: Quest
 
 
 def answer_in_worker(roots: list[str], question: dict[str, Any], most: int, batch: list[list[str]]) -> dict[str, Any]:
-    """`answer_here`, as a worker is asked for it: each place as its root and its parts."""
+    """Call `answer_here` in a worker; takes each file as its root and its parts."""
     work = Workspace(confined=Confined(roots))
     places = [ConfinedPath(root=Path(root), parts=tuple(parts)) for root, *parts in batch]
     answer = answer_here(work, places, msgspec.convert(question, Question), most)
@@ -79,7 +79,7 @@ def content_of(work: Workspace, place: ConfinedPath) -> bytes:
     """The bytes of a file that is to be parsed.
 
     Raises:
-        NotParsed: it can't be read, or is larger than what is parsed.
+        NotParsed: the file can't be read, or is too large to be parsed.
     """
     try:
         folder = work.confined.descend(place)

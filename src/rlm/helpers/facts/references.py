@@ -24,9 +24,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     line: int
     role: str
-    """As in `scopes`, or attribute, or keyword."""
+    """A role of `scopes`, or `attribute`, or `keyword`."""
     scope: str
-    """Where it is bound: the qualified name of a function or class, `<module>`, or nothing where that can't be told."""
+    """The scope that binds the name: the qualified name of a function or class, `<module>`, or empty if unknown."""
 
 
 @helper("code.find_references")

@@ -1,6 +1,6 @@
-"""The rows that are told of a file of code, whatever its language: names, lines and numbers, each of bounded size.
+"""The rows about a file of code, in any language: names, lines and numbers, each of bounded size.
 
-A name is of the file's making: it may be a megabyte long, and there may be a million of them.
+Names come from the file: one may be a megabyte long, and there may be a million of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FunctionKind: TypeAlias = Literal["function", "method", "nested"]
 _NAME_CHARS = 200
 QUALNAME_CHARS = 500
 _LISTED = 500
-"""Arguments, bases, methods, decorators and modules that are named of one definition or file."""
+"""The most arguments, bases, methods, decorators or modules that are listed for one definition or file."""
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,17 +25,17 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     qualname: str
     kind: FunctionKind
-    """`nested`: inside of another function."""
+    """`nested` means inside another function."""
     start_line: int
-    """Of its first decorator, so that copying `start_line` to `end_line` takes all of it."""
+    """The line of the first decorator, so that copying `start_line` to `end_line` takes the whole function."""
     end_line: int
     args: list[str]
     decorators: list[str]
     is_async: bool
     docstring: bool
-    """Of Python alone."""
+    """Whether the function has a docstring; always False in other languages than Python."""
     complexity: int
-    """Cyclomatic, after McCabe: 1 and one more for each branch, nested functions included."""
+    """The cyclomatic complexity after McCabe: 1 plus the number of branches, also those of nested functions."""
 
 
 class Class(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,23 +55,23 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     """One name that an import binds."""
 
     module: str
-    """With leading dots where it is relative."""
+    """The module, with leading dots if it is relative."""
     name: str | None
-    """What is taken from the module; None where the module itself is imported."""
+    """The name imported from the module; None if the module itself is imported."""
     bound_as: str
     line: int
     top_level: bool
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All there is to tell of one module."""
+    """The facts about one module."""
 
     functions: list[Function]
     classes: list[Class]
     complexity: int
-    """The sum over its functions and its own branches."""
+    """The complexity of its functions and its own branches together."""
     broken_line: int | None = None
-    """The first line that is no correct code, in a language whose parser goes on after it."""
+    """The first line with an error, in a language whose parser goes on after errors."""
 
 
 def cut(name: str, most: int = _NAME_CHARS) -> str:
@@ -80,7 +80,7 @@ def cut(name: str, most: int = _NAME_CHARS) -> str:
 
 
 def below(outer: str, name: str) -> str:
-    """The qualified name of what is defined inside of something else."""
+    """The qualified name of a definition inside another."""
     return cut(f"{outer}.{name}" if outer else name, QUALNAME_CHARS)
 
 

@@ -34,11 +34,11 @@ class Scope:
     parent: Scope | None
     qualname: str
     number: int
-    """In the order in which scopes begin."""
+    """The position of the scope in the order in which scopes begin."""
     node: ast.AST
     """The module, class, function or comprehension."""
     bound: dict[str, int] = field(default_factory=dict)
-    """Name -> the mention that binds it first."""
+    """The number of the first mention that binds each name."""
     globals: set[str] = field(default_factory=set)
     nonlocals: set[str] = field(default_factory=set)
 
@@ -51,23 +51,23 @@ class Mention:
     role: Role
     node: ast.AST
     scope: Scope
-    """Where it stands; `Names.owner` says where it is bound."""
+    """The scope in which the mention stands; `Names.owner` tells where its name is bound."""
     number: int
-    """In the order of evaluation."""
+    """The position of the mention in the order of evaluation."""
     within: String | None = None
-    """The f-string, or the annotation in quotes, that it is in: the parser's positions are not exact there."""
+    """The f-string or quoted annotation around it, in which the parser's positions are not exact."""
     statement: ast.Import | ast.ImportFrom | None = None
-    """Of an import."""
+    """The import statement, if the mention is in one."""
 
     @property
     def line(self) -> int:
-        """From 1; of a string where it is in one."""
+        """The line, from 1; within a string, the line of the string."""
         return line_of(self.node)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedNode(Generic[Node_co]):
-    """A node that has a name in it which is no variable, and where it stands."""
+    """A node with a name that is not a variable (an attribute, a keyword), and its scope."""
 
     node: Node_co
     scope: Scope
@@ -75,5 +75,5 @@ class NamedNode(Generic[Node_co]):
 
 
 def line_of(node: ast.AST) -> int:
-    """The line, from 1, that a node begins on; a module's is the first."""
+    """The line, from 1, on which a node begins; 1 for a module."""
     return getattr(node, "lineno", 1)

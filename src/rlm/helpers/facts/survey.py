@@ -1,7 +1,7 @@
-"""Asks the same of every file of code in a workspace, in parallel where there is much to parse.
+"""Asks one question about every file of code in a workspace, in parallel if there is much to parse.
 
-Of one file an answer is a list of rows. Of a folder it is a page: rows, how many there are in all, where the next page
-begins, and which files could not be parsed.
+For one file the answer is a list of rows. For a folder it is a page: rows, the number of all rows, the offset of the
+next page, and the files that could not be parsed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _BATCH = 100
 _BATCH_BYTES = 2 << 20
 _ALONE = 40
 _ALONE_BYTES = 512 << 10
-"""So many files, if they are small, are parsed here rather than in processes, which have to be started."""
+"""The most bytes of all files that are parsed in this process, which saves starting others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """The files that are asked, and the page that is wanted of their answers."""
+    """The files that a question is about, and the page that is wanted of the answer."""
 
     work: Workspace
     path: str
@@ -51,13 +51,13 @@ class Where:
         """Whether the path is one file.
 
         Raises:
-            ToolError: it is refused or missing.
+            ToolError: the path is refused or missing.
         """
         return self.work.is_file(self.path)
 
     @property
     def window(self) -> Window:
-        """The rows that are wanted.
+        """The range of rows that is wanted.
 
         Raises:
             ToolError: `limit` or `offset` is negative.
@@ -83,22 +83,22 @@ class Where:
 
 
 def ask(where: Where, what: str, rows_of: Rows, **about: Json) -> Json:
-    """The rows of one file as a list; of a folder, a page with the rows under `what`.
+    """The rows of one file as a list; for a folder, a page with the rows under `what`.
 
-    `rows_of` is a function at the top of a module, for a worker to find: takes a `CodeFile` and `about`.
+    `rows_of` takes a `CodeFile` and `about`. It must be at the top of a module, so that a worker can find it.
 
     Raises:
-        ToolError: the path is refused; or it is one file that can't be parsed, or has too many rows to be given.
+        ToolError: the path is refused, or is a file that can't be parsed or has too many rows.
     """
     question = Question(function=_address(rows_of), about=about, named=not where.is_file)
     return survey(where, what, lambda places: answers(where.work, places, question, where.window.end))
 
 
 def survey(where: Where, what: str, answered: Callable[[Sequence[ConfinedPath]], Iterator[FoundRows]]) -> Json:
-    """As `ask`, of rows that come otherwise: in the order of the files, the first ones up to the window's end at least.
+    """Like `ask`, but `answered` gives the rows: in the order of the files, at least up to the window's end.
 
     Raises:
-        ToolError: as there.
+        ToolError: see `ask`.
     """
     page, unread = RowPage(window=where.window), Unread()
     places = where.places(unread.skipped)
@@ -112,16 +112,16 @@ def survey(where: Where, what: str, answered: Callable[[Sequence[ConfinedPath]],
 
 
 def _readable_part(where: Where) -> str:
-    """How to get what there is of a file with an error; a list could not say that it lacks something."""
+    """How to get the readable part of a file with an error: a list could not say that it is incomplete."""
     folder, name = os.path.split(where.path)
     pattern = f"./{name}"
     return f" What could be read of it is in a page of its folder: path={folder or '.'!r}, file_pattern={pattern!r}."
 
 
 def answers(work: Workspace, places: Sequence[ConfinedPath], question: Question, most: int) -> Iterator[FoundRows]:
-    """The answers of all files in order, rows of the first `most` at least; in processes where there is much to parse.
+    """The answers of all files in order, with at least the first `most` rows; in processes if there is much to parse.
 
-    A hostile file can take the process that parses it, and gigabytes: only small ones are parsed in this one.
+    A hostile file can crash the process that parses it, or take gigabytes: only small files are parsed in this process.
     """
     sizes = [_size(place) for place in places]
     if len(places) <= _ALONE and sum(sizes) <= _ALONE_BYTES:
@@ -135,7 +135,7 @@ def answers(work: Workspace, places: Sequence[ConfinedPath], question: Question,
             for batch, value in parts:
                 answer = _ended(batch) if value is None else msgspec.convert(value, FoundRows)
                 most -= answer.total
-                fixed["most"] = max(0, most)  # batches that are still to begin need no more rows than that
+                fixed["most"] = max(0, most)  # later batches need no more rows than that
                 yield answer
 
 
@@ -153,7 +153,7 @@ def _batches(paths: Sequence[list[str]], sizes: Sequence[int]) -> Iterator[Batch
 
 
 def _address(function: Callable[..., object]) -> str:
-    """What a worker finds it by."""
+    """The address by which a worker finds a function."""
     return f"{function.__module__}:{function.__name__}"
 
 
@@ -161,7 +161,7 @@ def _size(place: ConfinedPath) -> int:
     try:
         return os.lstat(place.path).st_size
     except OSError:
-        return 0  # it vanished, and will be listed as that
+        return 0  # it is gone, and will be listed as such
 
 
 def _ended(batch: Batch) -> FoundRows:

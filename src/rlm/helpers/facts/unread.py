@@ -1,4 +1,4 @@
-"""What a pass over many files has nothing from, and why: those that were left out, and those that can't be parsed."""
+"""The files that a pass over many could not use: those that were left out, and those that can't be parsed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ERRORS_LISTED = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """Filled by whoever goes over the files."""
+    """The files left out so far; whoever goes over the files fills it."""
 
     skipped: Skipped = field(default_factory=Skipped)
     unparsed: list[Unparsed] = field(default_factory=list)
 
     def facts(self) -> dict[str, Json]:
-        """What a result says of them; empty if there are none."""
+        """The facts about these files for a result; empty if all files were used."""
         said: dict[str, Json] = {}
         if self.unparsed:
             said["errors"] = [msgspec.to_builtins(each) for each in self.unparsed[:_ERRORS_LISTED]]
@@ -35,10 +35,10 @@ class Unread:
         return said
 
     def refuse_one(self, hint: str = "") -> None:
-        """Raise what is wrong with the one file that was asked for; a result has no place to say it.
+        """Check that the one file asked for could be parsed: its result has no place to say otherwise.
 
         Raises:
-            ToolError: it can't be parsed.
+            ToolError: the file can't be parsed.
         """
         if self.unparsed:
             raise ToolError(f"{self.unparsed[0]}.{hint}")

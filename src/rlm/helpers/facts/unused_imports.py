@@ -1,8 +1,8 @@
-"""`code.find_unused_imports`: by Ruff's F401, which knows `__all__`, type comments, `TYPE_CHECKING` and `noqa`.
+"""`code.find_unused_imports`: uses Ruff's F401, which knows `__all__`, type comments, `TYPE_CHECKING` and `noqa`.
 
 The files are read here and given to Ruff as copies in a private folder, with its configuration off: neither a
-workspace's settings nor its symlinks reach it. Pyflakes (Ruff's model, slower and blind to `noqa`), libcst's visitor
-(fifty times slower) and a check by symtable were weighed.
+workspace's settings nor its symlinks reach it. The alternatives were Pyflakes (Ruff's model, slower and blind to
+`noqa`), libcst's visitor (fifty times slower) and a check by symtable.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Unused(msgspec.Struct, frozen=True, kw_only=True):
     """An import that nothing uses."""
 
     name: str
-    """What is imported, with its module."""
+    """The imported name, with its module."""
     line: int
 
 
@@ -87,7 +87,7 @@ def _answers(where: Where, places: Sequence[ConfinedPath]) -> Iterator[FoundRows
 
 
 def _batches(work: Workspace, places: Sequence[ConfinedPath]) -> Iterator[tuple[dict[str, bytes], list[Unparsed]]]:
-    """The files in UTF-8, so many at a time that neither memory nor disk is filled; and those that are in none."""
+    """The files in UTF-8, in batches that fill neither memory nor disk, each with the files that can't be decoded."""
     batch, unparsed, batch_bytes = dict[str, bytes](), list[Unparsed](), 0
     for place in places:
         file = work.name(place.path)
@@ -105,9 +105,9 @@ def _batches(work: Workspace, places: Sequence[ConfinedPath]) -> Iterator[tuple[
 
 
 def _unused(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list[Unused]]:
-    """The unused imports by file, in the order of the files; a file that ends Ruff is found by halves.
+    """The unused imports by file, in the order of the files; a file that crashes Ruff is found by halving the batch.
 
-    Those that Ruff can't parse go to `unparsed`.
+    Files that Ruff can't parse go to `unparsed`.
     """
     if not batch:
         return {}
@@ -129,10 +129,10 @@ def _unused(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list
 
 
 def _copied(batch: dict[str, bytes], folder: Path) -> dict[str, str]:
-    """Write each file below the folder; their names by those of the copies."""
+    """Copy each file into the folder; returns the names of the files by those of their copies."""
     names: dict[str, str] = {}
     for number, (file, content) in enumerate(batch.items()):
-        # Ruff goes by the name: what an __init__ imports is a package's face, a stub may use names before.
+        # Ruff goes by the name: an __init__ imports a package's face, a stub may use names before they are defined.
         suffix = ".pyi" if file.endswith(".pyi") else ".py"
         copy = folder / f"module_{number}{suffix}"
         if file.rpartition("/")[2] == f"__init__{suffix}":
@@ -158,7 +158,7 @@ def _by_file(findings: list[_Finding], names: dict[str, str], unparsed: list[Unp
 
 
 def _ruff(folder: Path) -> list[_Finding] | None:
-    """What Ruff finds; None where it could not come to an end."""
+    """Ruff's findings; None if it crashed."""
     try:
         from ruff import find_ruff_bin
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 TARGET = "rlm.helpers.facts.questions:answer_in_worker"
 BUSY = """
 import sys, threading
-from rlm.helpers.facts import workers
-started = workers._Worker.ask
+from rlm.processes import parallel
+started = parallel._Worker.ask
 def ask(worker, frame):
     print(worker._process.pid, flush=True)
     return started(worker, frame)
-workers._Worker.ask = ask
+parallel._Worker.ask = ask
 from rlm.helpers import open_helpers
 open_helpers(sys.argv[1]).code.find_functions(".", pattern="(a+)+[0-9]$")
 """

@@ -39,7 +39,7 @@ def test_patterns(tree: Path, pattern: str, names: list[str]) -> None:
 def test_a_pattern_that_can_fit_nothing_is_refused(tree: Path, pattern: str) -> None:
     plant(tree, "src/a.py")
     for call in (fs.glob, lambda pattern: fs.search_replace(pattern, "old", "new")):
-        with pytest.raises(ToolError, match="fits no file: a pattern is relative to the folder"):
+        with pytest.raises(ToolError, match="can't match any file: a pattern is relative to the folder"):
             call(pattern)
 
 

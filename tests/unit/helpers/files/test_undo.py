@@ -339,7 +339,7 @@ def test_the_journal_takes_no_more_than_its_room(two: Path, monkeypatch: pytest.
 
 def test_without_a_home_nothing_is_written(two: Path) -> None:
     homeless = open_workspace([two], ["write"], {})
-    with pytest.raises(ToolError, match="no home for the undo journal"):
+    with pytest.raises(ToolError, match="undo journal has nowhere to be kept"):
         plan(homeless, find("fs.write_file"), {"path": "a", "content": "x"})
     with pytest.raises(ToolError, match="no home"):
         UndoJournal(homeless)
