@@ -9,8 +9,7 @@ import streamlit as st
 from rlm_visualizer.addresses import Place, of_run
 from rlm_visualizer.elements import badge, h, link
 from rlm_visualizer.formats import line
-from rlm_visualizer.mounting import ASSETS, chrome, here
-from rlm_visualizer.refusals import refusals
+from rlm_visualizer.mounting import ASSETS, chrome, errors_shown, here
 from rlm_visualizer.source import index
 from rlm_visualizer.views import budget, compare, overview, runs, search, steps, timeline
 
@@ -56,12 +55,12 @@ def main() -> None:
     st.set_page_config(page_title="rlm", page_icon=str(ASSETS / "icon.svg"), layout="wide")
     place, run = here(), None
     head, body = st.container(), st.container()
-    with body, refusals():
+    with body, errors_shown():
         run = _run(place)
     with head:
         chrome(_head(place, run), place, f"{run.id[:8]} {line(run.prompt, 40)}" if run else "rlm runs")
     if run is not None or not place.run:
-        with body, refusals():
+        with body, errors_shown():
             _page(place, run)
 
 
@@ -84,7 +83,7 @@ def _page(place: Place, run: RunRow | None) -> None:
 
 def _live(place: Place, run_id: str) -> None:
     """A view of a running run; when the run has ended, or a click led elsewhere, the whole page is drawn again."""
-    with refusals():
+    with errors_shown():
         index().refresh(run_id)
         run = index().run(run_id)
         if run.status != "running" or here() != place:

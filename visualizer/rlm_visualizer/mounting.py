@@ -6,20 +6,25 @@ No other module knows how components are mounted. Scripts and styles are sent in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from rlm.core.exceptions import RLMError
 from rlm_visualizer.addresses import Place
+from rlm_visualizer.elements import notice
+from rlm_visualizer.formats import line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rlm_visualizer.elements import Element
 
 ASSETS = Path(__file__).with_name("assets")
+ERROR_LINE_CHARS = 400
 
 
 @cache
@@ -61,6 +66,19 @@ def show(tree: Element, key: str, on_act: Callable[[str], None] | None = None) -
             on_act(value)
 
     _component("markup", "stub.js")(key=mounted, data={"tree": tree}, on_go_change=_follow(mounted), on_act_change=act)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show an error of the package as a notice, so that a page never breaks over a record.
+
+    Every fragment needs this block: Streamlit shows an exception that leaves it.
+    """
+    try:
+        yield
+    except RLMError as error:
+        first, *rest = (line(text, ERROR_LINE_CHARS) for text in str(error).splitlines() or ["it can't be shown"])
+        show(notice(first, *rest, tone="failed"), "refused")
 
 
 def draw(columns: bytes, key: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm_visualizer.burning import Curve, bucketed, curves
+from rlm_visualizer.burndown import Curve, bucketed, curves
 from rlm_visualizer.elements import h, notice
 from rlm_visualizer.formats import duration, line, plural
 from rlm_visualizer.mounting import show

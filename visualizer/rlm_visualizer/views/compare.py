@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart
 from rlm.trajectory.index.rows import RunQuery
 from rlm_visualizer.addresses import Place, of_run
-from rlm_visualizer.aligning import CELLS, Pair, align, compare
+from rlm_visualizer.alignment import CELLS, Pair, align, compare
 from rlm_visualizer.elements import badge, h, link, notice, pager
 from rlm_visualizer.formats import count, dollars, duration, joined, line, plural, shown
 from rlm_visualizer.mounting import show

@@ -13,8 +13,7 @@ from rlm_visualizer.addresses import STATUSES, Place, of_run
 from rlm_visualizer.elements import badge, h, link, notice, pager, table
 from rlm_visualizer.fields import choice_field, several_field, text_field
 from rlm_visualizer.formats import count, dollars, duration, joined, line, plural, when
-from rlm_visualizer.mounting import here, show
-from rlm_visualizer.refusals import refusals
+from rlm_visualizer.mounting import errors_shown, here, show
 from rlm_visualizer.source import index, log_dir
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def query(place: Place, now: float) -> RunQuery:
 def _list(place: Place) -> None:
     if here() != place:  # a click led elsewhere: the whole page is drawn again
         st.rerun()
-    with refusals():
+    with errors_shown():
         index().refresh()
         show(listing(place, index().runs(query(place, time.time())), time.time()), "runs")
 

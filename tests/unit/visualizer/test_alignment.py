@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rlm_visualizer.aligning import Pair, Row, align, compare
+from rlm_visualizer.alignment import Pair, Row, align, compare
 
 
 def test_cells_that_share_their_words_stand_beside_each_other() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from rlm_visualizer.burning import POINTS, bucketed, curves
+from rlm_visualizer.burndown import POINTS, bucketed, curves
 
 from rlm.trajectory.index.rows import Burndown
 
