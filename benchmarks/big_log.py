@@ -27,6 +27,7 @@ from rlm.core.events import (
     SandboxReady,
     TurnEnd,
     TurnStart,
+    encode,
 )
 from rlm.core.notes import ContextNote
 from rlm.core.types import ExecError, Final, RunUsage, TokenUsage
@@ -151,7 +152,7 @@ def write_big_log(log_dir: Path, *, events: int = 100_000, run: str = RUN) -> Pa
     writer = TrajectoryWriter(log_dir, run)
     try:
         for event in BigLog(run).events(events):
-            writer.write(event)
+            writer.write(event, encode(event))
     finally:
         writer.close()
     return writer.path

@@ -625,7 +625,7 @@ def test_runs_share_no_state(make):
 def test_an_answer_whose_record_was_lost_is_not_a_success(make, monkeypatch):
     from rlm.trajectory.writer import TrajectoryWriter
 
-    def full(self, event):
+    def full(self, event, line):
         raise OSError(28, "No space left on device")
 
     rlm = make([cell("FINAL('kept')")])

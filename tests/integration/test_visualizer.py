@@ -23,6 +23,7 @@ from rlm.core.events import (
     ExecStart,
     RunStart,
     TurnStart,
+    encode,
 )
 from rlm.core.notes import ContextNote
 from rlm.core.types import RunUsage
@@ -175,7 +176,7 @@ class Live:
 
     def write(self, span: str, parent: str | None, body: Body) -> None:
         event = Event(seq=self._seq, at=time.time(), run=LIVE, span=span, parent=parent, type=body.TYPE, body=body)
-        self._writer.write(event)
+        self._writer.write(event, encode(event))
         self._seq += 1
 
     def close(self) -> None:

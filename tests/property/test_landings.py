@@ -159,7 +159,7 @@ def test_a_batch_that_comes_too_late_sends_nothing(tmp_path):
 
 
 def test_nothing_is_paid_once_the_record_is_broken(tmp_path, monkeypatch):
-    def full(self, event):
+    def full(self, event, line):
         raise OSError(28, "No space left on device")
 
     async def model(request):

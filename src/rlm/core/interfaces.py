@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,11 +145,20 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Journal(Protocol):
-    """The sink that must not fail: the trajectory on disk."""
+@runtime_checkable
+class LineSink(Sink, Protocol):
+    """A sink that is given the line which is on disk instead of the event, so that no event is encoded twice."""
 
-    def write(self, event: Event) -> None:
-        """Put the event on disk before returning.
+    def write_encoded(self, line: bytes) -> None:
+        """Take the next event as its line of JSON, without the newline."""
+        ...
+
+
+class Journal(Protocol):
+    """The trajectory on disk, which must not fail."""
+
+    def write(self, event: Event, line: bytes) -> None:
+        """Put the event on disk before returning: its line of JSON, given without the newline.
 
         Raises:
             OSError: it could not be written.

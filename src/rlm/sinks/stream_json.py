@@ -21,10 +21,10 @@ class StreamJson:
         self.gone = False
 
     def write(self, event: Event) -> None:
-        self.write_line(encode(event))
+        self.write_encoded(encode(event))
 
-    def write_line(self, line: bytes) -> None:
-        """Write one line of any kind, such as the result after the last event."""
+    def write_encoded(self, line: bytes) -> None:
+        """Write one line of JSON: an event, or the result after the last one."""
         if self.gone:
             return
         try:

@@ -13,11 +13,14 @@ import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rlm.core.events import Event, encode
 from rlm.core.exceptions import RecordError
 from rlm.core.whole_files import sole_writer
 from rlm.trajectory.chain import Chain, receipt_path, write_receipt
+
+if TYPE_CHECKING:
+    from rlm.core.events import Event
 
 SYNC_AT = frozenset({"turn.end", "completion.end"})
 
@@ -46,9 +49,9 @@ class TrajectoryWriter:
         self._syncer = ThreadPoolExecutor(1, "rlm-sync")
         self._sync: Future[None] | None = None
 
-    def write(self, event: Event) -> None:
+    def write(self, event: Event, line: bytes) -> None:
         try:
-            _write_all(self._fd, self._chain.add(encode(event)))
+            _write_all(self._fd, self._chain.add(line))
         except OSError:
             self._broken = True  # a part of the line may be there: nothing vouches for the record's end
             raise

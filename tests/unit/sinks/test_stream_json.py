@@ -17,7 +17,7 @@ def test_each_event_is_a_line_at_once() -> None:
     stream = io.BytesIO()
     sink = StreamJson(stream, never)
     sink.write(EVENT)
-    sink.write_line(b"{}")
+    sink.write_encoded(b"{}")
     first, second = stream.getvalue().splitlines()
     assert (decode(first), second) == (EVENT, b"{}")
 

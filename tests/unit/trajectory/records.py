@@ -22,6 +22,7 @@ from rlm.core.events import (
     TurnEnd,
     TurnStart,
     Warned,
+    encode,
 )
 from rlm.core.notes import ContextNote
 from rlm.core.types import ExecError, RunUsage, TokenUsage, ToolCall
@@ -104,6 +105,6 @@ def write(log_dir: Path, made: Iterable[Event] | None = None, run: str = RUN, *,
     """A closed record, as the writer makes it."""
     writer = TrajectoryWriter(log_dir, run, key)
     for event in events(run=run) if made is None else made:
-        writer.write(event)
+        writer.write(event, encode(event))
     writer.close()
     return writer.path

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlm.core.events import ArtifactSaved, MessageAdded
+from rlm.core.events import ArtifactSaved, MessageAdded, encode
 from rlm.core.exceptions import ConfigError
 from rlm.core.notes import ImageNote
 from rlm.core.record.recorder import Recorder
@@ -34,7 +34,7 @@ def unfinished(folder: Path, key: bytes | None = None) -> Path:
     """A record whose writer was killed."""
     writer = TrajectoryWriter(folder, RUN, key)
     for event in events():
-        writer.write(event)
+        writer.write(event, encode(event))
     receipt = receipt_path(writer.path).read_bytes()
     writer.close()
     receipt_path(writer.path).write_bytes(receipt)
@@ -207,14 +207,14 @@ def test_a_line_that_could_not_be_written_leaves_the_record_open(
 ) -> None:
     writer = TrajectoryWriter(tmp_path, RUN)
     first, second = events()[:2]
-    writer.write(first)
+    writer.write(first, encode(first))
 
     def full(_fd: int, _content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rlm.trajectory.writer._write_all", full)
     with pytest.raises(OSError, match="No space"):
-        writer.write(second)
+        writer.write(second, encode(second))
     writer.close()
     assert verify(writer.path).verdict == "unfinished"
 

@@ -138,6 +138,6 @@ def finish(result: RLMResult, watch: Watch, output: OutputOptions, received: Sig
     if watch.stream is None:
         print_answer(result, as_json=output.output_format == "json")
     else:
-        watch.stream.write_line(result_line(result))
+        watch.stream.write_encoded(result_line(result))
     signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
     return explain(result, signal_code=signal_code, brief=not watch.is_shown)

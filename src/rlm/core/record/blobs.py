@@ -1,4 +1,5 @@
-"""Keeps the line of an event within bounds: what is too large goes into blobs beside the record, its beginning stays.
+"""The line of an event, and how it is kept within bounds: large parts go into blobs beside the record, their beginnings
+stay in the line.
 
 Long texts go first. Where there are too many parts for that, the values that may be of any kind go whole, as JSON.
 `restored` is the way back, and exact: a resumed run is served from it.
@@ -35,22 +36,24 @@ _Parts: TypeAlias = "dict[str, tuple[bytes, Blob]]"
 """What is to be stored, by its place, with a note that lacks the digest."""
 
 
-def fitted(event: Event, store: Callable[[bytes], str]) -> Event:
-    """The event as JSON can carry it in a line; `store` keeps what is too large and returns its digest.
+def fitted(event: Event, store: Callable[[bytes], str]) -> tuple[Event, bytes]:
+    """The event as a line of bounded length can carry it, and that line; `store` keeps a part that is too large and
+    returns its digest.
 
     Raises:
-        OSError: `store` can't.
+        OSError: `store` failed.
     """
-    event, size_bytes = _carried(event)
-    if size_bytes <= LINE_BYTES:
-        return event
+    event, line = carried(event)
+    if len(line) <= LINE_BYTES:
+        return event, line
     parts: _Parts = {}
     cut = _cut(event, (), parts)
     if event.type in VALUES and len(encode(cut)) > LINE_BYTES:
         parts.clear()
         cut = _cut(event, VALUES[event.type], parts)
     blobs = {place: msgspec.structs.replace(note, digest=store(content)) for place, (content, note) in parts.items()}
-    return msgspec.structs.replace(cut, blobs=blobs)
+    cut = msgspec.structs.replace(cut, blobs=blobs)
+    return cut, encode(cut)
 
 
 def restored(event: Event, load: Callable[[Blob], str | None]) -> Event:
@@ -66,14 +69,14 @@ def restored(event: Event, load: Callable[[Blob], str | None]) -> Event:
     return msgspec.structs.replace(event, body=whole, blobs=left)
 
 
-def _carried(event: Event) -> tuple[Event, int]:
-    """The event without what JSON can't carry, and how many bytes its line has."""
+def carried(event: Event) -> tuple[Event, bytes]:
+    """The event as JSON can carry it, and its line, of any length and without the newline."""
     try:
-        return event, len(encode(event))
+        return event, encode(event)
     except (UnicodeEncodeError, TypeError):  # lone surrogates and odd keys come from guests and models
         plain = _walk(_builtins(event.body), escape_surrogates, [])
         event = msgspec.structs.replace(event, body=msgspec.convert(plain, type(event.body)))
-        return event, len(encode(event))
+        return event, encode(event)
 
 
 def _cut(event: Event, values: Sequence[str], parts: _Parts) -> Event:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from rlm.core.events import Body, Event, Warned
 from rlm.core.exceptions import RecordError
+from rlm.core.interfaces import LineSink
 from rlm.core.notes import ImageNote
-from rlm.core.record.blobs import fitted
+from rlm.core.record.blobs import carried, fitted
 from rlm.core.texts import change_texts, is_plain
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ class Recorder:
             served=served,
         )
         self._seq += 1
-        event = self._write(event)
+        event, line = self._write(event)
         for sink in tuple(self._sinks):
-            self._offer(sink, event)
+            self._offer(sink, event, line)
 
     def mask(self, text: str) -> str:
         """`text` as it is recorded."""
@@ -118,21 +119,25 @@ class Recorder:
         """Close the journal and every sink; idempotent."""
         journal, self._journal = self._journal, None
         sinks, self._sinks = self._sinks, []
-        for closing in (*sinks, *([journal] if journal else [])):
+        open_still: list[Sink | Journal] = [*sinks, *([journal] if journal else [])]
+        for each in open_still:
             try:
-                closing.close()
+                each.close()
             except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
                 self._failure = self._failure or _record_error(error)
 
-    def _write(self, event: Event) -> Event:
-        if self._journal is None:
-            return event
+    def _write(self, event: Event) -> tuple[Event, bytes]:
+        """Put the event on disk; returns it as sinks get it, and its line, which is encoded once for all of them."""
+        journal = self._journal
+        if journal is None:
+            return carried(event)
         try:
-            event = fitted(event, self._journal.store)
-            self._journal.write(event)
+            event, line = fitted(event, journal.store)
+            journal.write(event, line)
         except OSError as error:
             self._fail(error)
-        return event
+            return carried(event)
+        return event, line
 
     def _keep_exact(self, keeper: Keeper, body: Body) -> None:
         """Before the event itself: a kill between the two leaves an exact text of nothing, which does no harm."""
@@ -149,9 +154,12 @@ class Recorder:
         self._failure = _record_error(error)
         self._journal = None
 
-    def _offer(self, sink: Sink, event: Event) -> None:
+    def _offer(self, sink: Sink, event: Event, line: bytes) -> None:
         try:
-            sink.write(event)
+            if isinstance(sink, LineSink):
+                sink.write_encoded(line)
+            else:
+                sink.write(event)
         except Exception as error:  # noqa: BLE001 - a sink is foreign code; the run must not depend on it
             self._sinks.remove(sink)
             self.record(self.root, Warned(message=f"{type(sink).__name__} failed and was detached: {error!r}"))

@@ -1,6 +1,7 @@
 """The recorder: one order, masked before it is written, capped, and never the cause of a crash."""
 
 import errno
+import io
 
 import pytest
 
@@ -10,6 +11,7 @@ from rlm.core.record.blobs import HEAD_CHARS
 from rlm.core.record.recorder import Recorder, new_run_id
 from rlm.core.types import Image
 from rlm.sinks.memory import MemorySink
+from rlm.sinks.stream_json import StreamJson
 from rlm.trajectory.reader import Trajectory
 from rlm.trajectory.writer import TrajectoryWriter
 from tests.support.images import png
@@ -94,6 +96,43 @@ def test_a_failing_sink_is_detached_and_reported(journal):
     assert messages[2] == "second"
 
 
+def test_an_event_is_encoded_once_for_the_disk_and_for_sinks_of_lines():
+    class Lines:
+        def __init__(self):
+            self.taken = []
+
+        def write(self, event, line=None):
+            assert line is not None
+            self.write_encoded(line)
+
+        def write_encoded(self, line):
+            self.taken.append(line)
+
+        def store(self, content):
+            return "0" * 64
+
+        def close(self):
+            pass
+
+    journal, sink = Lines(), Lines()
+    recorder = Recorder("r" * 32, journal, [sink])
+    for size in (1, 70_000):
+        recorder.record(recorder.root, ExecOutput(text="x" * size))
+    assert [len(line) > HEAD_CHARS for line in sink.taken] == [False, True]
+    assert all(ours is theirs for ours, theirs in zip(journal.taken, sink.taken, strict=True))
+
+
+def test_a_sink_of_lines_goes_on_where_the_journal_is_broken(journal, monkeypatch):
+    stream = io.BytesIO()
+    recorder = Recorder("r" * 32, journal, [StreamJson(stream, lambda: None)])
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(journal, "write", lambda event, line: (_ for _ in ()).throw(full))
+    for _ in range(2):
+        recorder.record(recorder.root, Warned(message="\ud800 lone"))
+    assert [decode(line).body.message for line in stream.getvalue().splitlines()] == ["\\ud800 lone"] * 2
+    recorder.close()
+
+
 def test_an_event_notes_an_image_and_its_bytes_are_a_blob(journal):
     recorder = Recorder("r" * 32, journal)
     image = Image.of(png(20, 20))
@@ -121,7 +160,7 @@ def test_a_full_disk_is_kept_for_check_and_does_not_raise_in_passing(journal, mo
     recorder = Recorder("r" * 32, journal)
     recorder.check()
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(journal, "write", lambda event: (_ for _ in ()).throw(full))
+    monkeypatch.setattr(journal, "write", lambda event, line: (_ for _ in ()).throw(full))
     recorder.record(recorder.root, Warned(message="x"))
     with pytest.raises(RecordError, match="No space left"):
         recorder.check()

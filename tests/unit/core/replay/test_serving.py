@@ -10,7 +10,7 @@ from rlm.sinks.memory import MemorySink
 
 
 class Nowhere:
-    def write(self, event):
+    def write(self, event, line):
         return
 
     def store(self, content):
