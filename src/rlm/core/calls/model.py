@@ -108,7 +108,7 @@ async def _recorded_reply(
     run.recorder.keep(call.images)
     run.recall.copy(recorded, ledger)
     if was_given_up(end):
-        if place.is_sealed:
+        if place.is_sealed and not place.has(recorded.key or ""):  # else a resumed run made it again
             await cut_off()
         return None
     if end.error is not None:

@@ -104,10 +104,12 @@ async def _pass_over(run: Run, ledger: Ledger, place: Place, recorded: Recorded)
     assert recorded.start is not None
     name = recorded.start.body.name
     run.recall.copy(recorded, ledger)
-    if place.is_sealed:
-        await cut_off()
     if recorded.end is None:
         run.recorder.record(place.span_of(recorded), ToolEnd(error=_CUT_OFF), served=True)
+    if place.has(recorded.key or ""):  # a resumed run called it again
+        return
+    if place.is_sealed:
+        await cut_off()
     if not run.recall.rules.redo_unfinished and not _reads_only(run, name):
         error = UnfinishedCall(
             f"the tool {name} was called and the run was cut off before it answered; it may have changed things\n"
