@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlm import RLM, Config, tool
+from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.events import decode
 from rlm.runtime.resume import Again
@@ -171,7 +171,7 @@ def test_the_resumed_run_is_replayed(cut_off, case):
     asked, rlm, second = cut_off(case)
     before = asked.count.copy()
     report = rlm.replay(second.run_id, context=DATA)
-    assert (report.differences, asked.count - before) == ([], {})
+    assert (report.differences, asked.count - before) == ((), {})
     assert report.cells == (3 if "child" in case.code else 2)
 
 
@@ -189,7 +189,7 @@ def test_a_run_that_was_cancelled_meanwhile_is_resumed_and_that_one_too(tmp_path
         before = asked.count.copy()
         third = resumed(rlm, second, case)
         assert asked.count - before == {"turn 2": 1}
-        assert rlm.replay(third.run_id, context=DATA).differences == []
+        assert rlm.replay(third.run_id, context=DATA).differences == ()
 
 
 def test_a_tool_that_was_redone_is_not_asked_about_again(tmp_path):
@@ -219,4 +219,58 @@ async def test_awaited_too(tmp_path):
         first = await rlm.acompletion("q", DATA)
         cut_while_under_way(first, case)
         second = await rlm.aresume(Again(run=first.run_id, context=DATA))
-        assert (await rlm.areplay(Again(run=second.run_id, context=DATA, on_divergence="report"))).differences == []
+        assert (await rlm.areplay(Again(run=second.run_id, context=DATA, on_divergence="report"))).differences == ()
+
+
+def landed(rlm, folder):
+    """A run that reached its limit of one turn and landed, resumed with two turns, which it reached too."""
+    first = rlm.completion("q", DATA)
+    assert (first.limit, first.response) == ("max_turns", "answer 2")
+    second = rlm.resume(first.run_id, context=DATA, overrides={"max_turns": 2})
+    assert (second.limit, second.response) == ("max_turns", "answer 4")
+    return second
+
+
+def turns_and_landings(asked):
+    """A model that makes turns, and lands with a text that counts what it was asked."""
+
+    def reply(request):
+        asked.append(request)
+        return tool_call("execute_code", code="x = 1") if request.tools else f"answer {len(asked)}"
+
+    return ScriptedBackend(reply)
+
+
+def test_a_landing_is_never_answered_by_that_before_a_cap_was_raised(tmp_path):
+    asked = []
+    config = Config(log_dir=str(tmp_path), budget=Budget(max_turns=1))
+    with RLM(turns_and_landings(asked), config=config) as rlm:
+        second = landed(rlm, tmp_path)
+        cut_before(second.trajectory, lambda event: event.type == "model.end" and event.body.text == "answer 4")
+        third = rlm.resume(second.run_id, context=DATA)
+    assert (third.limit, third.response) == ("max_turns", "answer 5")
+
+
+def test_a_landing_that_was_answered_is_not_asked_again(tmp_path):
+    asked = []
+    config = Config(log_dir=str(tmp_path), budget=Budget(max_turns=1))
+    with RLM(turns_and_landings(asked), config=config) as rlm:
+        second = landed(rlm, tmp_path)
+        for _ in range(2):
+            cut_before(second.trajectory, lambda event: event.type == "completion.end")
+            second = rlm.resume(second.run_id, context=DATA)
+            assert (second.limit, second.response, len(asked)) == ("max_turns", "answer 4", 4)
+
+
+def test_what_the_user_added_to_a_fork_is_said_whenever_that_is_resumed(tmp_path):
+    asked = []
+    config = Config(log_dir=str(tmp_path), budget=Budget(max_turns=2))
+    with RLM(turns_and_landings(asked), config=config) as rlm:
+        first = rlm.completion("q", DATA)
+        for turn in (0, 1):
+            forked = rlm.fork(first.run_id, turn, "a hint", context=DATA)
+            before = [message.content for message in asked[-1].messages]
+            assert "a hint" in before
+            cut_before(forked.trajectory, lambda event: event.type == "model.end" and not event.served)
+            rlm.resume(forked.run_id, context=DATA)
+            assert [message.content for message in asked[-1].messages] == before
