@@ -221,7 +221,7 @@ def test_a_replay_edits_nothing(make: Any, tree: Path) -> None:
     first = make("FINAL(fs.write_file('a.py', 'new')['lines'])").completion("go")
     (tree / "a.py").write_text("mine")
     report = make("").replay(first.trajectory)
-    assert (report.cells, report.served, report.differences) == (1, 2, [])
+    assert (report.cells, report.served, report.differences) == (1, 2, ())
     assert (tree / "a.py").read_text() == "mine"
 
 

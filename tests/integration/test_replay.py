@@ -29,7 +29,7 @@ def test_a_run_that_does_the_same_again_has_no_difference(tmp_path):
     backend = ScriptedBackend([])
     with RLM(backend, config=Config(log_dir=str(tmp_path))) as rlm:
         report = rlm.replay(first.run_id, context="some data")
-    assert (report.cells, report.served, report.differences) == (4, 5, [])
+    assert (report.cells, report.served, report.differences) == (4, 5, ())
     assert backend.requests == []
     assert len(list(tmp_path.glob("*.jsonl"))) == 1
 

@@ -70,12 +70,6 @@ class Memo:
             await self._put(key, answered.reply)
         return answered
 
-    def learn(self, key: str, answered: Answered) -> None:
-        """Keep a reply that was served from the record."""
-        if key not in self._known and answered.reply.finish == "stop":
-            known = self._known[key] = asyncio.get_running_loop().create_future()
-            known.set_result(answered)
-
     def _from_record(self, key: str) -> Answered | None:
         return None if self._recorded is None else self._recorded(key)
 

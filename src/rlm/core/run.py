@@ -11,14 +11,12 @@ from rlm.core.outcome import Outcome
 if TYPE_CHECKING:
     import asyncio
 
-    from rlm.core.budget import Ledger
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Backend, Helpers, Masker, Sandbox, Toolbox, Validator
     from rlm.core.memo import Memo
-    from rlm.core.record.recorder import Recorder, Span
-    from rlm.core.replay.record import Recorded
-    from rlm.core.replay.serving import Recall
+    from rlm.core.record.recorder import Recorder
+    from rlm.core.replay.scope import Scope
     from rlm.core.slots import SandboxSlots
     from rlm.core.types import Image, Json, ModelTraits, Price
 
@@ -45,8 +43,6 @@ class Run:
 
     config: Config
     recorder: Recorder
-    recall: Recall
-    """What is served from the record of an earlier run."""
     find_model: Callable[[str | None], Model]
     """The model of that name if it is allowed (None: the sub-model); raises ConfigError."""
     sandbox: Sandbox
@@ -64,7 +60,7 @@ class Run:
     """One place for each request that may be under way."""
     slots: SandboxSlots
     masker: Masker | None = None
-    """Of what models see of cells and tools; None where nothing is masked."""
+    """Masks what models see of cells and tools; None where nothing is masked."""
     kept_names: tuple[str, ...] = ()
     """Variables that the root's REPL has from its session."""
     memo: Memo | None = None
@@ -78,18 +74,16 @@ class Task:
     prompt: str
     context: Context
     model: Model
-    ledger: Ledger
-    span: Span
+    scope: Scope
+    """The span and the ledger of the completion, and how what it asks is answered."""
     timeout_s: float | None = None
-    """Of the root; a child ends with its parent."""
+    """The wall time of the root; None for a child, which ends with its parent."""
     answer_by: float | None = None
     """The loop time at which sub-calls are cut short, so that the cell that asked can still use what it has."""
     validator: Validator | None = None
     images: tuple[Image, ...] = ()
     key: str | None = None
-    """Of a child, in the cell that asked."""
-    recorded: Recorded | None = None
-    """What the record of an earlier run has of it."""
+    """The key of a child, in the cell that asked; None for the root."""
 
 
 Complete: TypeAlias = Callable[[Task], Awaitable[Outcome]]

@@ -8,15 +8,17 @@ import asyncio
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlm.core.budget import Ledger
 from rlm.core.calls.guest import SubCalls
 from rlm.core.events import CompletionEnd, CompletionStart
 from rlm.core.exceptions import REPLExecutionError
-from rlm.core.loop.cells import CellRecord
+from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.orchestrator import Orchestrator
-from rlm.core.replay.serving import Place, Recall
+from rlm.core.replay.scope import Call, Scope
+from rlm.core.replay.serving import Recall
 from rlm.core.run import Task
 from rlm.core.types import ReplSpec
 from rlm.runtime.wiring import opening
@@ -51,10 +53,9 @@ class Interactive:
             prompt=PROMPT,
             context=context,
             model=kit.models.main,
-            ledger=Ledger(kit.config.budget),
-            span=self._recorder.root,
+            scope=Scope.of_completion(recall, Ledger(kit.config.budget), self._recorder.root),
         )
-        self._cell = Place(recall, self._recorder.root)
+        self._cell = self._task.scope
         self._subcalls = SubCalls(self._run, self._task, Orchestrator(self._run).complete, lambda: self._cell)
         self._repl: Repl | None = None
         self._started = time.monotonic()
@@ -97,7 +98,7 @@ class Interactive:
     @property
     def usage(self) -> RunUsage:
         """What sub-calls and tools took so far."""
-        return self._task.ledger.usage()
+        return self._task.scope.ledger.usage()
 
     async def execute(
         self, code: str, timeout_s: float | None = None, on_output: Callable[[str], None] | None = None
@@ -113,14 +114,19 @@ class Interactive:
         self._recorder.check()
         self.cells += 1
         self._listener = on_output
-        self._cell = Place(self._run.recall, self._recorder.root.child())
-        record = self._cell_record = CellRecord(self._run, self._cell.span, self.cells, code)
+        run = partial(self._execute, self._repl, code, timeout_s)
+        result = await self._task.scope.answer(Call(kind="exec", words=code, make=run, read=result_in))
+        self._answer = self._answer if result.final is None else result.final.text
+        return result
+
+    async def _execute(self, repl: Repl, code: str, timeout_s: float | None, scope: Scope) -> ExecResult:
+        self._cell = scope
+        record = self._cell_record = CellRecord(self._run, scope, code)
         result = None
         try:
-            result = await self._repl.execute(code, timeout_s)
+            result = await repl.execute(code, timeout_s)
         finally:
             record.end(result)
-        self._answer = self._answer if result.final is None else result.final.text
         return result
 
     def masked(self, text: str) -> str:
@@ -180,6 +186,6 @@ class Interactive:
             status="completed",
             response=self._answer,
             usage=self.usage,
-            cost_usd=self._task.ledger.cost_usd,
+            cost_usd=self._task.scope.ledger.cost_usd,
             duration_s=time.monotonic() - self._started,
         )

@@ -18,8 +18,9 @@ from rlm.core.exceptions import RecordError, ResumeError
 from rlm.core.loop.landing_reserve import answer_by, root_ledger
 from rlm.core.loop.orchestrator import Orchestrator
 from rlm.core.memo import Memo
-from rlm.core.record.recorder import Recorder, Span, new_run_id
-from rlm.core.replay.serving import Recall, ReplayReport
+from rlm.core.record.recorder import Recorder, new_run_id
+from rlm.core.replay.scope import Scope
+from rlm.core.replay.serving import Recall
 from rlm.core.run import Run, Task
 from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice, RLMResult
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from rlm.core.events import Body
     from rlm.core.interfaces import Helpers, Masker, ReplyCache, Sandbox, Sink, Tool, Validator
     from rlm.core.outcome import Outcome
+    from rlm.core.replay.serving import ReplayReport
     from rlm.core.types import Image, Traits
     from rlm.runtime.inputs import GivenImages
     from rlm.runtime.models import BackendPool
@@ -76,8 +78,6 @@ class Given:
 
     context: Context
     images: tuple[Image, ...]
-    report: ReplayReport
-    """What a replay finds goes there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,15 @@ class OpenRecord:
         self.exact.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a run came to."""
+
+    result: RLMResult
+    report: ReplayReport
+    """What was served from a record, and what came out otherwise."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Parts:
     """What lives as long as an RLM; used on its event loop only."""
@@ -123,19 +132,19 @@ class Parts:
 
     async def complete(self, request: Request) -> RLMResult:
         """Make one run, from its context to its result."""
-        return await self._complete(request, ReplayReport())
+        return (await self._complete(request)).result
 
     async def replay(self, request: Request) -> ReplayReport:
         """Run the cells of a record again, with no record of their own, and report the differences."""
-        report = ReplayReport()
         with tempfile.TemporaryDirectory(prefix="rlm-replay-") as folder:
             config = msgspec.structs.replace(request.config, log_dir=folder)
-            result = await self._complete(replace(request, config=config), report)
-        if result.status == "failed" and result.error is not None and not isinstance(result.error, ResumeError):
-            raise result.error
-        return report
+            finished = await self._complete(replace(request, config=config))
+        error = finished.result.error
+        if finished.result.status == "failed" and error is not None and not isinstance(error, ResumeError):
+            raise error
+        return finished.report
 
-    async def _complete(self, request: Request, report: ReplayReport) -> RLMResult:
+    async def _complete(self, request: Request) -> Finished:
         task = asyncio.current_task()
         assert task is not None
         self.running.add(task)
@@ -148,8 +157,7 @@ class Parts:
                 sandbox.start(),
                 self.connected.start(request.config),
             )
-            given = Given(context=context, images=images, report=report)
-            return await self._run(request, models, given)
+            return await self._run(request, models, Given(context=context, images=images))
         finally:
             self.running.discard(task)
 
@@ -187,8 +195,8 @@ class Parts:
             helpers=guest_helpers(config, self.workers),
         )
 
-    def open_record(self, config: Config) -> OpenRecord:
-        """Begin the record of a new run.
+    def open_record(self, config: Config, root: str | None = None) -> OpenRecord:
+        """Begin the record of a new run; `root` is the id of its root's span, None for a new one.
 
         Raises:
             RecordError: it can't be written.
@@ -196,7 +204,7 @@ class Parts:
         run_id, masking = new_run_id(), masker(config.mask)
         journal = TrajectoryWriter(Path(config.log_dir), run_id, receipt_key(os.environ))
         exact = ExactFile(exact_path(journal.path), encode_value)
-        recorder = Recorder(run_id, journal, self.sinks, masking, keeper=exact)
+        recorder = Recorder(run_id, journal, self.sinks, masking, keeper=exact, root=root)
         return OpenRecord(recorder=recorder, path=journal.path, exact=exact, masker=masking)
 
     def wire(self, kit: Kit, record: OpenRecord, recall: Recall) -> Run:
@@ -205,7 +213,6 @@ class Parts:
         return Run(
             config=config,
             recorder=record.recorder,
-            recall=recall,
             find_model=kit.models.find,
             sandbox=_root_sandbox(kit, record, recall),
             tools=kit.tools,
@@ -226,28 +233,28 @@ class Parts:
             self.sandboxes[config.environment] = repl.load(config.environment).from_config(config)
         return self.sandboxes[config.environment]
 
-    async def _run(self, request: Request, models: RunModels, given: Given) -> RLMResult:
+    async def _run(self, request: Request, models: RunModels, given: Given) -> Finished:
         kit = replace(self.kit(request.config, models), begins=await _begins(request))
         validator = None if request.output_type is None else validator_for(request.output_type)
-        record = self.open_record(request.config)
-        recorder = record.recorder
-        recall = _recall(recorder, request.resumption, given.report)
+        resumption = request.resumption
+        record = self.open_record(request.config, root=None if resumption is None else resumption.record.root.id)
+        recorder, recall = record.recorder, _recall(record.recorder, resumption)
         if recall.salt is None:
             record.exact.keep_salt(recall.secret)
         keeping = keep_context(given.context, context_path(record.path))
         try:
-            for body in opening(kit, (*given.context.warnings, *self.connected.warnings)):
-                recorder.record(recorder.root, _linked(body, recall, request.resumption))
+            for body in opening(kit, (*given.context.warnings, *self.connected.warnings), recall.salt, resumption):
+                recorder.record(recorder.root, body)
             run = self.wire(kit, record, recall)
-            outcome = await _completed(run, _task(request, models, given, recorder, validator))
+            outcome = await _completed(run, _task(request, models, given, recall, validator))
         finally:
             keeping.join()  # not awaited: a finished run can't be cancelled any more
             record.close()
         result = _result(outcome.masked(record.masker), recorder, record.path)
         if result.success:
-            for path in (record.path, *(request.resumption.trajectories if request.resumption else ())):
+            for path in (record.path, *(resumption.trajectories if resumption else ())):
                 forget(path)
-        return result
+        return Finished(result=result, report=recall.report)
 
     def _cache(self, config: Config) -> ReplyCache | None:
         """The replies of earlier runs, opened once."""
@@ -279,58 +286,55 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
     return SessionSandbox(kit.sandbox, session)
 
 
-def _recall(recorder: Recorder, resumption: Resumption | None, report: ReplayReport) -> Recall:
-    """What the run serves from; its spans keep the ids that they have there."""
+def _recall(recorder: Recorder, resumption: Resumption | None) -> Recall:
+    """What the run serves from."""
     if resumption is None:
         return Recall(recorder, os.urandom(16))
-    recorder.root = Span(resumption.record.root.id, None)
-    recall = Recall(recorder, resumption.salt, resumption.record, resumption.rules)
-    recall.report, report.masked = report, resumption.record.masked
-    return recall
-
-
-def _linked(body: Body, recall: Recall, resumption: Resumption | None) -> Body:
-    """The first event with the salt of the keys, and with the run that this one goes back to."""
-    if not isinstance(body, RunStart):
-        return body
-    body = msgspec.structs.replace(body, salt=recall.salt)
-    if resumption is None:
-        return body
-    earlier = resumption.record.run_id
-    if resumption.forked_at is None:
-        return msgspec.structs.replace(body, resumed_from=earlier)
-    return msgspec.structs.replace(body, forked_from=earlier, forked_at=resumption.forked_at)
+    return Recall(recorder, resumption.salt, resumption.record, resumption.rules)
 
 
 async def _completed(run: Run, task: Task) -> Outcome:
-    async with run.slots.slot(task.ledger):
+    async with run.slots.slot(task.scope.ledger):
         return await Orchestrator(run).complete(task)
 
 
-def _task(request: Request, models: RunModels, given: Given, recorder: Recorder, validator: Validator | None) -> Task:
+def _task(request: Request, models: RunModels, given: Given, recall: Recall, validator: Validator | None) -> Task:
     """The root's task."""
     budget = request.config.budget
+    recorded = None if recall.record is None else recall.record.root
+    ledger = root_ledger(budget, models.main)
     return Task(
         prompt=request.prompt,
         context=given.context,
         model=models.main,
-        ledger=root_ledger(budget, models.main),
-        span=recorder.root,
+        scope=Scope.of_completion(recall, ledger, recall.recorder.root, recorded),
         timeout_s=budget.timeout_s,
         answer_by=answer_by(budget),
         validator=validator,
         images=given.images,
-        recorded=None if request.resumption is None else request.resumption.record.root,
     )
 
 
-def opening(kit: Kit, warnings: Iterable[str]) -> Iterator[Body]:
-    """The first events of a run."""
+def opening(
+    kit: Kit, warnings: Iterable[str], salt: str | None = None, resumption: Resumption | None = None
+) -> Iterator[Body]:
+    """The first events of a run, with the salt of its keys and the run that it goes back to."""
     ready = _sandbox_ready(kit.config, kit.sandbox.traits)
-    yield _run_start(kit.config, kit.models, ready.environment)
+    start = _run_start(kit.config, kit.models, ready.environment)
+    yield msgspec.structs.replace(start, salt=salt, **_links(resumption))
     yield ready
     for warning in (*warnings, *_unreachable(kit)):
         yield Warned(message=warning)
+
+
+def _links(resumption: Resumption | None) -> dict[str, Any]:
+    """What the first event says of the run that this one resumes or forks."""
+    if resumption is None:
+        return {}
+    earlier = resumption.record.run_id
+    if resumption.forked_at is None:
+        return {"resumed_from": earlier}
+    return {"forked_from": earlier, "forked_at": resumption.forked_at}
 
 
 def _unreachable(kit: Kit) -> Iterator[str]:

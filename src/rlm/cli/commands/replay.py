@@ -78,7 +78,7 @@ def as_text(report: ReplayReport) -> str:
 
 
 def _line(difference: Difference) -> str:
-    from rlm.core.replay.completion import at_difference
+    from rlm.core.replay.cursor import at_difference
 
     depth = f", depth {difference.depth}" if difference.depth else ""
     cell = f", cell {difference.cell}" if difference.cell else ""

@@ -1,19 +1,21 @@
-"""The one way to a model: room in the ledger, a place among the requests, the call, the settlement, the record."""
+"""The one way to a model: the reply that an identical sub-call had, or else room in the ledger, a place among the
+requests, the call, the settlement, the record."""
 
 from __future__ import annotations
 
 import hashlib
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlm.core.budget import CallEstimate, Reservation
+from rlm.core.error_texts import error_text, revived
 from rlm.core.events import ModelEnd, ModelRetry, ModelStart
 from rlm.core.exceptions import BackendError
 from rlm.core.memo import Answered
-from rlm.core.replay.record import revived, was_given_up
-from rlm.core.replay.serving import cut_off, reply_of
-from rlm.core.types import Image, Json, Message, ModelReply, ModelRequest, TokenUsage, ToolSpec
+from rlm.core.replay.scope import Call, Earlier, Scope
+from rlm.core.types import Image, Json, Message, ModelReply, ModelRequest, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
     from rlm.core.record.recorder import Recorder, Span
-    from rlm.core.replay.record import Recorded
-    from rlm.core.replay.serving import Place
     from rlm.core.run import Model, Run
 
 LANDING = "landing"
 """The purpose of the last call; at the root it may use what was set aside for it."""
+LLM_QUERY = "llm_query"
+"""The purpose of a sub-call."""
 
 _call_in_progress: ContextVar[tuple[Recorder, Span] | None] = ContextVar("call_in_progress", default=None)
 
@@ -40,7 +42,7 @@ class ModelCall:
     input_tokens: int
     """An estimate of the prompt."""
     purpose: str
-    """turn, landing or llm_query."""
+    """turn, compaction, landing or llm_query."""
     tools: tuple[ToolSpec, ...] = ()
     response_schema: Mapping[str, Json] | None = None
     prompt: str | None = None
@@ -48,9 +50,9 @@ class ModelCall:
     images: tuple[Image, ...] = ()
     """Those that go with `prompt`, for the record too."""
     key: str | None = None
-    """By which a resumed run finds it; the purpose where there is but one of it in a turn."""
+    """The key of a sub-call, by which a resumed run finds it; others are known by their purpose."""
     digest: str | None = None
-    """Of a sub-call that identical ones are answered like."""
+    """The salted `call_key` of a sub-call: identical ones have the same reply."""
 
 
 def call_key(call: ModelCall, config: Config) -> str:
@@ -69,53 +71,60 @@ def call_key(call: ModelCall, config: Config) -> str:
     return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def ask_model(run: Run, ledger: Ledger, place: Place, call: ModelCall) -> ModelReply:
-    """The reply to a call as the record has it, else as `call_model` gives it.
-
-    Raises:
-        LimitReached, BackendError, RecordError: as `call_model`, now or in the record.
-        Halt: it is not what was asked here in the record.
-    """
-    if (served := await serve_model(run, ledger, place, call)) is not None:
-        return served.reply
-    place.go_live(call.prompt or call.purpose)
-    return await call_model(run, ledger, place.span.child(), call)
-
-
-async def serve_model(run: Run, ledger: Ledger, place: Place, call: ModelCall) -> Answered | None:
-    """The reply that the record has to this call, recorded again; None where it has none.
-
-    Raises:
-        BackendError: the call failed in the record.
-    """
-    while (recorded := place.next(call.key or call.purpose, "model")) is not None:
-        if (reply := await _recorded_reply(run, ledger, place, call, recorded)) is not None:
-            return Answered(reply=reply, span=recorded.id)
-    return None
+async def ask_model(run: Run, scope: Scope, call: ModelCall) -> ModelReply:
+    """The reply to a call in a scope; see `Scope.answer` and `call_model` for what it raises."""
+    asked = Call(
+        kind="model",
+        key=call.key or call.purpose,
+        words=call.prompt or call.purpose,
+        make=partial(_call_or_recall, run, call),
+        read=_reply_in,
+        cut_off=lambda start: start.given_up(call.model.price),
+        again=lambda _redo: f"a call of {call.model.label} was under way when the run was cut off: it is made again",
+    )
+    return await scope.answer(asked)
 
 
-async def _recorded_reply(
-    run: Run, ledger: Ledger, place: Place, call: ModelCall, recorded: Recorded
-) -> ModelReply | None:
-    """None: it never came, and the call is to be made again."""
-    if recorded.end is None:
-        run.recall.warn(f"a call of {call.model.label} was under way when the run was cut off: it is made again")
-        run.recall.charge(recorded, ledger, call.model.price)
-        return None
-    end: ModelEnd = run.recall.read(recorded.end)
-    if end.error is not None and not was_given_up(end) and place.led_to_nothing(recorded):
-        return None  # it failed, nothing was billed, and the run failed by it: try again
-    run.recorder.keep(call.images)
-    run.recall.copy(recorded, ledger)
-    if was_given_up(end):
-        if place.is_sealed:
-            await cut_off()
-        return None
-    if end.error is not None:
-        raise revived(end.error)
-    if end.same_as is not None:
-        return run.recall.reply_to(end.same_as)
-    return reply_of(end)
+def _reply_in(earlier: Earlier) -> ModelReply:
+    if earlier.end.error is not None:
+        raise revived(earlier.end.error)
+    reply: ModelReply = earlier.end.reply
+    return reply
+
+
+async def _call_or_recall(run: Run, call: ModelCall, scope: Scope) -> ModelReply:
+    """Make the call; a sub-call that is identical to another shares the reply of that one."""
+    if run.memo is None or call.purpose != LLM_QUERY:
+        return await call_model(run, scope.ledger, scope.span, call)
+    known_as = call_key(call, run.config)
+    call = replace(call, digest=scope.digest(known_as))
+    answered = await run.memo.answer(known_as, partial(_paid, run, call, scope))
+    if not answered.fresh:
+        _note_recalled(run, call, scope.span, answered)
+    return answered.reply
+
+
+async def _paid(run: Run, call: ModelCall, scope: Scope) -> Answered:
+    return Answered(reply=await call_model(run, scope.ledger, scope.span, call), span=scope.span.id)
+
+
+def _note_recalled(run: Run, call: ModelCall, span: Span, answered: Answered) -> None:
+    """Record a call that cost nothing; what another event of the run holds is not written again."""
+    known = answered.span is not None
+    start = ModelStart(
+        model=call.model.label,
+        purpose=call.purpose,
+        max_output_tokens=0,
+        input_tokens_estimate=0,
+        prompt=None if known else call.prompt,
+        images=[] if known else run.recorder.keep(call.images),
+        key=call.key,
+        digest=call.digest,
+    )
+    run.recorder.record(span, start)
+    text = "" if known else answered.reply.text
+    end = ModelEnd(text=text, finish=answered.reply.finish, cost_usd=0.0, cached=True, same_as=answered.span)
+    run.recorder.record(span, end)
 
 
 async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> ModelReply:
@@ -142,30 +151,26 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
 
 
 async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation) -> ModelReply:
-    run.recorder.record(
-        span,
-        ModelStart(
-            model=call.model.label,
-            purpose=call.purpose,
-            max_output_tokens=reservation.max_output_tokens,
-            input_tokens_estimate=call.input_tokens,
-            prompt=call.prompt,
-            images=run.recorder.keep(call.images),
-            key=call.key or call.purpose,
-            digest=call.digest,
-        ),
+    start = ModelStart(
+        model=call.model.label,
+        purpose=call.purpose,
+        max_output_tokens=reservation.max_output_tokens,
+        input_tokens_estimate=call.input_tokens,
+        prompt=call.prompt,
+        images=run.recorder.keep(call.images),
+        key=call.key or call.purpose,
+        digest=call.digest,
     )
+    run.recorder.record(span, start)
     token = _call_in_progress.set((run.recorder, span))
     try:
         reply = await call.model.backend.call(_request(run, call, reservation))
     except BackendError as error:
-        run.recorder.record(span, ModelEnd(error=f"{type(error).__name__}: {error}"))
+        run.recorder.record(span, ModelEnd(error=error_text(error)))
         raise
     except BaseException as error:  # given up on: the provider has the request, and will not say what it bills
-        worst = TokenUsage(input_tokens=call.input_tokens, output_tokens=reservation.max_output_tokens)
-        cost_usd = None if call.model.price is None else call.model.price.cost_usd(worst)
-        reservation.settle(worst, cost_usd)
-        end = ModelEnd(usage=worst, cost_usd=cost_usd, error=f"{type(error).__name__}: {error}")
+        end = start.given_up(call.model.price, error_text(error))
+        reservation.settle(end.usage, end.cost_usd)
         run.recorder.record(span, end)
         raise
     finally:
@@ -189,7 +194,7 @@ def note_retry(error: BackendError, wait_s: float, attempt: int) -> None:
     """Record a failed attempt of the call that the current task is making; backends are given this."""
     if (current := _call_in_progress.get()) is not None:
         recorder, span = current
-        recorder.record(span, ModelRetry(error=f"{type(error).__name__}: {error}", wait_s=wait_s, attempt=attempt))
+        recorder.record(span, ModelRetry(error=error_text(error), wait_s=wait_s, attempt=attempt))
 
 
 def _request(run: Run, call: ModelCall, reservation: Reservation) -> ModelRequest:

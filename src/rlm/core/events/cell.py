@@ -43,6 +43,9 @@ class ExecEnd(Body, frozen=True):
     state_reset: bool = False
 
 
+CUT_OFF = "the run was cut off while it was called"
+
+
 class ToolStart(Keyed, frozen=True, kw_only=True):
     """A host tool is called."""
 
@@ -61,6 +64,11 @@ class ToolEnd(Body, frozen=True):
 
     result: Json = None
     error: str | None = None
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Nobody knows what it came to: it was cut off with the run, or by the end of the cell that called it."""
+        return (self.error or "").partition(":")[0] in ("CancelledError", CUT_OFF)
 
 
 class ArtifactSaved(Keyed, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ from typing import ClassVar
 
 from rlm.core.events.body import Body, Keyed
 from rlm.core.notes import ImageNote  # noqa: TC001 (msgspec reads them at run time)
-from rlm.core.types import Finish, TokenUsage, ToolCall
+from rlm.core.types import Finish, ModelReply, Price, TokenUsage, ToolCall
+
+CUT_OFF = "the run was cut off while this call was under way"
 
 
 class ModelStart(Keyed, frozen=True, kw_only=True):
@@ -24,7 +26,12 @@ class ModelStart(Keyed, frozen=True, kw_only=True):
     images: list[ImageNote] = []
     """Those that go with `prompt`."""
     digest: str | None = None
-    """Of the whole request, salted: equal calls are answered once."""
+    """A salted digest of the whole request: equal calls are answered once."""
+
+    def given_up(self, price: Price | None, error: str = CUT_OFF) -> ModelEnd:
+        """The end of this call where nobody waited for the reply: the provider may bill the most it can have cost."""
+        usage = TokenUsage(input_tokens=self.input_tokens_estimate, output_tokens=self.max_output_tokens)
+        return ModelEnd(usage=usage, cost_usd=None if price is None else price.cost_usd(usage), error=error)
 
 
 class ModelEnd(Body, frozen=True):
@@ -42,6 +49,22 @@ class ModelEnd(Body, frozen=True):
     """Answered from memory; nothing was paid."""
     same_as: str | None = None
     """With `cached`: the span of the call in this run that has the prompt and the reply."""
+
+    @property
+    def reply(self) -> ModelReply:
+        """The reply as the backend gave it."""
+        return ModelReply(
+            text=self.text,
+            usage=self.usage,
+            tool_calls=tuple(self.tool_calls),
+            finish=self.finish,
+            cost_usd=self.cost_usd,
+        )
+
+    @property
+    def was_given_up(self) -> bool:
+        """Nobody waited for the reply, so the worst case was charged; a call that failed is charged nothing."""
+        return self.error is not None and self.usage.total_tokens > 0
 
 
 class ModelRetry(Body, frozen=True):

@@ -1,25 +1,26 @@
-"""The record of one cell: its code, what it prints as it prints, masked, and how it ended."""
+"""The record of one cell: its code, what it prints as it prints, masked, and how it ended; and back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart
+from rlm.core.types import ExecResult
 
 if TYPE_CHECKING:
-    from rlm.core.record.recorder import Span
+    from rlm.core.replay.scope import Earlier, Scope
     from rlm.core.run import Run
-    from rlm.core.types import ExecResult
 
 
 class CellRecord:
     """A cell in progress, begun when this is made and ended by one `end`."""
 
-    def __init__(self, run: Run, span: Span, number: int, code: str) -> None:
+    def __init__(self, run: Run, scope: Scope, code: str) -> None:
+        """`scope` is that of the cell."""
         self._recorder = run.recorder
-        self._span = span
+        self._span = scope.span
         self._masked = None if run.masker is None else run.masker.stream()
-        self._recorder.record(span, ExecStart(cell=number, code=code))
+        self._recorder.record(scope.span, ExecStart(cell=scope.cell, code=code))
 
     def output(self, text: str) -> str:
         """A piece of what it prints; returns what is recorded of it.
@@ -51,4 +52,19 @@ def _end(result: ExecResult) -> ExecEnd:
         final=result.final,
         changed=list(result.changed),
         state_reset=result.state_reset,
+    )
+
+
+def result_in(earlier: Earlier) -> ExecResult:
+    """What became of a cell, as a record has it."""
+    end: ExecEnd = earlier.end
+    return ExecResult(
+        status=end.status,  # type: ignore[arg-type]
+        output=earlier.output,
+        output_chars=end.output_chars,
+        duration_s=end.duration_s,
+        error=end.error,
+        final=end.final,
+        changed=tuple(end.changed),
+        state_reset=end.state_reset,
     )

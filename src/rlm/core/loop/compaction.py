@@ -17,13 +17,16 @@ from rlm.core.types import Message
 
 if TYPE_CHECKING:
     from rlm.core.loop.conversation import Conversation
-    from rlm.core.replay.serving import Place
+    from rlm.core.replay.scope import Scope
     from rlm.core.run import Run, Task
 
 FULL = 0.8
 """The share of the window from which on a conversation is shortened, output cap included."""
 KEPT = 4
 """One part in so many of the conversation stays as it is, at its end."""
+
+COMPACTION = "compaction"
+"""The purpose of the call for the notes."""
 
 _NOTES_LOST = "(No notes could be taken.)"
 
@@ -36,7 +39,7 @@ def is_full(run: Run, task: Task, conversation: Conversation) -> bool:
     return conversation.input_tokens + min(run.config.max_output_tokens, window // 4) > FULL * window
 
 
-async def compact(run: Run, task: Task, conversation: Conversation, place: Place) -> bool:
+async def compact(run: Run, task: Task, conversation: Conversation, scope: Scope) -> bool:
     """Replace the middle of the conversation by notes; False where there is nothing left to replace.
 
     Raises:
@@ -45,23 +48,23 @@ async def compact(run: Run, task: Task, conversation: Conversation, place: Place
     start = conversation.tail_start(conversation.input_tokens // KEPT)
     if start is None:
         return False
-    notes = await _take_notes(run, task, conversation, start, place)
+    notes = await _take_notes(run, task, conversation, start, scope)
     summary = Message(role="user", content=prompts.render("compacted", notes=notes))
     dropped = conversation.replace_middle(start, summary)
-    run.recorder.record(task.span, Compaction(dropped=dropped, content=summary.content))
+    run.recorder.record(task.scope.span, Compaction(dropped=dropped, content=summary.content))
     return True
 
 
-async def _take_notes(run: Run, task: Task, conversation: Conversation, start: int, place: Place) -> str:
+async def _take_notes(run: Run, task: Task, conversation: Conversation, start: int, scope: Scope) -> str:
     messages = _request(conversation, start)
     call = ModelCall(
         model=task.model,
         messages=messages,
         input_tokens=sum(map(estimate_message, messages)),
-        purpose="compaction",
+        purpose=COMPACTION,
     )
     try:
-        return (await ask_model(run, task.ledger, place, call)).text.strip() or _NOTES_LOST
+        return (await ask_model(run, scope, call)).text.strip() or _NOTES_LOST
     except BackendError:
         return _NOTES_LOST
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlm.core import dialects
@@ -22,11 +23,11 @@ from rlm.core.exceptions import (
     RLMError,
     TurnLimitReached,
 )
-from rlm.core.loop.cells import CellRecord
-from rlm.core.loop.compaction import compact, is_full
+from rlm.core.loop.cells import CellRecord, result_in
+from rlm.core.loop.compaction import COMPACTION, compact, is_full
 from rlm.core.loop.conversation import Conversation
 from rlm.core.loop.instructions import system_prompt, task_prompt
-from rlm.core.replay.completion import Past
+from rlm.core.replay.scope import Call
 from rlm.core.types import ExecResult, Final, Message, ReplSpec
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from rlm.core.dialects import Step
     from rlm.core.interfaces import Repl
-    from rlm.core.replay.serving import Place
+    from rlm.core.replay.scope import Scope
     from rlm.core.run import Complete, Run, Task
     from rlm.core.types import Json, ModelReply, ToolSpec
 
@@ -53,21 +54,19 @@ class Completion:
         self.task = task
         self.dialect = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools)
         self.tools = tuple(tool.spec for tool in run.tools) if self.dialect.native_tools else ()
-        self.conversation = Conversation(run.recorder, task.span, self._specs())
+        self.conversation = Conversation(run.recorder, task.scope.span, self._specs())
         self.best = ""
         """The last thing the model said, for when no better answer can be had."""
         self.turns = 0
         self._started = time.monotonic()
         self._cells = 0
-        self.past = Past(run.recall, task.recorded, task.ledger, task.span)
-        """What the record of an earlier run has of this completion."""
-        self._cell = self.past.place
+        self._cell = task.scope
+        """The cell in progress, or the last one."""
         self._told: set[str] = set()
         self._subcalls = SubCalls(run, task, complete, lambda: self._cell)
         self._subcalls.bind("read_history", self._read_history)
         self._repl: Repl | None = None
         self._record: CellRecord | None = None
-        """Of the cell in progress."""
 
     async def open(self) -> None:
         """Write the first messages and open the REPL.
@@ -77,9 +76,9 @@ class Completion:
         """
         system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
         task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
-        self.conversation.add(self.past.opening((system, task)))
-        calls = self._subcalls
-        spec = ReplSpec(call=calls, functions=calls.names, on_output=self._on_output, seed=self.past.seed)
+        self.conversation.add(self.task.scope.messages((system, task)))
+        calls, seed = self._subcalls, self.task.scope.seed
+        spec = ReplSpec(call=calls, functions=calls.names, on_output=self._on_output, seed=seed)
         self._repl = await self.run.sandbox.open(self.task.context, spec)
 
     async def aclose(self) -> None:
@@ -96,30 +95,31 @@ class Completion:
             RLMError: the model or the sandbox failed.
         """
         self._begin_turn()
-        place = self.past.turn(self.turns)
-        self.conversation.add(self.past.addition())
-        self.run.recorder.record(place.span, TurnStart(turn=self.turns))
+        scope = self.task.scope.turn(self.turns)
+        self.conversation.add(scope.added())
+        self.run.recorder.record(scope.span, TurnStart(turn=self.turns))
         try:
-            reply = await self._call_model(place)
-            return await self._follow(place, self.dialect.parse(reply))
+            reply = await self._call_model(scope)
+            return await self._follow(scope, self.dialect.parse(reply))
         finally:
-            self.run.recorder.record(place.span, TurnEnd(turn=self.turns))
+            self.run.recorder.record(scope.span, TurnEnd(turn=self.turns))
 
-    async def execute(self, code: str, parent: Place) -> ExecResult:
-        """Run one cell under a span of its own."""
+    async def execute(self, code: str, scope: Scope) -> ExecResult:
+        """Run one cell of a turn, or of the landing."""
         if self._repl is None:
             raise REPLExecutionError("the REPL was never opened")
         self._cells += 1
-        self._cell = place = self.past.cell(parent, self._cells, code)
-        if (served := self.past.served(place, self._cells)) is not None:
-            return served
-        self._record = record = CellRecord(self.run, place.span, self._cells, code)
+        run = partial(self._execute, self._repl, code)
+        return await scope.answer(Call(kind="exec", words=code, make=run, read=result_in))
+
+    async def _execute(self, repl: Repl, code: str, scope: Scope) -> ExecResult:
+        self._cell = scope
+        self._record = record = CellRecord(self.run, scope, code)
         result = None
         try:
-            result = await self._repl.execute(code)
+            result = await repl.execute(code)
         finally:
             record.end(result)
-        self.past.compare(place, self._cells, result)
         return result
 
     async def accept(self, final: Final) -> Final:
@@ -140,24 +140,23 @@ class Completion:
         if self.turns >= cap:
             raise TurnLimitReached(f"max_turns of {cap} turns reached")
         self.turns += 1
-        self.task.ledger.count_turn()
+        self.task.scope.ledger.count_turn()
 
-    async def _call_model(self, place: Place) -> ModelReply:
-        asked_first = place.first_purpose()
-        full = is_full(self.run, self.task, self.conversation) if asked_first is None else asked_first == "compaction"
-        if full:
-            await self._compact(place)
+    async def _call_model(self, scope: Scope) -> ModelReply:
+        full = is_full(self.run, self.task, self.conversation)
+        if scope.begins_with(COMPACTION, otherwise=full):
+            await self._compact(scope)
         try:
-            reply = await self._request_turn(place)
+            reply = await self._request_turn(scope)
         except ContextOverflowError:
-            if not await self._compact(place):
+            if not await self._compact(scope):
                 raise
-            reply = await self._request_turn(place)
+            reply = await self._request_turn(scope)
         self.conversation.add_reply(reply)
         self.best = fences.split(reply.text)[1].strip() or self.best  # code is no answer
         return reply
 
-    async def _request_turn(self, place: Place) -> ModelReply:
+    async def _request_turn(self, scope: Scope) -> ModelReply:
         call = ModelCall(
             model=self.task.model,
             messages=self.conversation.messages,
@@ -165,43 +164,38 @@ class Completion:
             purpose="turn",
             tools=self._specs(),
         )
-        return await ask_model(self.run, self.task.ledger, place, call)
+        return await ask_model(self.run, scope, call)
 
-    async def _compact(self, place: Place) -> bool:
-        done = await compact(self.run, self.task, self.conversation, place)
+    async def _compact(self, scope: Scope) -> bool:
+        done = await compact(self.run, self.task, self.conversation, scope)
         if done:
-            await self.execute("history = read_history()", place)
+            await self.execute("history = read_history()", scope)
         return done
 
     async def _read_history(self) -> list[dict[str, str]]:
         return self.conversation.history
 
-    async def _follow(self, place: Place, steps: Sequence[Step]) -> Final | None:
+    async def _follow(self, scope: Scope, steps: Sequence[Step]) -> Final | None:
         results = []
         for step in steps:
-            done = await self._do(step, place)
+            done = await self._do(step, scope)
             if isinstance(done, Final):
                 return done
             results.append(StepResult(step=step, text=done))
         messages = self.dialect.render(results)
-        for limit in self.past.told(place, len(messages)):
-            self._told.add(limit.name)
-            self.run.recorder.record(self.task.span, limit, served=True)
-        self.conversation.add(self.past.messages(place, messages))
-        if self.past.is_over(place):
-            return None
-        if notices := list(self._notices()):
-            self.conversation.add((Message(role="user", content="\n".join(notices)),))
+        limits = scope.limits_near(lambda: list(self._near()), after=len(messages))
+        self._told |= {limit.name for limit in limits}
+        self.conversation.add(scope.messages(messages, _notices(limits)))
         return None
 
-    async def _do(self, step: Step, place: Place) -> Final | str:
+    async def _do(self, step: Step, scope: Scope) -> Final | str:
         """Follow one step: the final answer, or what the model is shown."""
         match step:
             case Cell(code=code):
-                result = await self.execute(code, place)
+                result = await self.execute(code, scope)
                 return self._shown(result) if result.final is None else await self._final_or_feedback(result.final)
             case UseTool(name=name, arguments=arguments):
-                return await self._use_tool(name, arguments, place)
+                return await self._use_tool(name, arguments, scope)
             case Answer() if self._unlooked():
                 return UNLOOKED
             case Answer(text=text):
@@ -217,9 +211,9 @@ class Completion:
         self._told.add("unlooked")
         return True
 
-    async def _use_tool(self, name: str, arguments: Mapping[str, Json], place: Place) -> str:
+    async def _use_tool(self, name: str, arguments: Mapping[str, Json], scope: Scope) -> str:
         try:
-            result = await call_tool(self.run, self.task.ledger, place, name, arguments, caller="model")
+            result = await call_tool(self.run, scope, name, arguments, caller="model")
         except LimitReached:
             raise
         except RLMError as error:
@@ -242,13 +236,11 @@ class Completion:
             parts.append("The REPL was restarted: every variable is gone but `context`.")
         return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
 
-    def _notices(self) -> Iterator[str]:
-        """What the model is told once: each limit that is near."""
-        for name, message in (*self.task.ledger.near(), *self._own_near()):
+    def _near(self) -> Iterator[Limit]:
+        """The limits that are near and of which the model wasn't told."""
+        for name, message in (*self.task.scope.ledger.near(), *self._own_near()):
             if name not in self._told:
-                self._told.add(name)
-                self.run.recorder.record(self.task.span, Limit(name=name, state="near", message=message))
-                yield f"[A limit is near: {message}. Come to an answer soon.]"
+                yield Limit(name=name, state="near", message=message)
 
     def _own_near(self) -> Iterator[tuple[str, str]]:
         cap = self.run.config.budget.max_turns
@@ -268,3 +260,9 @@ class Completion:
     def _masked(self, text: str) -> str:
         """`text` as the model may see it."""
         return text if self.run.masker is None else self.run.masker.mask(text)
+
+
+def _notices(limits: Sequence[Limit]) -> list[Message]:
+    """What the model is told of limits that are near."""
+    lines = [f"[A limit is near: {limit.message}. Come to an answer soon.]" for limit in limits]
+    return [Message(role="user", content="\n".join(lines))] if lines else []

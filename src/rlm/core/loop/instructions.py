@@ -30,7 +30,7 @@ def system_prompt(run: Run, task: Task, dialect: Dialect) -> str:
     return prompts.render(
         "system",
         context_kind=_KINDS[task.context.kind],
-        recursion=prompts.render("recursion") if task.ledger.depth < run.config.budget.max_depth else "",
+        recursion=prompts.render("recursion") if task.scope.ledger.depth < run.config.budget.max_depth else "",
         guest_tools="\n".join((*_guest_tools(run), *_helpers(run), *_kept(run, task))),
         cell_timeout_s=f"{run.config.cell_timeout_s:g}",
         sandbox="\n".join(_lacks(run.sandbox.traits)),
@@ -67,7 +67,7 @@ def _helpers(run: Run) -> Iterator[str]:
 
 def _kept(run: Run, task: Task) -> Iterator[str]:
     """What the root finds of an earlier run of its session."""
-    if run.kept_names and task.ledger.depth == 0:
+    if run.kept_names and task.scope.ledger.depth == 0:
         some, more = run.kept_names[:MAX_KEPT_SHOWN], len(run.kept_names) - MAX_KEPT_SHOWN
         rest = f" and {more} more (SHOW_VARS() lists all)" if more > 0 else ""
         yield f"- From before there are: {', '.join(f'`{name}`' for name in some)}{rest}."

@@ -28,13 +28,13 @@ async def land(completion: Completion, reason: LimitReached) -> Final:
             return await _ask(completion, reason)
     except (RLMError, TimeoutError) as error:
         note = f"no last answer could be asked for: {type(error).__name__}: {error}"
-        completion.run.recorder.record(completion.task.span, Warned(message=note))
+        completion.run.recorder.record(completion.task.scope.span, Warned(message=note))
         return Final(value=None, text=completion.best)
 
 
 async def _ask(completion: Completion, reason: LimitReached) -> Final:
     last = Message(role="user", content=prompts.render("landing", reason=str(reason)))
-    ledger = completion.task.ledger
+    ledger = completion.task.scope.ledger
     room_tokens = ledger.left_tokens(completion.task.model.price) - 2 * MIN_OUTPUT_TOKENS
     messages, input_tokens = completion.conversation.ending(last, room_tokens)
     call = ModelCall(
@@ -43,7 +43,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
         input_tokens=input_tokens,
         purpose=LANDING,
     )
-    reply = await ask_model(completion.run, ledger, completion.past.place, call)
+    reply = await ask_model(completion.run, completion.task.scope, call)
     step = landing_answer(reply)
     if isinstance(step, Cell):
         final = await _variable(completion, step)
@@ -55,7 +55,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
 
 async def _variable(completion: Completion, step: Cell) -> Final:
     """The value of FINAL_VAR, while the REPL still lives."""
-    result = await completion.execute(step.code, completion.past.place)
+    result = await completion.execute(step.code, completion.task.scope)
     return result.final or Final(value=None, text=completion.best)
 
 

@@ -16,7 +16,7 @@ from rlm.core.loop.completion import Completion
 from rlm.core.loop.landing import land
 from rlm.core.notes import ContextNote
 from rlm.core.outcome import Outcome
-from rlm.core.replay.serving import Halt
+from rlm.core.replay.scope import Halt
 from rlm.core.types import Final, Status
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Orchestrator:
         except asyncio.CancelledError as cancelled:  # too late to change how it ended
             given_up = cancelled
         outcome = _outcome(completion, ending, time.monotonic() - started)
-        self._run.recorder.record(task.span, _completion_end(outcome))
-        if given_up is not None and task.ledger.parent is not None:
+        self._run.recorder.record(task.scope.span, _completion_end(outcome))
+        if given_up is not None and task.scope.ledger.parent is not None:
             raise given_up
         return outcome
 
@@ -81,7 +81,7 @@ class Orchestrator:
             return await self._turns(completion)
         except LimitReached as limit:
             reached = Limit(name=limit.limit, state="reached", message=str(limit))
-            self._run.recorder.record(completion.task.span, reached)
+            self._run.recorder.record(completion.task.scope.span, reached)
             return _Ending(status="limit", final=await land(completion, limit), error=limit)
 
     async def _turns(self, completion: Completion) -> _Ending:
@@ -102,7 +102,7 @@ class Orchestrator:
         shared = task.context is self._noted
         self._noted = self._noted or task.context
         body = CompletionStart(
-            depth=task.ledger.depth,
+            depth=task.scope.ledger.depth,
             prompt=task.prompt,
             model=task.model.label,
             dialect=completion.dialect.name,
@@ -110,7 +110,7 @@ class Orchestrator:
             output_schema=dict(task.validator.schema) if task.validator is not None else None,
             key=task.key,
         )
-        self._run.recorder.record(task.span, body)
+        self._run.recorder.record(task.scope.span, body)
 
 
 async def _close(completion: Completion) -> None:
@@ -124,7 +124,7 @@ async def _close(completion: Completion) -> None:
 
 
 def _outcome(completion: Completion, ending: _Ending, duration_s: float) -> Outcome:
-    ledger = completion.task.ledger
+    ledger = completion.task.scope.ledger
     return Outcome(
         status=ending.status,
         response=ending.final.text,

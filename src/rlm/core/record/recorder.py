@@ -55,9 +55,11 @@ class Recorder:
         masker: Masker | None = None,
         *,
         keeper: Keeper | None = None,
+        root: str | None = None,
     ) -> None:
+        """`root` is the id of the root's span where the run that this one resumes has given it one."""
         self.run_id = run_id
-        self.root = Span(os.urandom(8).hex(), None)
+        self.root = Span(root or os.urandom(8).hex(), None)
         self.is_masking = masker is not None
         self._keeper = keeper
         self._journal: Journal | None = journal

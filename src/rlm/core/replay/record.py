@@ -1,20 +1,19 @@
 """What the record of an earlier run holds, as a tree of spans to look things up in. Values only: what becomes of them
-is decided by `recall`."""
+is decided by `scope`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rlm.core import exceptions
-from rlm.core.events import CompletionEnd, ExecEnd, ExecOutput, Limit, MessageAdded, ModelEnd, ModelStart
-from rlm.core.exceptions import BackendError, RLMError
-from rlm.core.types import ExecResult, RunUsage, TokenUsage
+from rlm.core.events import CompletionEnd, ExecEnd, Limit, MessageAdded, ModelEnd, ModelStart, ToolEnd
+from rlm.core.types import RunUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.events import Event
+    from rlm.core.types import Json
 
 
 class RecordSource(Protocol):
@@ -31,7 +30,7 @@ class RecordSource(Protocol):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Recorded:
-    """A span. Messages and limits of a completion are with the turn after whose start they came."""
+    """A recorded span. Messages and limits of a completion are with the turn after whose start they came."""
 
     id: str
     parent: str | None
@@ -43,6 +42,7 @@ class Recorded:
     level: int = 0
 
     def of(self, kind: str) -> list[Recorded]:
+        """The spans of that kind directly in it."""
         return [child for child in self.children if child.kind == kind]
 
     def bodies(self, kind: type[Any]) -> list[Event]:
@@ -55,14 +55,16 @@ class Recorded:
 
     @property
     def has_ended(self) -> bool:
-        """It came to its own end: it was neither cut off with the process, nor given up by what it is in."""
+        """Whether it came to its own end, neither cut off with the process nor given up by the span that it is in."""
         match None if self.end is None else self.end.body:
             case None:
                 return False
             case CompletionEnd(status="cancelled") | ExecEnd(status="killed", error=None):
                 return False
             case ModelEnd() as end:
-                return not was_given_up(end)
+                return not end.was_given_up
+            case ToolEnd() as end:
+                return not end.was_cut_off
         return True
 
     def walk(self) -> Iterator[Event]:
@@ -95,6 +97,18 @@ class Record:
     source: RecordSource
     masked: bool = False
     """Texts in it were masked and the exact ones are gone: calls are known by their place alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What a record has of a call that has ended."""
+
+    end: Any
+    """The body of the event that ended it, whole and exact."""
+    output: str = ""
+    """What a cell printed."""
+    value: Json = None
+    """The value that the last cell of a completion gave as its answer; None where the answer was a reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +145,7 @@ def spent_by(recorded: Recorded, depth: int) -> Spent:
 
 def spent_on(end: ModelEnd, depth: int) -> Spent:
     """What one model call used; one that was recalled or failed used nothing."""
-    if end.cached or (end.error is not None and not was_given_up(end)):
+    if end.cached or (end.error is not None and not end.was_given_up):
         return Spent()
     usage = RunUsage(
         input_tokens=end.usage.input_tokens,
@@ -143,40 +157,13 @@ def spent_on(end: ModelEnd, depth: int) -> Spent:
     return Spent(usage=usage, cost_usd=end.cost_usd)
 
 
-def worst_case(start: ModelStart, cost_usd: float | None) -> ModelEnd:
-    """The end of a call that was under way when everything stopped: nobody knows what was billed."""
-    usage = TokenUsage(input_tokens=start.input_tokens_estimate, output_tokens=start.max_output_tokens)
-    return ModelEnd(usage=usage, cost_usd=cost_usd, error="the run was cut off while this call was under way")
-
-
-def was_given_up(end: ModelEnd) -> bool:
-    """Whether nobody waited for the answer, so that the worst case was charged."""
-    return end.error is not None and end.usage.total_tokens > 0
-
-
-def is_paid_answer(recorded: Recorded) -> bool:
-    """Whether it is a sub-call whose reply identical ones may have too."""
+def is_answer(recorded: Recorded) -> bool:
+    """Whether it is a sub-call with a reply that identical ones may have too."""
     start = None if recorded.start is None else recorded.start.body
     end = None if recorded.end is None else recorded.end.body
     if not isinstance(start, ModelStart) or not isinstance(end, ModelEnd) or start.digest is None:
         return False
-    return end.error is None and not end.cached and end.finish == "stop"
-
-
-def cell_result(recorded: Recorded, source: RecordSource) -> ExecResult:
-    """What became of a recorded cell that has ended."""
-    assert recorded.end is not None
-    end: ExecEnd = source.read(recorded.end)
-    return ExecResult(
-        status=end.status,  # type: ignore[arg-type]
-        output="".join(source.read(event).text for event in recorded.bodies(ExecOutput)),
-        output_chars=end.output_chars,
-        duration_s=end.duration_s,
-        error=end.error,
-        final=end.final,
-        changed=tuple(end.changed),
-        state_reset=end.state_reset,
-    )
+    return end.error is None and end.same_as is None and end.finish == "stop"
 
 
 def messages_of(recorded: Recorded, source: RecordSource) -> list[MessageAdded]:
@@ -184,31 +171,11 @@ def messages_of(recorded: Recorded, source: RecordSource) -> list[MessageAdded]:
     return [source.read(event) for event in recorded.bodies(MessageAdded)]
 
 
-def reached_limit(recorded: Recorded) -> Limit | None:
-    """The cap that ended a completion."""
+def reached_limit(recorded: Recorded) -> Event | None:
+    """The event of the cap that ended a completion."""
     events = [*recorded.events, *(event for turn in recorded.of("turn") for event in turn.events)]
-    limits = [event.body for event in events if isinstance(event.body, Limit) and event.body.state == "reached"]
+    limits = [event for event in events if isinstance(event.body, Limit) and event.body.state == "reached"]
     return limits[-1] if limits else None
-
-
-def revived(text: str) -> Exception:
-    """The exception whose class and message a record names; a class that isn't known is an `RLMError`."""
-    name, _, message = text.partition(": ")
-    kind = getattr(exceptions, name, None) if name in exceptions.__all__ else _BUILTIN.get(name)
-    if kind is None:
-        return RLMError(text)
-    return kind(message) if issubclass(kind, Exception | BackendError) else RLMError(text)
-
-
-def revived_limit(limit: Limit) -> Exception:
-    """The exception that a recorded limit was."""
-    for kind in exceptions.LimitReached.__subclasses__():
-        if kind.limit == limit.name:
-            return kind(limit.message)
-    return RLMError(limit.message)
-
-
-_BUILTIN = {kind.__name__: kind for kind in (ValueError, TypeError, LookupError, KeyError, OSError, TimeoutError)}
 
 
 def _subcalls(recorded: Recorded) -> int:
