@@ -1,1 +1,1 @@
-"""The operations of `fs`: files and lines."""
+"""The operations of `fs`: on files and their lines."""

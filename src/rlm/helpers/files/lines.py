@@ -1,6 +1,6 @@
 """`fs.copy_lines`, `fs.paste_code`, `fs.batch_copy`: ranges of lines from file to file.
 
-Lines count from 1 and ranges are inclusive. A line that has no end gets one before anything is put after it.
+Lines count from 1 and ranges are inclusive. A last line without a newline gets one before anything follows it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ APPEND = -1
 
 
 class CopyOperation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One copy of a batch: lines `start_line` to `end_line` of one file, to before a line of another."""
+    """One copy of a batch: lines `start_line` to `end_line` of one file, put before a line of another."""
 
     source_file: str
     start_line: int
@@ -111,21 +111,21 @@ def batch_copy(work: Workspace, operations: list[CopyOperation], dry_run: bool =
 
 @dataclass(kw_only=True)
 class _Batch:
-    """The copies of a batch so far; each file is read once, so all numbers are those before it."""
+    """The copies of a batch so far; each file is read once, so line numbers are those before the batch."""
 
     work: Workspace
     sources: dict[str, TextFile] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
     inserted: defaultdict[str, Blocks] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """For each target, by its name, what is put before which line, counted from 0."""
+    """The blocks to insert, by the name of the target and the line before which they go, counted from 0."""
     copied: int = 0
     _names: dict[str, str] = field(default_factory=dict, init=False)
 
     def add(self, operation: CopyOperation) -> None:
-        """Take one more copy.
+        """Add a copy.
 
         Raises:
-            ToolError: a file or a line of it is not there.
+            ToolError: a file or a line does not exist.
         """
         source = self._known(operation.source_file, self.work.source)
         block = _range(self.lines[source], source, operation.start_line, operation.end_line)
@@ -135,7 +135,7 @@ class _Batch:
         self.copied += len(block)
 
     def _known(self, path: str, read: Callable[[str], TextFile]) -> str:
-        """The name of a file that is read by now."""
+        """Read a file unless it was read before; returns its name."""
         if path not in self._names:
             source = read(path)
             self._names[path] = source.name
@@ -153,7 +153,7 @@ def _range(lines: list[str], name: str, start: int, end: int) -> list[str]:
 
 
 def _place_of(number: int, lines: list[str], name: str) -> int:
-    """How many lines are before line `number`."""
+    """The number of lines before line `number`."""
     at = len(lines) if number == APPEND else number - 1
     if not 0 <= at <= len(lines):
         raise ToolError(
@@ -163,7 +163,7 @@ def _place_of(number: int, lines: list[str], name: str) -> int:
 
 
 def _with_blocks(target: TextFile, inserted: Blocks) -> Change:
-    """The target with each block after as many lines as it is for, counted before the change."""
+    """The change that inserts each block before its line, counted before the change."""
     lines = target.lines
     newline = target.newline if target.is_mixed else "\n"
     out: list[str] = []
@@ -177,7 +177,7 @@ def _with_blocks(target: TextFile, inserted: Blocks) -> Change:
 
 
 def _add(out: list[str], text: str, newline: str, *, followed: bool) -> None:
-    """Put a block after what is there, as lines of its own."""
+    """Append a block to `out` as lines of its own."""
     if not text:
         return
     if out and not out[-1].endswith(("\n", "\r")):

@@ -1,4 +1,4 @@
-"""`fs.glob`, `fs.stat`, `fs.tree`: what files there are. Hidden and git-ignored ones only where asked for."""
+"""`fs.glob`, `fs.stat`, `fs.tree`: list files; hidden and git-ignored ones only if asked for."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def glob(
     if offset < 0 or not 0 <= (MAX_NAMES if limit is None else limit) <= MAX_NAMES:
         raise ToolError(f"fs.glob: limit is 0 to {MAX_NAMES:,}, offset 0 or more: get the next page by offset.")
     found = work.files(pattern, path, skipped=Skipped(), hidden=hidden)
-    start = min(offset, 1 << 40)  # no tree has so many
+    start = min(offset, 1 << 40)  # more than any tree has
     page = islice(found, start, start + (MAX_NAMES + 1 if limit is None else limit))
     names: list[Json] = [work.name(place.path) for place, _ in page]
     if len(names) > MAX_NAMES:
@@ -136,7 +136,7 @@ class _Folder:
 
 
 def _on_a_line(name: str) -> str:
-    """A name that can't pass for several lines of the tree."""
+    """A name that can't look like several lines of the tree."""
     return name if name.isprintable() else repr(name)
 
 
@@ -144,7 +144,7 @@ def _text_facts(work: Workspace, path: str) -> dict[str, Json]:
     try:
         source = work.source(path)
     except ToolError:
-        return {"text": False}  # binary, or too large to say
+        return {"text": False}  # binary, or too large to tell
     newline = "mixed" if source.is_mixed else {"\n": "lf", "\r\n": "crlf", "\r": "cr"}[source.newline]
     return {"text": True, "lines": len(source.lines), "encoding": source.encoding, "newline": newline}
 
@@ -155,4 +155,4 @@ def _size(work: Workspace, place: ConfinedPath, found: WalkedFile | None) -> int
             return work.status(place).st_size
         return os.stat(found.name, dir_fd=found.folder, follow_symlinks=False).st_size
     except OSError:
-        return 0  # it vanished
+        return 0  # it is gone

@@ -1,6 +1,6 @@
-"""`fs.search_replace`: a text or a regular expression over many files, all or none.
+"""`fs.search_replace`: replaces a text or a regular expression in many files, all or none.
 
-For guests it runs in a worker that can be killed, for the pattern is theirs.
+For guests it runs in a worker that can be killed, since they choose the pattern.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
 
 _LISTED = 200
-"""Files that the facts name."""
+"""The most files that the facts name."""
 
 
 @helper("fs.search_replace", right="write")
@@ -78,7 +78,7 @@ class _Query:
     is_regex: bool
     search: str
     needle: bytes | None
-    """Bytes that a file must hold, if it is in an encoding that has ASCII as it is."""
+    """Bytes that a file must have to match, in encodings that contain ASCII; None if there are no such bytes."""
 
     @classmethod
     def of(cls, search: str, replace: str, *, regex: bool) -> _Query:
@@ -86,7 +86,7 @@ class _Query:
             raise ToolError("fs.search_replace: there is nothing to search for.")
         try:
             pattern = re.compile(search if regex else re.escape(search), re.MULTILINE)
-            pattern.sub(replace if regex else "", "")  # the template is parsed even where nothing fits
+            pattern.sub(replace if regex else "", "")  # checks the template even if nothing will match
         except (re.error, OverflowError, RecursionError, IndexError) as error:
             raise ToolError(f"fs.search_replace: search or replace is not what Python's re takes: {error}.") from error
         is_ascii = not regex and search.isascii() and "\n" not in search
@@ -99,7 +99,7 @@ class _Query:
         )
 
     def candidates(self, work: Workspace, file_pattern: str, skipped: Skipped) -> Iterator[TextFile]:
-        """The files that may hold what is searched for."""
+        """The files that may match."""
         for place, content in work.contents(file_pattern, skipped=skipped):
             if self.needle is not None and self.needle not in content and not byte_order_mark(content[:4])[0]:
                 skipped.binary += why_binary(content[:HEAD_BYTES]) is not None
@@ -110,7 +110,7 @@ class _Query:
                 skipped.binary += 1
 
     def applied(self, source: TextFile) -> tuple[str, int]:
-        """The text with everything replaced, and how often."""
+        """The text after the replacements, and their number."""
         if self.is_regex:
             return self.pattern.subn(self.replacement, source.text)
         count = source.text.count(self.search)

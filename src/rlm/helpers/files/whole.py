@@ -1,4 +1,4 @@
-"""`fs.read_file` and `fs.write_file`: one text file whole. Encoding and newline style of a file there are kept."""
+"""`fs.read_file` and `fs.write_file`: a whole text file. A file that exists keeps its encoding and newlines."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The operations of `git`: a repository, and nothing that it configures."""
+"""The operations of `git`: on a repository, without anything that the repository itself configures."""

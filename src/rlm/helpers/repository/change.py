@@ -90,16 +90,16 @@ def create_branch(work: Workspace, name: str, checkout: bool = True, path: str =
         raise ToolError("there is no commit yet that a branch could begin at.")
     if commit.code == 0:
         git.checked("branch", "--no-track", "--", name, commit.output.decode().strip(), changes=True)
-    if checkout:  # by name alone: a checkout would run filters over the files that it writes
+    if checkout:  # only HEAD moves: a checkout would run filters over files
         git.checked("symbolic-ref", "-m", f"checkout: moving to {name}", "HEAD", branch, changes=True)
     return {"branch": name, "checked_out": checkout}
 
 
 def _with_author(repository: Repository) -> GitProgram:
-    """The git that commits under the user's name.
+    """Git with the user's name as author and committer.
 
     Raises:
-        ToolError: the user has none.
+        ToolError: the user has configured no name.
     """
     name, email = (repository.settings.value(f"user.{each}") for each in ("name", "email"))
     if not name or not email:
@@ -112,10 +112,10 @@ def _with_author(repository: Repository) -> GitProgram:
 
 
 def _refuse_filtered(repository: Repository, paths: Iterable[str]) -> None:
-    """Let files pass that go into the repository as they are.
+    """Check that files go into the repository unchanged.
 
     Raises:
-        ToolError: one is to be converted by a program.
+        ToolError: a program would have to convert one of them.
     """
     given = b"".join(os.fsencode(path) + b"\0" for path in paths)
     if not given:

@@ -1,4 +1,4 @@
-"""`git.git_status`, `current_branch`, `diff`, `log`, `blame`: what a repository holds, as small facts."""
+"""`git.git_status`, `current_branch`, `diff`, `log`, `blame`: small facts about a repository."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def blame(work: Workspace, file: str, start_line: int | None = None, end_line: i
 
 
 def _blamed(output: bytes) -> Json:
-    """Counts from `--incremental`: groups of lines, each with its commit, which is described where it comes first."""
+    """Counts from the output of `--incremental`: groups of lines, with a commit described at its first group."""
     lines: Counter[str] = Counter()
     author: dict[str, str] = {}
     subject: dict[str, str] = {}
@@ -177,7 +177,7 @@ class _Changed:
     removed: int
     is_binary: bool
     names: Sequence[str]
-    """Of a rename, the old one first."""
+    """The name of the file; the old and the new one for a rename."""
 
     def row(self) -> Json:
         *old, name = map(readable, self.names)
@@ -186,8 +186,8 @@ class _Changed:
 
 
 def _counted(output: bytes) -> dict[str, Json]:
-    """Counts from `--numstat -z`, in which a rename has its two names after an empty one."""
-    changed: dict[str, _Changed] = {}  # one with conflicts comes twice, the second time with its counts
+    """Counts from the output of `--numstat -z`, in which a rename has an empty name and then its two names."""
+    changed: dict[str, _Changed] = {}  # a file with conflicts comes twice, the second time with counts
     fields = iter(os.fsdecode(output).split("\0"))
     for field in fields:
         if field:

@@ -1,4 +1,4 @@
-"""Checks names that go to git: branches, remotes, commits. None may begin with a dash, so none can be an option."""
+"""Checks names that go to git: branches, remotes, commits. None begins with a dash, so that none can be an option."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _REVISION = re.compile(r"(?!-)[\w./+@#={}^~-]{1,250}")
 
 
 def checked_branch(git: GitProgram, name: str) -> str:
-    """The name of a branch.
+    """Return the name of a branch.
 
     Raises:
-        ToolError: it is none that git takes.
+        ToolError: git does not accept it.
     """
     if not _BRANCH.fullmatch(name) or name in ("HEAD", "@") or git.run("check-ref-format", f"refs/heads/{name}").code:
         raise ToolError(
-            f"{shown(name)} is no name for a branch: letters, digits and ./_+@#=- ; no dash first, no '..'."
+            f"{shown(name)} can't name a branch: use letters, digits and ./_+@#=- ; no dash first, no '..'."
         )
     return name
 
 
 def checked_remote(name: str) -> str:
-    """The name of a remote: a name, never a URL.
+    """Return the name of a remote, which is never a URL.
 
     Raises:
-        ToolError: it is something else.
+        ToolError: it can't be such a name.
     """
     if not _REMOTE.fullmatch(name):
-        raise ToolError(f"{shown(name)} is no name of a remote; only configured remotes can be pushed to, by name.")
+        raise ToolError(f"{shown(name)} can't name a remote; only configured remotes can be pushed to, by name.")
     return name
 
 
 def checked_revision(git: GitProgram, name: str) -> str:
-    """The hash of a commit that is named, so that nothing else of the name reaches git.
+    """The hash of the commit that is named, so that the name itself goes no further.
 
     Raises:
         ToolError: there is no such commit.

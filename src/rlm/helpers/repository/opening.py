@@ -1,7 +1,7 @@
-"""Opens the git repository of a workspace: one that lies in it whole, and whose every command is disarmed.
+"""Opens the git repository of a workspace, which must lie within it, with its programs overridden.
 
-What git would write to must be the repository's own: an entry of its folder that is a symlink, or has a second name
-elsewhere, would let a commit message or the log of a branch land in any file of the user's.
+The files that git writes must belong to the repository: an entry of its folder that is a symlink, or has a second name
+elsewhere, would let a commit message or the log of a branch land in any of the user's files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UNTRUSTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A repository that was found fit to work with."""
+    """A repository that was checked and is safe to use."""
 
     top: Path
     git_folder: Path
@@ -53,11 +53,11 @@ class Repository:
 
     @property
     def state(self) -> str | None:
-        """What it is in the middle of, such as merging; None for nothing."""
+        """What is under way in the repository, such as `merging`; None if nothing is."""
         return next((state for name, state in _STATES.items() if os.path.lexists(self.git_folder / name)), None)
 
     def require_calm(self, operation: str) -> None:
-        """Let `operation` pass unless a merge or the like is under way.
+        """Check that no merge or the like is under way, for `operation`.
 
         Raises:
             ToolError: one is.
@@ -66,20 +66,20 @@ class Repository:
             raise ToolError(f"{operation}: the repository is {self.state}: finish or abort that first.")
 
     def paths(self, given: Iterable[str]) -> list[str]:
-        """Paths as git is to be given them: from its top, as `git_status` names them; "." is all.
+        """The paths for git, relative to the repository's top, as `git_status` names them; "." is all.
 
-        They are taken as they are written, for git does not follow symlinks: it keeps them.
+        They are used as they are written, since git tracks symlinks rather than following them.
 
         Raises:
-            ToolError: one leads out, or can't be a path.
+            ToolError: a path leads out, or can't be one.
         """
         return [self._path(path) for path in given]
 
     def require_known(self, names: Iterable[str]) -> None:
-        """Let names pass that are there, or are tracked: what nothing is known of did not stay the same.
+        """Check that names exist or are tracked: an unknown name must not look like an unchanged file.
 
         Raises:
-            ToolError: one is neither.
+            ToolError: a name is neither.
         """
         for name in names:
             if not os.path.lexists(self.top / name) and self.git.run("ls-files", "--error-unmatch", "--", name).code:
@@ -97,11 +97,11 @@ class Repository:
 
 
 def open_repository(work: Workspace, path: str) -> Repository:
-    """The repository that the folder `path` is in, no further up than the workspace.
+    """The repository that the folder `path` is in; its top must be in the workspace.
 
     Raises:
-        ToolError: there is none, it reaches out of the workspace, could be changed while git runs, or git does not
-            trust it.
+        ToolError: there is no such repository, it reaches out of the workspace, could be changed while git runs, or git
+            does not trust it.
     """
     top = _top(work, path)
     environ = {**work.environ, "PATH": search_path(work.environ, work.confined.roots)}
@@ -110,7 +110,7 @@ def open_repository(work: Workspace, path: str) -> Repository:
     _require_own(work, folder, common)
     settings = read_settings(git)
     settings.require_fixed()
-    # git and the user's own settings trust this folder, as was just seen; the later commands read no such settings.
+    # As was just checked, git and the user's settings trust this folder; the later commands don't read those settings.
     overrides = {**settings.overrides(), "safe.directory": str(top)}
     return Repository(
         top=top, git_folder=folder, git=replace(git, as_user=False, overrides=overrides), settings=settings
@@ -131,7 +131,7 @@ def _top(work: Workspace, path: str) -> Path:
 
 
 def _folders(top: Path, git: GitProgram) -> tuple[Path, Path]:
-    """Where the repository keeps its things, and where those that it shares with its other working trees.
+    """The repository's own git folder, and the one that it shares with its other working trees.
 
     Raises:
         ToolError: git can't use it or does not trust it, or its working tree is elsewhere.
@@ -139,7 +139,7 @@ def _folders(top: Path, git: GitProgram) -> tuple[Path, Path]:
     asked = ("rev-parse", "--path-format=absolute", "--show-toplevel", "--absolute-git-dir", "--git-common-dir")
     done = git.run(*asked)
     if done.code:
-        # What stands before that may quote a file which its configuration includes, of whatever content.
+        # The text before may quote any file that the configuration includes.
         why = done.said[done.said.find("fatal: ") :] if "fatal: " in done.said else "its configuration can't be read"
         raise ToolError(_UNTRUSTED if "dubious ownership" in why else f"git cannot use it: {why}")
     found = [Path(os.path.realpath(os.fsdecode(line))) for line in done.output.splitlines()]
@@ -149,10 +149,10 @@ def _folders(top: Path, git: GitProgram) -> tuple[Path, Path]:
 
 
 def _require_own(work: Workspace, folder: Path, common: Path) -> None:
-    """Let a repository pass whose files are all its own.
+    """Check that all files of a repository are its own.
 
     Raises:
-        ToolError: some of what git would read or write is elsewhere.
+        ToolError: git would read or write files elsewhere.
     """
     try:
         for each in (folder, common, *_borrowed(common / "objects")):
@@ -169,7 +169,7 @@ def _require_inside(work: Workspace, folder: Path) -> None:
     inside = [folder.relative_to(root).parts for root in work.confined.roots if folder.is_relative_to(root)]
     if not inside:
         raise ToolError("it keeps its objects outside of the workspace, so it is left alone.")
-    # A setting could become another between two commands: when it was read, and before it counts.
+    # An edit could change a setting after it was read and before git uses it.
     if "write" in work.rights and any(".git" not in parts for parts in inside):
         raise ToolError(
             f"edits can reach {shown(folder.name)}, in which it keeps its things, while git runs, for that is in no "
@@ -178,7 +178,7 @@ def _require_inside(work: Workspace, folder: Path) -> None:
 
 
 def _entries(top: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """What git reads and writes, by its name in the git folder; not the content of objects, nor hooks and the like."""
+    """The entries that git reads and writes, by their names in the git folder; without objects, hooks and the like."""
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -192,20 +192,20 @@ def _entries(top: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def _is_elsewhere(name: str, entry: os.DirEntry[str]) -> bool:
-    """Whether writing to it would change something else; objects are never written again, and clones share them."""
+    """Whether writing to an entry would change another file; objects, which never change, don't count."""
     if entry.is_symlink():
         return True
-    with suppress(FileNotFoundError):  # a lock, gone meanwhile
+    with suppress(FileNotFoundError):  # a lock file that is gone again
         found = entry.stat(follow_symlinks=False)
         return stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and not name.startswith("objects/")
     return False
 
 
 def _borrowed(objects: Path) -> set[Path]:
-    """All folders that it takes objects from: its own, and those that they borrow from in turn.
+    """All folders that the repository takes objects from: its own, and those that it borrows from, directly or not.
 
     Raises:
-        ToolError: they are too many, or named in a way that git may take for another.
+        ToolError: there are too many, or a name that git may read differently.
     """
     found: set[Path] = set()
     waiting = [Path(os.path.realpath(objects))]

@@ -1,8 +1,8 @@
-"""Runs git so that nothing which a repository configures is run by it, with a deadline and a cap on what it says.
+"""Runs git so that it runs no program which a repository configures, with a deadline and a limit on its output.
 
-Only argument lists, never a shell. The environment is made anew; settings of the repository that name commands are
-overridden by name; `settings` finds out which. No transport is allowed but for a push. What changes a repository
-runs under a keeper: however its caller ends, git is told to, and removes its lock files.
+Only argument lists are used, never a shell. The environment is built from scratch, and settings of the repository that
+name commands are overridden by name; `settings` finds them. Only a push may use a transport. Commands that change a
+repository run under a keeper: however the caller ends, git is told to end, and removes its lock files.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 MAX_OUTPUT_BYTES = 64 << 20
 _GRACE_S = 3.0
-"""Longer than what the keeper gives git."""
+"""How many seconds git gets to end; longer than what the keeper gives it."""
 _SAID_CHARS = 600
 _PIECE_BYTES = 1 << 16
 
 _NOWHERE = os.devnull
 _FALSE = "false"
-"""To git a boolean; where it expects a program, the one of that name, which fails."""
+"""A boolean to git; where git expects a program, the command `false`, which fails."""
 
 SETTINGS: dict[str, str] = {
     "core.hooksPath": _NOWHERE,
@@ -69,7 +69,7 @@ SETTINGS: dict[str, str] = {
     "color.ui": _FALSE,
     "advice.detachedHead": _FALSE,
 }
-"""What every command is told, over whatever the repository says."""
+"""The settings of every command, which override those of the repository."""
 
 ENVIRONMENT: dict[str, str] = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -96,14 +96,14 @@ _USER_OF_URL = re.compile(r"://[^/\s]*@")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A command that came to its end."""
+    """The result of a command that has ended."""
 
     code: int
     output: bytes
     said: str
-    """On standard error: shortened, "?" for each character that can't be seen, no user or password in a URL."""
+    """The standard error: shortened, with "?" for invisible characters, without users and passwords in URLs."""
     was_cut: bool
-    """There was more output than the cap; git was stopped there."""
+    """Whether the output reached its limit, where git was stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,24 +112,26 @@ class GitProgram:
 
     folder: str
     environ: Mapping[str, str]
-    """The user's: `HOME`, and a `PATH` from `search_path`."""
+    """The user's `HOME`, and a `PATH` from `search_path`."""
     as_user: bool = False
-    """The user's and the machine's own settings count too; only for commands that run none of them."""
+    """Whether the user's and the machine's settings apply too; only for commands that run no programs from them."""
     overrides: Mapping[str, str] = field(default_factory=dict)
-    """Settings of this repository that name commands, and what they are instead."""
+    """The settings of this repository that name commands, with the values that replace them."""
     extra: Mapping[str, str] = field(default_factory=dict)
-    """Environment that one command needs more."""
+    """Further environment variables for one command."""
     timeout_s: float = TIMEOUT_S
 
     def run(self, *arguments: str, stdin: bytes = b"", most: int | None = None, changes: bool = False) -> Finished:
-        """Run one command to its end, or until `most` bytes of output have come (64 MiB); `changes`: it writes.
+        """Run a command to its end, or until it has written `most` bytes (64 MiB if None).
+
+        `changes` says that it changes the repository.
 
         Raises:
-            ToolError: there is no git, it can't be started, or it took longer than `timeout_s`.
+            ToolError: git is not installed, can't be started, or took longer than `timeout_s`.
         """
         found = shutil.which("git", path=self.environ.get("PATH"))
         if found is None:
-            raise ToolError("git: there is no git program on the PATH.")
+            raise ToolError("git: no git program was found on the PATH.")
         argv = [found, "--no-pager", *arguments]
         try:
             process = subprocess.Popen(  # noqa: S603 - a list, and no name in it can be an option by accident
@@ -141,7 +143,7 @@ class GitProgram:
                 stderr=subprocess.PIPE,
                 start_new_session=changes,
             )
-        except OSError as error:  # such as: more settings than a command can be given
+        except OSError as error:  # such as more settings than a command line can have
             raise ToolError(f"git {arguments[0]} cannot be started: {error.strerror}.") from error
         with process:
             try:
@@ -152,10 +154,10 @@ class GitProgram:
                 _end(process)
 
     def checked(self, *arguments: str, stdin: bytes = b"", changes: bool = False) -> bytes:
-        """The output of a command that should succeed, all of it.
+        """The whole output of a command that should succeed.
 
         Raises:
-            ToolError: it failed; says what git said.
+            ToolError: the command failed; the message has git's words.
         """
         done = self.run(*arguments, stdin=stdin, changes=changes)
         if done.was_cut:
@@ -175,7 +177,7 @@ class GitProgram:
 
 
 def complaint(what: str, done: Finished) -> str:
-    """Why a command failed, and what to do about it."""
+    """The message for a command that failed: why, and what to do about it."""
     if lock := _LOCKED.search(done.said):
         return (
             f"{what} failed: {lock[1]} is there, so another git is at work on this repository. "
@@ -185,7 +187,7 @@ def complaint(what: str, done: Finished) -> str:
 
 
 def search_path(environ: Mapping[str, str], roots: Iterable[Path] = ()) -> str:
-    """Where programs are looked for: never relative to a folder, and never in one of `roots`, a stranger's."""
+    """The PATH for programs: without relative folders, and without anything in `roots`, which may be hostile."""
     entries = [entry for entry in environ.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
     real = {entry: Path(os.path.realpath(entry)) for entry in entries}
     outside = [entry for entry in entries if not any(real[entry].is_relative_to(root) for root in roots)]
@@ -193,7 +195,7 @@ def search_path(environ: Mapping[str, str], roots: Iterable[Path] = ()) -> str:
 
 
 def _drained(process: subprocess.Popen[bytes], stdin: bytes, most: int, timeout_s: float) -> Finished:
-    """Write the input and read both outputs until they end."""
+    """Write the input of a process and read both its outputs until they end."""
     deadline = time.monotonic() + timeout_s
     output, errors = bytearray(), bytearray()
     assert process.stdin is not None
@@ -219,7 +221,7 @@ def _drained(process: subprocess.Popen[bytes], stdin: bytes, most: int, timeout_
 
 
 class _Input:
-    """What is still to be written to a process."""
+    """The input that is still to be written to a process."""
 
     def __init__(self, pipe: IO[bytes], content: bytes, selector: selectors.BaseSelector) -> None:
         self._pipe = pipe
@@ -229,12 +231,12 @@ class _Input:
         selector.register(pipe, selectors.EVENT_WRITE, self)
 
     def write(self) -> None:
-        """Write as much as it takes now; at the end, close."""
+        """Write as much as the pipe takes now, and close it at the end."""
         try:
             if self._rest:
                 self._rest = self._rest[os.write(self._pipe.fileno(), self._rest[:_PIECE_BYTES]) :]
         except BrokenPipeError:
-            self._rest = memoryview(b"")  # it reads no more; its exit code says why
+            self._rest = memoryview(b"")  # git no longer reads; its exit code says why
         if not self._rest:
             self._selector.unregister(self._pipe)
             self._pipe.close()
@@ -261,6 +263,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _said(errors: bytearray) -> str:
     text = bytes(errors[: 4 * _SAID_CHARS]).decode("utf-8", "replace").strip()
-    # Of what has no sign of its own, directions of writing could make a reader see another text.
+    # Invisible characters go too: marks of writing direction could make a reader see another text.
     text = "".join(char if char.isprintable() or char == "\n" else "?" for char in _USER_OF_URL.sub("://", text))
     return text if len(text) <= _SAID_CHARS else f"{text[:_SAID_CHARS]}..."

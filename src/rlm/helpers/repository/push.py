@@ -61,15 +61,15 @@ def _current(repository: Repository) -> str:
 
 
 def _destination(repository: Repository, remote: str) -> str:
-    """Where a push to the remote goes, without what may be secret in it.
+    """The address that a push to the remote goes to, without secrets in it.
 
     Raises:
-        ToolError: there is no such remote, or it is reached by something else than https or ssh.
+        ToolError: there is no such remote, or it is not reached by https or ssh.
     """
     done = repository.git.run("remote", "get-url", "--push", "--all", "--", remote)
     urls = done.output.decode("utf-8", "replace").splitlines()
     if done.code or len(urls) != 1:
-        raise ToolError(f"{shown(remote)} is no remote of this repository with one address to push to.")
+        raise ToolError(f"{shown(remote)} is not a remote of this repository with exactly one address to push to.")
     repository.settings.require_no_program(remote)
     if found := _URL.fullmatch(urls[0]):
         if found["scheme"] == "https":

@@ -1,7 +1,7 @@
-"""Reads the settings of a repository and of its user, which runs nothing, and says how git is to be told otherwise.
+"""Reads the settings of a repository and its user, which runs no program, and tells which of them to override.
 
-A repository is a stranger's: its settings can name programs for filters, diffs, signing and more, under names of its
-own. Each of those is overridden by its name, so settings that could become others while git runs are refused.
+A repository may be hostile: its settings can name programs for filters, diffs, signing and more, under any name. Each
+of these is overridden by name, so settings that could change while git runs are refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DISARMED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"submodule\..*\.update", "none"),
     )
 )
-"""Settings that name programs, and what each is overridden by."""
+"""Patterns of settings that name programs, each with the value that overrides them."""
 _INCLUDE = re.compile(r"include\.path|includeif\..*\.path", re.IGNORECASE | re.DOTALL)
 _WEB = re.compile(r"(http\..*|remote\..*\.(proxy|proxyauthmethod|vcs))", re.IGNORECASE | re.DOTALL)
 _HARMLESS_WEB = re.compile(
@@ -53,29 +53,29 @@ class GitSetting:
     """One line of a configuration."""
 
     scope: str
-    """local, worktree, global, system."""
+    """One of local, worktree, global and system."""
     name: str
     value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What counts in a repository, later ones over earlier ones."""
+    """The settings that apply in a repository; later ones win."""
 
     every: tuple[GitSetting, ...]
 
     def value(self, name: str) -> str:
-        """What a setting is, the repository's before the user's; "" for nothing."""
+        """The value of a setting, the repository's before the user's; "" if it is not set."""
         return next((each.value for each in reversed(self.every) if each.name == name), "")
 
     def overrides(self) -> dict[str, str]:
-        """What git is to be told: nothing of the repository's that names a program, and what the user ignores."""
+        """The overrides for git: for every setting by which the repository names a program, and the user's ignores."""
         found = dict(_disarmed(each.name for each in self._own()))
         ignored = self.value("core.excludesfile")
         return found | ({"core.excludesFile": ignored} if ignored else {})
 
     def require_fixed(self) -> None:
-        """Let a repository pass whose settings stay as they were read.
+        """Check that the settings can't change after they were read.
 
         Raises:
             ToolError: they include another file, which could change while git runs.
@@ -88,7 +88,7 @@ class Settings:
                 )
 
     def require_plain_web(self) -> None:
-        """Let a repository pass that does not change how https is spoken: proxies, certificates, cookie files.
+        """Check that the repository doesn't change how https is spoken, by proxies, certificates or cookie files.
 
         Raises:
             ToolError: it does.
@@ -101,23 +101,23 @@ class Settings:
                 )
 
     def require_no_program(self, remote: str) -> None:
-        """Let a remote pass that git reaches by itself, whatever its address says.
+        """Check that git reaches a remote by itself.
 
         Raises:
-            ToolError: the repository names a program for it, which could speak anything to that address.
+            ToolError: the repository names a program for it, which could send anything to its address.
         """
         name = f"remote.{remote}.vcs"
         if self.value(name):
             raise ToolError(f"the repository's own setting {shown(name)} names a program: it is not pushed to.")
 
     def require_own_file(self, name: str, top: Path) -> None:
-        """Let a setting pass if the file that it names, if any, is one of the working tree.
+        """Check that the file that a setting names, if any, is in the working tree.
 
         Raises:
-            ToolError: git would read another, and show a line of it when it complains.
+            ToolError: git would read another file, and could quote a line of it in an error.
         """
         for each in self._own():
-            # What git would put in the place of "~" or "%(prefix)", and what ":(optional)" is, is not looked into.
+            # "~", "%(prefix)" and ":(optional)" are not expanded here as git would.
             real = Path(os.path.realpath(top / each.value))
             if each.name == name and (each.value[:1] in ("~", "%", ":") or not real.is_relative_to(top)):
                 raise ToolError(f"the repository's own setting {shown(name)} leads out of it, so it is left alone.")
@@ -130,7 +130,7 @@ def read_settings(git: GitProgram) -> Settings:
     """The settings of the repository and its user.
 
     Raises:
-        ToolError: they can't be read, or are too many.
+        ToolError: they can't be read, or there are too many.
     """
     output = git.checked("config", "--list", "--show-scope", "-z")
     fields = [os.fsdecode(each) for each in output.split(b"\0")]
@@ -150,5 +150,5 @@ def _disarmed(names: Iterable[str]) -> Iterator[tuple[str, str]]:
         for pattern, instead in _DISARMED:
             if pattern.fullmatch(name):
                 yield name, instead
-        if name.lower().startswith("filter."):  # one that must run would fail instead
+        if name.lower().startswith("filter."):  # a required filter would fail otherwise
             yield f"{name.rpartition('.')[0]}.required", "false"

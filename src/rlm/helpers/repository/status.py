@@ -1,4 +1,4 @@
-"""What `git status` tells of a working tree, read from its second machine format."""
+"""Reads the output of `git status` about a working tree, in its second machine format."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ORDINARY_FIELDS, _RENAMED_FIELDS, _UNMERGED_FIELDS = 8, 9, 10
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """Changed files by kind; one that is staged or renamed, and then changed again, is in `modified` too."""
+    """The changed files by kind; a file that was changed again after it was staged or renamed is in `modified` too."""
 
     branch: str | None = None
-    """None where HEAD is detached."""
+    """The current branch; None if HEAD is detached."""
     commit: str | None = None
-    """None before the first commit."""
+    """The current commit; None before the first one."""
     upstream: str | None = None
     ahead: int = 0
     behind: int = 0
@@ -34,7 +34,7 @@ class Status:
         default_factory=lambda: {kind: [] for kind in ("modified", "added", "deleted", "untracked", "conflicted")}
     )
     renamed: list[tuple[str, str]] = field(default_factory=list)
-    """From, to."""
+    """The old and the new name of each renamed file."""
 
     @property
     def paths(self) -> Iterator[str]:
@@ -62,12 +62,12 @@ class Status:
 
 
 def readable(name: str) -> str:
-    """A name as text that JSON can carry: a byte that is no UTF-8 becomes its number, as in `caf\\xe9`."""
+    """A file name as text that JSON can carry: a byte that isn't UTF-8 becomes its number, as in `caf\\xe9`."""
     return escape_bytes(os.fsencode(name))
 
 
 def read_status(repository: Repository, paths: Sequence[str] = ()) -> Status:
-    """Ask git for the status of the paths, or of all; submodules are not looked into.
+    """Ask git for the status of the paths, or of all files; not inside submodules.
 
     Raises:
         ToolError: git failed.

@@ -92,7 +92,7 @@ def test_variables_of_the_environment_run_nothing(trap: Hostile, monkeypatch: py
 )
 def test_a_name_that_could_be_an_option_is_refused(trap: Hostile, name: str) -> None:
     git: Any = open_helpers(trap.folder, rights=("git", "push")).git
-    with pytest.raises(ToolError, match="no name for a branch"):
+    with pytest.raises(ToolError, match="can't name a branch"):
         git.create_branch(name)
 
 

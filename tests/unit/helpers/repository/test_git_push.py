@@ -156,7 +156,7 @@ def test_only_https_and_ssh_are_pushed_to(repository: Path, tmp_path: Path) -> N
         run_git(repository, "config", f"remote.r{number}.url", url)
         with pytest.raises(ToolError, match="is not pushed to|is no remote"):
             helper.git_push(f"r{number}", "main")
-    with pytest.raises(ToolError, match="no name of a remote"):
+    with pytest.raises(ToolError, match="can't name a remote"):
         helper.git_push("https://h/x", "main")
 
 
