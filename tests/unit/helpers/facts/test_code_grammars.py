@@ -54,5 +54,5 @@ def test_a_folder_of_many_languages_is_one_page(tree: Path) -> None:
 
 def test_what_is_told_of_python_alone_says_so(tree: Path) -> None:
     (tree / "a.js").write_text("f()\n")
-    with pytest.raises(ToolError, match="Python alone"):
+    with pytest.raises(ToolError, match="only Python can be asked"):
         code.call_graph("a.js")

@@ -341,6 +341,6 @@ def test_without_a_home_nothing_is_written(two: Path) -> None:
     homeless = open_workspace([two], ["write"], {})
     with pytest.raises(ToolError, match="undo journal has nowhere to be kept"):
         plan(homeless, find("fs.write_file"), {"path": "a", "content": "x"})
-    with pytest.raises(ToolError, match="no home"):
+    with pytest.raises(ToolError, match="nowhere to be kept"):
         UndoJournal(homeless)
     assert (two / "a").read_text() == "old a\n"
