@@ -34,6 +34,7 @@ from benchmarks import (
     wasm,
 )
 from benchmarks.figures import Figure, load_baseline, row, save_baseline
+from benchmarks.kills import killer
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "turns": turns.own_time_per_turn,
@@ -52,6 +53,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "wasm-cells": wasm.wasm_cells,
     "wasm-context": wasm.wasm_context,
     "resume": resume.served_cells,
+    "kills": killer.kills,
     "claude-cli": claude_cli.calls,
     "structure": structure.structure,
     "imports": starts.imports,
