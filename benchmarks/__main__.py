@@ -31,6 +31,7 @@ from benchmarks import (
     subcalls,
     turns,
     visualizer,
+    walks,
     wasm,
 )
 from benchmarks.figures import Figure, load_baseline, row, save_baseline
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "kills": killer.kills,
     "claude-cli": claude_cli.calls,
     "structure": structure.structure,
+    "walks": walks.walks,
     "imports": starts.imports,
     "help": starts.command_line,
     "masking": masking.masking,

@@ -1,4 +1,4 @@
-"""The process that is killed: begins a run, or resumes one, and writes down what it came to."""
+"""The process that is killed: begins a run, or resumes one, and replays it when it has ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Work:
 
 
 def work(asked: Work) -> None:
-    """Do it, and write the status, the answer and what a replay found to `result.json`."""
+    """Do it, replay what came of it, and write the differences to `result.json`."""
     os.environ["OPENAI_API_KEY"] = "sk-none"
     config = Config(
         model="openai/m",
@@ -48,15 +48,9 @@ def work(asked: Work) -> None:
     with RLM(config=config, tools=[_look(asked.folder)]) as rlm:
         result = _result(rlm, asked.resumes)
         report = rlm.replay(result.run_id, context=DATA)
-    facts = {
-        "limit": result.limit,
-        "answer": result.response,
-        "error": None if result.error is None else f"{type(result.error).__name__}: {result.error}",
-        "differences": [f"{each.what}: {each.before} -> {each.after}" for each in report.differences],
-        "cells": report.cells,
-    }
+    differences = [f"{each.what}: {each.before} -> {each.after}" for each in report.differences]
     unfinished = asked.folder / "result.part"
-    unfinished.write_text(json.dumps(facts))
+    unfinished.write_text(json.dumps(differences))
     unfinished.rename(asked.folder / "result.json")
 
 

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from benchmarks.figures import Figure
 from benchmarks.kills.host import Work, work
 from benchmarks.kills.model import ANSWER, ModelServer
 from benchmarks.kills.watch import PHASES, Watch
+from rlm.core.events import CompletionEnd
 
 SANDBOXES = ("local", "docker", "wasm")
 FEW = 12
@@ -88,17 +90,17 @@ class Killer:
         wanted = sorted(chance.choices(PHASES, k=chance.randint(1, MOST_KILLS)), key=PHASES.index)
         answered: set[str] = set()
         last: Watch | None = None
-        while not run.wrong and not (folder / "result.json").exists():
+        while not run.wrong and (last is None or last.end is None):
             before = self._asked(run, folder)
-            resumes = None if last is None or not last.has_begun else last.path.stem
+            resumes = last.path.stem if last is not None and run.kills else None
             last = self._one(run, folder, resumes, chance, wanted) or last
             repeated = {text for text in answered if self._asked(run, folder)[text] > before[text]}
             run.wrong += [f"asked again: {text}" for text in sorted(repeated)]
             if last is not None:
                 run.wrong += [] if last.is_whole else [f"{last.path} is not whole"]
                 answered |= last.answered
-        if not run.wrong:
-            run.wrong += _faults(json.loads((folder / "result.json").read_text()))
+        if last is not None and last.end is not None:
+            run.wrong += _faults(last.end, folder / "result.json")
         if not run.wrong:
             shutil.rmtree(folder)
         return run
@@ -119,13 +121,13 @@ class Killer:
             run.wrong.append("it hangs")
             process.kill()
             process.join()
+        if process.exitcode not in (0, -signal.SIGKILL):
+            run.wrong.append(f"exit code {process.exitcode}")
         if watch is not None:
             list(watch.read())
-        if process.exitcode == -9 and watch is not None and watch.has_begun and not run.wrong:
-            run.kills.append(watch.phase())
-            del wanted[:1]
-        elif process.exitcode != 0 and process.exitcode != -9:
-            run.wrong.append(f"exit code {process.exitcode}")
+            if process.exitcode == -signal.SIGKILL and watch.has_begun and watch.end is None:
+                run.kills.append(watch.phase())
+                del wanted[:1]
         return watch
 
     def _watch(
@@ -155,14 +157,11 @@ class Killer:
         return self._model.asked[run.name] + Counter(f"seen: {place}" for place in places)
 
 
-def _faults(result: dict[str, object]) -> list[str]:
-    """What is wrong with the end of a run."""
-    wrong = []
-    if (result["limit"], result["answer"]) != ("max_turns", ANSWER):
-        wrong.append(f"a wrong answer: {result}")
-    if result["differences"]:
-        wrong.append(f"a replay differs: {result['differences']}")
-    return wrong
+def _faults(end: CompletionEnd, path: Path) -> list[str]:
+    """What is wrong with the end of a run, and with the replay that its last host made, if it came to that."""
+    wrong = [] if (end.limit, end.response) == ("max_turns", ANSWER) else [f"a wrong answer: {end}"]
+    differences = json.loads(path.read_text()) if path.exists() else []
+    return wrong + [f"a replay differs: {each}" for each in differences]
 
 
 def kill(count: int, *, first: int = 0, jobs: int = 3, sandboxes: Sequence[str] = SANDBOXES) -> Tally:

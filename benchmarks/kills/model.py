@@ -7,6 +7,7 @@ import json
 import random
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -46,7 +47,9 @@ def answer_to(messages: list[dict[str, Any]]) -> str:
 class ModelServer:
     """An OpenAI-compatible server in a thread of its own; each run has an address of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[list[dict[str, Any]]], str] = answer_to) -> None:
+        """`answer` gives the reply to the messages of a request."""
+        self._reply_to = answer
         self.asked: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """How often each reply was asked for, by run."""
         self.url = ""
@@ -79,7 +82,7 @@ class ModelServer:
         self.url = f"http://{host}:{port}"
 
     async def _answer(self, request: web.Request) -> web.Response:
-        text = answer_to((await request.json())["messages"])
+        text = self._reply_to((await request.json())["messages"])
         self.asked[request.match_info["run"]][text] += 1
         await asyncio.sleep(self._random.uniform(0.0, _SLOWEST_S))
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rlm.core.events import CompletionStart, Event, Limit, ModelEnd, ModelStart, ToolEnd, ToolStart, decode
+from rlm.core.events import (
+    CompletionEnd,
+    CompletionStart,
+    Event,
+    Limit,
+    ModelEnd,
+    ModelStart,
+    ToolEnd,
+    ToolStart,
+    decode,
+)
 
 PHASES = ("turn", "sub-call", "batch", "tool", "child", "landing")
 _BATCH = frozenset({"first", "second", "third", "fourth"})
@@ -20,6 +30,8 @@ class Watch:
     events: int = 0
     has_begun: bool = False
     """Whether the root completion has; before that there is nothing to resume."""
+    end: CompletionEnd | None = None
+    """How the root completion ended; None while it goes on."""
     answered: set[str] = field(default_factory=set)
     """The replies and the results of tools that this run paid for itself."""
     is_whole: bool = True
@@ -54,6 +66,8 @@ class Watch:
         match event.body:
             case CompletionStart() if event.parent is None:
                 self.has_begun = True
+            case CompletionEnd() as end if event.parent is None:
+                self.end = end
             case Limit(state="reached") if event.parent is None:
                 self._lands = True
             case CompletionStart() | ToolStart() | ModelStart():
