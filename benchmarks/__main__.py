@@ -31,9 +31,11 @@ from benchmarks import (
     subcalls,
     turns,
     visualizer,
+    walks,
     wasm,
 )
 from benchmarks.figures import Figure, load_baseline, row, save_baseline
+from benchmarks.kills import killer
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "turns": turns.own_time_per_turn,
@@ -52,8 +54,10 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "wasm-cells": wasm.wasm_cells,
     "wasm-context": wasm.wasm_context,
     "resume": resume.served_cells,
+    "kills": killer.kills,
     "claude-cli": claude_cli.calls,
     "structure": structure.structure,
+    "walks": walks.walks,
     "imports": starts.imports,
     "help": starts.command_line,
     "masking": masking.masking,

@@ -8,7 +8,7 @@ from rlm.core.replay.serving import Difference, ReplayReport
 
 def test_the_remark_on_masked_texts_is_not_counted_as_a_difference() -> None:
     difference = Difference(depth=0, turn=1, cell=1, what="output", before="a", after="b")
-    text = as_text(ReplayReport(cells=1, served=2, differences=[difference], masked=True))
+    text = as_text(ReplayReport(cells=1, served=2, differences=(difference,), masked=True))
     assert "masked" in text
     assert text.endswith("1 cell, 2 answers from the record: 1 difference\n")
 
