@@ -16,9 +16,8 @@ from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.events import Event
 from rlm.core.exceptions import REPLExecutionError
-from rlm.runtime.inputs import prepare
 from rlm.runtime.interactive import Interactive
-from rlm.runtime.models import BackendPool, RunModels
+from rlm.runtime.models import BackendPool
 from rlm.runtime.wiring import Parts
 from rlm.trajectory.reader import Trajectory
 from tests.integration.cli import fenced
@@ -30,7 +29,7 @@ async def interactive(folder: Path, *script: str, **settings: Any) -> AsyncItera
     config = msgspec.structs.replace(base, **settings)
     parts = Parts(backends=BackendPool(ScriptedBackend(list(script))), tools=(), sinks=())
     try:
-        repl = await Interactive.open(parts, config, RunModels.choose(config, parts.backends), prepare("some data"))
+        repl = await Interactive.open(parts, config, "some data")
         yield repl
         await repl.aclose()
     finally:
