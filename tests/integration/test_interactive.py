@@ -91,3 +91,26 @@ async def test_after_its_end_nothing_runs(tmp_path: Path) -> None:
         await repl.aclose()
         with pytest.raises(REPLExecutionError, match="closed"):
             await repl.execute("1")
+
+
+async def test_what_masking_took_out_goes_when_the_repl_is_closed(tmp_path: Path) -> None:
+    async with interactive(tmp_path) as repl:
+        await repl.execute("FINAL('sk-proj-T3stKq8ZpL0vXw7YbN2mR9' + 'dF4gH6jKq8ZpL0vXw7Yb')")
+        assert repl.path.with_suffix(".exact").exists()
+    assert not repl.path.with_suffix(".exact").exists()
+
+
+async def test_without_a_model_a_cell_that_asks_one_is_told_how_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlm.backends.default_model", lambda _environ: None)
+    parts = Parts(backends=BackendPool(), tools=(), sinks=())
+    repl = await Interactive.open(parts, Config(environment="local", log_dir=str(tmp_path)), [1, 2])
+    try:
+        assert (await repl.execute("sum(context)")).output == "3\n"
+        error = (await repl.execute("llm_query('a')")).error
+    finally:
+        await repl.aclose()
+        await parts.aclose()
+    assert error is not None
+    assert "no model is set" in error.message
