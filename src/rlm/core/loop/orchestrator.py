@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlm.core.run import Run, Task
     from rlm.core.types import Status
 
+
 class Orchestrator:
     """Completes the tasks of one run, any number at a time."""
 
