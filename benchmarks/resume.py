@@ -12,7 +12,8 @@ from benchmarks.fixture import budget, cell, checked
 from rlm import RLM, Config
 from rlm.backends.scripted import ScriptedBackend
 from rlm.core.events import ExecEnd, TurnStart, decode
-from rlm.core.types import ModelReply, ModelRequest, RLMResult, TokenUsage
+from rlm.core.outcome import RLMResult
+from rlm.core.types import ModelReply, ModelRequest, TokenUsage
 
 CELLS = 200
 REPEATS = 3

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from rlm.core.budget import Budget
     from rlm.core.config import Config
     from rlm.core.exceptions import RLMError
-    from rlm.core.types import Image, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import Image
     from rlm.runtime.rlm import RLM
     from rlm.runtime.session import Session
     from rlm.runtime.skills import list_skills, load_skill, save_skill
@@ -29,7 +30,8 @@ _NAMES = {
     "rlm.core.budget": ["Budget"],
     "rlm.core.config": ["Config"],
     "rlm.core.exceptions": ["RLMError"],
-    "rlm.core.types": ["Image", "RLMResult"],
+    "rlm.core.outcome": ["RLMResult"],
+    "rlm.core.types": ["Image"],
     "rlm.runtime.rlm": ["RLM"],
     "rlm.secrets": ["mask_secrets", "mask_value"],
     "rlm.runtime.session": ["Session"],

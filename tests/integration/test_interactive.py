@@ -16,9 +16,8 @@ from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.events import Event
 from rlm.core.exceptions import REPLExecutionError
-from rlm.runtime.inputs import prepare
 from rlm.runtime.interactive import Interactive
-from rlm.runtime.models import BackendPool, RunModels
+from rlm.runtime.models import BackendPool
 from rlm.runtime.wiring import Parts
 from rlm.trajectory.reader import Trajectory
 from tests.integration.cli import fenced
@@ -30,7 +29,7 @@ async def interactive(folder: Path, *script: str, **settings: Any) -> AsyncItera
     config = msgspec.structs.replace(base, **settings)
     parts = Parts(backends=BackendPool(ScriptedBackend(list(script))), tools=(), sinks=())
     try:
-        repl = await Interactive.open(parts, config, RunModels.choose(config, parts.backends), prepare("some data"))
+        repl = await Interactive.open(parts, config, "some data")
         yield repl
         await repl.aclose()
     finally:
@@ -92,3 +91,26 @@ async def test_after_its_end_nothing_runs(tmp_path: Path) -> None:
         await repl.aclose()
         with pytest.raises(REPLExecutionError, match="closed"):
             await repl.execute("1")
+
+
+async def test_what_masking_took_out_goes_when_the_repl_is_closed(tmp_path: Path) -> None:
+    async with interactive(tmp_path) as repl:
+        await repl.execute("FINAL('sk-proj-T3stKq8ZpL0vXw7YbN2mR9' + 'dF4gH6jKq8ZpL0vXw7Yb')")
+        assert repl.path.with_suffix(".exact").exists()
+    assert not repl.path.with_suffix(".exact").exists()
+
+
+async def test_without_a_model_a_cell_that_asks_one_is_told_how_to_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlm.backends.default_model", lambda _environ: None)
+    parts = Parts(backends=BackendPool(), tools=(), sinks=())
+    repl = await Interactive.open(parts, Config(environment="local", log_dir=str(tmp_path)), [1, 2])
+    try:
+        assert (await repl.execute("sum(context)")).output == "3\n"
+        error = (await repl.execute("llm_query('a')")).error
+    finally:
+        await repl.aclose()
+        await parts.aclose()
+    assert error is not None
+    assert "no model is set" in error.message

@@ -9,7 +9,7 @@ from rlm import RLM, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.config import DockerConfig
 from rlm.core.events import ExecEnd, decode
-from rlm.core.types import RLMResult
+from rlm.core.outcome import RLMResult
 from tests.support.environments import in_each, settings_of
 from tests.support.required import TEST_IMAGE, needs
 

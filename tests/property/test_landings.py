@@ -12,7 +12,9 @@ from rlm.core.config import Config
 from rlm.core.exceptions import BadRequestError, RunFailed
 from rlm.core.types import ModelReply, ModelTraits, Price, TokenUsage
 from rlm.runtime.models import BackendPool
-from rlm.runtime.wiring import Parts, Request
+from rlm.runtime.request import Request
+from rlm.runtime.runs import complete
+from rlm.runtime.wiring import Parts
 from rlm.sinks.memory import MemorySink
 from rlm.trajectory.writer import TrajectoryWriter
 from tests.support.programs import ProgramSandbox
@@ -32,17 +34,17 @@ def is_landing(request):
 
 
 def run(model, log_dir, *, sandbox=None, context=None, price=None, cancel_after_s=None, **config):
-    async def complete():
+    async def completed():
         backend = ScriptedBackend(model, traits=ModelTraits(price=price))
         sandboxes = {"auto": sandbox or ProgramSandbox()}
         parts = Parts(backends=BackendPool(backend), tools=(), sinks=(sink,), sandboxes=sandboxes)
         if cancel_after_s is not None:
             asyncio.get_running_loop().call_later(cancel_after_s, parts.cancel)
         settings = Config(model="main", sub_model="sub", log_dir=str(log_dir), memoise=False, **config)
-        return await parts.complete(Request(prompt="x", context=context, output_type=None, config=settings))
+        return await complete(parts, Request(prompt="x", context=context, config=settings))
 
     sink = MemorySink()
-    return run_virtually(complete()), sink
+    return run_virtually(completed()), sink
 
 
 def test_an_answer_outlives_a_cancellation_that_comes_while_the_repl_closes(tmp_path):

@@ -23,7 +23,7 @@ def kept_of(made_run):
 @pytest.fixture
 def forgetful(monkeypatch):
     """Runs keep what they would remove at their end, so that their records can be cut off afterwards."""
-    monkeypatch.setattr("rlm.runtime.wiring.forget", lambda path: None)
+    monkeypatch.setattr("rlm.runtime.opening.forget", lambda path: None)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])

@@ -18,10 +18,12 @@ from rlm.backends.estimate import estimate_usage
 from rlm.core.config import Config
 from rlm.core.exceptions import BadRequestError, ContextOverflowError
 from rlm.core.texts import change_texts
-from rlm.runtime import wiring
+from rlm.runtime import opening
 from rlm.runtime.models import BackendPool
-from rlm.runtime.resume import Again, request_of
-from rlm.runtime.wiring import Parts, Request
+from rlm.runtime.request import Request
+from rlm.runtime.resume import resume_request
+from rlm.runtime.runs import complete
+from rlm.runtime.wiring import Parts
 from tests.support.programs import ProgramSandbox
 from tests.support.tree_runs import ping
 from tests.support.trees import MARK, Plan, TreeModel, draw_plan, first_mark
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rlm.core.types import ModelReply, ModelRequest, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import ModelReply, ModelRequest
 
 
 class MarkMasker:
@@ -127,13 +130,13 @@ def made(plan: Plan, log_dir: Path, *, masked: bool) -> Made:
         log_dir=str(log_dir),
         memoise=plan.memoise,
     )
-    request = Request(prompt="root #7#", context="some data", output_type=None, config=config)
+    request = Request(prompt="root #7#", context="some data", config=config)
     return run_virtually(_made(plan, request, masked=masked))
 
 
 def resumed(plan: Plan, path: Path, *, masked: bool) -> Made:
     """A run that resumes the record at `path`."""
-    request = request_of(Again(run=path), Config())
+    request = resume_request(path, Config())
     return run_virtually(_made(plan, request, masked=masked))
 
 
@@ -143,7 +146,7 @@ async def _made(plan: Plan, request: Request, *, masked: bool) -> Made:
     sandboxes = dict.fromkeys(("auto", "local"), sandbox)
     whole = Parts(backends=BackendPool(model), tools=(ping,), sinks=(), sandboxes=sandboxes)
     with _masking(masked):
-        result = await whole.complete(request)
+        result = await complete(whole, request)
     await whole.aclose()
     return Made(result=result, asked=model.asked)
 
@@ -153,7 +156,7 @@ def _masking(masked: bool) -> Iterator[None]:
     if not masked:
         yield
         return
-    with patch.object(wiring, "masker", lambda _level: MarkMasker()):
+    with patch.object(opening, "masker", lambda _level: MarkMasker()):
         yield
 
 

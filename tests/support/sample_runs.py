@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rlm.core.types import ModelRequest, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import ModelRequest
 
 TRAITS = ModelTraits(price=Price(input_usd=1.25, output_usd=10.0))
 

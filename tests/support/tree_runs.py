@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
+from typing import TYPE_CHECKING
 
 from rlm import tool
 from rlm.core.budget import Ledger
 from rlm.core.config import Config
-from rlm.core.loop import landing_reserve
 from rlm.core.run import Run
-from rlm.runtime import wiring
 from rlm.runtime.models import BackendPool
-from rlm.runtime.wiring import Parts, Request
+from rlm.runtime.opening import open_run
+from rlm.runtime.request import Request
+from rlm.runtime.runs import to_the_end
+from rlm.runtime.wiring import Parts
 from tests.support.programs import ProgramSandbox
 from tests.support.trees import Plan, TreeModel
 from tests.support.virtual_time import run_virtually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.core.types import ModelReply, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import ModelReply
 
 
 @dataclass(kw_only=True)
@@ -102,8 +102,9 @@ async def _grow(plan: Plan, log_dir: Path) -> Grown:
         backends=BackendPool(model), tools=(ping,), sinks=(sink,), sandboxes={"auto": sandbox}, replies=Replies()
     )
     sink.cancel = whole.cancel
-    with _watched() as made:
-        result = await whole.complete(_request(plan, model, log_dir))
+    with whole.in_progress():
+        opened = await open_run(whole, _request(plan, model, log_dir))
+        result = await to_the_end(opened)
     took_s = loop.time()
     left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     await whole.aclose()
@@ -113,8 +114,8 @@ async def _grow(plan: Plan, log_dir: Path) -> Grown:
         events=sink.events,
         model=model,
         sandbox=sandbox,
-        ledger=made.ledgers[0],
-        run=made.runs[0],
+        ledger=opened.task.scope.ledger,
+        run=opened.run,
         took_s=took_s,
         left_running=left,
     )
@@ -131,27 +132,4 @@ def _request(plan: Plan, model: TreeModel, log_dir: Path) -> Request:
         memoise=plan.memoise,
         cache=plan.cache,
     )
-    return Request(prompt=f"root {model.new_mark()}", context="some data", output_type=None, config=config)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What the composition root made, kept so that it can be looked at after the end."""
-
-    ledgers: list[Ledger] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-
-    def ledger(self, *args: Any, **kwargs: Any) -> Ledger:
-        self.ledgers.append(Ledger(*args, **kwargs))
-        return self.ledgers[-1]
-
-    def run(self, **kwargs: Any) -> Run:
-        self.runs.append(Run(**kwargs))
-        return self.runs[-1]
-
-
-@contextmanager
-def _watched() -> Iterator[_Made]:
-    made = _Made()
-    with patch.object(landing_reserve, "Ledger", made.ledger), patch.object(wiring, "Run", made.run):
-        yield made
+    return Request(prompt=f"root {model.new_mark()}", context="some data", config=config)

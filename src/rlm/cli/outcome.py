@@ -10,7 +10,8 @@ from rlm.cli.console import answer, complain, counted, quiet_pipe, say, trace
 from rlm.core.exceptions import RLMError
 
 if TYPE_CHECKING:
-    from rlm.core.types import Json, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import Json
 
 OK, FAILED, LIMIT = 0, 1, 3
 _RAISE = {

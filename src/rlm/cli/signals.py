@@ -40,6 +40,16 @@ class Signals:
     def exit_code(self) -> int:
         return 128 + (self.received or signal.SIGINT)
 
+    def exit_code_of(self, command: Callable[[], int]) -> int:
+        """Run a command; where a signal ended it with nothing to land, say so, and exit by that signal's code."""
+        from rlm.cli.console import complain
+
+        try:
+            return command()
+        except Interrupted:
+            complain("interrupted")
+            return self.exit_code
+
     def run(self, work: Coroutine[Any, Any, T], land: Callable[[], bool] = never_lands) -> T:
         """Run `work` to its end; at the first signal `land` asks it to end early, and says whether it will.
 

@@ -1,30 +1,69 @@
-"""What became of one completion: what the loop hands on, to a parent's cell or to the user's result."""
+"""What became of a completion: what the loop hands on, to a parent's cell or, with its record, to the user."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from rlm.core.types import RunUsage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rlm.core.interfaces import Masker
-    from rlm.core.types import RunUsage, Status
+    from rlm.core.types import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one completion."""
+    """How one completion ended, its answer, and what it and all below it used."""
 
     status: Status
     response: str
-    usage: RunUsage
-    duration_s: float
+    """The answer as text; with a status other than completed, the best there was, perhaps empty."""
     value: Any = None
+    """The answer as `output_type`, or the JSON value given to FINAL."""
     limit: str | None = None
-    cost_usd: float | None = None
+    """The cap that was reached, by its name in `Budget`."""
     error: Exception | None = field(default=None, compare=False)
+    """What `raise_for_status` raises."""
+    usage: RunUsage = field(default_factory=RunUsage)
+    cost_usd: float | None = None
+    """None where a price is unknown, never 0 for it."""
+    duration_s: float = 0.0
 
-    def masked(self, masker: Masker | None) -> Outcome:
-        """As it leaves the runtime; a value of the user's own type is left as it is."""
+    @property
+    def success(self) -> bool:
+        """True only when the completion came to its own end."""
+        return self.status == "completed"
+
+    def raise_for_status(self) -> Self:
+        """Return self if completed.
+
+        Raises:
+            LimitReached: a cap was reached; the subclass says which.
+            RLMError: the run failed.
+        """
+        if self.error is not None and not self.success:
+            raise self.error
+        return self
+
+    def masked(self, masker: Masker | None) -> Self:
+        """The outcome as it leaves the runtime; a value of the user's own type is left as it is."""
         if masker is None:
             return self
         return replace(self, response=masker.mask(self.response), value=masker.mask_value(self.value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RLMResult(Outcome):
+    """The outcome of a run, and where its record is."""
+
+    run_id: str
+    trajectory: Path | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome, run_id: str, trajectory: Path) -> RLMResult:
+        """The outcome of the root as the result of its run."""
+        ended = {each.name: getattr(outcome, each.name) for each in fields(outcome)}
+        return cls(**ended, run_id=run_id, trajectory=trajectory)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rlm.core.image_headers import MediaType, media_type_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Json: TypeAlias = Any
 """A JSON value: None, bool, int, float, str, list, or dict with str keys."""
@@ -298,40 +295,3 @@ class RunUsage:
     tool_calls: int = 0
     turns: int = 0
     depth_reached: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RLMResult:
-    """The outcome of a completion."""
-
-    response: str
-    """The answer as text; with a status other than completed, the best there was, perhaps empty."""
-    status: Status
-    run_id: str
-    usage: RunUsage
-    duration_s: float
-    value: Any = None
-    """The answer as `output_type`, or the JSON value given to FINAL."""
-    limit: str | None = None
-    """The cap that was reached, by its name in `Budget`."""
-    cost_usd: float | None = None
-    """None where a price is unknown, never 0 for it."""
-    trajectory: Path | None = None
-    error: Exception | None = field(default=None, compare=False)
-    """What `raise_for_status` raises."""
-
-    @property
-    def success(self) -> bool:
-        """True only when the completion came to its own end."""
-        return self.status == "completed"
-
-    def raise_for_status(self) -> RLMResult:
-        """Return self if completed.
-
-        Raises:
-            LimitReached: a cap was reached; the subclass says which.
-            RLMError: the run failed.
-        """
-        if self.error is not None and not self.success:
-            raise self.error
-        return self

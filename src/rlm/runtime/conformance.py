@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.core.interfaces import Backend
-    from rlm.core.types import RLMResult
+    from rlm.core.outcome import RLMResult
 
 BUDGET = Budget(max_turns=6, token_budget=60_000, subcall_budget=10, timeout_s=180.0, max_depth=0)
 """Of each trial; a model that follows needs a small part of it."""

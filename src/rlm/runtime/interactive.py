@@ -4,25 +4,21 @@ sub-calls, children, tools, artifacts, a ledger of its own and a record. It make
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rlm.core.budget import Ledger
 from rlm.core.calls.guest import SubCalls
 from rlm.core.events import CompletionEnd, CompletionStart
 from rlm.core.exceptions import REPLExecutionError
 from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.orchestrator import Orchestrator
-from rlm.core.replay.scope import Call, Scope
-from rlm.core.replay.serving import Recall
-from rlm.core.run import Task
+from rlm.core.outcome import Outcome
+from rlm.core.replay.scope import Call
 from rlm.core.types import ReplSpec
-from rlm.runtime.wiring import opening
-from rlm.sessions.sandbox import SessionSandbox, session_begins
+from rlm.runtime.opening import open_run
+from rlm.runtime.request import Request
+from rlm.sessions.sandbox import SessionSandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +27,11 @@ if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Repl
+    from rlm.core.replay.scope import Scope
     from rlm.core.types import ExecResult, RunUsage
     from rlm.runtime.models import RunModels
-    from rlm.runtime.wiring import Kit, OpenRecord, Parts
+    from rlm.runtime.opening import OpenRun
+    from rlm.runtime.wiring import Parts
     from rlm.sessions.store import Revision
 
 PROMPT = "(an interactive session: its cells come from outside)"
@@ -41,20 +39,12 @@ DIALECT = "interactive"
 
 
 class Interactive:
-    """One interactive run: a context, a REPL, a ledger and a record; used on one event loop, cell after cell."""
+    """A run whose cells come from outside, with a REPL that is open; used on one event loop, cell after cell."""
 
-    def __init__(self, parts: Parts, kit: Kit, record: OpenRecord, context: Context) -> None:
-        self._record = record
-        self._notes = parts.connected.warnings
-        self._recorder = record.recorder
-        recall = Recall(self._recorder, os.urandom(16))
-        self._run = parts.wire(kit, record, recall)
-        self._task = Task(
-            prompt=PROMPT,
-            context=context,
-            model=kit.models.main,
-            scope=Scope.of_completion(recall, Ledger(kit.config.budget), self._recorder.root),
-        )
+    def __init__(self, opened: OpenRun) -> None:
+        self._opened = opened
+        self._run, self._task = opened.run, opened.task
+        self._recorder = opened.run.recorder
         self._cell = self._task.scope
         self._subcalls = SubCalls(self._run, self._task, Orchestrator(self._run).complete, lambda: self._cell)
         self._repl: Repl | None = None
@@ -63,41 +53,37 @@ class Interactive:
         self._listener: Callable[[str], None] | None = None
         self._cell_record: CellRecord | None = None
         self.cells = 0
-        """How many there were."""
+        """How many cells have begun."""
 
     @classmethod
-    async def open(cls, parts: Parts, config: Config, models: RunModels, context: Context) -> Interactive:
-        """Begin the record and open the REPL.
+    async def open(cls, parts: Parts, config: Config, context: Any, models: RunModels | None = None) -> Interactive:
+        """Begin a run over `context`, in any form that `completion` takes, and open its REPL.
 
-        Raises:
-            ConfigError: a setting can't work.
-            SandboxUnavailableError: the sandbox can't run here.
-            StoreError: a session is named, and its state can't be had.
-            RecordError: no record can be written.
+        `models` are those that cells may use; None: those of the configuration, or nobody. Raises:
+            ConfigError, SandboxUnavailableError, StoreError, RecordError: as `open_run`.
         """
-        await parts.connected.start(config)
-        kit = replace(parts.kit(config, models), begins=await asyncio.to_thread(session_begins, config))
-        await kit.sandbox.start()
-        made = cls(parts, kit, parts.open_record(config), context)
+        request = Request(prompt=PROMPT, context=context, config=config, is_interactive=True)
+        made = cls(await open_run(parts, request, models))
         try:
-            await made._open(kit)
+            await made._open_repl()
         except BaseException:
-            made._record.close()
+            made._opened.close()
             raise
         return made
 
     @property
     def context(self) -> Context:
+        """The data of the run."""
         return self._task.context
 
     @property
     def path(self) -> Path:
-        """Of the record."""
-        return self._record.path
+        """The path of the record."""
+        return self._opened.record.path
 
     @property
     def usage(self) -> RunUsage:
-        """What sub-calls and tools took so far."""
+        """What sub-calls and tools have used so far."""
         return self._task.scope.ledger.usage()
 
     async def execute(
@@ -130,7 +116,7 @@ class Interactive:
         return result
 
     def masked(self, text: str) -> str:
-        """`text` as whoever drives this may see it."""
+        """`text` with secrets masked, as the driver of this run may see it."""
         return text if self._run.masker is None else self._run.masker.mask(text)
 
     async def save(self) -> Revision:
@@ -158,22 +144,23 @@ class Interactive:
         try:
             await repl.aclose()
         finally:
-            self._recorder.record(self._recorder.root, self._end())
-            self._record.close()
+            outcome = self._outcome()
+            self._recorder.record(self._task.scope.span, CompletionEnd.of(outcome))
+            self._opened.close()
+            self._opened.result(outcome)
 
-    async def _open(self, kit: Kit) -> None:
-        for body in opening(kit, (*self.context.warnings, *self._notes)):
-            self._recorder.record(self._recorder.root, body)
+    async def _open_repl(self) -> None:
+        task = self._task
         start = CompletionStart(
             depth=0,
-            prompt=PROMPT,
-            model=self._task.model.label,
+            prompt=task.prompt,
+            model=task.model.label,
             dialect=DIALECT,
-            context=self.context.note(),
+            context=task.context.note(),
         )
-        self._recorder.record(self._recorder.root, start)
+        self._recorder.record(task.scope.span, start)
         spec = ReplSpec(call=self._subcalls, functions=self._subcalls.names, on_output=self._on_output)
-        self._repl = await self._run.sandbox.open(self.context, spec)
+        self._repl = await self._run.sandbox.open(task.context, spec)
 
     def _on_output(self, text: str) -> None:
         if self._cell_record is not None:
@@ -181,11 +168,12 @@ class Interactive:
         if self._listener is not None and text:
             self._listener(text)
 
-    def _end(self) -> CompletionEnd:
-        return CompletionEnd(
+    def _outcome(self) -> Outcome:
+        ledger = self._task.scope.ledger
+        return Outcome(
             status="completed",
             response=self._answer,
-            usage=self.usage,
-            cost_usd=self._task.scope.ledger.cost_usd,
+            usage=ledger.usage(),
+            cost_usd=ledger.cost_usd,
             duration_s=time.monotonic() - self._started,
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
+_SLICE_S = 0.5
 
 
 class LoopThread:
@@ -53,6 +54,18 @@ class LoopThread:
                 self._thread.start()
                 ready.wait()
             return self._loop
+
+
+def waited(pending: Future[T]) -> T:
+    """The result of work on another thread, waited for in slices: a signal that the kernel gives to another thread
+    doesn't wake a wait without end.
+    """
+    while True:
+        try:
+            return pending.result(_SLICE_S)
+        except TimeoutError:
+            if pending.done():
+                return pending.result()
 
 
 def _serve(loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:

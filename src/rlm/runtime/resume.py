@@ -6,9 +6,9 @@ what only a trusted file may set, the present configuration counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
@@ -23,79 +23,118 @@ from rlm.core.plain import one_line
 from rlm.core.replay.serving import ReplayRules
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.runtime.inputs import prepare
-from rlm.runtime.wiring import Request
+from rlm.runtime.request import Request
 from rlm.trajectory.exact import context_path, kept_context
 from rlm.trajectory.reader import place_of
 from rlm.trajectory.resume import Resumption, ended, is_raised, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Unpack
 
     from rlm.core.events import RunStart
     from rlm.core.notes import ContextNote, ImageNote
-    from rlm.core.replay.serving import OnDivergence
     from rlm.trajectory.resume import Line
 
 
 SHOWN_CHARS = 200
-"""Of the answer of a run that can't be resumed."""
+"""How much is shown of the answer of a run that can't be resumed."""
+
+
+class Again(TypedDict, total=False):
+    """What a run that is resumed, forked or replayed may be given anew."""
+
+    context: Any
+    """The data, where it was no file and wasn't kept."""
+    output_type: Any
+    """What the answer must fit, in the place of the recorded schema."""
+    overrides: Mapping[str, Any]
+    """Settings by name, such as `token_budget`, that take the place of those of the run."""
+
+
+class How(Again, total=False):
+    """How a run is resumed or forked."""
+
+    on_divergence: Literal["stop", "continue"]
+    """What is done where a cell does something else than the record says; stop unless it is given."""
+    redo_unfinished: bool
+    """Call tools again that may change things and were called but never answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
-    """Which run to take up again, and how."""
+class Fork:
+    """Where to leave the record of a run, and what is said there."""
 
-    run: str | Path
-    """Its id, the beginning of one, `last`, or the path of its record."""
-    context: Any = None
-    """Where it was no file and wasn't kept."""
-    output_type: Any = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Settings by name that take the place of those of the run."""
-    on_divergence: OnDivergence = "stop"
-    redo_unfinished: bool = False
-    turn: int | None = None
-    """The last turn to take from the record, for a fork."""
+    turn: int
+    """The last turn to take from the record; 0 takes none."""
     addition: str = ""
-    """What the user says where the run goes on live."""
+    """What the model is told before it goes on."""
 
 
-def request_of(again: Again, present: Config) -> Request:
-    """The request that takes a run up again; blocks while its record and its context are read.
+def resume_request(run: str | Path, present: Config, fork: Fork | None = None, **how: Unpack[How]) -> Request:
+    """The request that goes on with a run or, given `fork`, another way from a turn of it; blocks while it reads.
 
-    Raises:
+    `run` is an id, the beginning of one, `last`, or the path of a record. Raises:
         ConfigError: there is no such run, it is complete or still alive, or something that it needs is not there.
     """
-    line = _line(again, present)
-    config = recorded_config(line.latest.start, present, again.overrides)
-    config = msgspec.structs.replace(config, log_dir=str(line.latest.run.path.parent))
-    is_replay = again.on_divergence == "report"
-    if again.turn is None and not is_replay:
+    on_divergence = how.get("on_divergence", "stop")
+    if on_divergence not in ("stop", "continue"):
+        raise ConfigError(f"on_divergence: expected stop or continue, got {on_divergence!r}")
+    line = _line(run, present)
+    config = _config(line, present, how)
+    if fork is None:
         _check_unfinished(line, config)
-    caps = line.latest.start.budget if is_replay else msgspec.structs.asdict(config.budget)
-    record = line.record(caps, until=again.turn)
-    _check_fork(again, line)
-    salt = line.salt
-    if salt is None and not is_replay:
+    record = line.record(msgspec.structs.asdict(config.budget), until=None if fork is None else fork.turn)
+    if fork is not None:
+        _check_fork(fork, line)
+    if line.salt is None:
         raise ConfigError(
             f"{line.latest.run.path} has masked texts, and the exact ones ({line.latest.run.run_id}.exact) are gone: "
             "it can't be resumed\nrlm replay runs it as it is"
         )
-    task = line.task
-    rules = ReplayRules(
-        on_divergence=again.on_divergence, redo_unfinished=again.redo_unfinished, addition=again.addition
+    resumption = Resumption(
+        record=record,
+        salt=line.salt,
+        rules=ReplayRules(
+            on_divergence=on_divergence,
+            redo_unfinished=how.get("redo_unfinished", False),
+            addition="" if fork is None else fork.addition,
+        ),
+        forked_at=None if fork is None else fork.turn,
+        trajectories=tuple(each.run.path for each in line.records) if fork is None else (),
     )
-    trajectories = () if again.turn is not None or is_replay else tuple(each.run.path for each in line.records)
+    return _request(line, config, how, resumption)
+
+
+def replay_request(run: str | Path, present: Config, **again: Unpack[Again]) -> Request:
+    """The request that runs the cells of a run again, whatever became of it; blocks while it reads.
+
+    Raises:
+        ConfigError: there is no such run, it is still alive, or something that it needs is not there.
+    """
+    line = _line(run, present)
+    record = line.record(line.latest.start.budget)
+    rules = ReplayRules(on_divergence="report")
+    resumption = Resumption(record=record, salt=line.salt or b"", rules=rules)
+    return _request(line, _config(line, present, again), again, resumption)
+
+
+def _request(line: Line, config: Config, again: Again, resumption: Resumption) -> Request:
+    task, output_type = line.task, again.get("output_type")
     return Request(
         prompt=task.prompt,
-        context=_context(again.context, task.context, line),
-        output_type=task.output_schema if again.output_type is None else again.output_type,
+        context=_context(again.get("context"), task.context, line),
+        output_type=task.output_schema if output_type is None else output_type,
         config=config,
         images=_images(line),
-        resumption=Resumption(
-            record=record, salt=salt or b"", rules=rules, forked_at=again.turn, trajectories=trajectories
-        ),
+        resumption=resumption,
     )
+
+
+def _config(line: Line, present: Config, again: Again) -> Config:
+    """The settings that the run had, beside whose record the new one goes."""
+    config = recorded_config(line.latest.start, present, again.get("overrides") or {})
+    return msgspec.structs.replace(config, log_dir=str(line.latest.run.path.parent))
 
 
 def recorded_config(start: RunStart, present: Config, overrides: Mapping[str, Any]) -> Config:
@@ -137,10 +176,10 @@ def _put(then: dict[str, Any], name: str, now: Mapping[str, Any]) -> None:
         then.pop(section, None)
 
 
-def _line(again: Again, present: Config) -> Line:
-    if isinstance(again.run, Path):
-        return read_line(again.run.parent, again.run.stem, decode_value)
-    return read_line(*place_of(again.run, Path(present.log_dir)), decode_value)
+def _line(run: str | Path, present: Config) -> Line:
+    if isinstance(run, Path):
+        return read_line(run.parent, run.stem, decode_value)
+    return read_line(*place_of(run, Path(present.log_dir)), decode_value)
 
 
 def _check_unfinished(line: Line, config: Config) -> None:
@@ -164,16 +203,14 @@ def _check_unfinished(line: Line, config: Config) -> None:
     raise ConfigError(f"run {run_id} reached its {name} of {had.get(name)}: it needs a higher one to go on")
 
 
-def _check_fork(again: Again, line: Line) -> None:
-    if again.turn is None:
-        return
+def _check_fork(fork: Fork, line: Line) -> None:
     turns = [turn for record in line.records for turn in record.root.of("turn") if turn.start is not None]
     last = max((turn.start.body.turn for turn in turns if turn.start is not None), default=0)
     end = ended(line.latest)
     if end is not None and end.status == "completed":
         last -= 1
-    if not 0 <= again.turn <= last:
-        raise ConfigError(f"a fork of run {line.latest.run.run_id} may begin after turn 0 to {last}, not {again.turn}")
+    if not 0 <= fork.turn <= last:
+        raise ConfigError(f"a fork of run {line.latest.run.run_id} may begin after turn 0 to {last}, not {fork.turn}")
 
 
 def _context(given: Any, note: ContextNote, line: Line) -> Context:

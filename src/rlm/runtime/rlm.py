@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError
-from rlm.runtime.inputs import prepare
 from rlm.runtime.interactive import Interactive
-from rlm.runtime.loop_thread import LoopThread
-from rlm.runtime.models import BackendPool, RunModels
-from rlm.runtime.resume import Again, request_of
-from rlm.runtime.wiring import Parts, Request
+from rlm.runtime.loop_thread import LoopThread, waited
+from rlm.runtime.models import BackendPool
+from rlm.runtime.open_repl import OpenRepl
+from rlm.runtime.request import Request
+from rlm.runtime.resume import Fork, replay_request, resume_request
+from rlm.runtime.runs import complete, replay
+from rlm.runtime.wiring import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable, Coroutine, Iterable
     from pathlib import Path
     from typing import Unpack
 
     from rlm.core.budget import Budget
     from rlm.core.interfaces import Backend, Sink, Tool
-    from rlm.core.replay.serving import OnDivergence, ReplayReport
-    from rlm.core.types import ExecResult, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.replay.serving import ReplayReport
     from rlm.runtime.inputs import GivenImages
-    from rlm.sessions.store import Revision
+    from rlm.runtime.resume import Again, How
 
 
 T = TypeVar("T")
-_SLICE_S = 0.5
-
-
-class How(TypedDict, total=False):
-    """How a run is resumed or forked."""
-
-    context: Any
-    """Where it was no file and isn't kept."""
-    output_type: Any
-    overrides: Mapping[str, Any]
-    """Settings by name, such as `token_budget`, that take the place of those of the run."""
-    on_divergence: OnDivergence
-    """stop (the default) or continue, where cells do something else than the record says."""
-    redo_unfinished: bool
-    """Call tools again that may change things and were called but never answered."""
 
 
 class RLM:
@@ -100,7 +86,7 @@ class RLM:
             RecordError: no trajectory can be written.
         """
         request = self._request(prompt, context, output_type, images, budget=budget, session=session)
-        return self._waited(self._parts.complete(request))
+        return self._waited(complete(self._parts, request))
 
     async def acompletion(
         self,
@@ -113,8 +99,12 @@ class RLM:
         session: str | None = None,
     ) -> RLMResult:
         """`completion`, awaited on any event loop; cancelling it cancels the run."""
-        request = self._request(prompt, context, output_type, images, budget=budget, session=session)
-        return await asyncio.wrap_future(self._loop.submit(self._parts.complete(request)))
+        return await self.complete(self._request(prompt, context, output_type, images, budget=budget, session=session))
+
+    async def complete(self, request: Request) -> RLMResult:
+        """`acompletion` of a request as one value, under the settings that it names itself."""
+        self._refuse_if_closed()
+        return await self._awaited(complete(self._parts, request))
 
     def resume(self, run: str | Path, **how: Unpack[How]) -> RLMResult:
         """Go on with a run that was cut off, failed or reached a limit; what its record has is not paid for again.
@@ -123,7 +113,11 @@ class RLM:
         of its own. Raises:
             ConfigError: there is nothing to resume, or it can't be done as asked; says what is missing.
         """
-        return self._waited(self._again(Again(run=run, **how)))
+        return self._waited(self._taken_up(lambda: resume_request(run, self.config, **how)))
+
+    async def aresume(self, run: str | Path, **how: Unpack[How]) -> RLMResult:
+        """`resume`, awaited on any event loop; cancelling it cancels the run."""
+        return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, **how)))
 
     def fork(self, run: str | Path, turn: int, addition: str = "", **how: Unpack[How]) -> RLMResult:
         """Go another way from the end of a turn of a run: live from there, with what the user adds.
@@ -131,43 +125,46 @@ class RLM:
         Raises:
             ConfigError: as `resume`, or there is no such turn.
         """
-        return self._waited(self._again(Again(run=run, turn=turn, addition=addition, **how)))
+        fork = Fork(turn=turn, addition=addition)
+        return self._waited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))
 
-    def replay(self, run: str | Path, context: Any = None, environment: str | None = None) -> ReplayReport:
+    async def afork(self, run: str | Path, turn: int, addition: str = "", **how: Unpack[How]) -> RLMResult:
+        """`fork`, awaited on any event loop; cancelling it cancels the run."""
+        fork = Fork(turn=turn, addition=addition)
+        return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))
+
+    def replay(self, run: str | Path, **again: Unpack[Again]) -> ReplayReport:
         """Run the cells of a record once more, at no cost and on no new record, and report what comes out otherwise.
 
         Raises:
             ConfigError: there is no such run, or its context is not here.
         """
-        overrides = {} if environment is None else {"environment": environment}
-        again = Again(run=run, context=context, overrides=overrides, on_divergence="report")
-        return self._waited(self._replayed(again))
+        return self._waited(self._replayed(lambda: replay_request(run, self.config, **again)))
 
-    async def aresume(self, again: Again) -> RLMResult:
-        """`resume` or `fork`, awaited on any event loop; cancelling it cancels the run."""
-        return await asyncio.wrap_future(self._loop.submit(self._again(again)))
-
-    async def areplay(self, again: Again) -> ReplayReport:
+    async def areplay(self, run: str | Path, **again: Unpack[Again]) -> ReplayReport:
         """`replay`, awaited on any event loop."""
-        return await asyncio.wrap_future(self._loop.submit(self._replayed(again)))
+        return await self._awaited(self._replayed(lambda: replay_request(run, self.config, **again)))
 
-    async def _again(self, again: Again) -> RLMResult:
+    async def _taken_up(self, read: Callable[[], Request]) -> RLMResult:
         self._refuse_if_closed()
-        return await self._parts.complete(await asyncio.to_thread(request_of, again, self.config))
+        return await complete(self._parts, await asyncio.to_thread(read))
 
-    async def _replayed(self, again: Again) -> ReplayReport:
+    async def _replayed(self, read: Callable[[], Request]) -> ReplayReport:
         self._refuse_if_closed()
-        request = await asyncio.to_thread(request_of, again, self.config)
-        return await self._parts.replay(request)
+        return await replay(self._parts, await asyncio.to_thread(read))
+
+    async def _awaited(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work on the loop of this RLM from any other."""
+        return await asyncio.wrap_future(self._loop.submit(work))
 
     def _waited(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work on the loop; Ctrl-C makes it land first."""
         pending = self._loop.submit(work)
         try:
-            return _awaited(pending)
+            return waited(pending)
         except KeyboardInterrupt:
             self.cancel()
-            _awaited(pending)
+            waited(pending)
             raise
 
     def open_repl(self, context: Any = None, *, session: str | None = None) -> OpenRepl:
@@ -183,9 +180,7 @@ class RLM:
         return OpenRepl(self, self._loop, self._waited(self._open(config, context)))
 
     async def _open(self, config: Config, context: Any) -> Interactive:
-        models = RunModels.choose_or_none(config, self._parts.backends)
-        given = await asyncio.to_thread(prepare, context)
-        opened = await Interactive.open(self._parts, config, models, given)
+        opened = await Interactive.open(self._parts, config, context)
         self._opened.add(opened)
         return opened
 
@@ -210,8 +205,6 @@ class RLM:
         self.close()
 
     def _request(self, prompt: str, context: Any, output_type: Any, images: GivenImages, **changes: Any) -> Request:
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise ConfigError("the prompt is empty: say what is to be done")
         self._refuse_if_closed()
         config = _changed(self.config, **changes)
         return Request(prompt=prompt, context=context, output_type=output_type, config=config, images=tuple(images))
@@ -219,62 +212,6 @@ class RLM:
     def _refuse_if_closed(self) -> None:
         if not self._finalizer.alive:
             raise ConfigError("this RLM is closed: make another")
-
-
-class OpenRepl:
-    """A REPL that is open; may be used from any thread, one cell at a time. Close it, or use it in a `with`."""
-
-    def __init__(self, rlm: RLM, loop: LoopThread, interactive: Interactive) -> None:
-        self._rlm = rlm  # one that nobody holds closes its REPLs
-        self._loop = loop
-        self._interactive = interactive
-
-    @property
-    def path(self) -> Path:
-        """Of the record."""
-        return self._interactive.path
-
-    def run(self, code: str, *, timeout_s: float | None = None) -> ExecResult:
-        """Run one cell; Ctrl-C stops it and keeps the variables.
-
-        An error in the code is in the result. Raises:
-            REPLError: the sandbox failed, or the REPL is closed.
-            RecordError: the record can't be written, so nothing may run.
-        """
-        pending = self._loop.submit(self._interactive.execute(code, timeout_s))
-        try:
-            return _awaited(pending)
-        except KeyboardInterrupt:
-            self._loop.call_soon(lambda: self._interactive.interrupt("interrupted by the user"))
-            _awaited(pending)
-            raise
-
-    def save(self) -> Revision:
-        """Keep the variables as the next state of the session. Raises:
-        REPLError: there is no session, or the sandbox does not give its variables out.
-        StoreError: they can't be kept; the state before is unharmed.
-        """
-        return _awaited(self._loop.submit(self._interactive.save()))
-
-    def close(self) -> None:
-        """Save the session, if it has one and cells have run, and end the REPL; idempotent."""
-        _awaited(self._loop.submit(self._interactive.aclose()))
-
-    def __enter__(self) -> OpenRepl:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-
-def _awaited(pending: Future[T]) -> T:
-    """Wait in slices: a signal that the kernel gives to another thread doesn't wake a wait without end."""
-    while True:
-        try:
-            return pending.result(_SLICE_S)
-        except TimeoutError:
-            if pending.done():
-                return pending.result()
 
 
 def _label(model: str | Backend | None, base: Config) -> str | None:

@@ -23,8 +23,9 @@ from rlm.store.names import session_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rlm.core.types import ExecResult, RLMResult
-    from rlm.runtime.rlm import OpenRepl
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import ExecResult
+    from rlm.runtime.open_repl import OpenRepl
     from rlm.sessions.store import Revision
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from rlm import repl
 from rlm.core.config import Config
-from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.types import ReplSpec
 from rlm.repl.guest.carry.carrier import taking
 from rlm.repl.guest.carry.forms import CannotCarry, to_text
 from rlm.repl.guest.carry.skills import LOAD
+from rlm.runtime.bare_repl import bare_repl
 from rlm.runtime.loop_thread import LoopThread
 from rlm.secrets import masker
 from rlm.skills.store import Skill, check, parse_reference
@@ -159,21 +158,13 @@ async def _tried(skill: Skill, cells: Sequence[str], config: Config) -> Trial:
             raise LookupError(f"{name} is not here")
         return await tool.call({**dict(zip(("name",), args, strict=False)), **kwargs})
 
-    sandbox = repl.load(config.environment).from_config(config)
     results: list[ExecResult] = []
-    try:
-        opened = await sandbox.open(Context.empty(), ReplSpec(call=call, functions=(LOAD,)))
-        try:
-            for cell in cells:
-                results.append(await opened.execute(cell))
-                if results[-1].error is not None:
-                    break
-        finally:
-            await opened.aclose()
-    finally:
-        await sandbox.aclose()
-    choice = sandbox.traits.choice
-    return Trial(environment=config.environment if choice is None else choice.environment, results=tuple(results))
+    async with bare_repl(config, spec=ReplSpec(call=call, functions=(LOAD,))) as opened:
+        for cell in cells:
+            results.append(await opened.repl.execute(cell))
+            if results[-1].error is not None:
+                break
+    return Trial(environment=opened.choice.environment, results=tuple(results))
 
 
 def _why(result: ExecResult) -> str:

@@ -16,7 +16,8 @@ from rlm.core.exceptions import (
     SandboxUnavailableError,
     TokenBudgetExhausted,
 )
-from rlm.core.types import RLMResult, RunUsage
+from rlm.core.outcome import RLMResult
+from rlm.core.types import RunUsage
 
 
 def result(**changes: Any) -> RLMResult:

@@ -1,8 +1,16 @@
-"""What settings a run taken up again has."""
+"""What a run that is taken up again is given, and the settings that it has."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from rlm.core.config import Config, DockerConfig
 from rlm.core.events import RunStart
-from rlm.runtime.resume import recorded_config
+from rlm.core.exceptions import ConfigError
+from rlm.runtime.resume import Again, How, recorded_config, resume_request
+from rlm.runtime.rlm import RLM
 
 
 def started(environment: str) -> RunStart:
@@ -34,3 +42,19 @@ def test_another_sandbox_has_the_present_settings() -> None:
 def test_an_override_comes_before_both() -> None:
     overrides = {"environment": "docker", "docker.image": "asked:3"}
     assert recorded_config(started("local"), PRESENT, overrides).docker.image == "asked:3"
+
+
+@pytest.mark.parametrize("name", ["resume", "fork", "replay"])
+def test_the_awaited_form_takes_the_same_arguments(name: str) -> None:
+    waited, awaited = (inspect.signature(getattr(RLM, prefix + name)).parameters for prefix in ("", "a"))
+    assert waited == awaited
+
+
+def test_a_replay_is_given_what_a_resumed_run_is() -> None:
+    assert How.__annotations__.keys() - Again.__annotations__.keys() == {"on_divergence", "redo_unfinished"}
+
+
+def test_an_unknown_rule_is_refused_before_a_record_is_read() -> None:
+    rule: Any = "report"
+    with pytest.raises(ConfigError, match="expected stop or continue, got 'report'"):
+        resume_request(Path("/nowhere/run.jsonl"), Config(), on_divergence=rule)

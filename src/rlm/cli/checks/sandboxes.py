@@ -47,36 +47,24 @@ def _used(config: Config) -> Check:
     except RLMError as error:
         detail, hint = _split(error)
         return Check(name="sandbox", ok=False, detail=detail, exit_code=error.exit_code, hint=hint)
-    name = config.environment if choice is None else f"auto takes {choice.environment}"
-    passed_over = {} if choice is None else choice.passed_over
+    is_auto = config.environment != choice.environment
+    name = f"auto takes {choice.environment}" if is_auto else choice.environment
     return Check(
         name="sandbox",
         ok=True,
         detail=f"{name}: first cell after {seconds * 1000:.0f} ms",
-        hint="\n".join(f"not {name}: {' '.join(why.split())}" for name, why in passed_over.items()),
+        hint="\n".join(f"not {name}: {' '.join(why.split())}" for name, why in choice.passed_over.items()),
     )
 
 
-async def _open_once(config: Config) -> tuple[float, Choice | None]:
-    """Seconds from nothing to the end of a cell, and what was chosen."""
-    from rlm.core.contexts.context import Context
-    from rlm.core.types import ReplSpec
+async def _open_once(config: Config) -> tuple[float, Choice]:
+    """Seconds from nothing to the end of a cell, and the sandbox that was taken."""
+    from rlm.runtime.bare_repl import bare_repl
 
     begun_at = time.monotonic()
-    sandbox = load(config.environment).from_config(config)
-    try:
-        opened = await sandbox.open(Context.empty(), ReplSpec(call=_no_calls))
-        try:
-            await opened.execute("1 + 1")
-        finally:
-            await opened.aclose()
-        return time.monotonic() - begun_at, sandbox.traits.choice
-    finally:
-        await sandbox.aclose()
-
-
-async def _no_calls(name: str, _args: object, _kwargs: object) -> None:
-    raise LookupError(name)
+    async with bare_repl(config) as opened:
+        await opened.repl.execute("1 + 1")
+    return time.monotonic() - begun_at, opened.choice
 
 
 def _split(error: RLMError) -> tuple[str, str]:

@@ -11,12 +11,10 @@ from typer import Argument, Option
 from rlm.cli.options import ContextOptions, Overrides, SandboxOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Masker
-    from rlm.core.types import ExecError, ExecResult, Json
+    from rlm.core.types import ExecError, ExecResult
 
 OK, FAILED = 0, 1
 _HELPERS = "{} works only in folders that you allow: see --allowed-path of rlm session run and rlm run"
@@ -90,10 +88,9 @@ def read_source(script: str | None, code: str | None) -> tuple[str, bool]:
 
 
 async def _executed(source: str, context: Context, config: Config) -> ExecResult:
-    from rlm import repl
     from rlm.cli.console import quiet_pipe, say, write_out
     from rlm.core.plain import plain
-    from rlm.core.types import ReplSpec
+    from rlm.runtime.bare_repl import NO_CALLS, bare_repl
     from rlm.secrets import masker
     from rlm.sinks.progress import choice_text
 
@@ -107,19 +104,13 @@ async def _executed(source: str, context: Context, config: Config) -> ExecResult
     def on_output(text: str) -> None:
         show(text if printed is None else printed.feed(text))
 
-    sandbox = repl.load(config.environment).from_config(config)
     try:
-        await sandbox.start()
-        if (choice := sandbox.traits.choice) is not None:
-            say(plain(choice_text(choice.environment, choice.passed_over)))
-        opened = await sandbox.open(context, ReplSpec(call=_no_calls, on_output=on_output))
-        try:
-            result: ExecResult = await opened.execute(source)
-        finally:
-            await opened.aclose()
-            show("" if printed is None else printed.close())
+        async with bare_repl(config, context, replace(NO_CALLS, on_output=on_output)) as opened:
+            if config.environment != opened.choice.environment:
+                say(plain(choice_text(opened.choice.environment, opened.choice.passed_over)))
+            result: ExecResult = await opened.repl.execute(source)
     finally:
-        await sandbox.aclose()
+        show("" if printed is None else printed.close())
     return result if masking is None else masked(result, masking)
 
 
@@ -129,10 +120,6 @@ def masked(result: ExecResult, masking: Masker) -> ExecResult:
 
     final, error = change_texts(result.final, masking.mask), change_texts(result.error, masking.mask)
     return replace(result, final=final, error=error)
-
-
-async def _no_calls(name: str, _args: tuple[Json, ...], _kwargs: Mapping[str, Json]) -> Json:
-    raise LookupError(f"{name} needs a model, and rlm exec has none: use rlm run")
 
 
 def explain(result: ExecResult, config: Config) -> int:

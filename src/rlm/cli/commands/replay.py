@@ -7,54 +7,62 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from rlm.cli.commands.logs import RunName  # noqa: TC001 (Typer reads it at run time)
-from rlm.cli.options import ContextOptions, LogDir, Overrides, PlaceOptions, SandboxOptions
+from rlm.cli.commands.resume import RunOptions  # noqa: TC001 (Typer reads it at run time)
+from rlm.cli.options import (  # noqa: TC001 (Typer reads them at run time)
+    BudgetOptions,
+    ModelOptions,
+    OutputOptions,
+    SandboxOptions,
+)
 
 if TYPE_CHECKING:
     from rlm.cli.signals import Signals
     from rlm.core.replay.serving import Difference, ReplayReport
     from rlm.runtime.resume import Again
 
+FORMATS = ("text", "json")
+
 
 def replay(
-    context: ContextOptions,
+    given: RunOptions,
+    models: ModelOptions,
+    budget: BudgetOptions,
     sandbox: SandboxOptions,
-    run: RunName = "last",
-    log_dir: LogDir = None,
-    allowed_paths: Annotated[
-        list[str] | None, Option("--allowed-path", metavar="PATH", help="A file or folder that the run worked in.")
-    ] = None,
-    as_json: Annotated[bool, Option("--json", help="The report as JSON, with whole texts.")] = False,
+    output: OutputOptions,
+    as_json: Annotated[bool, Option("--json", help="The report as JSON, with whole texts: as -o json.")] = False,
 ) -> int:
     """Run the cells of a run once more, in any sandbox, and report each difference.
 
     No model and no tool is called: their answers come from the record. Exit code 1 where anything differs.
     """
-    from rlm.cli import signals
-    from rlm.cli.console import complain, write_out
-    from rlm.cli.inputs import read_context
-    from rlm.runtime.resume import Again
+    from rlm.cli.console import write_out
+    from rlm.cli.signals import Signals
 
-    with signals.Signals() as received:
-        try:
-            given = read_context(context, stdin_taken=False) if context.file else None
-            overrides = Overrides.of(sandbox, PlaceOptions(allowed_paths=allowed_paths)).values
-            again = Again(run=run, context=given, overrides=overrides, on_divergence="report")
-            report = _replayed(again, log_dir, received)
-        except signals.Interrupted:
-            complain("interrupted")
-            return received.exit_code
-    write_out(_as_json(report) if as_json else as_text(report))
-    return 1 if report.differences else 0
+    _check_format(output)
+    with Signals() as received:
+
+        def replayed() -> int:
+            report = _replayed(given, given.again(output, models, budget, sandbox), output, received)
+            write_out(_as_json(report) if as_json or output.output_format == "json" else as_text(report))
+            return 1 if report.differences else 0
+
+        return received.exit_code_of(replayed)
 
 
-def _replayed(again: Again, log_dir: str | None, received: Signals) -> ReplayReport:
-    from rlm.core.config import Config
+def _check_format(output: OutputOptions) -> None:
+    from rlm.core.exceptions import ConfigError
+
+    if output.output_format not in FORMATS:
+        raise ConfigError(f"--output-format: a replay is reported as text or json, not {output.output_format!r}")
+
+
+def _replayed(given: RunOptions, again: Again, output: OutputOptions, received: Signals) -> ReplayReport:
+    from rlm.cli.watching import Watch
     from rlm.runtime.rlm import RLM
 
-    config = Config.load(overrides={} if log_dir is None else {"log_dir": log_dir}).config
-    with RLM(config=config) as rlm:
-        return received.run(rlm.areplay(again))
+    watch = Watch(output)
+    with RLM(config=given.config(), sinks=watch.sinks) as rlm, watch:
+        return received.run(rlm.areplay(given.run, **again))
 
 
 def _as_json(report: ReplayReport) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from typer import Argument, Option
 
+from rlm.cli.commands.logs import WHICH
 from rlm.cli.options import (
     BudgetOptions,
     ContextOptions,
@@ -18,23 +19,15 @@ from rlm.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rlm.cli.signals import Signals
-    from rlm.runtime.resume import Again
+    from rlm.core.config import Config
+    from rlm.runtime.resume import Again, How
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(ContextOptions):
-    """Which run to go on with, and what its record can't supply."""
+    """Which run is taken up again, and what its record doesn't have."""
 
-    run: Annotated[str, Argument(metavar="RUN", help="An id, the beginning of one, last, or the path of a record.")]
-    on_divergence: Annotated[
-        str,
-        Option("--on-divergence", metavar="NAME", help="If cells do something other than recorded: stop or continue."),
-    ] = "stop"
-    redo_unfinished: Annotated[
-        bool,
-        Option("--redo-unfinished", help="Call tools again that may change things and were called but never answered."),
-    ] = False
+    run: Annotated[str, Argument(metavar="RUN", help=WHICH)] = "last"
     log_dir: Annotated[str | None, Option("--log-dir", metavar="DIR", help="The folder of the records.")] = None
     session: Annotated[
         str | None, Option("--session", metavar="NAME", help="The session that the run went on with, if it did.")
@@ -49,9 +42,50 @@ class RunOptions(ContextOptions):
         """The settings that no record may decide."""
         return PlaceOptions(session=self.session, allowed_paths=self.allowed_paths)
 
+    def config(self) -> Config:
+        """The present configuration, with the folder of the records."""
+        from rlm.core.config import Config
+
+        return Config.load(overrides={} if self.log_dir is None else {"log_dir": self.log_dir}).config
+
+    def again(self, output: OutputOptions, *groups: object) -> Again:
+        """What is given anew: the data, the schema, and settings from these groups of options."""
+        from rlm.cli.inputs import read_context, read_schema
+        from rlm.runtime.resume import Again
+
+        return Again(
+            context=read_context(self, stdin_taken=False) if self.file else None,
+            output_type=read_schema(output.output_schema),
+            overrides=Overrides.of(self.places, *groups).values,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForkOptions(RunOptions):
+class LiveOptions(RunOptions):
+    """How the run goes on live."""
+
+    on_divergence: Annotated[
+        str,
+        Option("--on-divergence", metavar="NAME", help="If cells do something other than recorded: stop or continue."),
+    ] = "stop"
+    redo_unfinished: Annotated[
+        bool,
+        Option("--redo-unfinished", help="Call tools again that may change things and were called but never answered."),
+    ] = False
+
+    def how(self, output: OutputOptions, *groups: object) -> How:
+        """How the run is taken up: what is given anew, and what is done where the record is no help."""
+        from rlm.runtime.resume import How
+
+        return How(
+            **self.again(output, *groups),
+            on_divergence=cast("Literal['stop', 'continue']", self.on_divergence),
+            redo_unfinished=self.redo_unfinished,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkOptions(LiveOptions):
     """From where to go another way, and with which hint."""
 
     turn: Annotated[int, Option("--turn", "-t", metavar="N", help="The last turn to take from the run; 0 takes none.")]
@@ -61,14 +95,24 @@ class ForkOptions(RunOptions):
 
 
 def resume(
-    given: RunOptions, models: ModelOptions, budget: BudgetOptions, sandbox: SandboxOptions, output: OutputOptions
+    given: LiveOptions, models: ModelOptions, budget: BudgetOptions, sandbox: SandboxOptions, output: OutputOptions
 ) -> int:
     """Go on with a run that was cut off, failed or reached a limit.
 
     Its cells run again; what its record has of the model, sub-calls and tools is not called or paid for again. It
     becomes a new run with a record of its own, under the settings that it had; options given here take their place.
     """
-    return _taken_up(given, Overrides.of(models, budget, sandbox, given.places), output)
+    from rlm.cli.commands.run import answered, check_format
+    from rlm.cli.signals import Signals
+
+    check_format(output)
+    with Signals() as received:
+
+        def taken_up() -> int:
+            how = given.how(output, models, budget, sandbox)
+            return answered(given.config(), output, received, lambda rlm: rlm.aresume(given.run, **how))
+
+        return received.exit_code_of(taken_up)
 
 
 def fork(
@@ -78,52 +122,15 @@ def fork(
 
     What the record has up to that turn is served from it; all after it is live.
     """
-    return _taken_up(given, Overrides.of(models, budget, sandbox, given.places), output)
-
-
-def _taken_up(given: RunOptions, overrides: Overrides, output: OutputOptions) -> int:
-    from rlm.cli import signals
-    from rlm.cli.commands.run import check_format
-    from rlm.cli.console import complain
+    from rlm.cli.commands.run import answered, check_format
+    from rlm.cli.signals import Signals
 
     check_format(output)
-    with signals.Signals() as received:
-        try:
-            return _answered(_again(given, overrides, output), given, output, received)
-        except signals.Interrupted:
-            complain("interrupted")
-            return received.exit_code
+    with Signals() as received:
 
+        def taken_up() -> int:
+            how = given.how(output, models, budget, sandbox)
+            turn, addition = given.turn, given.prompt_addition
+            return answered(given.config(), output, received, lambda rlm: rlm.afork(given.run, turn, addition, **how))
 
-def _again(given: RunOptions, overrides: Overrides, output: OutputOptions) -> Again:
-    from rlm.cli.inputs import read_context, read_schema
-    from rlm.core.exceptions import ConfigError
-    from rlm.runtime.resume import Again
-
-    if given.on_divergence not in ("stop", "continue"):
-        raise ConfigError(f"--on-divergence: expected stop or continue, got {given.on_divergence!r}")
-    return Again(
-        run=given.run,
-        context=read_context(given, stdin_taken=False) if given.file else None,
-        output_type=read_schema(output.output_schema),
-        overrides=overrides.values,
-        on_divergence="continue" if given.on_divergence == "continue" else "stop",
-        redo_unfinished=given.redo_unfinished,
-        turn=given.turn if isinstance(given, ForkOptions) else None,
-        addition=given.prompt_addition if isinstance(given, ForkOptions) else "",
-    )
-
-
-def _answered(again: Again, given: RunOptions, output: OutputOptions, received: Signals) -> int:
-    from rlm.cli.commands.run import finish
-    from rlm.cli.watching import Watch
-    from rlm.core.config import Config
-    from rlm.runtime.rlm import RLM
-
-    watch = Watch(output)
-    config = Config.load(overrides={} if given.log_dir is None else {"log_dir": given.log_dir}).config
-    with RLM(config=config, sinks=watch.sinks) as rlm:
-        watch.attach(rlm)
-        with watch:
-            result = received.run(rlm.aresume(again), watch.land)
-        return finish(result, watch, output, received)
+        return received.exit_code_of(taken_up)

@@ -19,17 +19,20 @@ from rlm.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from rlm.cli.signals import Signals
     from rlm.cli.watching import Watch
     from rlm.core.config import Config
-    from rlm.core.contexts.context import Context
-    from rlm.core.types import Image, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.runtime.request import Request
+    from rlm.runtime.rlm import RLM
 
 FORMATS = ("text", "json", "stream-json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask(ContextOptions):
+class PromptOptions(ContextOptions):
     """The question, and the data it is about."""
 
     prompt: Annotated[str, Argument(metavar="PROMPT", help="The question or task; - reads it from stdin.")]
@@ -39,20 +42,8 @@ class Ask(ContextOptions):
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One run, ready to begin."""
-
-    prompt: str
-    context: Context
-    images: tuple[Image, ...]
-    schema: dict[str, Any] | None
-    config: Config
-    output: OutputOptions
-
-
 def run(
-    ask: Ask,
+    given: PromptOptions,
     models: ModelOptions,
     budget: BudgetOptions,
     sandbox: SandboxOptions,
@@ -64,22 +55,30 @@ def run(
     The answer goes to stdout, and nothing else does. Settings that aren't given come from RLM_* variables, rlm.toml and
     the user's configuration.
     """
-    from rlm.cli import signals
-    from rlm.cli.console import complain
-    from rlm.cli.inputs import read_context, read_prompt, read_schema
-    from rlm.runtime.inputs import read_images
+    from rlm.cli.signals import Signals
 
     config = _settled(Overrides.of(models, budget, sandbox, place), output)
-    with signals.Signals() as received:
-        try:
-            schema, prompt = read_schema(output.output_schema), read_prompt(ask.prompt)
-            images = read_images(map(Path, ask.image or ()))
-            context = read_context(ask, stdin_taken=ask.prompt == "-")
-            job = Job(prompt=prompt, context=context, images=images, schema=schema, config=config, output=output)
-            return _answered(job, received)
-        except signals.Interrupted:
-            complain("interrupted")
-            return received.exit_code
+    with Signals() as received:
+        return received.exit_code_of(lambda: _answered(_request(given, config, output), output, received))
+
+
+def _answered(request: Request, output: OutputOptions, received: Signals) -> int:
+    return answered(request.config, output, received, lambda rlm: rlm.complete(request))
+
+
+def _request(given: PromptOptions, config: Config, output: OutputOptions) -> Request:
+    from rlm.cli.inputs import read_context, read_prompt, read_schema
+    from rlm.runtime.inputs import read_images
+    from rlm.runtime.request import Request
+
+    schema, prompt = read_schema(output.output_schema), read_prompt(given.prompt)
+    return Request(
+        prompt=prompt,
+        images=read_images(map(Path, given.image or ())),
+        context=read_context(given, stdin_taken=given.prompt == "-"),
+        output_type=schema,
+        config=config,
+    )
 
 
 def _settled(overrides: Overrides, output: OutputOptions) -> Config:
@@ -116,21 +115,22 @@ def _default_model() -> str | None:
     return default_model(os.environ)
 
 
-def _answered(job: Job, received: Signals) -> int:
-    """Make the run, and show what became of it."""
+def answered(
+    config: Config, output: OutputOptions, received: Signals, work: Callable[[RLM], Coroutine[Any, Any, RLMResult]]
+) -> int:
+    """Do the work of one run, watched; show what it came to, and return the exit code."""
     from rlm.cli.watching import Watch
     from rlm.runtime.rlm import RLM
 
-    watch = Watch(job.output)
-    with RLM(config=job.config, sinks=watch.sinks) as rlm:
+    watch = Watch(output)
+    with RLM(config=config, sinks=watch.sinks) as rlm:
         watch.attach(rlm)
         with watch:
-            asked = rlm.acompletion(job.prompt, job.context, output_type=job.schema, images=job.images)
-            result = received.run(asked, watch.land)
-        return finish(result, watch, job.output, received)
+            result = received.run(work(rlm), watch.land)
+        return _finish(result, watch, output, received)
 
 
-def finish(result: RLMResult, watch: Watch, output: OutputOptions, received: Signals) -> int:
+def _finish(result: RLMResult, watch: Watch, output: OutputOptions, received: Signals) -> int:
     """Write the answer of a run, say how it ended, and return the exit code."""
     from rlm.cli.outcome import explain, print_answer, result_line
     from rlm.cli.watching import BROKEN_PIPE_CODE

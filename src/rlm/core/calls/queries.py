@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from rlm.core import prompts
 from rlm.core.budget import estimate_message
 from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model
@@ -141,17 +143,9 @@ class ChildQuery:
 
 def _answer_in(earlier: Earlier) -> Json:
     end: CompletionEnd = earlier.end
-    outcome = Outcome(
-        status=end.status,
-        response=end.response,
-        value=earlier.value if end.status == "completed" else None,
-        limit=end.limit,
-        cost_usd=end.cost_usd,
-        usage=end.usage,
-        duration_s=end.duration_s,
-        error=None if end.error is None else revived(end.error),
-    )
-    return _answer(outcome)
+    value = earlier.value if end.status == "completed" else None
+    error = None if end.error is None else revived(end.error)
+    return _answer(Outcome(**msgspec.structs.asdict(end) | {"value": value, "error": error}))
 
 
 def _answer(outcome: Outcome) -> Json:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rlm.core.events.body import Body, Keyed
 from rlm.core.notes import ContextNote, ImageNote  # noqa: TC001 (msgspec reads them at run time)
 from rlm.core.types import Json, Role, RunUsage, Status  # noqa: TC001 (msgspec reads them at run time)
+
+if TYPE_CHECKING:
+    from rlm.core.outcome import Outcome
 
 
 class CompletionStart(Keyed, frozen=True, kw_only=True):
@@ -37,6 +40,13 @@ class CompletionEnd(Body, frozen=True):
     error: str | None = None
     """Class and message of what failed."""
     cost_usd: float | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> CompletionEnd:
+        """The end of a completion that came to this outcome."""
+        ended = {name: getattr(outcome, name) for name in cls.__struct_fields__}
+        error = outcome.error
+        return cls(**ended | {"error": None if error is None else f"{type(error).__name__}: {error}"})
 
 
 class MessageAdded(Body, frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlm.core.events import CompletionEnd, CompletionStart, Limit
@@ -17,20 +17,12 @@ from rlm.core.loop.landing import land
 from rlm.core.notes import ContextNote
 from rlm.core.outcome import Outcome
 from rlm.core.replay.scope import Halt
-from rlm.core.types import Final, Status
+from rlm.core.types import Final
 
 if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.core.run import Run, Task
-
-NOTHING = Final(value=None, text="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ending:
-    status: Status
-    final: Final = NOTHING
-    error: Exception | None = None
+    from rlm.core.types import Status
 
 
 class Orchestrator:
@@ -54,44 +46,41 @@ class Orchestrator:
             ending = await self._to_end(completion)
         except asyncio.CancelledError as cancelled:
             given_up = cancelled
-            ending = _Ending(
-                status="cancelled",
-                final=Final(value=None, text=completion.best),
-                error=RunFailed("the run was cancelled"),
-            )
+            ending = _ended("cancelled", _said(completion), RunFailed("the run was cancelled"))
         try:
             await _close(completion)
         except asyncio.CancelledError as cancelled:  # too late to change how it ended
             given_up = cancelled
-        outcome = _outcome(completion, ending, time.monotonic() - started)
-        self._run.recorder.record(task.scope.span, _completion_end(outcome))
+        spent, duration_s = task.scope.ledger, time.monotonic() - started
+        outcome = replace(ending, usage=spent.usage(), cost_usd=spent.cost_usd, duration_s=duration_s)
+        self._run.recorder.record(task.scope.span, CompletionEnd.of(outcome))
         if given_up is not None and task.scope.ledger.parent is not None:
             raise given_up
         return outcome
 
-    async def _to_end(self, completion: Completion) -> _Ending:
+    async def _to_end(self, completion: Completion) -> Outcome:
         try:
             return await self._to_limit(completion)
         except Exception as error:  # noqa: BLE001 - the boundary of a completion: any failure becomes its outcome
             cause = error.error if isinstance(error, Halt) else error
-            return _Ending(status="failed", final=Final(value=None, text=completion.best), error=cause)
+            return _ended("failed", _said(completion), cause)
 
-    async def _to_limit(self, completion: Completion) -> _Ending:
+    async def _to_limit(self, completion: Completion) -> Outcome:
         try:
             return await self._turns(completion)
         except LimitReached as limit:
             reached = Limit(name=limit.limit, state="reached", message=str(limit))
             self._run.recorder.record(completion.task.scope.span, reached)
-            return _Ending(status="limit", final=await land(completion, limit), error=limit)
+            return _ended("limit", await land(completion, limit), limit)
 
-    async def _turns(self, completion: Completion) -> _Ending:
+    async def _turns(self, completion: Completion) -> Outcome:
         timeout_s = completion.task.timeout_s
         try:
             async with asyncio.timeout(timeout_s) as clock:
                 await completion.open()
                 while (final := await completion.turn()) is None:
                     self._run.recorder.check()
-                return _Ending(status="completed", final=final)
+                return _ended("completed", final)
         except TimeoutError:
             if not clock.expired():
                 raise
@@ -123,28 +112,12 @@ async def _close(completion: Completion) -> None:
         raise
 
 
-def _outcome(completion: Completion, ending: _Ending, duration_s: float) -> Outcome:
-    ledger = completion.task.scope.ledger
-    return Outcome(
-        status=ending.status,
-        response=ending.final.text,
-        value=ending.final.value,
-        limit=ending.error.limit if isinstance(ending.error, LimitReached) else None,
-        error=ending.error,
-        usage=ledger.usage(),
-        cost_usd=ledger.cost_usd,
-        duration_s=duration_s,
-    )
+def _ended(status: Status, final: Final, error: Exception | None = None) -> Outcome:
+    """The outcome, but for what was spent."""
+    limit = error.limit if isinstance(error, LimitReached) else None
+    return Outcome(status=status, response=final.text, value=final.value, error=error, limit=limit)
 
 
-def _completion_end(outcome: Outcome) -> CompletionEnd:
-    error = outcome.error
-    return CompletionEnd(
-        status=outcome.status,
-        response=outcome.response,
-        limit=outcome.limit,
-        error=None if error is None else f"{type(error).__name__}: {error}",
-        usage=outcome.usage,
-        cost_usd=outcome.cost_usd,
-        duration_s=outcome.duration_s,
-    )
+def _said(completion: Completion) -> Final:
+    """The best there is where nothing was given as an answer."""
+    return Final(value=None, text=completion.best)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rlm.core.contexts.context import Context
-    from rlm.core.types import ExecError, ExecResult, Json, RLMResult
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import ExecError, ExecResult, Json
     from rlm.mcp.server.session import Delivery, HostSession
     from rlm.trajectory.receipts import Verification
 

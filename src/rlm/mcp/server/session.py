@@ -205,11 +205,8 @@ class HostSession:
 
     async def _opened(self, context: Context | None) -> Interactive:
         if self._repl is None:
-            from rlm.core.contexts.context import Context
-
             setup = self._setup
-            given = context or Context.empty()
-            self._repl = await Interactive.open(setup.parts, setup.config, setup.models, given)
+            self._repl = await Interactive.open(setup.parts, setup.config, context, setup.models)
             self._names.clear()
         return self._repl
 

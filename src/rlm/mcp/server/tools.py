@@ -21,7 +21,8 @@ from rlm.mcp.server.rounds import write_round
 from rlm.mcp.server.session import Suspended
 from rlm.mcp.server.sessions import DEFAULT, UNGUESSED
 from rlm.runtime.inputs import prepare_within
-from rlm.runtime.wiring import Request
+from rlm.runtime.request import Request
+from rlm.runtime.runs import complete
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -122,11 +123,9 @@ class Tools:
 
         It costs money or quota of that model, within the budget of the configuration. May take minutes.
         """
-        if not prompt.strip():
-            raise ToolError("the prompt is empty: say what is to be done")
         data = None if path is None else await self._data(ctx, path)
-        request = Request(prompt=prompt, context=data, output_type=None, config=self._config)
-        return results.of_run(await _reporting(ctx, self._parts.complete(request)))
+        request = Request(prompt=prompt, context=data, config=self._config)
+        return results.of_run(await _reporting(ctx, complete(self._parts, request)))
 
     async def get_repl_context(
         self,

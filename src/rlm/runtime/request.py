@@ -1,0 +1,37 @@
+"""What a run is asked: the one value that the command line, Python, and the MCP server hand to `open_run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rlm.core.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from rlm.core.config import Config
+    from rlm.runtime.inputs import GivenImages
+    from rlm.trajectory.resume import Resumption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A task, what it is about, and the settings that it is done under."""
+
+    prompt: str
+    config: Config
+    context: Any = None
+    """The data, in any form that `prepare` takes."""
+    output_type: Any = None
+    """What the answer must fit: a type, or a JSON schema as a dict; None: anything."""
+    images: GivenImages = ()
+    resumption: Resumption | None = None
+    """The record of the run that this one resumes, forks or replays."""
+    is_interactive: bool = False
+    """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ConfigError: the prompt is empty.
+        """
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise ConfigError("the prompt is empty: say what is to be done")
