@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import RunRow, SpanRow
+    from rlm.trajectory.states import RunState, SpanState
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Element
 
@@ -25,7 +25,7 @@ _TYPES = ("model.start", "model.end", "tool.start", "tool.end", "completion.star
 
 
 def sub_calls(
-    run: RunRow, rows: Sequence[SpanRow] | None, place: Place, title: str, parent: SpanRow | None = None
+    run: RunState, rows: Sequence[SpanState] | None, place: Place, title: str, parent: SpanState | None = None
 ) -> Element:
     """The calls in `parent`: the page of them that the address names, or `rows` if given."""
     offset, total = 0, len(rows or ())
@@ -58,7 +58,7 @@ def _pages(place: Place, offset: int, total: int) -> list[Element]:
     ]
 
 
-def _call(run: RunRow, row: SpanRow, events: Sequence[Event], place: Place) -> Element:
+def _call(run: RunState, row: SpanState, events: Sequence[Event], place: Place) -> Element:
     asked, answered = _asked(events), _answered(events)
     took = duration(max((row.ended_at or run.last_at) - row.started_at, 0.0))
     spent = f"{count(row.total_tokens)} tokens · {dollars(row.total_cost_usd)}" if row.total_calls else ""

@@ -16,7 +16,7 @@ from rlm_visualizer.views import budget, compare, overview, runs, search, steps,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.trajectory.index.rows import RunRow
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.elements import Child, Element
 
 FOLLOW_S = 2.0
@@ -29,7 +29,7 @@ TABS = (
     ("search", "Search"),
     ("compare", "Compare"),
 )
-RUN_VIEWS: dict[str, Callable[[Place, RunRow], None]] = {
+RUN_VIEWS: dict[str, Callable[[Place, RunState], None]] = {
     "overview": overview.page,
     "steps": steps.page,
     "timeline": timeline.page,
@@ -64,7 +64,7 @@ def main() -> None:
             _page(place, run)
 
 
-def _run(place: Place) -> RunRow | None:
+def _run(place: Place) -> RunState | None:
     """The run of an address, as far as it is recorded now; None if the address names no run."""
     if not place.run:
         return None
@@ -72,7 +72,7 @@ def _run(place: Place) -> RunRow | None:
     return index().run(place.run)
 
 
-def _page(place: Place, run: RunRow | None) -> None:
+def _page(place: Place, run: RunState | None) -> None:
     if run is None:
         (search.of_all if place.view == "search" else runs.page)(place)
     elif run.status == "running" and place.view not in STILL:
@@ -91,7 +91,7 @@ def _live(place: Place, run_id: str) -> None:
         RUN_VIEWS[place.view or "overview"](place, run)
 
 
-def _head(place: Place, run: RunRow | None) -> Element:
+def _head(place: Place, run: RunState | None) -> Element:
     where: list[Child] = [link("rlm", Place(), "a.brand", keys="g")]
     if run is None:
         tabs = [

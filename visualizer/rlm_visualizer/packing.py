@@ -15,7 +15,7 @@ import zlib
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from rlm.trajectory.index.rows import KINDS
+from rlm.trajectory.states import KINDS
 from rlm_visualizer.formats import line
 
 if TYPE_CHECKING:

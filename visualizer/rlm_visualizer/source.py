@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import EventRow, SpanRow
+    from rlm.trajectory.index.rows import EventRow
+    from rlm.trajectory.states import SpanState
 
 TURN = ("turn",)
 CALLS_SHOWN = 12
@@ -59,7 +60,7 @@ def step_of(run_id: str, span: str) -> int:
     return 0 if turn is None else _place_among_turns(run_id, turn.number)
 
 
-def innermost_turn(path: Sequence[SpanRow]) -> str:
+def innermost_turn(path: Sequence[SpanState]) -> str:
     """The id of the turn that the last span of a path is in; empty if it isn't in a turn."""
     return next((each.id for each in reversed(path) if each.kind == "turn"), "")
 
@@ -75,7 +76,7 @@ def _error_at(run_id: str, offset: int) -> int:
     return rows[0].seq if rows else 0
 
 
-def turn_at(run_id: str, step: int) -> SpanRow | None:
+def turn_at(run_id: str, step: int) -> SpanState | None:
     """The turn that is step number `step`, from 1."""
     rows = index().steps(run_id, kinds=TURN, offset=step - 1, limit=1).rows if step > 0 else ()
     return rows[0] if rows else None
@@ -86,7 +87,7 @@ def bodies(run_id: str, span: str, types: Iterable[str] = (), limit: int = 200) 
     return list(index().read(run_id, _places(run_id, span, types, limit)))
 
 
-def whole(run_id: str, rows: Iterable[SpanRow], types: Iterable[str] = ()) -> dict[str, list[Event]]:
+def whole(run_id: str, rows: Iterable[SpanState], types: Iterable[str] = ()) -> dict[str, list[Event]]:
     """The events of several spans, by the id of the span, read in one pass."""
     places = [place for row in rows for place in _places(run_id, row.id, types, 50)]
     found: dict[str, list[Event]] = {}

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.trajectory.index.folder import Index
-    from rlm.trajectory.index.rows import RunRow, SpanGroup, SpanRow
+    from rlm.trajectory.index.rows import SpanGroup
+    from rlm.trajectory.states import RunState, SpanState
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 25
@@ -61,7 +62,7 @@ class Scale:
         return round(inset, 4), round(min(max(length, 0.0), 1.0 - inset), 4)
 
 
-def call_tree(index: Index, run: RunRow, unfolded: Unfolded) -> Element:
+def call_tree(index: Index, run: RunState, unfolded: Unfolded) -> Element:
     """The tree as far as it is unfolded; the root's own rows are always there."""
     rows = list(_limited(_below(_Tree(index, run, unfolded), None, 0)))
     heads: list[Child] = [
@@ -75,7 +76,7 @@ def call_tree(index: Index, run: RunRow, unfolded: Unfolded) -> Element:
 @dataclass(frozen=True, slots=True)
 class _Tree:
     index: Index
-    run: RunRow
+    run: RunState
     unfolded: Unfolded
 
     @property
@@ -92,7 +93,7 @@ def _limited(rows: Iterator[Element]) -> Iterator[Element]:
         yield row
 
 
-def _below(tree: _Tree, parent: SpanRow | None, level: int) -> Iterator[Element]:
+def _below(tree: _Tree, parent: SpanState | None, level: int) -> Iterator[Element]:
     """The rows of the spans directly in `parent`, each followed by the rows that are unfolded below it."""
     node = parent.id if parent else "root"
     wanted = max(tree.unfolded.rows(node), PAGE)
@@ -103,7 +104,7 @@ def _below(tree: _Tree, parent: SpanRow | None, level: int) -> Iterator[Element]
         yield _more(node, found.total - len(found.rows), level)
 
 
-def _single(tree: _Tree, span: SpanRow, level: int) -> Iterator[Element]:
+def _single(tree: _Tree, span: SpanState, level: int) -> Iterator[Element]:
     is_root = span.parent is None
     is_open = is_root != bool(tree.unfolded.rows(span.id))  # the root is unfolded unless it was folded
     yield _row(tree, span, level, is_open=is_open)
@@ -124,7 +125,7 @@ def _folded(tree: _Tree, group: SpanGroup, parent: str, level: int) -> Iterator[
         yield _more(node, found.total - len(found.rows), level + 1)
 
 
-def _row(tree: _Tree, span: SpanRow, level: int, *, is_open: bool) -> Element:
+def _row(tree: _Tree, span: SpanState, level: int, *, is_open: bool) -> Element:
     name = h(
         f"div.call.kind-{span.kind}",
         _twist(span.id, is_open=is_open, there=span.children > 0),
@@ -150,7 +151,7 @@ def _group_row(tree: _Tree, group: SpanGroup, node: str, level: int, *, is_open:
     return h("tr", h("td", name), *_times(tree, group.started_at, group.ended_at, group.kind), *numbers)
 
 
-def title_of(span: SpanRow) -> str:
+def title_of(span: SpanState) -> str:
     """The title of a span: `turn 3`, `cell 2`, `llm_query`, a tool's name."""
     name = "cell" if span.kind == "exec" else line(span.name, 60) or span.kind
     if span.kind == "model" and span.name == "turn":
@@ -158,7 +159,7 @@ def title_of(span: SpanRow) -> str:
     return f"{name} {span.ordinal}" if span.ordinal else name
 
 
-def _marks(span: SpanRow) -> Element | None:
+def _marks(span: SpanState) -> Element | None:
     if span.status == "error":
         return h("span.flag.tone-failed", line(span.detail, 60) or "failed")
     if span.status == "open":
@@ -195,7 +196,7 @@ def _more(node: str, left: int, level: int) -> Element:
     return h("tr", h("td", more, colspan=6))
 
 
-def _head_of(tree: _Tree, span: SpanRow) -> str:
+def _head_of(tree: _Tree, span: SpanState) -> str:
     """The beginning of a span's text; for a turn, that of its first cell."""
     if span.head or span.kind != "turn":
         return span.head

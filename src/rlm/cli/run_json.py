@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
     from rlm.trajectory.folds import SpanRecord
     from rlm.trajectory.reader import Trajectory
+    from rlm.trajectory.states import RunState
+
+FACTS = (
+    "started_at", "status", "model", "environment", "turns", "cells", "model_calls", "subcalls", "tool_calls", "depth",
+    "tokens", "input_tokens", "output_tokens", "cost_usd", "duration_s", "errors", "prompt", "limit", "error",
+    "resumed_from", "forked_from", "forked_at", "served_tokens", "served_cost_usd", "events", "skipped_lines",
+    "size_bytes",
+)  # fmt: skip
+"""What is said of a run, by the names that its state has for it."""
+
+
+def facts(run: RunState) -> dict[str, object]:
+    """A run as JSON; what it lacks is null."""
+    named = {name: getattr(run, name) for name in FACTS}
+    lacking = {"limit": run.limit or None, "error": run.error or None}
+    return {"run_id": run.id, **named, **lacking, "duration_s": round(run.duration_s, 3)}
 
 
 def as_document(run: Trajectory, summary: dict[str, object]) -> str:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
     from rlm.core.notes import ImageNote
     from rlm.trajectory.folds import SpanRecord, Summary
-    from rlm.trajectory.index.rows import RunRow
     from rlm.trajectory.reader import Trajectory
+    from rlm.trajectory.states import RunState
 
 _LINES, _CHARS = 24, 4_000
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
@@ -43,7 +43,7 @@ _DEEPEST = 20
 """Deeper spans are indented no further."""
 
 
-def render(run: Trajectory, summary: Summary, row: RunRow, *, full: bool) -> Iterator[str]:
+def render(run: Trajectory, summary: Summary, row: RunState, *, full: bool) -> Iterator[str]:
     """The run, line by line; without `full` long texts are cut with a mark."""
     yield from _head(row)
     drawing = _Drawing(full=full)
@@ -62,7 +62,7 @@ def dollars(cost_usd: float | None) -> str:
     return "" if cost_usd is None else f"${cost_usd:.4f}"
 
 
-def _head(row: RunRow) -> Iterator[str]:
+def _head(row: RunState) -> Iterator[str]:
     totals = [counted(row.turns, "turn"), f"{row.tokens:,} tokens", dollars(row.cost_usd)]
     parts = [row.status, local_time(row.started_at), row.model, *totals, f"{row.duration_s:.1f} s"]
     yield f"run {plain(row.id)}"
@@ -72,7 +72,7 @@ def _head(row: RunRow) -> Iterator[str]:
     yield ""
 
 
-def _served(row: RunRow) -> str:
+def _served(row: RunState) -> str:
     """What the earlier run, which this one goes on with, had paid."""
     served = [counted(row.served_calls, "model call"), f"{row.served_tokens:,} tokens", dollars(row.served_cost_usd)]
     return ", ".join(part for part in served if part)

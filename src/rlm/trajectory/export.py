@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
     from rlm.core.types import ToolCall
     from rlm.trajectory.index.folder import Index
-    from rlm.trajectory.index.rows import RunRow, SpanRow
     from rlm.trajectory.reader import Trajectory
+    from rlm.trajectory.states import RunState, SpanState
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _COLUMNS = (
@@ -30,7 +30,7 @@ _COLUMNS = (
 _PAGE = 2_000
 
 
-def as_csv(index: Index, runs: list[RunRow]) -> Iterator[str]:
+def as_csv(index: Index, runs: list[RunState]) -> Iterator[str]:
     """A row for each span of these runs, in pieces; the root's row has the totals of its run."""
     text = io.StringIO()
     table = csv.writer(text)
@@ -45,7 +45,7 @@ def as_csv(index: Index, runs: list[RunRow]) -> Iterator[str]:
     yield text.getvalue()
 
 
-def _row(run_id: str, span: SpanRow) -> Iterator[Any]:
+def _row(run_id: str, span: SpanState) -> Iterator[Any]:
     computed = {
         "run_id": run_id,
         "span": span.id,
@@ -59,7 +59,7 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
-def successful(index: Index) -> list[RunRow]:
+def successful(index: Index) -> list[RunState]:
     """Every run that came to its own end, the latest first."""
     return list(index.runs(RunQuery(status=("completed",), limit=0)).rows)
 

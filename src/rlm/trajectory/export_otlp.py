@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.trajectory.index.folder import Index
-    from rlm.trajectory.index.rows import RunRow, SpanRow
+    from rlm.trajectory.states import RunState, SpanState
 
 BATCH_SPANS = 1_000
 _INTERNAL, _CLIENT = 1, 3
@@ -27,7 +27,7 @@ _OPERATIONS = {"completion": "invoke_agent", "model": "chat", "tool": "execute_t
 _SYSTEMS = {"openai": "openai", "anthropic": "anthropic", "claude-cli": "anthropic"}
 
 
-def as_otlp(index: Index, run: RunRow, *, content: bool = False) -> Iterator[dict[str, Any]]:
+def as_otlp(index: Index, run: RunState, *, content: bool = False) -> Iterator[dict[str, Any]]:
     """The spans of a run as export requests of at most `BATCH_SPANS` each; `content` adds the beginnings of prompts,
     code and arguments. A span that never ended ends with the run's last event, and says so."""
     for offset in range(0, run.spans, BATCH_SPANS):
@@ -38,7 +38,7 @@ def as_otlp(index: Index, run: RunRow, *, content: bool = False) -> Iterator[dic
         yield {"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]}
 
 
-def _span(run: RunRow, row: SpanRow, *, content: bool) -> dict[str, Any]:
+def _span(run: RunState, row: SpanState, *, content: bool) -> dict[str, Any]:
     ended_at = run.last_at if row.ended_at is None else row.ended_at
     span = {
         "traceId": _id(run.id, 32),
@@ -55,14 +55,14 @@ def _span(run: RunRow, row: SpanRow, *, content: bool) -> dict[str, Any]:
     return span
 
 
-def _name(row: SpanRow) -> str:
+def _name(row: SpanState) -> str:
     """What the conventions call it: the operation and its target."""
     target = {"completion": "rlm", "model": row.model, "tool": row.name}.get(row.kind, "")
     operation = _OPERATIONS.get(row.kind)
     return f"{operation} {target}".strip() if operation else f"{row.name} {row.ordinal}".strip()
 
 
-def _facts(run: RunRow, row: SpanRow, *, content: bool) -> dict[str, Any]:
+def _facts(run: RunState, row: SpanState, *, content: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "gen_ai.conversation.id": run.id,
         "gen_ai.operation.name": _OPERATIONS.get(row.kind),
@@ -84,7 +84,7 @@ def _facts(run: RunRow, row: SpanRow, *, content: bool) -> dict[str, Any]:
     return facts
 
 
-def _call_facts(row: SpanRow) -> dict[str, Any]:
+def _call_facts(row: SpanState) -> dict[str, Any]:
     provider, _, name = row.model.rpartition("/")
     return {
         "gen_ai.provider.name": _SYSTEMS.get(provider, provider or row.model),
@@ -97,12 +97,12 @@ def _call_facts(row: SpanRow) -> dict[str, Any]:
     }
 
 
-def _error_type(row: SpanRow) -> str:
+def _error_type(row: SpanState) -> str:
     named = re.match(r"[A-Za-z_][\w.]{0,79}", row.detail)
     return named[0] if named else "_OTHER"
 
 
-def _status(row: SpanRow) -> dict[str, Any]:
+def _status(row: SpanState) -> dict[str, Any]:
     if row.status == "error":
         return {"code": _ERROR, "message": row.detail}
     return {"code": _OK} if row.status == "ok" else {}

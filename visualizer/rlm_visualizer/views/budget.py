@@ -14,14 +14,14 @@ from rlm_visualizer.views.overview import spent_before
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlm.trajectory.index.rows import RunRow
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
 
 WIDTH, HEIGHT = 600, 150
 
 
-def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a run is called alike
+def page(place: Place, run: RunState) -> None:  # noqa: ARG001 - every view of a run is called alike
     """A chart for each cap, and the caps as they were set."""
     burned = index().burndown(run.id)
     if not len(burned):
@@ -37,7 +37,7 @@ def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a r
     show(h("section", priced, _served(run), h("div.charts", *charts), _caps(run)), "budget")
 
 
-def _served(run: RunRow) -> Element | None:
+def _served(run: RunState) -> Element | None:
     if not run.served_calls:
         return None
     said = f"It {line(run.origin(), 40)}, whose {spent_before(run)} count against the caps: curves begin there."
@@ -90,7 +90,7 @@ def _path(points: Sequence[tuple[float, float]], length_s: float, top: float) ->
     return " ".join(drawn)
 
 
-def _caps(run: RunRow) -> Element:
+def _caps(run: RunState) -> Element:
     rows = [
         h("div.number", h("span.label", line(name, 40)), h("b", "none" if cap is None else line(str(cap), 40)))
         for name, cap in run.budget.items()

@@ -17,7 +17,7 @@ from rlm_visualizer.source import index, whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlm.trajectory.index.rows import RunRow
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 20
@@ -38,7 +38,7 @@ class Cell:
     duration_s: float
 
 
-def page(place: Place, run: RunRow) -> None:
+def page(place: Place, run: RunState) -> None:
     """The comparison with the run that the address names, or runs to choose from."""
     if not place.other:
         show(_choices(run), "compare")
@@ -47,7 +47,7 @@ def page(place: Place, run: RunRow) -> None:
     show(_side_by_side(place, run, other), "compare")
 
 
-def _choices(run: RunRow) -> Element:
+def _choices(run: RunState) -> Element:
     """Other runs, those of the same prompt first."""
     others = [each for each in index().runs(RunQuery(limit=OFFERED + 1)).rows if each.id != run.id]
     others.sort(key=lambda each: each.prompt != run.prompt)
@@ -68,7 +68,7 @@ def _choices(run: RunRow) -> Element:
     return h("div.card.flush", h("h3", "Compare with"), *rows)
 
 
-def _side_by_side(place: Place, run: RunRow, other: RunRow) -> Element:
+def _side_by_side(place: Place, run: RunState, other: RunState) -> Element:
     left, right = _cells(run), _cells(other)
     pairs = align([cell.code for cell in left], [cell.code for cell in right])
     shown_pairs = pairs[place.page * PAGE : (place.page + 1) * PAGE]
@@ -89,7 +89,7 @@ def _pick(cells: Sequence[Cell], place: int | None) -> Cell | None:
     return None if place is None else cells[place]
 
 
-def _cells(run: RunRow) -> list[Cell]:
+def _cells(run: RunState) -> list[Cell]:
     rows = index().steps(run.id, kinds=("exec",), limit=CELLS).rows
     events = whole(run.id, rows, _TYPES)
     cells = []
@@ -114,7 +114,7 @@ def _printed(found: Sequence[object], end: ExecEnd | None) -> str:
     return "".join(body.text for body in found if isinstance(body, ExecOutput)) + error
 
 
-def _head(run: RunRow, other: RunRow) -> Element:
+def _head(run: RunState, other: RunState) -> Element:
     numbers = [
         _number("time", duration(run.duration_s), run.duration_s, other.duration_s),
         _number("turns", str(run.turns), run.turns, other.turns),
@@ -157,7 +157,7 @@ def _tally(pairs: Sequence[Pair[int]], left: Sequence[Cell], right: Sequence[Cel
     return h("div.foot.muted", joined(words))
 
 
-def _pair(left: Cell | None, right: Cell | None, run: RunRow, other: RunRow) -> Element:
+def _pair(left: Cell | None, right: Cell | None, run: RunState, other: RunState) -> Element:
     """One row: the two cells, what differs in their code, and what differs in their output."""
     same = left is not None and right is not None and left.code == right.code and left.output == right.output
     head = h("summary.sides", _title(left, run), _title(right, other))
@@ -168,7 +168,7 @@ def _pair(left: Cell | None, right: Cell | None, run: RunRow, other: RunRow) -> 
     return h("details.pair.same" if same else "details.pair", head, *body, id=f"pair-{name}", open=not same)
 
 
-def _title(cell: Cell | None, run: RunRow) -> Element:
+def _title(cell: Cell | None, run: RunState) -> Element:
     if cell is None:
         return h("span.muted", "no such cell")
     tone = "completed" if cell.status == "ok" else "failed"

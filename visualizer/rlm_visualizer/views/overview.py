@@ -14,7 +14,7 @@ from rlm_visualizer.source import bodies, index
 from rlm_visualizer.tree import Unfolded, call_tree
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index.rows import RunRow
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
 
@@ -22,7 +22,7 @@ PROBLEMS_SHOWN = 6
 _WHOLE_TEXTS = ("completion.start", "completion.end")
 
 
-def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a run is called alike
+def page(place: Place, run: RunState) -> None:  # noqa: ARG001 - every view of a run is called alike
     """The overview; what is unfolded in the tree is kept while the page is open."""
     unfolded: Unfolded = st.session_state.setdefault(f"unfolded-{run.id}", Unfolded())
     prompt, answer = _texts(run)
@@ -30,7 +30,7 @@ def page(place: Place, run: RunRow) -> None:  # noqa: ARG001 - every view of a r
     show(h("section.overview", *parts), "overview", unfolded.take)
 
 
-def _texts(run: RunRow) -> tuple[str, str]:
+def _texts(run: RunState) -> tuple[str, str]:
     """The whole prompt and answer; from the index if the record can't be read."""
     roots = index().spans(run.id, limit=1).rows
     found = {event.type: event.body for event in bodies(run.id, roots[0].id, _WHOLE_TEXTS)} if roots else {}
@@ -38,7 +38,7 @@ def _texts(run: RunRow) -> tuple[str, str]:
     return prompt, getattr(found.get("completion.end"), "response", run.response)
 
 
-def figures(run: RunRow) -> Element:
+def figures(run: RunState) -> Element:
     """The key figures."""
     cached = f"{count(run.input_tokens)} in, {count(run.output_tokens)} out"
     return facts(
@@ -58,7 +58,7 @@ def figures(run: RunRow) -> Element:
     )
 
 
-def _of_cap(run: RunRow, name: str, used: float | None, served: float | None) -> str:
+def _of_cap(run: RunState, name: str, used: float | None, served: float | None) -> str:
     """The share of a cap that is spent, including what an earlier run paid."""
     cap = run.budget.get(name)
     if used is None or not isinstance(cap, int | float) or not cap > 0:
@@ -66,7 +66,7 @@ def _of_cap(run: RunRow, name: str, used: float | None, served: float | None) ->
     return f"{(used + (served or 0)) / cap:.0%} of cap"
 
 
-def origin(run: RunRow) -> Element | None:
+def origin(run: RunState) -> Element | None:
     """Which run this one goes on with, and what it took from that run's record; None if it began by itself."""
     if not run.origin():
         return None
@@ -78,13 +78,13 @@ def origin(run: RunRow) -> Element | None:
     )
 
 
-def spent_before(run: RunRow) -> str:
+def spent_before(run: RunState) -> str:
     """What the run that this one resumes or forks had paid, in words."""
     parts = [plural(run.served_calls, "model call"), f"{count(run.served_tokens)} tokens"]
     return ", ".join([*parts, dollars(run.served_cost_usd)] if run.served_cost_usd is not None else parts)
 
 
-def _ask(prompt: str, answer: str, run: RunRow) -> Element:
+def _ask(prompt: str, answer: str, run: RunState) -> Element:
     return h(
         "div.two",
         h("div.card", h("h3", "Prompt"), origin(run), h("pre.prose", shown(prompt))),
@@ -92,7 +92,7 @@ def _ask(prompt: str, answer: str, run: RunRow) -> Element:
     )
 
 
-def _outcome(answer: str, run: RunRow) -> list[Child]:
+def _outcome(answer: str, run: RunState) -> list[Child]:
     parts: list[Child] = []
     if run.limit:
         parts.append(h("div.remark.tone-limit", f"reached {line(run.limit, 60)}"))
@@ -105,7 +105,7 @@ def _outcome(answer: str, run: RunRow) -> list[Child]:
     return parts or [h("div.muted", "not yet" if run.status == "running" else "none")]
 
 
-def problems(run: RunRow) -> Element | None:
+def problems(run: RunState) -> Element | None:
     """Errors and warnings, each a link to its step, and what in the record could not be read."""
     found = index().problems(run.id, limit=PROBLEMS_SHOWN)
     rows: list[Child] = [
@@ -120,11 +120,12 @@ def problems(run: RunRow) -> Element | None:
     ]
     if found.total > len(found.rows):
         rows.append(h("div.muted", f"and {found.total - len(found.rows):,} more: in the steps, e leads to the next"))
-    if run.skipped or run.torn_bytes:
+    if run.skipped_lines or run.torn_bytes:
         rows.append(h("div.problem.tone-warning", h("span.tag", "record"), h("span.problem-text", _damage(run))))
     return h("div.card.flush", h("h3", "Problems"), h("div.problems", *rows)) if rows else None
 
 
-def _damage(run: RunRow) -> str:
-    lines = f"{plural(run.skipped, 'line is not an event', 'lines are not events')} and skipped" if run.skipped else ""
+def _damage(run: RunState) -> str:
+    skipped = plural(run.skipped_lines, "line is not an event", "lines are not events")
+    lines = f"{skipped} and skipped" if run.skipped_lines else ""
     return joined([lines, f"the last line is unfinished ({size(run.torn_bytes)})" if run.torn_bytes else ""])

@@ -19,7 +19,8 @@ from rlm_visualizer.source import index, log_dir
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.trajectory.index.rows import Page, RunRow
+    from rlm.trajectory.index.rows import Page
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.elements import Child, Element
 
 PAGE = 50
@@ -73,7 +74,7 @@ def _list(place: Place) -> None:
         show(listing(place, index().runs(query(place, time.time())), time.time()), "runs")
 
 
-def listing(place: Place, found: Page[RunRow], now: float) -> Element:
+def listing(place: Place, found: Page[RunState], now: float) -> Element:
     """The rows of a page, or why it is empty."""
     if not found.rows:
         return _nothing(place)
@@ -103,7 +104,7 @@ def _head_of(place: Place) -> Callable[[tuple[str, str, str]], Element]:
     return head
 
 
-def _row(run: RunRow, now: float, dearest: float, longest: float) -> Element:
+def _row(run: RunState, now: float, dearest: float, longest: float) -> Element:
     cells: list[Child] = [
         h("td", badge(run.status)),
         h("td.main", _title(run), h("div.sub", _subtitle(run))),
@@ -118,11 +119,11 @@ def _row(run: RunRow, now: float, dearest: float, longest: float) -> Element:
     return h("tr", *cells, go=of_run(run.id))
 
 
-def _title(run: RunRow) -> Element:
+def _title(run: RunState) -> Element:
     return link(line(run.prompt, 110) or "no prompt yet", of_run(run.id), "a.title")
 
 
-def _subtitle(run: RunRow) -> str:
+def _subtitle(run: RunState) -> str:
     """The outcome of a run, in a few words."""
     ended = run.error or (f"reached {run.limit}" if run.limit else "") or run.response
     return joined([run.id[:8], line(run.origin(), 40), line(ended, 120)])

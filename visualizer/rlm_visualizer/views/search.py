@@ -16,8 +16,8 @@ from rlm_visualizer.mounting import show
 from rlm_visualizer.source import index
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index.rows import RunRow
     from rlm.trajectory.search import Hit
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
 
@@ -31,12 +31,12 @@ def of_all(place: Place) -> None:
     _page(place, None)
 
 
-def of_run(place: Place, run: RunRow) -> None:
+def of_run(place: Place, run: RunState) -> None:
     """The search in one run."""
     _page(place, run)
 
 
-def _page(place: Place, run: RunRow | None) -> None:
+def _page(place: Place, run: RunState | None) -> None:
     wanted = "Search in this run: prompts, replies, code, output, errors" if run else "Search in all runs"
     text_field(st.container(), "q", "Search", wanted, ":material/search:")
     text = place.q.strip()
@@ -69,7 +69,7 @@ def _of_one(run_id: str, hits: list[Hit]) -> Element:
     return h("div.card.flush", head, *(_hit(hit, run) for hit in hits))
 
 
-def _hit(hit: Hit, run: RunRow) -> Element:
+def _hit(hit: Hit, run: RunState) -> Element:
     began, end = hit.start, hit.start + hit.length
     words: list[Child] = [
         flat(hit.excerpt[:began]),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import RunRow, SpanRow
+    from rlm.trajectory.states import RunState, SpanState
     from rlm_visualizer.elements import Child, Element
 
 AROUND = 12
@@ -33,7 +33,7 @@ ERRORS = 300
 """How many errors are looked at to find one that is in another step."""
 
 
-def page(place: Place, run: RunRow) -> None:
+def page(place: Place, run: RunState) -> None:
     """The step that the address names: by number, by a span in it, or the first."""
     step = place.step or (step_of(run.id, place.span) if place.span else 1)
     total = index().steps(run.id, kinds=TURN, limit=1).total
@@ -56,14 +56,14 @@ def page(place: Place, run: RunRow) -> None:
         _step(place, run, turn, step, total)
 
 
-def _list(run: RunRow, step: int, total: int) -> Element:
+def _list(run: RunState, step: int, total: int) -> Element:
     """The list of the steps around this one."""
     first = max(1, min(step - AROUND, total - 2 * AROUND))
     rows = index().steps(run.id, kinds=TURN, offset=first - 1, limit=2 * AROUND + 1).rows
     return h("nav.steps", *(_item(run, row, first + place, step) for place, row in enumerate(rows)))
 
 
-def _item(run: RunRow, row: SpanRow, number: int, step: int) -> Element:
+def _item(run: RunState, row: SpanState, number: int, step: int) -> Element:
     took = duration(max((row.ended_at or run.last_at) - row.started_at, 0.0))
     return h(
         "a.step.on" if number == step else "a.step",
@@ -77,7 +77,7 @@ def _item(run: RunRow, row: SpanRow, number: int, step: int) -> Element:
     )
 
 
-def _step(place: Place, run: RunRow, turn: SpanRow, step: int, total: int) -> None:
+def _step(place: Place, run: RunState, turn: SpanState, step: int, total: int) -> None:
     inner = index().spans(run.id, turn.id, limit=CELLS * 3).rows
     models = [span for span in inner if span.kind == "model"]
     cells = [span for span in inner if span.kind == "exec"][:CELLS]
@@ -91,7 +91,7 @@ def _step(place: Place, run: RunRow, turn: SpanRow, step: int, total: int) -> No
         show(sub_calls(run, tools, place, "Tools"), "step-tools")
 
 
-def _ways(run: RunRow, turn: SpanRow, step: int, total: int) -> Element:
+def _ways(run: RunState, turn: SpanState, step: int, total: int) -> Element:
     """The title of the step, and links to the steps before and after."""
     before = of_run(run.id, "steps", step=step - 1) if step > 1 else None
     after = of_run(run.id, "steps", step=step + 1) if step < total else None
@@ -110,7 +110,7 @@ def _way(text: str, place: Place | None, keys: str) -> Element:
     return link(text, place, "a.button", keys=keys) if place else h("span.button.off", text)
 
 
-def next_error(run: RunRow, turn: SpanRow) -> Place | None:
+def next_error(run: RunState, turn: SpanState) -> Place | None:
     """The place of the next error in another step, or of the run's first error; None if there is no such error."""
     if not run.errors:
         return None
@@ -122,7 +122,7 @@ def next_error(run: RunRow, turn: SpanRow) -> Place | None:
     return None
 
 
-def _where(run: RunRow, turn: SpanRow) -> Element:
+def _where(run: RunState, turn: SpanState) -> Element:
     """The completions that the step is in, from the root down."""
     above = [span for span in index().path(run.id, turn.id) if span.kind in ("completion", "turn")]
     names: list[Child] = []
@@ -135,7 +135,7 @@ def _where(run: RunRow, turn: SpanRow) -> Element:
     return h("div.path", *names, h("span.head", line(task, 140)))
 
 
-def _figures(run: RunRow, turn: SpanRow) -> Element:
+def _figures(run: RunState, turn: SpanState) -> Element:
     took = duration(max((turn.ended_at or run.last_at) - turn.started_at, 0.0))
     return facts(
         (
@@ -148,7 +148,7 @@ def _figures(run: RunRow, turn: SpanRow) -> Element:
     )
 
 
-def _model(span: SpanRow, events: Sequence[Event]) -> Element:
+def _model(span: SpanState, events: Sequence[Event]) -> Element:
     """What the model said; its code is shown in the cells."""
     end = next((event.body for event in events if isinstance(event.body, ModelEnd)), None)
     retries = [event.body for event in events if isinstance(event.body, ModelRetry)]
@@ -174,7 +174,7 @@ def _retry(retry: ModelRetry) -> Element:
     return h("div.remark.tone-warning", f"attempt {retry.attempt} failed: {line(retry.error, 200)}")
 
 
-def _cell(place: Place, run: RunRow, span: SpanRow) -> None:
+def _cell(place: Place, run: RunState, span: SpanState) -> None:
     events = bodies(run.id, span.id)
     start = next((event.body for event in events if isinstance(event.body, ExecStart)), None)
     end = next((event.body for event in events if isinstance(event.body, ExecEnd)), None)
@@ -190,7 +190,7 @@ def _cell(place: Place, run: RunRow, span: SpanRow) -> None:
         show(h("section", *below, calls or None), f"after-{span.number}")
 
 
-def _cell_head(span: SpanRow, end: ExecEnd | None) -> Element:
+def _cell_head(span: SpanState, end: ExecEnd | None) -> Element:
     status = end.status if end is not None else "open"
     took = duration(end.duration_s) if end is not None else ""
     printed = f"{end.output_chars:,} characters printed" if end is not None and end.output_chars else ""

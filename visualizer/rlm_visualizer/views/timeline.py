@@ -13,14 +13,14 @@ from rlm_visualizer.source import index
 from rlm_visualizer.tree import title_of
 
 if TYPE_CHECKING:
-    from rlm.trajectory.index.rows import RunRow, SpanRow
+    from rlm.trajectory.states import RunState, SpanState
     from rlm_visualizer.elements import Element
 
 SPANS = 200_000
 """The most spans on one canvas."""
 
 
-def page(place: Place, run: RunRow) -> None:
+def page(place: Place, run: RunState) -> None:
     """The canvas, what it is coloured by, and the span that the address picks out."""
     if not 0 < run.spans <= SPANS:
         text = (
@@ -36,7 +36,7 @@ def page(place: Place, run: RunRow) -> None:
     show(_picked(run, picked), "timeline-picked")
 
 
-def _choices(place: Place, layout: str, colour: str, run: RunRow) -> Element:
+def _choices(place: Place, layout: str, colour: str, run: RunState) -> Element:
     return h(
         "div.ways",
         h("span.label", "Layout"),
@@ -52,7 +52,7 @@ def _segment(text: str, place: Place, *, on: bool) -> Element:
     return link(text, place, "a.segment.on" if on else "a.segment")
 
 
-def _picked(run: RunRow, span: SpanRow | None) -> Element:
+def _picked(run: RunState, span: SpanState | None) -> Element:
     if span is None:
         return h("div.muted.foot", "Click a span to see what it is.")
     took = (run.last_at if span.ended_at is None else span.ended_at) - span.started_at

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import RunQuery, RunRow
+    from rlm.trajectory.index.rows import RunQuery
     from rlm.trajectory.reader import Trajectory
+    from rlm.trajectory.states import RunState
 
 WHICH = "An id, the beginning of one, last, or a record's path."
 RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help=WHICH)]
@@ -55,6 +56,7 @@ def list_logs(
 ) -> int:
     """List the runs, the newest first, or in the order asked for, the greatest first."""
     from rlm.cli.console import say, write_out
+    from rlm.cli.run_json import facts
     from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import no_runs
 
@@ -83,7 +85,7 @@ def show(
 ) -> int:
     """Show what happened in a run: turns, code, output, sub-calls, the answer."""
     from rlm.cli.console import say, write_out
-    from rlm.cli.run_json import as_document
+    from rlm.cli.run_json import as_document, facts
     from rlm.cli.run_tree import render
     from rlm.trajectory.folds import summarize
 
@@ -145,7 +147,7 @@ def folder(log_dir: str | None) -> Path:
     return Path(Config.load().config.log_dir if log_dir is None else log_dir)
 
 
-def find(name: str, log_dir: str | None) -> tuple[RunRow, Any]:
+def find(name: str, log_dir: str | None) -> tuple[RunState, Any]:
     """The run that is meant: its row in the index, and its record."""
     from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import place_of
@@ -168,46 +170,13 @@ def record_of(name: str, log_dir: str | None) -> Trajectory:
     return find_run(*place_of(name, folder(log_dir)))
 
 
-def facts(row: RunRow) -> dict[str, object]:
-    """The figures of a run, as they go into JSON."""
-    return {
-        "run_id": row.id,
-        "started_at": row.started_at,
-        "status": row.status,
-        "model": row.model,
-        "environment": row.environment,
-        "turns": row.turns,
-        "cells": row.cells,
-        "model_calls": row.model_calls,
-        "subcalls": row.subcalls,
-        "tool_calls": row.tool_calls,
-        "depth": row.depth,
-        "tokens": row.tokens,
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-        "cost_usd": row.cost_usd,
-        "duration_s": round(row.duration_s, 3),
-        "errors": row.errors,
-        "prompt": row.prompt,
-        "limit": row.limit or None,
-        "error": row.error or None,
-        "resumed_from": row.resumed_from,
-        "forked_from": row.forked_from,
-        "forked_at": row.forked_at if row.forked_from else None,
-        "served_tokens": row.served_tokens,
-        "served_cost_usd": row.served_cost_usd,
-        "events": row.events,
-        "skipped_lines": row.skipped,
-        "size_bytes": row.size_bytes,
-    }
-
-
 def _query(filters: RunFilter, limit: int) -> RunQuery:
     from rlm.cli.moments import moment
     from rlm.core.exceptions import ConfigError
-    from rlm.trajectory.index.rows import ORDERS, STATES, RunQuery
+    from rlm.trajectory.index.rows import ORDERS, RunQuery
+    from rlm.trajectory.states import STATUSES
 
-    for name, known in ((filters.order, ORDERS), *((status, STATES) for status in filters.status or ())):
+    for name, known in ((filters.order, ORDERS), *((status, STATUSES) for status in filters.status or ())):
         if name not in known:
             raise ConfigError(f"{name!r} is not one of {', '.join(known)}")
     return RunQuery(
@@ -225,7 +194,7 @@ def _query(filters: RunFilter, limit: int) -> RunQuery:
     )
 
 
-def _cells(row: RunRow) -> tuple[str, ...]:
+def _cells(row: RunState) -> tuple[str, ...]:
     from rlm.cli.moments import local_time
     from rlm.cli.run_tree import dollars
     from rlm.core.plain import one_line

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rlm.trajectory.index.folder import Index
-    from rlm.trajectory.index.rows import RunRow
+    from rlm.trajectory.states import RunState
 
 FORMATS = ("json", "csv", "otlp", "sft")
 
@@ -69,7 +69,7 @@ def export(
     return 0
 
 
-def _chosen(index: Index, names: list[str], options: ExportOptions) -> list[RunRow]:
+def _chosen(index: Index, names: list[str], options: ExportOptions) -> list[RunState]:
     from rlm.trajectory.export import successful
     from rlm.trajectory.index.rows import RunQuery
 
@@ -80,7 +80,7 @@ def _chosen(index: Index, names: list[str], options: ExportOptions) -> list[RunR
     return list(index.runs(RunQuery(limit=0)).rows)
 
 
-def _pieces(index: Index, rows: list[RunRow], options: ExportOptions) -> Iterator[str]:
+def _pieces(index: Index, rows: list[RunState], options: ExportOptions) -> Iterator[str]:
     """The text of the export."""
     from rlm.trajectory.export import as_chats, as_csv
 
@@ -98,9 +98,8 @@ def _pieces(index: Index, rows: list[RunRow], options: ExportOptions) -> Iterato
             yield from _documents(index, rows)
 
 
-def _documents(index: Index, rows: list[RunRow]) -> Iterator[str]:
-    from rlm.cli.commands.logs import facts
-    from rlm.cli.run_json import as_document
+def _documents(index: Index, rows: list[RunState]) -> Iterator[str]:
+    from rlm.cli.run_json import as_document, facts
 
     for place, row in enumerate(rows):
         yield "[\n" if place == 0 else ",\n"
@@ -108,14 +107,14 @@ def _documents(index: Index, rows: list[RunRow]) -> Iterator[str]:
     yield "\n]\n" if rows else "[]\n"
 
 
-def _batches(index: Index, rows: list[RunRow], options: ExportOptions) -> Iterator[dict[str, Any]]:
+def _batches(index: Index, rows: list[RunState], options: ExportOptions) -> Iterator[dict[str, Any]]:
     from rlm.trajectory.export_otlp import as_otlp
 
     for row in rows:
         yield from as_otlp(index, row, content=options.content)
 
 
-def _send(index: Index, rows: list[RunRow], options: ExportOptions) -> None:
+def _send(index: Index, rows: list[RunState], options: ExportOptions) -> None:
     import asyncio
 
     from rlm.trajectory.export_collector import send

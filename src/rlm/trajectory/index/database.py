@@ -9,38 +9,50 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from typing import TYPE_CHECKING, Final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
-from rlm.trajectory.index.states import RunState, SpanState
+from rlm.trajectory.states import RunState, SpanState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from msgspec import Struct
 
 NAME: Final = "index.sqlite"
-VERSION: Final = 2
+VERSION: Final = 3
 _BUSY_S: Final = 20.0
 _TYPES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 
+RUN_COLUMNS: Final = tuple(f'"{name}"' for name in RunState.__struct_fields__)
+SPAN_COLUMNS: Final = tuple(f'"{name}"' for name in SpanState.__struct_fields__[:-1])
+"""The columns of runs and spans: the fields of their states, but for the id of a span's parent."""
 
-def _columns(state: type[Struct]) -> str:
-    """The columns for the fields of a state."""
+
+def _declared(state: type[Struct], columns: Sequence[str]) -> str:
+    """The columns with their types."""
     hints = get_type_hints(state)
-    kinds = ((name, next(iter(get_args(hints[name])), hints[name])) for name in state.__struct_fields__)
-    return ", ".join(f"{name} {_TYPES[kind]}" for name, kind in kinds)
+    return ", ".join(
+        f"{column} {_type(hints[name])}" for column, name in zip(columns, state.__struct_fields__, strict=False)
+    )
+
+
+def _type(hint: Any) -> str:
+    """The type of the column for a field: for one that may be None that of its values, for one of some texts TEXT."""
+    kind = next(iter(get_args(hint)), hint)
+    return _TYPES[type(kind) if isinstance(kind, str) else kind]
 
 
 SCHEMA: Final = (
-    f"CREATE TABLE runs (run INTEGER PRIMARY KEY, {_columns(RunState)})",
+    f"CREATE TABLE runs (run INTEGER PRIMARY KEY, {_declared(RunState, RUN_COLUMNS)})",
     "CREATE UNIQUE INDEX runs_by_id ON runs (id)",
-    f"CREATE TABLE spans (run INTEGER, {_columns(SpanState)}, PRIMARY KEY (run, number)) WITHOUT ROWID",
+    f"CREATE TABLE spans (run INTEGER, {_declared(SpanState, SPAN_COLUMNS)}, PRIMARY KEY (run, number)) WITHOUT ROWID",
     "CREATE INDEX spans_by_id ON spans (run, id)",
-    "CREATE INDEX spans_by_parent ON spans (run, parent)",
+    "CREATE INDEX spans_by_parent ON spans (run, parent_number)",
     "CREATE TABLE events (run INTEGER, seq INTEGER, at REAL, span INTEGER, type INTEGER, offset INTEGER,"
     " length INTEGER, PRIMARY KEY (run, seq)) WITHOUT ROWID",
     "CREATE TABLE types (type INTEGER PRIMARY KEY, name TEXT UNIQUE)",
-    "CREATE TABLE problems (run INTEGER, seq INTEGER, span INTEGER, severity INTEGER, message TEXT)",
+    "CREATE TABLE problems (run INTEGER, seq INTEGER, span INTEGER, severity TEXT, message TEXT)",
     "CREATE INDEX problems_by_run ON problems (run, seq)",
 )
 

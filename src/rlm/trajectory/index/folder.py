@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
 from rlm.trajectory.index import database, queries
-from rlm.trajectory.index.rows import KINDS, Page, RunQuery
+from rlm.trajectory.index.rows import Page, RunQuery
 from rlm.trajectory.index.scan import forget_run, refresh_run, transaction
 from rlm.trajectory.reader import LINE_BYTES, SHOWN_MATCHES, Trajectory, is_run_id, list_files, no_runs, open_record
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, RunRow, SpanGroup, SpanRow, Timeline
+    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, SpanGroup, Timeline
+    from rlm.trajectory.states import RunState, SpanState
 
 _T = TypeVar("_T")
 
@@ -72,11 +73,11 @@ class Index:
         files = list_files(self.log_dir)
         return self._ask(lambda connection: self._refresh(connection, files, run_id, rebuild=rebuild))
 
-    def runs(self, query: RunQuery | None = None) -> Page[RunRow]:
+    def runs(self, query: RunQuery | None = None) -> Page[RunState]:
         """The runs that fit, a page of them; without a query the latest 50."""
         return self._ask(lambda connection: queries.select_runs(connection, query or RunQuery()))
 
-    def run(self, name: str) -> RunRow:
+    def run(self, name: str) -> RunState:
         """The run that `name` means: `last` (written), or an id or the beginning of one.
 
         Raises:
@@ -105,12 +106,12 @@ class Index:
         name: str = "",
         offset: int = 0,
         limit: int = 200,
-    ) -> Page[SpanRow]:
+    ) -> Page[SpanState]:
         """The spans directly in `parent` (None: the roots), in order; of one kind and name if given."""
-        conditions = ["s.parent = ?"]
+        conditions = ["s.parent_number = ?"]
         values: list[Any] = [self._number(run_id, parent)]
-        for condition, value in (("s.kind = ?", _kind(kind) if kind else ""), ("s.name = ?", name)):
-            if value != "":
+        for condition, value in (("s.kind = ?", kind), ("s.name = ?", name)):
+            if value:
                 conditions.append(condition)
                 values.append(value)
         return self._spans(run_id, " AND ".join(conditions), values, (limit or queries.ALL, offset))
@@ -120,13 +121,13 @@ class Index:
         number, window = self._number(run_id, parent), (limit or queries.ALL, offset)
         return self._ask(lambda c: queries.select_groups(c, _run(c, run_id), number, window))
 
-    def span(self, run_id: str, span: str) -> SpanRow | None:
+    def span(self, run_id: str, span: str) -> SpanState | None:
         """One span by its id; None if there is none."""
         return next(iter(self._spans(run_id, "s.number = ?", (self._number(run_id, span),), (1, 0)).rows), None)
 
-    def path(self, run_id: str, span: str) -> list[SpanRow]:
+    def path(self, run_id: str, span: str) -> list[SpanState]:
         """A span and all that it is in, from the root down; empty if there is no such span."""
-        found: list[SpanRow] = []
+        found: list[SpanState] = []
         above = self.span(run_id, span)
         while above is not None:
             found.append(above)
@@ -135,13 +136,12 @@ class Index:
 
     def steps(
         self, run_id: str, *, kinds: Sequence[str] = ("exec",), offset: int = 0, limit: int = 200
-    ) -> Page[SpanRow]:
+    ) -> Page[SpanState]:
         """The spans of some kinds anywhere in the run, in order: for the next and the previous step."""
-        codes = [_kind(kind) for kind in kinds]
-        condition = f"s.kind IN ({', '.join('?' * len(codes))})"
-        return self._spans(run_id, condition, codes, (limit or queries.ALL, offset))
+        condition = f"s.kind IN ({', '.join('?' * len(kinds))})"
+        return self._spans(run_id, condition, kinds, (limit or queries.ALL, offset))
 
-    def all_spans(self, run_id: str, *, offset: int = 0, limit: int = 1_000) -> Page[SpanRow]:
+    def all_spans(self, run_id: str, *, offset: int = 0, limit: int = 1_000) -> Page[SpanState]:
         """Every span of the run, in order."""
         return self._spans(run_id, "1", (), (limit or queries.ALL, offset))
 
@@ -276,7 +276,9 @@ class Index:
     def _refresh(
         self, connection: sqlite3.Connection, files: dict[str, os.stat_result], run_id: str | None, *, rebuild: bool
     ) -> list[str]:
-        known = {row[0]: row[1:] for row in connection.execute("SELECT id, inode, size, mtime_ns, status FROM runs")}
+        known = {
+            row[0]: row[1:] for row in connection.execute("SELECT id, inode, size_bytes, mtime_ns, status FROM runs")
+        }
         wanted = files if run_id is None else {run_id: files[run_id]} if run_id in files else {}
         gone = [each for each in known if each not in files]
         for each in gone:
@@ -294,7 +296,7 @@ class Index:
                 continue
         return [*gone, *changed]
 
-    def _spans(self, run_id: str, conditions: str, values: Sequence[Any], window: tuple[int, int]) -> Page[SpanRow]:
+    def _spans(self, run_id: str, conditions: str, values: Sequence[Any], window: tuple[int, int]) -> Page[SpanState]:
         return self._ask(lambda c: queries.select_spans(c, _run(c, run_id), conditions, values, window))
 
     def _number(self, run_id: str, span: str | None) -> int:
@@ -316,7 +318,3 @@ def _run(connection: sqlite3.Connection, run_id: str) -> int:
     """The number of a run in the index; -1 if it isn't there."""
     row = connection.execute("SELECT run FROM runs WHERE id = ?", (run_id,)).fetchone()
     return -1 if row is None else int(row[0])
-
-
-def _kind(kind: str) -> int:
-    return KINDS.index(kind) if kind in KINDS else -1

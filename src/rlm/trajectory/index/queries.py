@@ -6,21 +6,9 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
-from rlm.trajectory.index.rows import (
-    KINDS,
-    SPAN_STATUSES,
-    Burndown,
-    EventRow,
-    Page,
-    Problem,
-    RunRow,
-    SpanGroup,
-    SpanRow,
-    Timeline,
-)
-from rlm.trajectory.index.states import RunState, SpanState
+from rlm.trajectory.index.database import RUN_COLUMNS, SPAN_COLUMNS
+from rlm.trajectory.index.rows import Burndown, EventRow, Page, Problem, SpanGroup, Timeline
+from rlm.trajectory.states import KINDS, SPAN_STATUSES, RunState, SpanState, known_cost
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,10 +19,13 @@ if TYPE_CHECKING:
 ALL = -1
 """A LIMIT that is none."""
 ID_CHARS = 16
-_RUN_COLUMNS = ", ".join(RunState.__struct_fields__)
-_SPAN_COLUMNS = ", ".join(f"s.{name}" for name in SpanState.__struct_fields__)
-_DURATION = "CASE ended WHEN 1 THEN duration_s ELSE max(0, last_at - started_at) END"
-_COST = "CASE WHEN unpriced = 0 AND model_calls > 0 THEN cost_usd END"
+_RUN_COLUMNS = ", ".join(RUN_COLUMNS)
+_PARENT_ID = "(SELECT id FROM spans p WHERE p.run = s.run AND p.number = s.parent_number)"
+_SPAN_COLUMNS = ", ".join([*(f"s.{name}" for name in SPAN_COLUMNS), _PARENT_ID])
+_DURATION = "coalesce(ended_after_s, max(0, last_at - started_at))"
+_COST = "CASE WHEN unpriced = 0 AND model_calls > 0 THEN spent_usd END"
+_KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
+_STATUS_CODES = {status: code for code, status in enumerate(SPAN_STATUSES)}
 _ORDERS = {
     "started": "started_at",
     "duration": _DURATION,
@@ -46,11 +37,11 @@ _ORDERS = {
     "model": "model",
     "status": "status",
 }
-_FOLDED = "CASE WHEN kind IN (1, 3) THEN number ELSE -1 END"
+_FOLDED = "CASE WHEN kind IN ('turn', 'exec') THEN number ELSE -1 END"
 """Turns and cells are never folded."""
 
 
-def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunRow]:
+def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunState]:
     """The runs that fit."""
     conditions, values = _conditions(query)
     where = f"FROM runs WHERE {' AND '.join(conditions) or '1'}"
@@ -59,14 +50,14 @@ def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunRow]
     order = f"ORDER BY {_ORDERS[query.order]} {direction} NULLS LAST, started_at DESC, id"
     statement = f"SELECT {_RUN_COLUMNS} {where} {order} LIMIT ? OFFSET ?"
     rows = connection.execute(statement, (*values, query.limit or ALL, query.offset))
-    return Page(tuple(_run_row(RunState(*row)) for row in rows), total)
+    return Page(tuple(RunState(*row) for row in rows), total)
 
 
-def runs_named(connection: sqlite3.Connection, beginning: str, limit: int) -> list[RunRow]:
+def runs_named(connection: sqlite3.Connection, beginning: str, limit: int) -> list[RunState]:
     """The runs whose ids begin so, the latest first; every run with an empty beginning."""
     statement = f"SELECT {_RUN_COLUMNS} FROM runs WHERE substr(id, 1, ?) = ? ORDER BY mtime_ns DESC LIMIT ?"  # noqa: S608
     rows = connection.execute(statement, (len(beginning), beginning, limit))
-    return [_run_row(RunState(*row)) for row in rows]
+    return [RunState(*row) for row in rows]
 
 
 def _conditions(query: RunQuery) -> tuple[list[str], list[Any]]:
@@ -94,65 +85,23 @@ def _conditions(query: RunQuery) -> tuple[list[str], list[Any]]:
     return conditions, values
 
 
-def _run_row(state: RunState) -> RunRow:
-    return RunRow(
-        id=state.id,
-        status=state.status,
-        started_at=state.started_at,
-        last_at=state.last_at,
-        duration_s=state.duration_s if state.ended else max(0.0, state.last_at - state.started_at),
-        model=state.model,
-        environment=state.environment,
-        prompt=state.prompt,
-        response=state.response,
-        error=state.error,
-        limit=state.limit_name,
-        turns=state.turns,
-        cells=state.cells,
-        model_calls=state.model_calls,
-        subcalls=state.subcalls,
-        tool_calls=state.tool_calls,
-        input_tokens=state.input_tokens,
-        output_tokens=state.output_tokens,
-        cost_usd=_cost(state.cost_usd, state.unpriced, state.model_calls),
-        depth=state.depth,
-        errors=state.errors,
-        warnings=state.warnings,
-        spans=state.spans,
-        events=state.events,
-        skipped=state.skipped,
-        torn_bytes=state.size - state.read_bytes,
-        size_bytes=state.size,
-        served_calls=state.served_calls,
-        served_tokens=state.served_tokens,
-        served_cost_usd=_cost(state.served_cost_usd, state.served_unpriced, state.served_calls),
-        resumed_from=state.resumed_from,
-        forked_from=state.forked_from,
-        forked_at=state.forked_at,
-        budget=msgspec.json.decode(state.budget),
-    )
-
-
 def select_spans(
     connection: sqlite3.Connection, run: int, conditions: str, values: Sequence[Any], window: tuple[int, int]
-) -> Page[SpanRow]:
+) -> Page[SpanState]:
     """The spans `s` of a run that fit, in order; `window` is limit and offset."""
-    by = "INDEXED BY spans_by_parent" if conditions.startswith("s.parent = ?") else ""
+    by = "INDEXED BY spans_by_parent" if conditions.startswith("s.parent_number = ?") else ""
     where = f"FROM spans s {by} WHERE s.run = ? AND {conditions}"
     [[total]] = connection.execute(f"SELECT count(*) {where}", (run, *values))
-    statement = f"SELECT {_SPAN_COLUMNS}, {_PARENT_ID} {where} ORDER BY s.number LIMIT ? OFFSET ?"
+    statement = f"SELECT {_SPAN_COLUMNS} {where} ORDER BY s.number LIMIT ? OFFSET ?"
     rows = connection.execute(statement, (run, *values, *window))
-    return Page(tuple(_span_row(SpanState(*row[:-1]), row[-1]) for row in rows), total)
-
-
-_PARENT_ID = "(SELECT id FROM spans p WHERE p.run = s.run AND p.number = s.parent)"
+    return Page(tuple(SpanState(*row) for row in rows), total)
 
 
 def select_groups(connection: sqlite3.Connection, run: int, parent: int, window: tuple[int, int]) -> Page[SpanGroup]:
     """The spans in a span, folded."""
-    fold = f"FROM spans INDEXED BY spans_by_parent WHERE run = ? AND parent = ? GROUP BY kind, name, {_FOLDED}"
+    fold = f"FROM spans INDEXED BY spans_by_parent WHERE run = ? AND parent_number = ? GROUP BY kind, name, {_FOLDED}"
     [[total]] = connection.execute(f"SELECT count(*) FROM (SELECT 1 {fold})", (run, parent))  # noqa: S608
-    sums = "count(*), min(started_at), max(ended_at), sum(ended_at IS NULL), sum(total_tokens), sum(total_cost_usd)"
+    sums = "count(*), min(started_at), max(ended_at), sum(ended_at IS NULL), sum(total_tokens), sum(total_spent_usd)"
     more = "sum(total_unpriced), sum(total_calls), sum(total_errors), min(number)"
     statement = f"SELECT {sums}, {more} {fold} ORDER BY min(number) LIMIT ? OFFSET ?"
     groups = connection.execute(statement, (run, parent, *window)).fetchall()
@@ -160,7 +109,7 @@ def select_groups(connection: sqlite3.Connection, run: int, parent: int, window:
 
 
 def _group(connection: sqlite3.Connection, run: int, group: tuple[Any, ...]) -> SpanGroup:
-    count, started_at, ended_at, still_open, tokens, cost_usd, unpriced, calls, errors, number = group
+    count, started_at, ended_at, still_open, tokens, spent_usd, unpriced, calls, errors, number = group
     first = select_spans(connection, run, "s.number = ?", (number,), (1, 0)).rows[0]
     return SpanGroup(
         kind=first.kind,
@@ -170,45 +119,10 @@ def _group(connection: sqlite3.Connection, run: int, group: tuple[Any, ...]) -> 
         started_at=started_at,
         ended_at=None if still_open else ended_at,
         total_tokens=tokens,
-        total_cost_usd=_cost(cost_usd, unpriced, calls),
+        total_cost_usd=known_cost(spent_usd, unpriced, calls),
         total_calls=calls,
         total_errors=errors,
     )
-
-
-def _span_row(state: SpanState, parent: str | None) -> SpanRow:
-    return SpanRow(
-        number=state.number,
-        id=state.id,
-        parent=parent,
-        kind=KINDS[state.kind],
-        name=state.name,
-        ordinal=state.ordinal,
-        model=state.model,
-        head=state.head,
-        started_at=state.started_at,
-        ended_at=state.ended_at,
-        first_seq=state.first_seq,
-        last_seq=state.last_seq,
-        level=state.level,
-        depth=state.depth,
-        status=SPAN_STATUSES[state.status],
-        detail=state.detail,
-        cached=bool(state.cached),
-        served=state.cached == 2,
-        input_tokens=state.input_tokens,
-        output_tokens=state.output_tokens,
-        cost_usd=_cost(state.cost_usd, state.unpriced, state.calls),
-        total_tokens=state.total_tokens,
-        total_cost_usd=_cost(state.total_cost_usd, state.total_unpriced, state.total_calls),
-        total_calls=state.total_calls,
-        total_errors=state.total_errors,
-        children=state.children,
-    )
-
-
-def _cost(cost_usd: float, unpriced: int, calls: int) -> float | None:
-    return cost_usd if calls and not unpriced else None
 
 
 def select_events(
@@ -225,21 +139,20 @@ def select_events(
 
 def select_problems(connection: sqlite3.Connection, run: int, severity: str, window: tuple[int, int]) -> Page[Problem]:
     """The events of a run that failed or warn."""
-    wanted = {"error": (0, 0), "warning": (1, 1)}.get(severity, (0, 1))
-    where = "FROM problems p WHERE p.run = ? AND p.severity BETWEEN ? AND ?"
-    [[total]] = connection.execute(f"SELECT count(*) {where}", (run, *wanted))
+    where = "FROM problems p WHERE p.run = ? AND ? IN ('', p.severity)"
+    [[total]] = connection.execute(f"SELECT count(*) {where}", (run, severity))
     statement = (
         "SELECT p.seq, e.at, (SELECT id FROM spans s WHERE s.run = p.run AND s.number = p.span), t.name, p.severity,"
         " p.message FROM problems p JOIN events e ON e.run = p.run AND e.seq = p.seq JOIN types t USING (type)"
-        " WHERE p.run = ? AND p.severity BETWEEN ? AND ? ORDER BY p.seq, p.severity LIMIT ? OFFSET ?"
+        " WHERE p.run = ? AND ? IN ('', p.severity) ORDER BY p.seq, p.severity LIMIT ? OFFSET ?"
     )
-    rows = connection.execute(statement, (run, *wanted, *window))
+    rows = connection.execute(statement, (run, severity, *window))
     return Page(tuple(_problem(row) for row in rows), total)
 
 
 def _problem(row: tuple[Any, ...]) -> Problem:
     seq, at, span, kind, severity, message = row
-    return Problem(seq=seq, at=at, span=span, type=kind, severity="warning" if severity else "error", message=message)
+    return Problem(seq=seq, at=at, span=span, type=kind, severity=severity, message=message)
 
 
 def select_timeline(connection: sqlite3.Connection, run: int, origin: float, end: float) -> Timeline:
@@ -262,8 +175,8 @@ def select_timeline(connection: sqlite3.Connection, run: int, origin: float, end
     )
     ids: list[str] = []
     rows = connection.execute(
-        "SELECT started_at, ended_at, parent, level, kind, status, total_tokens, CASE WHEN total_calls > 0 AND"
-        " total_unpriced = 0 THEN total_cost_usd END, name, ordinal, id FROM spans WHERE run = ? ORDER BY number",
+        "SELECT started_at, ended_at, parent_number, level, kind, status, total_tokens, CASE WHEN total_calls > 0 AND"
+        " total_unpriced = 0 THEN total_spent_usd END, name, ordinal, id FROM spans WHERE run = ? ORDER BY number",
         (run,),
     )
     for started, ended, parent, level, kind, status, tokens, cost_usd, name, ordinal, span in rows:
@@ -271,8 +184,8 @@ def select_timeline(connection: sqlite3.Connection, run: int, origin: float, end
         line.ended_at.append((end if ended is None else ended) - origin)
         line.parent.append(parent)
         line.level.append(level)
-        line.kind.append(kind)
-        line.status.append(status)
+        line.kind.append(_KIND_CODES[kind])
+        line.status.append(_STATUS_CODES[status])
         line.tokens.append(tokens)
         line.cost_usd.append(math.nan if cost_usd is None else cost_usd)
         line.label.append(labels.setdefault(name, len(labels)))
@@ -287,7 +200,7 @@ def _named(line: Timeline, labels: Iterable[str], ids: list[str]) -> Timeline:
     return replace(line, labels=tuple(labels), ids="".join(ids).encode("ascii", "replace"))
 
 
-def select_burndown(connection: sqlite3.Connection, run: int, row: RunRow) -> Burndown:
+def select_burndown(connection: sqlite3.Connection, run: int, row: RunState) -> Burndown:
     """What a run had spent after each call."""
     burn = Burndown(
         at=array("d"),
@@ -308,21 +221,22 @@ def select_burndown(connection: sqlite3.Connection, run: int, row: RunRow) -> Bu
     return burn
 
 
-def _spent(connection: sqlite3.Connection, run: int, row: RunRow) -> Iterator[tuple[float, ...]]:
+def _spent(connection: sqlite3.Connection, run: int, row: RunState) -> Iterator[tuple[float, ...]]:
     """Moment and sums, call by call; what an earlier run had paid is the first point."""
     tokens, cost_usd, calls = row.served_tokens, row.served_cost_usd or 0.0, row.served_calls
     subcalls = tools = 0
     if calls:
         yield 0.0, tokens, cost_usd, calls, subcalls, tools
     ended = connection.execute(
-        "SELECT coalesce(ended_at, started_at) AS at, kind, name, input_tokens + output_tokens, cost_usd, calls"
-        " FROM spans WHERE run = ? AND (kind IN (2, 4) OR kind = 0 AND parent >= 0) ORDER BY at, number",
+        "SELECT coalesce(ended_at, started_at) AS at, kind, name, input_tokens + output_tokens, spent_usd, calls"
+        " FROM spans WHERE run = ? AND (kind IN ('model', 'tool') OR kind = 'completion' AND parent_number >= 0)"
+        " ORDER BY at, number",
         (run,),
     )
     for at, kind, name, span_tokens, span_usd, paid in ended:
         tokens, cost_usd, calls = tokens + span_tokens, cost_usd + span_usd, calls + paid
-        tools += kind == KINDS.index("tool")
-        subcalls += kind == KINDS.index("completion") or name == "llm_query"
+        tools += kind == "tool"
+        subcalls += kind == "completion" or name == "llm_query"
         yield at - row.started_at, tokens, cost_usd, calls, subcalls, tools
 
 

@@ -1,7 +1,8 @@
-"""What the index answers: frozen rows, and columns where there would be too many rows. Values only.
+"""What the index is asked, and what it answers beside the states of runs and spans: frozen values, and columns where
+there would be too many rows.
 
-All texts in them come from models, guests and files: they are data to show, never markup, and a terminal gets them
-through `rlm.core.plain`.
+Texts in them come from models, guests and files: they are data to show, never markup, and a terminal gets them through
+`rlm.core.plain`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rlm.core.types import Json
+    from rlm.trajectory.states import SpanState
 
 RunOrder: TypeAlias = Literal["started", "duration", "tokens", "cost", "turns", "calls", "errors", "model", "status"]
 ORDERS: tuple[str, ...] = get_args(RunOrder)
-STATES = ("running", "crashed", "completed", "limit", "failed", "cancelled")
-"""How a run can stand; crashed is cut off without an end."""
-SpanStatus: TypeAlias = Literal["open", "ok", "error"]
-
-KINDS = ("completion", "turn", "model", "exec", "tool", "other")
-"""The kinds of spans; their places are the codes in a `Timeline`."""
-SPAN_STATUSES: tuple[SpanStatus, ...] = ("open", "ok", "error")
-
 _Row = TypeVar("_Row")
 
 
@@ -66,139 +60,13 @@ class Page(Generic[_Row]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """One run."""
-
-    id: str
-    status: str
-    """running, crashed (cut off without an end), completed, limit, failed or cancelled."""
-    started_at: float
-    last_at: float
-    """The moment of its last event."""
-    duration_s: float
-    model: str
-    environment: str
-    prompt: str
-    """Its first 1,000 characters."""
-    response: str
-    """The answer's first 1,000 characters; empty while there is none."""
-    error: str
-    """Class and message of what failed it; else empty."""
-    limit: str
-    """The cap that was reached; else empty."""
-    turns: int
-    cells: int
-    model_calls: int
-    """Paid ones: answers from memory are not counted."""
-    subcalls: int
-    """Sub-calls: model calls from code, and child completions."""
-    tool_calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    """None where the price of a call is unknown, never 0 for it."""
-    depth: int
-    """The deepest child; 0 is none."""
-    errors: int
-    """Spans that failed: cells, model calls, tools, completions."""
-    warnings: int
-    """Limits near or reached, retries, warnings."""
-    spans: int
-    events: int
-    skipped: int
-    """Lines that are no events."""
-    torn_bytes: int
-    """Bytes of an unfinished last line."""
-    size_bytes: int
-    served_calls: int
-    """Model calls that an earlier run paid and whose replies this one has from its record. They are in no other sum
-    here, and count against the caps."""
-    served_tokens: int
-    served_cost_usd: float | None
-    resumed_from: str | None
-    """The id of the run that it goes on with, as its record says."""
-    forked_from: str | None
-    """The same of a run that went another way from the end of turn `forked_at`."""
-    forked_at: int
-    budget: Mapping[str, Json]
-    """Every cap by its name; None is no cap."""
-
-    @property
-    def tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
-
-    def origin(self, id_chars: int = 8) -> str:
-        """Which run it resumes or forks, in words; empty for one that began by itself."""
-        if self.forked_from:
-            return f"forks {self.forked_from[:id_chars]} after turn {self.forked_at}"
-        return f"resumes {self.resumed_from[:id_chars]}" if self.resumed_from else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanRow:
-    """One span: what it is, when, and what it cost by itself and with everything below it."""
-
-    number: int
-    """From 0, in the order in which spans began; a parent's is always lower."""
-    id: str
-    parent: str | None
-    """The id of the span that it is in; None for a root, and where that span is not in the record."""
-    kind: str
-    """One of `KINDS`."""
-    name: str
-    """`completion` or `rlm_query`; `turn`; a model call's purpose (turn, landing, compaction, llm_query); `cell`; a
-    tool's name."""
-    ordinal: int
-    """The number of a turn or a cell within its completion; else 0."""
-    model: str
-    """Of completions and model calls; else empty."""
-    head: str
-    """The first 120 characters of its prompt, code or arguments."""
-    started_at: float
-    ended_at: float | None
-    """None while it is open, or if it was cut off."""
-    first_seq: int
-    last_seq: int
-    """All events of the span are between these two, with those of others."""
-    level: int
-    """How many spans it is in."""
-    depth: int
-    """The depth of the completion that it belongs to; root is 0."""
-    status: SpanStatus
-    detail: str
-    """How it ended: a cell's or completion's status, the beginning of an error."""
-    cached: bool
-    """A model call answered from memory, or from the record of an earlier run: nothing was paid."""
-    served: bool
-    """The latter of these."""
-    input_tokens: int
-    """Of this span alone: only model calls have any."""
-    output_tokens: int
-    cost_usd: float | None
-    """Of this span alone; None where unknown, and for anything but a model call."""
-    total_tokens: int
-    """With everything below."""
-    total_cost_usd: float | None
-    """With everything below; None where the price of a call is unknown, or there is no call."""
-    total_calls: int
-    """Paid model calls, this one and everything below."""
-    total_errors: int
-    """Failed spans, this one and everything below."""
-    children: int
-
-    @property
-    def tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SpanGroup:
     """Siblings of one kind and name, folded: `128 x llm_query`. Of a group of one, `first` is all there is."""
 
     kind: str
     name: str
     count: int
-    first: SpanRow
+    first: SpanState
     """The one that began first; the others by `spans(..., kind=kind, name=name)`."""
     started_at: float
     ended_at: float | None
@@ -259,7 +127,7 @@ class Timeline:
     label: array[int]
     """Places in `labels`."""
     labels: tuple[str, ...]
-    """Every name that occurs, once: as `SpanRow.name`."""
+    """Every name that occurs, once: as `SpanState.name`."""
     ordinal: array[int]
     origin: float
     """Seconds since the epoch."""

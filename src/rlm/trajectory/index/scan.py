@@ -9,29 +9,48 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta, Struct
 
-from rlm.trajectory.index.fold import RunFold
-from rlm.trajectory.index.states import Head, RunState, SpanState
+from rlm.trajectory.fold import STEPS, RunFold
+from rlm.trajectory.index.database import RUN_COLUMNS, SPAN_COLUMNS
 from rlm.trajectory.reader import LINE_BYTES, is_written, open_record
+from rlm.trajectory.states import RunState, SpanState
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BATCH_EVENTS = 10_000
 BATCH_SPANS = 60_000
 """How many are held in memory before they are written down."""
 _GUARD_BYTES = 4096
-_RUN_COLUMNS = ", ".join(RunState.__struct_fields__)
-_SPAN_COLUMNS = ", ".join(SpanState.__struct_fields__)
-_RUN_MARKS = ", ".join("?" * (len(RunState.__struct_fields__) + 1))
-_SPAN_MARKS = ", ".join("?" * (len(SpanState.__struct_fields__) + 1))
+_RUN_COLUMNS = ", ".join(RUN_COLUMNS)
+_SPAN_COLUMNS = ", ".join(SPAN_COLUMNS)
+_RUN_MARKS = ", ".join("?" * (len(RUN_COLUMNS) + 1))
+_SPAN_MARKS = ", ".join("?" * (len(SPAN_COLUMNS) + 1))
 
-_decode_head = msgspec.json.Decoder(Head).decode
+_Id: TypeAlias = Annotated[str, Meta(max_length=64)]
+
+
+class _Line(Struct, gc=False):
+    """What every event has, its body left alone, within bounds so that nothing in a record can overflow the index."""
+
+    at: Annotated[float, Meta(ge=0, le=1e11)]
+    span: _Id
+    parent: _Id | None
+    type: _Id
+    body: msgspec.Raw
+    served: bool = False
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_body_decoders: dict[str, Callable[[msgspec.Raw], object]] = {
+    kind.TYPE: msgspec.json.Decoder(kind).decode for kind in STEPS
+}
 
 
 @contextmanager
@@ -65,6 +84,15 @@ def forget_run(connection: sqlite3.Connection, run_id: str) -> None:
             connection.execute(f"DELETE FROM {table} WHERE run = ?", row)  # noqa: S608 - names of our own
 
 
+def _body(line: _Line) -> object:
+    """The body of an event; None for one that the fold does not take in, or that does not fit its type."""
+    decode = _body_decoders.get(line.type)
+    try:
+        return None if decode is None else decode(line.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 class _RunScan:
     """One run's file and its part of the index, within a transaction."""
 
@@ -83,9 +111,9 @@ class _RunScan:
             state = self._load()
         before = msgspec.structs.astuple(state)
         self._take(state, about.st_size)
-        state.inode, state.size, state.mtime_ns = about.st_ino, about.st_size, about.st_mtime_ns
+        state.inode, state.size_bytes, state.mtime_ns = about.st_ino, about.st_size, about.st_mtime_ns
         state.guard = self._guard(state.read_bytes)
-        if not state.ended:
+        if not state.has_ended:
             state.status = "running" if is_written(self._file) else "crashed"
         changed = msgspec.structs.astuple(state) != before
         if changed:
@@ -109,9 +137,9 @@ class _RunScan:
         """Whether the file isn't the one that was read, or not only longer."""
         if not state.inode:
             return False
-        if about.st_ino != state.inode or about.st_size < state.size:
+        if about.st_ino != state.inode or about.st_size < state.size_bytes:
             return True
-        if about.st_size == state.size:
+        if about.st_size == state.size_bytes:
             return about.st_mtime_ns != state.mtime_ns
         return self._guard(state.read_bytes) != state.guard
 
@@ -130,14 +158,14 @@ class _RunScan:
         seq, run, types = state.events, self._run, self._types
         for offset, length, line in self._lines(state, size):
             try:
-                head = _decode_head(line)
+                head = _decode_line(line)
             except (ValueError, RecursionError):
-                state.skipped += bool(line.strip())
+                state.skipped_lines += bool(line.strip())
                 continue
             kind = types.get(head.type)
             if kind is None:
                 kind = self._type(head.type)
-            rows.append((run, seq, head.at, fold.add(head, seq), kind, offset, length))
+            rows.append((run, seq, head.at, fold.add(head, _body(head), seq), kind, offset, length))
             seq += 1
             if len(rows) >= BATCH_EVENTS:
                 self._write_events(rows)
@@ -182,7 +210,7 @@ class _RunScan:
     def _write_spans(self, fold: RunFold) -> None:
         """Write spans and problems down, and forget them."""
         fold.settle(self._span_by_number)
-        spans = ((self._run, *msgspec.structs.astuple(span)) for span in fold.spans.values())
+        spans = ((self._run, *msgspec.structs.astuple(span)[:-1]) for span in fold.spans.values())
         self._connection.executemany(f"INSERT OR REPLACE INTO spans VALUES ({_SPAN_MARKS})", spans)  # noqa: S608
         problems = ((self._run, *problem) for problem in fold.problems)
         self._connection.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?)", problems)

@@ -40,7 +40,7 @@ def dump(index: Index) -> dict[str, list[Any]]:
     columns = (
         "run, id, read_bytes, status, turns, cells, model_calls, subcalls, tool_calls, input_tokens, errors, events"
     )
-    chosen = {"runs": f"{columns}, skipped, spans, cost_usd, prompt"}
+    chosen = {"runs": f"{columns}, skipped_lines, spans, spent_usd, prompt"}
     with sqlite3.connect(index.log_dir / "index.sqlite") as connection:
         found = {table: list(connection.execute(f"SELECT {chosen.get(table, '*')} FROM {table}")) for table in TABLES}
     connection.close()
@@ -68,7 +68,7 @@ def test_a_run_has_its_totals(index: Index) -> None:
     )
     assert (row.turns, row.cells, row.model_calls, row.subcalls, row.tool_calls, row.depth) == (2, 1, 4, 3, 1, 1)
     assert (row.tokens, row.cost_usd, row.duration_s, row.errors, row.warnings) == (60, 1.0, 1.5, 2, 1)
-    assert (row.events, row.skipped, row.torn_bytes, row.budget) == (len(STEPS), 0, 0, {"token_budget": 100})
+    assert (row.events, row.skipped_lines, row.torn_bytes, row.budget) == (len(STEPS), 0, 0, {"token_budget": 100})
 
 
 def test_spans_are_a_tree_with_cumulative_totals(index: Index) -> None:
@@ -196,7 +196,7 @@ def test_hostile_lines_are_counted_and_overflow_nothing(tmp_path: Path) -> None:
     with Index.open(tmp_path) as index:
         index.refresh()
         row = index.run(RUN)
-    assert (row.events, row.skipped, row.tokens, row.torn_bytes) == (len(STEPS) + 1, 4, 60, len(lines[-1]))
+    assert (row.events, row.skipped_lines, row.tokens, row.torn_bytes) == (len(STEPS) + 1, 4, 60, len(lines[-1]))
 
 
 def test_a_link_is_no_record(tmp_path: Path) -> None:
