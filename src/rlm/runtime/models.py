@@ -105,7 +105,7 @@ class RunModels:
         return models
 
     @classmethod
-    def choose_or_none(cls, config: Config, pool: BackendPool) -> RunModels:
+    def choose_or_nobody(cls, config: Config, pool: BackendPool) -> RunModels:
         """`choose` or, where no model is set and no provider is there, a model whose every call says so.
 
         Raises:

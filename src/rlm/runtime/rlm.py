@@ -183,7 +183,7 @@ class RLM:
         return OpenRepl(self, self._loop, self._waited(self._open(config, context)))
 
     async def _open(self, config: Config, context: Any) -> Interactive:
-        models = RunModels.choose_or_none(config, self._parts.backends)
+        models = RunModels.choose_or_nobody(config, self._parts.backends)
         given = await asyncio.to_thread(prepare, context)
         opened = await Interactive.open(self._parts, config, models, given)
         self._opened.add(opened)
