@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.kills.model import DATA, PROMPT, TURNS
-from rlm import RLM, Budget, Config, tool
+from rlm import RLM, Budget, Config, RLMResult, tool
 from rlm.backends import openai  # noqa: F401 - loaded before the processes are forked
 from rlm.core.config import ProviderConfig
 from rlm.core.exceptions import ConfigError
 from rlm.core.interfaces import Tool
-from rlm.core.types import RLMResult
 from rlm.runtime import rlm as runtime  # noqa: F401 - as above
 from tests.support.environments import settings_of
 

@@ -20,7 +20,7 @@ from rlm.core.config import WasmConfig
 from rlm.core.contexts.context import Context
 from rlm.core.exceptions import REPLError, REPLExecutionError
 from rlm.core.types import ReplSpec
-from rlm.repl.local.zygotes import readable
+from rlm.repl.forked import readable
 from rlm.repl.spool_folders import sweep
 from rlm.repl.wasm.launcher import WASM
 from tests.contract.repls import shown

@@ -1,4 +1,4 @@
-"""The environment `auto`: the first sandbox that works here, strongest start first paid for, and never a weaker one.
+"""The environment `auto`: the first sandbox in the table that works here.
 
 Each is tried as a run would start it, so that nothing is chosen which then fails, and nothing is looked for twice. What
 was passed over is kept, with its reason, for the user and the record. An environment that is named is never replaced.
@@ -37,12 +37,12 @@ class AutoSandbox:
 
     @property
     def traits(self) -> Traits:
-        """Those of the chosen sandbox, and the choice; once started."""
+        """The traits of the chosen sandbox, with the choice; known once started."""
         return Traits() if self._sandbox is None else replace(self._sandbox.traits, choice=self._choice)
 
     async def start(self) -> None:
         """Choose and start; see `Sandbox.start`. Raises:
-        SandboxUnavailableError: none works here; says what each lacks and how to get it.
+        SandboxUnavailableError: no sandbox works here; says what each lacks and how to get it.
         """
         await self._chosen()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rlm.core.types import ReplSpec
 
 MAX_WAITING_BYTES = 512 << 20
-"""What the arguments of the calls that wait may take, in all."""
+"""The most memory, in bytes, that the arguments of all waiting calls may take."""
 
 _TOO_MUCH = f"the arguments of the calls that wait take more than {MAX_WAITING_BYTES:,} bytes; wait for some of them"
 _RAISED_IN_GUEST = (RLMError, ValueError, TypeError, LookupError, OSError)
@@ -47,7 +47,7 @@ class CellCalls:
 
     @property
     def waited_s(self) -> float:
-        """How long at least one call has been outstanding, in all."""
+        """Seconds in which at least one call was outstanding, in all."""
         return self._waited_s + (0.0 if self._since is None else monotonic() - self._since)
 
     def accept(self, call: frames.Call, weight: int) -> None:

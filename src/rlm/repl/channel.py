@@ -64,7 +64,7 @@ class Channel(Protocol):
         ...
 
     async def death(self) -> Death | None:
-        """How a guest ended that is gone, and was not killed from here; None where that can't be seen."""
+        """How a guest that was not killed from here has ended; None where that can't be seen."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How a guest ended that its host did not end, and the words for it: the one place, whatever the sandbox."""
+"""How a guest ended that its host did not end, and the words for it, the same for every sandbox."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Death:
 
     cause: Cause = ""
     signal: int = 0
-    """By which it was ended; 0 for none."""
+    """The signal that ended it; 0 if none did."""
     code: int | None = None
-    """With which it exited, if it did."""
+    """Its exit code, if it exited."""
 
     @classmethod
     def of_status(cls, status: int) -> Death:
-        """Of a process, as `subprocess` gives its return code: minus the signal, or the exit code."""
+        """The end of a process by its return code, as `subprocess` gives it: minus the signal, or the exit code."""
         return cls(signal=-status) if status < 0 else cls(code=status)
 
 

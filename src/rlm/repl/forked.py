@@ -20,7 +20,7 @@ _READ_BYTES = 1 << 18
 _MAX_READS = 64
 _CPU_CLOCK = 2
 _UNREAD_BYTES = 1 << 20
-"""Of answers that a guest has yet to read, before the host reads no more of it."""
+"""How many bytes of answers a guest may leave unread before the host reads no more from it."""
 
 
 def _nothing() -> None:
@@ -175,3 +175,14 @@ class ForkedChannel(asyncio.Protocol):
         self._gone.set_result(None)
         assert self._receiver is not None
         self._receiver.closed()
+
+
+async def readable(descriptor: int) -> None:
+    """Wait until there is something to read."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)

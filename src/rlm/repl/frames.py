@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from rlm.core.texts import escape_surrogates
 from rlm.core.types import ExecError, Final
-from rlm.repl.guest.wire import WireError, check_values, count_values, decode_value, encode_value, pack
+from rlm.repl.guest.wire import VERSION, WireError, check_values, count_values, decode_value, encode_value, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 _VALUE_BYTES = 100
-"""What a value takes here, at most, beside its own text."""
+"""The most memory, in bytes, that a decoded value takes beside its own text."""
 _WIDEST = 4
-"""How many bytes a character takes here, at most."""
+"""The most memory, in bytes, that a decoded character takes."""
 _MAX_NAMES = 1_000
 _MAX_NAME_CHARS = 200
 _MAX_MESSAGE_CHARS = 20_000
@@ -71,7 +71,7 @@ class Done(Struct, tag="done", tag_field="t", forbid_unknown_fields=True):
 
 
 class Gone(Struct, tag="gone", tag_field="t", forbid_unknown_fields=True):
-    """The guest has ended; said for it by what started it. One that says so itself fools but its own user."""
+    """The guest has ended: said by the process that started it. A guest that says so itself harms only its own REPL."""
 
     cause: Literal["", "memory", "time"]
     signal: Annotated[int, Meta(ge=0, le=128)]
@@ -84,7 +84,7 @@ _decoder: msgspec.json.Decoder[GuestFrame] = msgspec.json.Decoder(GuestFrame)
 
 def decode(payload: bytes) -> GuestFrame:
     """The frame in a payload. Raises:
-    WireError: it is none that a guest may send.
+    WireError: no guest may send it.
     """
     try:
         check_values(payload)
@@ -94,7 +94,7 @@ def decode(payload: bytes) -> GuestFrame:
 
 
 def weight(payload: bytes) -> int:
-    """How many bytes of memory the values of a payload take, at most."""
+    """The most memory, in bytes, that the values of a payload take."""
     is_plain = payload.isascii() and b"\\u" not in payload
     return len(payload) * (1 if is_plain else _WIDEST) + count_values(payload) * _VALUE_BYTES
 
@@ -146,8 +146,8 @@ def pack_exec(cell: int, code: str, mark: str) -> bytes:
 
 
 def pack_init(functions: tuple[str, ...], settings: Mapping[str, Json]) -> bytes:
-    """The first frame."""
-    return pack({"t": "init", "v": 1, "functions": list(functions), **settings})
+    """The frame `init`, the first one."""
+    return pack({"t": "init", "v": VERSION, "functions": list(functions), **settings})
 
 
 def error_message(error: BaseException) -> str:

@@ -40,15 +40,15 @@ _BROKE_RULES = "it broke the rules of the wire (REPLSecurityError)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one cell may take."""
+    """The limits of one cell."""
 
     cell_timeout_s: float = 60.0
-    """Of wall time without the time that calls wait, and of CPU time."""
+    """Seconds of wall time, not counting waits for calls, and of CPU time."""
     kept_output_chars: int = 1_000_000
     grace_s: float = 1.0
-    """From an interrupt to the kill."""
+    """Seconds from an interrupt to the kill."""
     frame_deadline_s: float = _FRAME_DEADLINE_S
-    """For the rest of a frame that has begun."""
+    """Seconds within which a frame that has begun must be complete."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,17 +58,17 @@ class _Cell:
     id: int
     calls: CellCalls
     ended: asyncio.Future[frames.Done | None]
-    """None: the guest is gone."""
+    """The frame that ended it; None if the guest is gone."""
     began_at: float
     cpu_at_start_s: float
     done: frames.Done | None = None
-    """It has ended, and perhaps its last output is awaited."""
+    """The frame that ended it, while its last output may still be on its way."""
     final: Final | None = None
     timeout_s: float
     timed_out: str | None = None
     interrupted: bool = False
     fault: Exception | None = None
-    """The host's own: to be raised, not shown to the model."""
+    """An error of the host's own, to be raised and never shown to the model."""
 
 
 class LiveGuest:
@@ -330,7 +330,7 @@ class LiveGuest:
         self._loop.call_later(self._limits.grace_s, self._kill_if_running, cell)
 
     def _interrupt_if_running(self, cell: _Cell) -> None:
-        """Once more, for a cell that had not begun; others get one KeyboardInterrupt and no second."""
+        """Interrupt again, for a cell that had not begun; one that had gets no second KeyboardInterrupt."""
         if not cell.ended.done():
             self._channel.interrupt()
 

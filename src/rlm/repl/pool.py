@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Warm(Protocol):
-    """What a pool keeps."""
+    """An item that a pool keeps."""
 
     @property
     def is_alive(self) -> bool:
@@ -39,7 +39,7 @@ class WarmPool(Generic[T]):
     """
 
     def __init__(self, make: Callable[[], Awaitable[T]], *, size: int, refill_after_s: float = 0.05) -> None:
-        """`refill_after_s`: what was taken has that long to start working before the next one is made."""
+        """An item that was taken has `refill_after_s` seconds to begin its work before the next one is made."""
         self._make = make
         self._size = size
         self._refill_after_s = refill_after_s
@@ -56,7 +56,7 @@ class WarmPool(Generic[T]):
             self._waiting.append(self._begin())
 
     async def ready(self) -> None:
-        """Wait until there is one to take. Raises:
+        """Wait until there is an item to take. Raises:
         RuntimeError: the pool is closed.
         Exception: whatever `make` raises.
         """
@@ -90,7 +90,7 @@ class WarmPool(Generic[T]):
         await asyncio.gather(*self._closing)
 
     async def _alive(self) -> asyncio.Task[T]:
-        """One that was made and is alive."""
+        """The task of an item that was made and is alive."""
         while self._waiting:
             making = await self._claim(self._next())
             if making.cancelled() or making.exception() is not None:
@@ -117,7 +117,7 @@ class WarmPool(Generic[T]):
         return await self._make()
 
     def _next(self) -> asyncio.Task[T]:
-        """Ready ones first, in the order they were begun."""
+        """The next task to take: ready items first, in the order they were begun."""
         making = next((each for each in self._waiting if each.done()), self._waiting[0])
         self._waiting.remove(making)
         return making
@@ -149,6 +149,6 @@ class WarmPool(Generic[T]):
 
 
 def _look_at(making: asyncio.Task[T]) -> None:
-    """Whoever takes it sees how it ended; one that nobody takes is nothing to warn of."""
+    """Mark an error as seen: whoever takes the item gets it, and an item that nobody takes is not worth a warning."""
     if not making.cancelled():
         making.exception()

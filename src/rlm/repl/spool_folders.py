@@ -1,6 +1,7 @@
 """Folders on disk in which hosts put contexts where their guests read them: made, filled, and swept after a kill.
 
-One belongs to its user alone, and is locked as long as its host lives. Who may read what is in it, others arrange.
+Each belongs to one user alone and is locked as long as its host lives. Who else may read what is in it is arranged by
+the sandboxes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 _NEW_S = 60.0
-"""A folder may be so young that its host has not locked it yet."""
+"""Seconds for which a new folder is left alone: its host may not have locked it yet."""
 _READABLE = 0o444
 
 
@@ -52,7 +53,7 @@ def sweep(prefix: str) -> None:
 
 
 def write(context: Context, path: Path) -> Path:
-    """Copy the parts of a context into a new file, one after another, as `note` tells of them. Raises:
+    """Copy the parts of a context into a new file, one after another, in the order in which `note` lists them. Raises:
     OSError: there is no room; nothing is left of it then.
     """
     source = -1 if context.fd is None else context.fd  # and then it has no parts
@@ -70,7 +71,7 @@ def write(context: Context, path: Path) -> Path:
 
 
 def note(context: Context) -> dict[str, Json]:
-    """What `init` says of a context whose parts lie one after another."""
+    """The `context` field of `init`, for a context whose parts lie one after another in one file."""
     if context.kind == "none":
         return {"kind": "none"}
     parts, start = [], 0
@@ -81,7 +82,7 @@ def note(context: Context) -> dict[str, Json]:
 
 
 def size_bytes(context: Context) -> int:
-    """Of all parts."""
+    """The size of all parts together."""
     return sum(part.size_bytes for part in context.parts)
 
 

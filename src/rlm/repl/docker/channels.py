@@ -30,15 +30,15 @@ _BLOCK = 2
 _HEADER = struct.Struct(">BxxxI")
 _STDOUT = 1
 _UNREAD_BYTES = 1 << 20
-"""Of answers that a guest has yet to read, before the host reads no more of it."""
+"""How many bytes of answers a guest may leave unread before the host reads no more from it."""
 _HEAD_BYTES = 1 << 16
 _EARLY_BYTES = 20_000
 _REMOVAL_S = 10.0
-"""How long the engine may take to remove a container; after that its stdin ends, and so does it."""
+"""Seconds that the engine may take to remove a container; after that its stdin ends, and the container with it."""
 _LAST_WORDS_S = 3.0
-"""How long the rest of a removed container's output may take."""
+"""Seconds that the rest of a removed container's output may take."""
 _PUSH_S = 60.0
-"""How long a guest may take to make room for one more block."""
+"""Seconds that a guest may take to make room for one more block."""
 
 
 class ContainerEnd(Protocol):
@@ -165,14 +165,14 @@ class DockerChannel(asyncio.Protocol):
         return self._body.cpu_s()
 
     def threads(self) -> int | None:
-        """Not looked at: the container's own limit of processes and threads holds."""
+        """None: the container's own limit of processes and threads holds."""
         return None
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._gone)
 
     async def death(self) -> Death | None:
-        """The guest's own end is told by process 1, as a frame."""
+        """What is known of the container's end; the guest's own end comes as a frame from process 1."""
         return self._death
 
     # As a Protocol.

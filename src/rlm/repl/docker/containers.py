@@ -54,18 +54,18 @@ bundle["install"](sources)
 from rlm.repl.guest.supervisor import main
 main(float(sys.argv[2]))
 """
-"""All that is not imported: reads the sources from stdin, and starts the supervisor."""
+"""The only code that is not imported: it reads the sources from stdin and starts the supervisor."""
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """Sets come in the same order each time, so that a cell which is run again prints the same."""
 _USER = "65534:65534"
 _OWN_BYTES = 64 << 20
-"""What the two interpreters take."""
+"""What the two interpreters in a container take."""
 _FREE_CONTEXT_BYTES = 16 << 20
 _WIDEST = {"text": 4, "files": 4, "value": 24}
-"""Bytes in memory for one of the encoded context, at most: wide characters, and containers of almost nothing."""
+"""The most bytes of memory for one byte of the encoded context: wide characters, and values of almost nothing."""
 _START_TIMEOUT_S = 60.0
 _CREATION_S = 10.0
-"""How long a container that nobody wants any more is waited for, to be removed."""
+"""Seconds to wait for a container that nobody wants any more, so that it can be removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class ContainerPlan:
 
 
 class Container:
-    """The body behind a channel."""
+    """Implements `ContainerEnd`: the container behind a channel."""
 
     def __init__(self, engine: Engine, container: str, folder: Path) -> None:
         self.id = container
@@ -93,7 +93,7 @@ class Container:
 
     async def start(self) -> None:
         """Start it. Raises:
-        SandboxUnavailableError: it can't be; says why.
+        SandboxUnavailableError: it does not start; says why.
         """
         try:
             await self._engine.ask(lambda client: client.start(self.id))
@@ -110,7 +110,7 @@ class Container:
 
     async def allow(self, memory_bytes: int) -> None:
         """Change its limit of memory. Raises:
-        Refused: its runtime can't.
+        Refused: its runtime can't do that.
         """
         limits = {"mem_limit": memory_bytes, "memswap_limit": memory_bytes}
         await self._engine.ask(lambda client: client.update_container(self.id, **limits))
@@ -199,7 +199,7 @@ async def start(engine: Engine, plan: ContainerPlan, *, mounts: bool) -> WarmCon
     """Start a container and wait until its guest is warm; `mounts`: the engine may see this machine's files.
 
     Raises:
-        SandboxUnavailableError: it can't be started; says why, and what to do.
+        SandboxUnavailableError: it does not start; says why, and what to do.
     """
     mark = secrets.token_hex(16)
     try:
@@ -235,7 +235,7 @@ def _require_filter(plan: ContainerPlan, *, is_filtered: bool) -> None:
 
 
 async def _woken(channel: DockerChannel, container: Container) -> dict[str, Any]:
-    """What a guest says first."""
+    """The first message of a guest, once it is warm."""
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
             await channel.begin(container.id)

@@ -40,7 +40,7 @@ class Refused(REPLError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
-        """Of HTTP: 404 where there is no such container or image."""
+        """The HTTP status: 404 if the container or the image does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Engine:
 
     @property
     def is_quiet(self) -> bool:
-        """It owes no answer, not even to a caller that was cancelled."""
+        """Every question has been answered, even those whose callers were cancelled."""
         return not self._unanswered
 
     @classmethod
@@ -114,7 +114,7 @@ class Engine:
             raise SandboxUnavailableError(_no_answer(address.shown, str(e) or "no end of waiting")) from e
 
     async def aclose(self) -> None:
-        """Let go of the connections; who still waits for an answer gets none."""
+        """Close the connections; whoever still waits for an answer gets none."""
         await _in_thread(self._client.close)
 
 

@@ -1,4 +1,4 @@
-"""The image that containers are made of: found, pulled if the engine has it not, and what it brings along."""
+"""The image that containers are made of: found, or pulled if the engine does not have it; and what it brings along."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class DockerImage:
 
     id: str
     variables: tuple[str, ...]
-    """Names of those that it sets in the environment."""
+    """The names of the environment variables that it sets."""
     volumes: tuple[str, ...]
-    """Folders that the engine would let be written to, on its disk and without bound."""
+    """Folders that a guest could write to, on the engine's disk and without bound."""
 
 
 async def find(engine: Engine, name: str) -> DockerImage:
-    """The image of that name, pulled if the engine has it not. Raises:
-    SandboxUnavailableError: it can't be had.
+    """The image of that name, pulled if the engine does not have it. Raises:
+    SandboxUnavailableError: the engine can't get it.
     """
     try:
         return await engine.ask(partial(_inspect, name=name))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LEFT_S = 10.0
-"""How long the engine may take to say that nothing is left, before that is the watchdog's business."""
+"""Seconds that the engine may take to say that nothing is left; after that it is left to the watchdog."""
 _LAYERS = ("container", "network none", "capabilities", "read-only files", "limits", "user")
 _NOT_FOUND = 404
 

@@ -30,7 +30,7 @@ class GroupMeter:
         self._last_s = 0.0
 
     def cpu_s(self) -> float | None:
-        """Of all processes that were ever in the container."""
+        """The CPU seconds of all processes that were ever in the container."""
         with suppress(OSError, ValueError, IndexError):  # the container is gone: what it had used stays
             words = os.pread(self._file, _READ_BYTES, 0).split()
             self._last_s = int(words[1] if words[0] == b"usage_usec" else words[0]) * self._scale
@@ -46,13 +46,13 @@ class AskedMeter:
     """Has the engine's own figure fetched from time to time; up to a second old."""
 
     def __init__(self, ask: Callable[[], Awaitable[Any]]) -> None:
-        """`ask` gives what the engine's API calls stats."""
+        """`ask` gets the statistics of the container from the engine."""
         self._ask = ask
         self._last_s: float | None = None
         self._asking = asyncio.get_running_loop().create_task(self._follow())
 
     def cpu_s(self) -> float | None:
-        """None until the engine has answered once."""
+        """The CPU seconds as the engine last told them; None until it has answered once."""
         return self._last_s
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class AskedMeter:
 
 
 def group_file(pid: int, container: str) -> Path | None:
-    """The accounting file of the control group in which process `pid` runs; None where it is not of this machine."""
+    """The accounting file of the control group of process `pid`; None if the container is not on this machine."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LABEL = "rlm.owner"
 _PID, _STARTED, _MACHINE = "rlm.host.pid", "rlm.host.started", "rlm.host.machine"
 _START_FIELD = 19
-"""Of what follows the name in /proc/PID/stat: proc(5) counts it as the 22nd."""
+"""The place of the start time among the fields after the state in /proc/PID/stat; proc(5) counts it as the 22nd."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,9 @@ class Owner:
     id: str
     pid: int
     started: str
-    """In ticks since the machine started: process ids are used again."""
+    """When the process started, in ticks since the machine did: process ids are used again."""
     machine: str
-    """Boot id and process namespace; empty where there is no /proc, and then nobody is judged."""
+    """The boot id and the process namespace; empty without /proc, and then no owner is taken to be gone."""
 
     @classmethod
     def here(cls) -> Owner:
@@ -50,12 +50,12 @@ class Owner:
 
     @property
     def labels(self) -> dict[str, str]:
-        """For the containers it makes."""
+        """The labels of the containers that it makes."""
         return {LABEL: self.id, _PID: str(self.pid), _STARTED: self.started, _MACHINE: self.machine}
 
     @property
     def is_gone(self) -> bool:
-        """Its process has ended, for certain."""
+        """Whether its process has ended for certain."""
         if not self.machine or self.machine != _machine():
             return False
         started = _started(self.pid)
@@ -63,7 +63,7 @@ class Owner:
 
 
 def _has_ended(pid: int) -> bool:
-    """For certain: /proc may only hide it, as a process of another user."""
+    """Whether a process has ended for certain: /proc may merely hide it, as a process of another user."""
     try:
         os.kill(pid, 0)
     except OSError as e:
@@ -72,7 +72,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def _started(pid: int) -> str | None:
-    """None where that can't be seen; empty of one that has ended and waits to be reaped."""
+    """When a process started, in ticks; None where that can't be seen, empty if it has ended and waits to be reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DONE = b"."
-"""What a host tells its watchdog that has left nothing."""
+"""What a host that has left nothing tells its watchdog."""
 _PREFIX = "rlm-docker-"
 
 
@@ -73,8 +73,8 @@ class Estate:
 
     @classmethod
     async def found(cls) -> Estate:
-        """Set one up, after removing what others left; a caller that is cancelled leaves none. Raises:
-        SandboxUnavailableError: it can't be.
+        """Set one up, after removing what others left; a caller that is cancelled leaves nothing. Raises:
+        SandboxUnavailableError: there is no room for its folder, or no process to be had.
         """
         await asyncio.to_thread(sweep, _PREFIX)
         founding = asyncio.ensure_future(asyncio.to_thread(cls))
@@ -105,7 +105,7 @@ def sweep_containers(client: Any) -> None:
 
 def remove_all_of(client: Any, owner_id: str) -> int:
     """Remove every container of one owner; returns how many there were. Raises:
-    docker.errors.APIError: some can't be; the others are gone.
+    docker.errors.APIError: the engine can't remove some of them; the others are gone.
     """
     found = [container for container, _labels in _containers(client, f"{LABEL}={owner_id}")]
     with contextlib.ExitStack() as removals:  # each is tried, whatever becomes of the others
@@ -115,8 +115,8 @@ def remove_all_of(client: Any, owner_id: str) -> int:
 
 
 def remove(client: Any, container: str) -> None:
-    """Kill and remove one container; one that goes by itself just now is waited for. Raises:
-    docker.errors.APIError: the engine can't.
+    """Kill and remove one container, unless it is being removed already. Raises:
+    docker.errors.APIError: the engine can't remove it.
     """
     from docker import errors
 

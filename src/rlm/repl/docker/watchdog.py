@@ -1,7 +1,7 @@
 """The watchdog of one sandbox, a process of its own: `python -m rlm.repl.docker.watchdog OWNER FOLDER`.
 
-It goes on as a child of nobody. Its stdin ends with the host, however the host ended; only a host that has left nothing
-says so before. It imports docker-py only when it has work, and never outlives that.
+It is no child of the host. Its stdin ends when the host does, however that ends; a host that has left nothing says so
+before. It imports docker-py only when it has work, and never outlives that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rlm.repl.docker.sweeping import DONE, remove_all_of
 _TRIES = 20
 _PAUSE_S = 0.5
 _LOOKS = 5
-"""In a row that must find nothing: what the host had just asked for may take the engine a moment to make."""
+"""How many looks in a row must find nothing: the engine may still be making what the host had just asked for."""
 
 
 def main(owner_id: str, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Imports this package from memory, in a container that has Python and nothing of ours: its sources came over stdin.
+"""Imports this package from memory, in a container that has only Python: the sources came over stdin.
 
 Runs before any other module of the package is there, so it imports none of them.
 """
@@ -26,14 +26,14 @@ class Bundle:
         _path: Sequence[str] | None = None,
         _target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Where the module is, if it is one of these."""
+        """The spec of the module, if it is one of these."""
         if name not in self._sources:
             return None
         is_package = any(other.startswith(f"{name}.") for other in self._sources)
         return ModuleSpec(name, self, origin=f"<{name}>", is_package=is_package)  # type: ignore[arg-type]
 
     def create_module(self, _spec: ModuleSpec) -> None:
-        """The usual kind of module will do."""
+        """Let Python make a module of the usual kind."""
         return
 
     def exec_module(self, module: ModuleType) -> None:

@@ -21,7 +21,7 @@ class Output:
 
     def __init__(self, descriptor: int) -> None:
         self._saved = descriptor
-        """Kept apart from 1 and 2, which guest code may close."""
+        """A copy of the output descriptor, apart from 1 and 2, which guest code may close."""
         self._stream = self._new_stream()
 
     def begin(self) -> None:

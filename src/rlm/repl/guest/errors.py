@@ -1,4 +1,4 @@
-"""Exceptions on the wire: how one of a cell is described to the host, how one of the host is raised in a cell."""
+"""Exceptions on the wire: how one of a cell is described to the host, and one of the host raised in a cell."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SubcallError(Exception):
 
 
 def filename(cell: int) -> str:
-    """What the code of a cell is called in tracebacks."""
+    """The file name of a cell in tracebacks."""
     return _FILENAME.format(cell)
 
 
@@ -91,7 +91,7 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Frames of cells and skills only: those of libraries and of this runtime tell a model nothing it can change."""
+    """The frames of cells and skills only: other frames show a model nothing that it can change."""
     try:
         report = traceback.TracebackException.from_exception(error, limit=-_MAX_FRAMES, compact=True)
         _keep_cells(report)

@@ -47,7 +47,7 @@ class Interrupts:
                 _set_timer(timer, 0.0)
 
     def shield(self) -> None:
-        """Signals wait from here; calls nest."""
+        """From here signals wait; calls nest."""
         if get_ident() == self._main:
             self._depth += 1
 

@@ -37,7 +37,7 @@ class Transport(Protocol):
         ...
 
     def write(self, frame: bytes) -> None:
-        """Write it all."""
+        """Write all of the bytes."""
         ...
 
 
@@ -58,7 +58,7 @@ class DescriptorTransport:
 
 
 class _Slot:
-    """Where one waiting thread gets its frames; `wake` is held while there is nothing for it."""
+    """The place where one waiting thread gets its frame; `wake` is held while there is nothing for it."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []

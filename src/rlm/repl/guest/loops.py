@@ -47,7 +47,7 @@ class PipeLoop(asyncio.SelectorEventLoop):
 
 
 class _Sleeper:
-    """In the place of a selector: no event ever comes, so waiting for one is sleeping."""
+    """Stands in for a selector: no event ever comes, so waiting for one is sleeping."""
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None or timeout > 0:
@@ -56,7 +56,7 @@ class _Sleeper:
 
 
 class SleepingLoop(asyncio.BaseEventLoop):
-    """Timers, tasks and futures; no descriptors, no threads."""
+    """A loop with timers, tasks and futures, but no descriptors and no threads."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ _THREAD_GRACE_S = 0.5
 
 
 class Printer(Protocol):
-    """What a cell's output goes through; see `capture.Output`."""
+    """The output of cells; see `capture.Output`."""
 
     def begin(self) -> None: ...
 
@@ -91,7 +91,7 @@ def _namespace(functions: Mapping[str, Callable[..., Any]], prepared: Prepared, 
 
 
 def _with_context(prepared: Prepared, note: Mapping[str, Any]) -> Prepared:
-    """What is prepared, with the context that `init` told of."""
+    """The namespace that was prepared, with the context that `init` described."""
     if prepared.load is None:
         return prepared
     value = prepared.load(note)
@@ -102,7 +102,7 @@ def _with_context(prepared: Prepared, note: Mapping[str, Any]) -> Prepared:
 
 
 def _silence_finals() -> None:
-    """A FINAL in a thread ends that thread; it is no error to print."""
+    """A FINAL in a thread ends that thread without a traceback."""
     usual = threading.excepthook
 
     def hook(report: Any) -> None:
@@ -129,7 +129,7 @@ def _send_done(link: Link, cell: int, outcome: CellOutcome) -> None:
 
 
 def _threads_left(outcome: CellOutcome) -> int:
-    """Threads of the cell that are still alive; after an interrupt they get a moment to notice."""
+    """The number of threads of the cell that are still alive; after an interrupt they get a moment to notice."""
     waited = 0.0
     while outcome.interrupted and thread_count() and waited < _THREAD_GRACE_S:
         sleep(0.005)

@@ -35,7 +35,7 @@ _lines = linecache.cache
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
 _HELD_BYTES = 65_536
 _SHOWN_CHARS = 1 << 20
-"""A longer cell is not kept for its tracebacks: what is loaded into a session comes in such cells."""
+"""The source of a longer cell is not kept for tracebacks: what is loaded into a session comes in such cells."""
 _threads: Mapping[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # `enumerate` takes a lock
 
 
@@ -89,7 +89,7 @@ class CellOutcome:
 
 
 def form_of(value: Any) -> Any:
-    """The wire's form of a guest value; what has none goes as capped text."""
+    """The wire's form of a guest value; a value without one goes as capped text."""
     return encode_value(value, other=lambda part: as_text(short_repr(part)))
 
 
@@ -108,7 +108,7 @@ class Namespace:
         self._show = show
         self._final: dict[str, Any] | None = None
         self._left: list[threading.Thread] = []
-        """Threads of earlier cells."""
+        """The threads that earlier cells left behind."""
         self._bound = {**bound, "FINAL": self._give, "FINAL_VAR": self._give_variable, "SHOW_VARS": self._list}
         self._offered = dict(offered or {})
         module = ModuleType("__repl__")
@@ -164,7 +164,7 @@ class Namespace:
                 self._show(short_repr(value))
 
     def _is_users(self, name: str, value: Any) -> bool:
-        """It is a variable of the cells, which may go into another REPL; the context is given to each anew."""
+        """Whether it is a variable of the cells, which may go into another REPL; the context is given to each anew."""
         reserved = name in self._hidden or name == "context" or name.startswith("__")
         return not reserved and (value is None or self._offered.get(name) is not value)
 
@@ -199,7 +199,7 @@ class Namespace:
 
 
 def _line_of(error: BaseException, filename: str) -> int | None:
-    """The line of the cell at which it failed; None where it did not begin."""
+    """The line of the cell at which it failed; None if it did not begin."""
     trace = _trace_of(error)
     while trace is not None and trace.tb_frame.f_code.co_filename != filename:
         trace = trace.tb_next

@@ -16,7 +16,7 @@ LIBRARY = (
 
 
 def import_library() -> None:
-    """Import all of it that this Python has."""
+    """Import those of the modules that this Python has."""
     for name in LIBRARY:
         try:
             importlib.import_module(name)

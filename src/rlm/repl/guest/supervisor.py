@@ -26,7 +26,7 @@ interrupt can't come late and hit the next cell."""
 _STDIN = 0
 _BLOCK_BYTES = 1 << 20
 _ACCOUNTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
-"""Of the container's control group, in both versions."""
+"""The files that count kills for want of memory in the container's control group, in both versions."""
 _END_MS = 500
 _SIGNALLED = 128
 _NO_TIME_LEFT = 124
@@ -57,7 +57,7 @@ def _prefer_as_victim() -> None:
 
 
 def _let_go_of_output() -> None:
-    """What this process might print is no output of a cell."""
+    """Keep what this process might print out of the output of cells."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
@@ -82,7 +82,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(_SIGNALLED + signal.SIGTERM))
         self._incoming = Incoming()
         self._waiting: deque[memoryview | None] = deque()
-        """What the child has no room for yet, in order; None is an interrupt."""
+        """What the child has no room for yet, in order; None stands for an interrupt."""
 
     def run(self) -> NoReturn:
         """Never returns; the kernel kills what is left of the container with this process."""
@@ -126,7 +126,7 @@ class Supervisor:
         self._waiting.popleft()
 
     def _end(self) -> NoReturn:
-        """The guest has closed its end: most likely it ends just now, and how is worth a moment."""
+        """The guest has closed its end: most likely it is just ending, and it is worth a moment to learn how."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         poll.poll(_END_MS)
@@ -150,7 +150,7 @@ class Supervisor:
             self._tell("memory" if -status == signal.SIGKILL and _was_short_of_memory() else "", -status, None)
 
     def _tell(self, cause: str, number: int, code: int | None) -> None:
-        """The last frame; left out where the host does not read, for nothing here may wait for it."""
+        """Send the last frame, unless the host does not read: nothing here may wait for it."""
         poll = select.poll()
         poll.register(self._to_host, select.POLLOUT)
         with contextlib.suppress(OSError):
@@ -159,7 +159,7 @@ class Supervisor:
 
 
 class Incoming:
-    """Tells the host's word to this process, a header of kind INTERRUPT, from what is for the guest."""
+    """Tells the host's message to this process, a header of kind INTERRUPT, from what is for the guest."""
 
     def __init__(self) -> None:
         self._header = b""
@@ -191,7 +191,7 @@ class Incoming:
 
 
 def _was_short_of_memory() -> bool:
-    """The kernel has ended a process of this container for want of memory."""
+    """Whether the kernel has ended a process of this container for want of memory."""
     for path in _ACCOUNTS:
         with contextlib.suppress(OSError, ValueError, IndexError):
             count = path.read_text(encoding="ascii").partition("oom_kill ")[2].split()[0]
@@ -200,5 +200,5 @@ def _was_short_of_memory() -> bool:
 
 
 def _read(descriptor: int) -> bytes:
-    """What there is; the end of the stream ends everything."""
+    """Read what has come; the end of the stream ends everything."""
     return os.read(descriptor, _BLOCK_BYTES) or os._exit(0)

@@ -32,9 +32,9 @@ MAX_FRAME_BYTES = 64 << 20
 MAX_DEPTH = 100
 MAX_TEXT_CHARS = 10_000
 MAX_CALLS = 256
-"""Calls that one guest may have outstanding."""
+"""The most calls that one guest may have outstanding."""
 MAX_VALUES = 1_000_000
-"""In one frame of a guest: they take far more memory at the host than JSON has bytes."""
+"""The most values in one frame of a guest: they take far more memory at the host than JSON has bytes."""
 
 HEADER = struct.Struct(">IB")
 JSON_KIND = 0
@@ -63,7 +63,7 @@ def pack(message: Mapping[str, Json]) -> bytes:
 
 
 def pack_for_host(message: Mapping[str, Json]) -> bytes:
-    """The same of a frame that a guest sends, which may have so many values only.
+    """One JSON frame that a guest sends, header included; the number of its values is bounded.
 
     Raises:
         WireError: it is too large, or has too many.
@@ -84,7 +84,7 @@ def check_values(payload: bytes) -> None:
 
 
 def count_values(payload: bytes) -> int:
-    """How many values JSON has, at most; looks into strings only where there may be many."""
+    """The most values that JSON can have; looks into strings only where there may be many."""
     found = _signs(payload)
     return found if found <= _FEW_VALUES else _signs(_PLAIN_STRING.sub(b"", _ESCAPED.sub(b"", payload)))
 
@@ -117,7 +117,7 @@ def unpack(payload: bytes | bytearray) -> dict[str, Json]:
     """The JSON object in a payload.
 
     Raises:
-        WireError: it is no JSON object.
+        WireError: it is not a JSON object.
     """
     try:
         message = unpack_value(str(payload, "utf-8"))
@@ -130,7 +130,7 @@ def unpack(payload: bytes | bytearray) -> dict[str, Json]:
 
 def unpack_value(text: str) -> Json:
     """The JSON in `text`, not yet decoded as a value. Raises:
-    WireError: it is no JSON.
+    WireError: it is not JSON.
     """
     try:
         form, _end = _scan(text, 0)

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl.deaths import Death
+from rlm.repl.forked import readable
 from rlm.repl.guest.linux.control import MAX_DESCRIPTORS
 from rlm.repl.guest.wire import HEADER, pack, unpack, unpack_header
 
@@ -28,7 +29,7 @@ _ROOT = str(Path(__file__).parents[3])
 _BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.guest.linux.zygote import main; main({fd}, {pid})"
 _START_TIMEOUT_S = 60.0
 _KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH",)
-"""What the interpreter itself may need to start; guests get none of it."""
+"""The environment variables that the interpreter may need to start; guests get none of them."""
 _SET_ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """Sets come in the same order each time, so that a cell which is run again prints the same."""
 
@@ -90,7 +91,7 @@ class HostZygote:
         return await self._fork({"t": "guest"}, [frames.fileno(), output])
 
     async def how_ended(self, pid: int) -> Death | None:
-        """How a child ended that is gone; None if it is not known, or this zygote is gone too."""
+        """How a child that is gone has ended; None if that is not known, or this zygote is gone too."""
         try:
             answer, _ = await self._request({"t": "ended", "pid": pid})
         except REPLError:
@@ -214,14 +215,3 @@ def _close_all(descriptors: Sequence[int]) -> None:
 def _discard(request: asyncio.Task[tuple[Any, list[int]]]) -> None:
     if not request.cancelled() and request.exception() is None:
         _close_all(request.result()[1])
-
-
-async def readable(descriptor: int) -> None:
-    """Wait until there is something to read."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(descriptor)

@@ -1,7 +1,7 @@
 """Deno as a process: found where its package is installed, started with all permissions denied but to read some files.
 
-Everything that bounds the process from outside is put on here, by a small launcher that then becomes Deno. What runs in
-it is for others to say.
+Everything that bounds the process from outside is put on here, by a small launcher that then becomes Deno. What
+the process runs is not known here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "1",
 }
 _BASE_BYTES = 2 << 30
-"""What V8 and Pyodide take for themselves, seen as private data of the process."""
+"""The private data that V8 and Pyodide take for themselves."""
 _INSTEAD = "Install it: pip install 'rlm-runtime[wasm]'"
 
 
@@ -60,13 +60,13 @@ class DenoTask:
     """What a Deno process is started for."""
 
     script: str
-    """Of `SCRIPTS`."""
+    """A file name in `SCRIPTS`."""
     settings: Mapping[str, Json]
     """Given to the script; paths and numbers only."""
     readable: Sequence[Path]
     """Files and folders that it may read, besides the scripts."""
     memory_bytes: int
-    """Of private data, above what Deno takes itself."""
+    """The most private data, above what Deno takes itself."""
     file_bytes: int = 0
     """The largest file that it may write."""
 
@@ -82,7 +82,7 @@ class Streams:
 
 def find() -> Deno:
     """Deno as it is installed in this Python environment. Raises:
-    SandboxUnavailableError: it isn't, or not a version that serves.
+    SandboxUnavailableError: it is not installed, or too old.
     """
     try:
         binary, version = str(import_module("deno").find_deno_bin()), metadata.version("deno")
@@ -125,18 +125,18 @@ def start(deno: Deno, task: DenoTask, streams: Streams) -> subprocess.Popen[byte
 
 
 def following(deno: Deno) -> tuple[str, ...]:
-    """How a command of Deno's begins that may do all that this user may, and ends with this process."""
+    """The beginning of a command line that runs Deno with all rights of this user and ends with this process."""
     bootstrap = _BOOTSTRAP.format(root=_ROOT, entry="follow")
     return (sys.executable, "-I", "-S", "-c", bootstrap, str(os.getpid()), deno.binary)
 
 
 def data_bytes(memory_bytes: int) -> int:
-    """The limit on private data under which Python has so many bytes."""
+    """The limit on private data, in bytes, under which Python has `memory_bytes`."""
     return _BASE_BYTES + memory_bytes
 
 
 def _listed(path: Path) -> str:
-    """A path for a list of Deno's."""
+    """A path as an item of a comma-separated list of Deno's."""
     if "," in str(path):
         raise SandboxUnavailableError(f"Deno takes no path with a comma: {path}\nmove it, or name another folder")
     return str(path)

@@ -1,6 +1,6 @@
 """Becomes Deno, after putting on what bounds a process from outside; runs in an interpreter that does nothing else.
 
-It imports little, for it stands before every start of a sandbox.
+It imports little, since every start of a sandbox waits for it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> NoReturn:
 
 
 def follow() -> NoReturn:
-    """Run the command in the arguments after the first, which is the process to end with."""
+    """Run the command in the arguments after the first, which is the id of the process to end with."""
     kernel.die_with_parent(int(sys.argv[1]))
     os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - as the host says
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from rlm.core.contexts.context import readable_size
 from rlm.core.exceptions import REPLError
 from rlm.repl.deaths import Death
-from rlm.repl.forked import ForkedChannel
-from rlm.repl.local.zygotes import readable
+from rlm.repl.forked import ForkedChannel, readable
 from rlm.repl.spool_folders import SpoolFolder, size_bytes, write
 from rlm.repl.wasm import deno_runtime
 
@@ -33,9 +32,9 @@ _START_TIMEOUT_S = 60.0
 _SETTLE_S = 0.1
 _COMPLAINT_BYTES = 10_000
 _MOST_CONTEXT_BYTES = 2**31 - 1
-"""The largest object of a 32-bit Python; there must be room for the decoded one beside it."""
+"""The largest object of a 32-bit Python; the decoded context must fit beside it."""
 _WIDEST = 5
-"""How much memory a byte of context takes at most while it is decoded: itself, and four for its character."""
+"""The most bytes of memory for one byte of context while it is decoded: itself, and four for its character."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ class DenoPlan:
     snapshot: Path
     wheels: tuple[Path, ...]
     memory_bytes: int
-    """Of one REPL, above its context."""
+    """The memory of one REPL, above its context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 VERSION = "314.0.7"
 SERIES = "314.0."
-"""The versions that a folder of the user's may hold; others have another interface."""
+"""How a version must begin that a folder of the user's may hold; others have another interface."""
 FILES: Mapping[str, str] = {
     "pyodide.mjs": "6f1d60f7bf529beb300f0f47983c921d3982363640ba20af0e38efdddbc66109",
     "pyodide.asm.mjs": "f7cdc8ece80678ceb712f8e65ebe6d3a83203a180c399865f49612a051693635",
@@ -37,14 +37,14 @@ FILES: Mapping[str, str] = {
     "python_stdlib.zip": "fa1957e5777068fc4f7437f96d860ae2fbe9c19732ba06c84e004ec16dd7dd7a",
     "pyodide-lock.json": "5dc2fc119108bc148c7457dc86e7675b5c87e1cafd420b9c34c1eaef7b36c010",
 }
-"""What is needed of it, and the SHA-256 of each in `VERSION`."""
+"""The files that are needed of it, each with its SHA-256 in `VERSION`."""
 
 _LOCK = Path(__file__).with_name("pyodide.lock")
 _VERSION = re.compile(rb'"(\d{3,}\.\d+\.\d+[\w.]*)"')
 _FETCH_TIMEOUT_S = 300.0
 _TRIES = 3
 _PAUSE_S = 1.0
-"""Between tries: a registry that is not reached once often is, a moment later."""
+"""Seconds between tries: a registry that is not reached once often is a moment later."""
 _WORK = "work-"
 _LEFT_BEHIND_S = 86_400.0
 _FOR_FETCHING = (
@@ -52,7 +52,7 @@ _FOR_FETCHING = (
     "DENO_CERT", "DENO_TLS_CA_STORE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_DIR", "SSL_CERT_FILE", "NPM_CONFIG_REGISTRY",
     "npm_config_registry",
 )  # fmt: skip
-"""What Deno may need of the environment to reach a registry: no key of a provider is among it."""
+"""The environment variables that Deno may need to reach a registry; no key of a provider is among them."""
 _INSTEAD = f"or unpack the npm package pyodide {VERSION} elsewhere and name its folder in wasm.pyodide_dir"
 
 
@@ -67,7 +67,7 @@ class Pyodide:
     platform: str
     """The tag of compiled wheels for it."""
     digest: str
-    """Over all its files."""
+    """The SHA-256 over the digests of all its files."""
     damaged: tuple[str, ...]
     """Files that are not as `VERSION` has them."""
 
@@ -98,7 +98,7 @@ def given(folder: Path) -> Pyodide:
 
 
 def cached(cache: Path) -> Pyodide | None:
-    """Pyodide in the cache; None if it isn't there whole."""
+    """Pyodide in the cache; None if it is not there, or damaged."""
     try:
         pyodide = _read(place(cache))
     except (OSError, ValueError, KeyError):
@@ -132,7 +132,7 @@ def refuse_foreign(cache: Path) -> None:
 
 
 def older(folder: Path, pattern: str, age_s: float) -> list[Path]:
-    """What in the folder was not changed for so long."""
+    """The paths in the folder that match `pattern` and were not changed for `age_s` seconds."""
     found = []
     for path in folder.glob(pattern):
         with suppress(FileNotFoundError):  # another process has just removed it
@@ -142,13 +142,13 @@ def older(folder: Path, pattern: str, age_s: float) -> list[Path]:
 
 
 def place(cache: Path) -> Path:
-    """Where the cache has it."""
+    """The folder where the cache keeps Pyodide."""
     return cache / f"pyodide-{VERSION}"
 
 
 async def fetch(cache: Path, deno: Deno, environ: Mapping[str, str]) -> Pyodide:
     """Fetch it into the cache, whole or not at all; another process may do the same meanwhile. Raises:
-    SandboxUnavailableError: it can't be had, or is not what it should be.
+    SandboxUnavailableError: it can't be fetched, or is not what it should be.
     """
     try:
         with work_folder(cache) as work:
@@ -181,7 +181,7 @@ async def _install(work: Path, deno: Deno, environ: Mapping[str, str]) -> Path:
 
 
 async def _complaints(work: Path, deno: Deno, environ: Mapping[str, str]) -> str:
-    """Try it once; what Deno complains of where it fails, else nothing."""
+    """Try once; returns what Deno complained of if it failed, else an empty text."""
     environment = {name: environ[name] for name in _FOR_FETCHING if name in environ}
     process = await asyncio.create_subprocess_exec(
         *deno_runtime.following(deno),

@@ -1,7 +1,7 @@
 """The memory snapshot that every WASM sandbox starts from: made at first use, kept in the cache, checked before use.
 
 Its name says what it was made from and what it is: the versions of Deno and Pyodide, the guest half, and the SHA-256 of
-the content. One of another version is simply not found; a damaged one is made anew.
+the content. A snapshot of another version is not found; a damaged one is made anew.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 _GUEST = Path(guest_file).parent
 _PACKAGES = ("rlm", "rlm/repl")
-"""Above the guest half; empty there."""
+"""The packages above the guest half, whose `__init__` is empty in the bundle."""
 _TIMEOUT_S = 180.0
 _MEMORY_BYTES = 1 << 30
 _MOST_BYTES = 512 << 20
 _KEY_CHARS = 16
 _KEPT_S = 30 * 86_400.0
-"""One of other versions that is as old is in nobody's use any more, or soon made again."""
+"""Seconds after which a snapshot of another version is removed: it is hardly in use any more, and soon made again."""
 
 
 def find(cache: Path, deno: Deno, pyodide: Pyodide) -> Path | None:
-    """The snapshot for these versions and this guest; None if there is none that is whole."""
+    """The snapshot for these versions and this guest; None if the cache has no undamaged one."""
     for path in sorted(cache.glob(f"snapshot-{key(deno, pyodide)}-*.bin")):
         if _is_whole(path):
             return path
@@ -61,7 +61,7 @@ async def build(cache: Path, deno: Deno, pyodide: Pyodide) -> Path:
 
 
 def key(deno: Deno, pyodide: Pyodide) -> str:
-    """What a snapshot is made from, in short."""
+    """A short digest of all that a snapshot is made from."""
     parts = [deno.version, pyodide.digest, *(hashlib.sha256(content).hexdigest() for _, content in _guest_files())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_KEY_CHARS]
 

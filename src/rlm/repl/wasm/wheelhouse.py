@@ -25,11 +25,11 @@ _WHEEL = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """What the name of a wheel says."""
+    """A wheel, as its file name describes it."""
 
     path: Path
     name: str
-    """Normalised."""
+    """The name of the project, normalised."""
     pythons: frozenset[str]
     abis: frozenset[str]
     platforms: frozenset[str]
@@ -37,7 +37,7 @@ class Wheel:
 
 def find(packages: Iterable[str], folder: Path | None, pyodide: Pyodide) -> tuple[Path, ...]:
     """The wheels of `packages`: files, or names of which `folder` has a wheel that fits. Raises:
-    ConfigError: there is none, or it is for another platform or damaged; says which and what would fit.
+    ConfigError: no wheel fits, or one is damaged; says which, and what would fit.
     """
     return tuple(_checked(_find(package, folder, pyodide)) for package in packages)
 
@@ -47,7 +47,7 @@ def _find(package: str, folder: Path | None, pyodide: Pyodide) -> Path:
         return _given(Path(package).expanduser(), pyodide)
     if folder is None:
         raise ConfigError(
-            f"wasm.packages: {package!r} is no wheel\nname a .whl file, or the folder of it in wasm.wheels"
+            f"wasm.packages: {package!r} is not a .whl file, and wasm.wheels names no folder to find it in"
         )
     wheels = [wheel for wheel in map(_parse, sorted(folder.glob("*.whl"))) if wheel and wheel.name == _plain(package)]
     fitting = [wheel.path for wheel in wheels if _fits(wheel, pyodide)]
@@ -96,7 +96,7 @@ def _fits(wheel: Wheel, pyodide: Pyodide) -> bool:
 
 
 def _tag(pyodide: Pyodide) -> str:
-    """Such as cp314."""
+    """The tag of its Python, such as cp314."""
     return "cp" + "".join(pyodide.python.split(".")[:2])
 
 

@@ -22,7 +22,7 @@ __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 EXPORT, PIECE, IMPORT = "EXPORT_VARS", "EXPORTED_PIECE", "IMPORT_VARS"
 PIECE_CHARS = 4 << 20
-"""Of texts in one piece: even where each takes six bytes it fits a frame."""
+"""The most characters of text in one piece: it fits a frame even where each takes six bytes."""
 _MAX_NAMES = 2_000
 _MAX_NAME_CHARS = 200
 
@@ -73,7 +73,7 @@ class Carrier:
         }
 
     def piece(self, number: int) -> list[list[str]]:
-        """One of the pieces: names, each with a part of its text. It is given once."""
+        """One of the pieces: names, each with a part of its text. Each piece is given once."""
         self._has_carried = True
         given, self._given[number] = self._given[number], []
         return given
@@ -97,7 +97,7 @@ class Carrier:
         return refused
 
     def _sources(self, lost: Mapping[str, str]) -> list[Source]:
-        """What makes those names again: imports first, as other definitions may use them."""
+        """The source that makes those names again: imports first, as other definitions may use them."""
         sources = self._definitions.sources(frozenset(lost))
         made = {name for names, _source in sources for name in names}
         others = {name: imported(name, self._names[name]) for name in lost if name not in made}
@@ -109,7 +109,7 @@ def _is_variable(name: object) -> bool:
 
 
 def pieces(texts: Mapping[str, str]) -> Iterator[list[list[str]]]:
-    """Names with the parts of their texts, in order, so many at a time that they fit a frame."""
+    """Names with the parts of their texts, in order, in pieces that fit a frame."""
     piece: list[list[str]] = []
     size = 0
     for name, text in texts.items():

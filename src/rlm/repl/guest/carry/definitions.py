@@ -1,4 +1,4 @@
-"""What of the cells so far made functions, classes and imports, as source that makes them again.
+"""The functions, classes and imports that cells have made, as source that makes them again.
 
 Only statements at the top of a cell count, of those that ran, and only the last that gave a name its value. Their text
 is all that is kept: nothing is run here.
@@ -102,7 +102,7 @@ def _statements(code: str) -> list[ast.stmt]:
 
 
 def _defined(node: ast.stmt) -> list[str]:
-    """The names that it binds to what only its source can make."""
+    """The names that a statement binds to values that only its source can make."""
     if isinstance(node, _MAKERS):
         return [node.name]
     if isinstance(node, _IMPORTS):
@@ -113,14 +113,14 @@ def _defined(node: ast.stmt) -> list[str]:
 
 
 def _is_repeatable(value: ast.expr) -> bool:
-    """It makes the same anew and nothing else: a pattern, a skill."""
+    """Whether a call makes the same value anew and does nothing else: a pattern, a skill."""
     if not isinstance(value, ast.Call) or ast.unparse(value.func) not in ("re.compile", "load_skill"):
         return False
     return not value.keywords and all(isinstance(argument, ast.Constant) for argument in value.args)
 
 
 def _source(lines: list[str], node: ast.stmt) -> str:
-    """Its text as it was written, with its decorators and comments; of what may share its lines, as it means."""
+    """A statement as it was written, with decorators and comments; one that may share its lines, as `ast` writes it."""
     if not isinstance(node, _MAKERS):
         return ast.unparse(node)
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])

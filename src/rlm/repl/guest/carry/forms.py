@@ -43,11 +43,11 @@ _FACTORY_NAMES = {each: name for name, each in _FACTORIES.items()}
 
 _name_of = type.__dict__["__qualname__"].__get__
 _module_of = type.__dict__["__module__"].__get__
-"""Past what a class of the cells makes of these."""
+"""The methods of the builtin types themselves, whatever a class of the cells makes of them."""
 
 
 class CannotCarry(Exception):
-    """A value has no form from which it would come back; says which part and why."""
+    """A value has no form from which it would come back; the message says which part, and why."""
 
 
 def to_text(value: Any, max_chars: int = sys.maxsize) -> str:
@@ -66,7 +66,7 @@ def to_text(value: Any, max_chars: int = sys.maxsize) -> str:
 
 def from_text(text: str) -> Any:
     """The value of that text. Raises:
-    WireError: it is no text of a value.
+    WireError: it is not the text of a value.
     """
     form = unpack_value(text)
     if '"$' in text or not _is_shallow(form):
@@ -86,7 +86,7 @@ def _plain_text(value: Any, max_chars: int) -> str | None:
 
 
 def _is_plain(value: Any, max_chars: int) -> bool:
-    """It has lists, dicts with text as keys, and atoms only, and no part of it stands in two places."""
+    """Whether it has only lists, dicts with text as keys, and atoms, and no part of it stands in two places."""
     if type(value) in _ATOMS:
         return True
     level, chars, seen = [value], 0, set()
@@ -115,7 +115,7 @@ def _is_plain(value: Any, max_chars: int) -> bool:
 
 
 def _is_shallow(form: Any) -> bool:
-    """It is nested no deeper than a value may be."""
+    """Whether it is nested no deeper than a value may be."""
     level = [form]
     for _ in range(MAX_DEPTH):
         parts = [part.values() if type(part) is dict else part for part in level if type(part) not in _ATOMS]
@@ -196,7 +196,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _is_clean(key: str) -> bool:
-    """It has no lone surrogates, which JSON could not carry in a key."""
+    """Whether it has no lone surrogates, which JSON could not carry in a key."""
     return key.isascii() or type(encode_value(key)) is str
 
 
@@ -234,7 +234,7 @@ _TEXTS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     timedelta: ("$timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     Decimal: ("$decimal", str),
 }
-"""Mark and body of what has no parts."""
+"""The mark of a value without parts and the function that makes its body, by the type of the value."""
 
 
 def _value(form: Any, depth: int) -> Any:

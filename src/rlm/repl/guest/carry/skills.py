@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 LOAD = "load_skill"
-"""The host's function; in the guest, one of that name gives what the skill defines."""
+"""The name of the host's function; in the guest, the function of that name gives what the skill defines."""
 OBJECT = "skills"
 
 _parse: Any = compile
@@ -81,7 +81,7 @@ class Loader:
     """Makes what the host sends as `{"name", "version", "code"}` callable; each name once in a REPL."""
 
     def __init__(self, fetch: Callable[[str], Mapping[str, Any]], policy: Policy, offered: Mapping[str, Any]) -> None:
-        """`offered` are the names that skills find besides builtins: what calls the host."""
+        """`offered` are the names that skills find besides builtins: functions that call the host."""
         self._fetch = fetch
         self._policy = policy
         self._offered = {**offered, LOAD: self.load_skill, OBJECT: Skills(self.load_skill)}
@@ -123,7 +123,7 @@ class Loader:
 
 
 def _imports(tree: ast.Module) -> list[str]:
-    """The modules that it imports, wherever in it."""
+    """The modules that the code imports, anywhere in it."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

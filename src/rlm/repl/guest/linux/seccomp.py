@@ -97,7 +97,7 @@ TABLES: Mapping[str, Table] = {"x86_64": X86_64, "aarch64": AARCH64, "arm64": AA
 
 def build() -> bytes:
     """The filter for this machine, as BPF instructions. Raises:
-    OSError: there is no table for this architecture.
+    OSError: this architecture has no table.
     """
     machine = platform.machine()
     if machine not in TABLES:

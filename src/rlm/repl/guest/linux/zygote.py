@@ -113,7 +113,7 @@ class Zygote:
         self._children: dict[int, int] = {}
         """Process ids by pidfd."""
         self._ends: dict[int, int] = {}
-        """How the last children ended, by process id: an exit code, or minus a signal."""
+        """How the last children ended, by process id: the exit code, or minus the signal."""
 
     def run(self) -> None:
         """Answer requests until the host goes."""
@@ -149,7 +149,7 @@ class Zygote:
         return tuple(confine.Layer(name=f[0], active=f[1] == "1", detail=f[2]) for f in fields)
 
     def _report_trial(self, writing: int, zygote_pid: int) -> NoReturn:
-        """No line at all says that the standard library cannot be read any more."""
+        """Report which layers hold; no line at all means that the standard library cannot be read any more."""
         try:
             layers = confine.apply(self._plan, zygote_pid)
             with Path(os.__file__).open("rb"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 MODULE_NAME = "__repl__"
-"""`__module__` of what cells define."""
+"""The `__module__` of classes that cells define."""
 
 _FINAL = (
     BaseExceptionGroup,  # `except*` trusts what a subclass's split returns
@@ -130,7 +130,7 @@ def check_bases(bases: Iterable[Any]) -> tuple[Any, ...]:
     given = tuple(bases)
     for base in given:
         if is_marked(type(base)) or _says_its_bases(base):  # they could be others each time
-            raise TypeError(f"an instance of {type(base).__name__} is no base class")
+            raise TypeError(f"an instance of {type(base).__name__} is not a base class")
     for base in types.resolve_bases(given):
         _check_base(base)
     return given
@@ -144,7 +144,7 @@ def _says_its_bases(base: object) -> bool:
 
 def _check_base(base: object) -> None:
     if not isinstance(base, type):
-        raise TypeError(f"{base!r} is no base class")
+        raise TypeError(f"{base!r} is not a base class")
     if isinstance(base, _StandInType) or issubclass(base, (type, *_FINAL)):
         raise TypeError(f"{base.__name__} cannot be subclassed here; hold an instance of it instead")
 
@@ -163,12 +163,12 @@ def mark(made: object) -> None:
 
 
 def is_marked(kind: type) -> bool:
-    """A cell defined this class, or a class it derives from."""
+    """Whether a cell defined this class, or a class that it derives from."""
     return hasattr(kind, names.MARK)
 
 
 def is_marked_itself(kind: type) -> bool:
-    """A cell defined this very class."""
+    """Whether a cell defined this very class."""
     return names.MARK in kind.__dict__
 
 
@@ -179,7 +179,7 @@ def foreign_names(kind: type) -> frozenset[str] | None:
 
 
 def defines(kind: type, name: str) -> bool:
-    """An attribute of this name, of the class or of an instance, is one that a cell defined."""
+    """Whether a cell defined the attribute of this name, of the class or of an instance."""
     for base in (*kind.__mro__, *_metaclasses(kind)):
         if name in base.__dict__:
             return is_marked_itself(base)

@@ -90,7 +90,7 @@ def load_private(target: Any, name: str) -> Any:
 
 def read(target: Any, name: str, *default: Any) -> Any:
     """`getattr` for names of any kind. Raises:
-    AttributeError: there is no such attribute, or it isn't for cells.
+    AttributeError: the attribute does not exist, or is not for cells.
     """
     if type(name) is not str:
         raise TypeError(f"attribute name must be str, not {type(name).__name__}")

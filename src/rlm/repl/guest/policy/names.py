@@ -96,7 +96,7 @@ INSTEAD = {
     "tb_frame": "use traceback.format_exc()",
     "tb_next": "use traceback.format_exc()",
     "__getattribute__": "use getattr(), or define __getattr__",
-    "__file__": "a cell is no file",
+    "__file__": "a cell is not a file",
     "__code__": "use ast.parse on source text",
     "mro": "use isinstance or issubclass",
     "get_loop": "use asyncio.create_task, asyncio.gather or asyncio.to_thread",
@@ -110,12 +110,12 @@ def hint(name: str) -> str:
 
 
 def is_special(name: str) -> bool:
-    """It begins and ends with two underscores."""
+    """Whether a name begins and ends with two underscores."""
     return name.startswith("__") and name.endswith("__") and name != "__"
 
 
 def is_private(name: str) -> bool:
-    """It begins with an underscore without being special; `_` alone is an ordinary name."""
+    """Whether a name begins with an underscore without being special; `_` alone is an ordinary name."""
     return name.startswith("_") and not is_special(name) and name != "_"
 
 
@@ -145,7 +145,7 @@ def binding_refusal(name: str, *, in_class: bool = False) -> str | None:
 def field_refusal(name: str) -> str | None:
     """Why a field that is named at run time can't have this name: source text is generated from it."""
     if unicodedata.normalize("NFKC", name) != name or not name.isidentifier():
-        return f"{name!r} is no plain identifier"
+        return f"{name!r} is not a plain identifier"
     return binding_refusal(name)
 
 

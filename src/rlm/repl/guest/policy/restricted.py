@@ -87,7 +87,7 @@ class RestrictedPolicy:
         """`allowed_imports` names packages whose public names cells may use whole.
 
         Guards `copy` for the whole process, which is a guest's. Raises:
-        ValueError: there is no such level.
+        ValueError: `level` is not a policy.
         """
         if level not in _LEVELS:
             raise ValueError(f"no policy {level!r}; there are {', '.join(_LEVELS)}")

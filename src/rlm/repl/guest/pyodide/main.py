@@ -40,11 +40,11 @@ class Host(Protocol):
         ...
 
     def pause(self, milliseconds: float) -> None:
-        """Sleep so long, or until an interrupt."""
+        """Sleep for that time, or until an interrupt."""
         ...
 
     def forget(self, may_follow: bool) -> None:
-        """Drop an interrupt that nobody has heard; wait for one first that may be on its way."""
+        """Drop an interrupt that was not noticed, after waiting for one that may be on its way."""
         ...
 
     def seal(self) -> None:
@@ -105,7 +105,7 @@ def _decoded(host: Host, kind: str, parts: list[list[Any]]) -> Any:
 
 
 def _sleep_by(pause: Callable[[float], None]) -> Callable[[float], None]:
-    """Emscripten's own sleep spins, and hears no interrupt."""
+    """Emscripten's own sleep spins, and notices no interrupt."""
 
     def sleep(seconds: float, /) -> None:
         if seconds < 0:
