@@ -12,7 +12,7 @@ from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, ConfinedPath
 from rlm.helpers.operation_table import find
 from rlm.helpers.performing import perform
-from rlm.helpers.text_files import NotText, TextFile, lines_of
+from rlm.helpers.text_files import NotText, SourceText, lines_of
 from rlm.helpers.workspace import Workspace
 
 PATHS = st.lists(st.sampled_from(["a", "b", "c", "tree"]), min_size=1, max_size=4).map("/".join)
@@ -22,7 +22,7 @@ PLACE = ConfinedPath(root=Path("/"), parts=("a",))
 @given(st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_text_is_taken_and_given_back_byte_for_byte(content: bytes) -> None:
     try:
-        source = TextFile.of(PLACE, "a", content)
+        source = SourceText.of(PLACE, "a", content)
     except NotText:
         return
     assert source.change(source.text).after == content

@@ -27,7 +27,7 @@ class NotText(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextFile:
+class SourceText:
     """A text file as it was read."""
 
     place: ConfinedPath
@@ -47,14 +47,14 @@ class TextFile:
     is_mixed: bool = False
 
     @classmethod
-    def new(cls, place: ConfinedPath, name: str) -> TextFile:
+    def new(cls, place: ConfinedPath, name: str) -> SourceText:
         """An empty file that doesn't exist yet."""
         return cls(
             place=place, name=name, content=None, encoding="utf-8", errors="strict", mark=b"", newline="\n", text=""
         )
 
     @classmethod
-    def of(cls, place: ConfinedPath, name: str, content: bytes) -> TextFile:
+    def of(cls, place: ConfinedPath, name: str, content: bytes) -> SourceText:
         """Take bytes as text.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, ConfinedPath, open_file, shown
 from rlm.files.walk import Walk, matches, rules_above
-from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, TextFile
+from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, SourceText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ class Workspace:
     environ: Mapping[str, str] = field(default_factory=dict)
     """The variables of the user's environment that programs may see: those in `PROGRAM_ENVIRON`."""
 
-    def source(self, path: str) -> TextFile:
+    def source(self, path: str) -> SourceText:
         """Read a whole text file.
 
         Raises:
@@ -71,7 +71,7 @@ class Workspace:
         """
         return self._read(self.existing(path), path)
 
-    def source_or_new(self, path: str) -> TextFile:
+    def source_or_new(self, path: str) -> SourceText:
         """Read a text file; one that doesn't exist yet counts as empty, and its folders need not exist either.
 
         Raises:
@@ -80,7 +80,7 @@ class Workspace:
         place = self._allowed(self.confined.locate_new(path), path)
         if not place.missing:
             return self._read(place, path)
-        return TextFile.new(place, self.name(place.path))
+        return SourceText.new(place, self.name(place.path))
 
     def existing(self, path: str) -> ConfinedPath:
         """The file or folder at `path`.
@@ -127,7 +127,7 @@ class Workspace:
         finally:
             os.close(folder)
 
-    def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[TextFile]:
+    def sources(self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False) -> Iterator[SourceText]:
         """Read the text files below `path` that match a glob; others are counted in `skipped`.
 
         Ignore files are respected, `.git` is never entered, symlinks are not followed. `path` may be a file too.
@@ -137,7 +137,7 @@ class Workspace:
         """
         for place, content in self.contents(pattern, path, skipped=skipped, hidden=hidden):
             try:
-                yield TextFile.of(place, self.name(place.path), content)
+                yield SourceText.of(place, self.name(place.path), content)
             except NotText:
                 skipped.binary += 1
 
@@ -216,9 +216,9 @@ class Workspace:
             raise ToolError(f"{shown(path)} is inside of {_GIT}, which helpers leave alone.")
         return place
 
-    def _read(self, place: ConfinedPath, path: str) -> TextFile:
+    def _read(self, place: ConfinedPath, path: str) -> SourceText:
         try:
-            return TextFile.of(place, self.name(place.path), _content(self._open(place)))
+            return SourceText.of(place, self.name(place.path), _content(self._open(place)))
         except OSError as error:
             raise ToolError(f"{shown(path)} cannot be read: {error.strerror}.") from error
         except NotText as error:

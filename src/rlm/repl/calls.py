@@ -50,7 +50,7 @@ class CellCalls:
         """Seconds in which at least one call was outstanding, in all."""
         return self._waited_s + (0.0 if self._since is None else monotonic() - self._since)
 
-    def accept(self, call: frames.Call, weight: int) -> None:
+    def accept(self, call: frames.GuestCall, weight: int) -> None:
         """Answer a call, whose arguments take `weight` bytes, later. Raises:
         WireError: it breaks the rules.
         """
@@ -85,12 +85,12 @@ class CellCalls:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _decode(self, call: frames.Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _decode(self, call: frames.GuestCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
         special = {"$text": _text, "$context": lambda _body: self._context}
         args = tuple(decode_value(form, special=special) for form in call.args)
         return args, {key: decode_value(form, special=special) for key, form in call.kwargs.items()}
 
-    async def _answer(self, call: frames.Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    async def _answer(self, call: frames.GuestCall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             reply = frames.pack_reply(call.id, await self._spec.call(call.name, args, kwargs))
         except _RAISED_IN_GUEST as e:

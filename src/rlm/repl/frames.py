@@ -51,7 +51,7 @@ class Ready(Struct, tag="ready", tag_field="t", forbid_unknown_fields=True):
     report: dict[str, str]
 
 
-class Call(Struct, tag="call", tag_field="t", forbid_unknown_fields=True):
+class GuestCall(Struct, tag="call", tag_field="t", forbid_unknown_fields=True):
     """Guest code called a bound function."""
 
     id: int
@@ -78,7 +78,7 @@ class Gone(Struct, tag="gone", tag_field="t", forbid_unknown_fields=True):
     code: Annotated[int, Meta(ge=0, le=255)] | None
 
 
-GuestFrame: TypeAlias = Ready | Call | Done | Gone
+GuestFrame: TypeAlias = Ready | GuestCall | Done | Gone
 _decoder: msgspec.json.Decoder[GuestFrame] = msgspec.json.Decoder(GuestFrame)
 
 

@@ -200,7 +200,7 @@ class LiveGuest:
     # Frames.
 
     def _accept(self, frame: frames.GuestFrame, payload: bytes) -> None:
-        if isinstance(frame, frames.Call):
+        if isinstance(frame, frames.GuestCall):
             self._accept_call(frame, frames.weight(payload))
         elif isinstance(frame, frames.Done):
             self._accept_done(frame)
@@ -211,7 +211,7 @@ class LiveGuest:
         else:
             self._ready.set_result(frame)
 
-    def _accept_call(self, call: frames.Call, weight: int) -> None:
+    def _accept_call(self, call: frames.GuestCall, weight: int) -> None:
         if self._cell is None or self._cell.done is not None:
             raise WireError("a call while no cell runs")
         if call.id <= self._last_call:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rlm.backends.catalog import traits_of
 from rlm.backends.claude_cli.pool import ClaudePool
-from rlm.backends.claude_cli.process import Kind, Launch, missing
+from rlm.backends.claude_cli.process import Launch, ProgramKind, missing
 from rlm.backends.claude_cli.wire import system_prompt, user_line
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry
 from rlm.core.exceptions import BackendConnectionError, ConfigError
@@ -67,7 +67,7 @@ class ClaudeCliBackend:
         return replace(traits_of("anthropic", model), native_tools=False)
 
     async def call(self, request: ModelRequest) -> ModelReply:
-        kind = Kind(
+        kind = ProgramKind(
             model=request.model,
             system=system_prompt(request.messages),
             max_output_tokens=stepped(request.max_output_tokens),
@@ -78,7 +78,7 @@ class ClaudeCliBackend:
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    async def _attempt(self, kind: Kind, line: bytes) -> ModelReply:
+    async def _attempt(self, kind: ProgramKind, line: bytes) -> ModelReply:
         async with self._pool.process(kind) as process:
             try:
                 async with asyncio.timeout(self._config.request_timeout_s):

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from rlm.backends.claude_cli.process import ClaudeProcess, Kind, Launch
+from rlm.backends.claude_cli.process import ClaudeProcess, Launch, ProgramKind
 from rlm.core.exceptions import BackendConnectionError
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ class ClaudePool:
         self._slots = asyncio.Semaphore(size)
         self._idle: list[ClaudeProcess] = []
         self._alive: set[ClaudeProcess] = set()
-        self._tidying: dict[asyncio.Task[None], Kind] = {}
+        self._tidying: dict[asyncio.Task[None], ProgramKind] = {}
         self._closed = False
 
     @asynccontextmanager
-    async def process(self, kind: Kind) -> AsyncIterator[ClaudeProcess]:
+    async def process(self, kind: ProgramKind) -> AsyncIterator[ClaudeProcess]:
         """A fresh process of that kind until the block ends; it is then cleared for others, out of the caller's way.
 
         Raises:
@@ -56,7 +56,7 @@ class ClaudePool:
         while self._tidying:
             await asyncio.wait(self._tidying)
 
-    async def _take(self, kind: Kind) -> ClaudeProcess:
+    async def _take(self, kind: ProgramKind) -> ClaudeProcess:
         if self._closed:
             raise BackendConnectionError("claude: the backend is closed")
         if (warm := await self._warm(kind)) is not None:
@@ -67,7 +67,7 @@ class ClaudePool:
         self._alive.add(process)
         return process
 
-    async def _warm(self, kind: Kind) -> ClaudeProcess | None:
+    async def _warm(self, kind: ProgramKind) -> ClaudeProcess | None:
         """An idle process of that kind; one that is being cleared is ready ten times sooner than a new one."""
         while True:
             for process in [process for process in self._idle if process.kind == kind]:

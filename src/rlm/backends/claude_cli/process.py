@@ -40,7 +40,7 @@ _SWITCHES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ProgramKind:
     """What a process is started with and can't change: a call needs one of its kind."""
 
     model: str
@@ -61,7 +61,7 @@ class Launch:
 class ClaudeProcess:
     """One process of one kind; after each call it must be cleared before the next."""
 
-    def __init__(self, kind: Kind, child: Child, folder: Path, idle_s: float) -> None:
+    def __init__(self, kind: ProgramKind, child: Child, folder: Path, idle_s: float) -> None:
         self.kind = kind
         self._child = child
         self._folder = folder
@@ -71,7 +71,7 @@ class ClaudeProcess:
         """Whether its last call ended in order."""
 
     @classmethod
-    async def start(cls, kind: Kind, launch: Launch) -> ClaudeProcess:
+    async def start(cls, kind: ProgramKind, launch: Launch) -> ClaudeProcess:
         """Start one; it takes half a second until it answers.
 
         Raises:
@@ -178,7 +178,7 @@ def missing(program: str) -> str:
     )
 
 
-def _argv(program: str, kind: Kind, folder: Path) -> tuple[str, ...]:
+def _argv(program: str, kind: ProgramKind, folder: Path) -> tuple[str, ...]:
     (folder / "empty").mkdir()
     system = folder / "system.txt"  # a file: a command line is limited in length, and everybody can read it
     system.write_text(kind.system, encoding="utf-8", errors="replace")
@@ -191,5 +191,5 @@ def _argv(program: str, kind: Kind, folder: Path) -> tuple[str, ...]:
     )
 
 
-def _env(kind: Kind, launch: Launch) -> dict[str, str]:
+def _env(kind: ProgramKind, launch: Launch) -> dict[str, str]:
     return {**launch.env, **_SWITCHES, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(kind.max_output_tokens)}

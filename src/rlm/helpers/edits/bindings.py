@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rlm.helpers.edits.import_paths import ImportPaths
     from rlm.helpers.edits.modules import Module
-    from rlm.helpers.facts.scopes import Mention, Scope
+    from rlm.helpers.facts.scopes import Mention, NameScope
 
 
 class Bindings:
@@ -24,12 +24,12 @@ class Bindings:
         self._modules = modules
         self._paths = paths
         self._old = old
-        self._scopes: set[tuple[str, Scope]] = set()
+        self._scopes: set[tuple[str, NameScope]] = set()
         self._homes: set[str] = set()
         self._starred: set[str] = set()
         """Files that have the name only by a star import."""
 
-    def add(self, file: str, scope: Scope) -> None:
+    def add(self, file: str, scope: NameScope) -> None:
         """Add the binding in a scope of a file."""
         self._scopes.add((file, scope))
         self._homes.add(file)
@@ -132,7 +132,7 @@ class Bindings:
         return self._paths.file_of("." * statement.level + (statement.module or ""), module.name)
 
 
-def definitions(modules: Iterable[Module], name: str) -> Iterator[tuple[Module, Scope]]:
+def definitions(modules: Iterable[Module], name: str) -> Iterator[tuple[Module, NameScope]]:
     """The scopes that bind a name by more than an import."""
     for module in modules:
         owners = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rlm.helpers.edits.bindings import Bindings
     from rlm.helpers.edits.modules import Module
     from rlm.helpers.edits.targets import SourceTree, Target
-    from rlm.helpers.facts.scopes import Scope
+    from rlm.helpers.facts.scopes import NameScope
 
 _COPIES = ("replace", "_replace", "evolve", "copy", "model_copy", "construct", "model_construct", "cls", "type")
 """Functions that take the fields of a class as keywords."""
@@ -82,7 +82,7 @@ def _is_own(target: Target, module: Module, value: ast.expr, names: list[Binding
     return any(name.is_it(module, value) for name in names)
 
 
-def _named(target: Target, where: Scope) -> list[Bindings]:
+def _named(target: Target, where: NameScope) -> list[Bindings]:
     """The names of a class or function in all modules, if it is at the top of its own."""
     outer = home_of(where)
     if target.home is None or outer is None or outer.kind != "module":
@@ -90,7 +90,7 @@ def _named(target: Target, where: Scope) -> list[Bindings]:
     return [target.tree.bindings.of(where.qualname, target.home)]
 
 
-def _is_field(where: Scope, name: str) -> bool:
+def _is_field(where: NameScope, name: str) -> bool:
     """Whether a class has a field of that name: an annotated name, without a constructor in the class."""
     body = where.node.body if isinstance(where.node, ast.ClassDef) else []
     annotated = (each.target for each in body if isinstance(each, ast.AnnAssign))
@@ -98,7 +98,7 @@ def _is_field(where: Scope, name: str) -> bool:
     return not made and any(isinstance(each, ast.Name) and each.id == name for each in annotated)
 
 
-def _doubt_overrides(target: Target, classes: list[Scope], name: str, parameter: str = "") -> None:
+def _doubt_overrides(target: Target, classes: list[NameScope], name: str, parameter: str = "") -> None:
     """List the definitions of the same name in classes that could be subclasses, bases or siblings of these."""
     derived = any(_has_bases(where) for where in classes)
     for module in target.tree.modules.values():
@@ -113,7 +113,7 @@ def _doubt_overrides(target: Target, classes: list[Scope], name: str, parameter:
                 target.doubt(module, mention.node)
 
 
-def _has_bases(where: Scope) -> bool:
+def _has_bases(where: NameScope) -> bool:
     bases = where.node.bases if isinstance(where.node, ast.ClassDef) else []
     return any(getattr(base, "id", "") != "object" for base in bases)
 
@@ -159,7 +159,7 @@ def _may_make(called: ast.expr) -> bool:
     return last_name(called)[:1].isupper() or last_name(called) in _COPIES
 
 
-def _calls_it(target: Target, where: Scope, names: list[Bindings], module: Module, called: ast.expr) -> bool:
+def _calls_it(target: Target, where: NameScope, names: list[Bindings], module: Module, called: ast.expr) -> bool:
     """Whether a call surely calls the function: by its name, through `self`, or as a constructor by its class."""
     outer, function = home_of(where), getattr(where.node, "name", "")
     if names or outer is None or module is not target.home:

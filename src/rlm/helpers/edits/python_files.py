@@ -14,7 +14,7 @@ from rlm.core.paths import shown
 from rlm.helpers.edits.spans import Layout
 from rlm.helpers.facts.parsing import MAX_PARSED_BYTES, NotParsed, parsed
 from rlm.helpers.facts.python import blocks
-from rlm.helpers.text_files import NotText, TextFile
+from rlm.helpers.text_files import NotText, SourceText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
@@ -30,7 +30,7 @@ _HEAD_BYTES = 8 << 10
 class PythonFile:
     """One file and its tree."""
 
-    source: TextFile
+    source: SourceText
     tree: ast.Module
     layout: Layout
 
@@ -39,7 +39,7 @@ class PythonFile:
         return self.source.name
 
     @classmethod
-    def of(cls, source: TextFile) -> PythonFile:
+    def of(cls, source: SourceText) -> PythonFile:
         """Parse a file.
 
         Raises:
@@ -56,7 +56,7 @@ def may_name_encoding(content: bytes) -> bool:
     return b"coding" in content[:_HEAD_BYTES]
 
 
-def _as_declared(source: TextFile) -> TextFile:
+def _as_declared(source: SourceText) -> SourceText:
     """The file decoded as its coding line says, rather than by a guess.
 
     Raises:
@@ -116,7 +116,7 @@ def python_files(
         if not is_wanted(name, content):
             continue
         try:
-            yield PythonFile.of(TextFile.of(place, name, content))
+            yield PythonFile.of(SourceText.of(place, name, content))
         except NotText:
             unread.skipped.binary += 1
         except NotParsed as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rlm.helpers.edits.clashes import Clash
     from rlm.helpers.edits.modules import Module
-    from rlm.helpers.facts.scopes import Kind, Mention, Scope
+    from rlm.helpers.facts.scopes import Kind, Mention, NameScope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Target:
     tree: SourceTree
     home: Module | None = None
     """The module that the caller named, to which `scopes` belong; None for all modules."""
-    scopes: tuple[Scope, ...] = ()
+    scopes: tuple[NameScope, ...] = ()
     """The scopes that were named: several if a function or class is defined more than once, as overloads are."""
     others: dict[str, list[NamedNode[ast.AST]]] = field(default_factory=dict)
     """Attributes and keywords to rename with the variables, by file."""
@@ -69,7 +69,7 @@ class Target:
             each.role == "param" for where in self.scopes for each in self.bound(where)
         )
 
-    def bound(self, scope: Scope) -> list[Mention]:
+    def bound(self, scope: NameScope) -> list[Mention]:
         """The mentions that bind the name in a scope of the module that was named."""
         return [] if self.home is None else self.home.names.bound_in(scope, self.tree.old)
 
@@ -118,7 +118,7 @@ def places_of(modules: Mapping[str, Module], name: str) -> Iterator[str]:
         yield from own
 
 
-def class_of(module: Module, value: ast.expr) -> Scope | None:
+def class_of(module: Module, value: ast.expr) -> NameScope | None:
     """The class of `self`, if an expression is the first parameter of a method; else None."""
     if not isinstance(value, ast.Name) or value.id not in ("self", "cls"):
         return None
@@ -129,7 +129,7 @@ def class_of(module: Module, value: ast.expr) -> Scope | None:
     return home_of(owner) if owner.kind == "function" else None
 
 
-def home_of(scope: Scope) -> Scope | None:
+def home_of(scope: NameScope) -> NameScope | None:
     """The scope in which a function or class is defined, apart from that of its type parameters."""
     found = scope.parent
     while found is not None and found.kind == "types":
@@ -137,11 +137,11 @@ def home_of(scope: Scope) -> Scope | None:
     return found
 
 
-def _place(module: Module, scope: Scope, name: str) -> str:
+def _place(module: Module, scope: NameScope, name: str) -> str:
     return f"{module.name}::{scope.qualname}.{name}" if scope.qualname else f"{module.name}::{name}"
 
 
-def _named(tree: SourceTree, file: str, qualname: str) -> tuple[Module, tuple[Scope, ...]]:
+def _named(tree: SourceTree, file: str, qualname: str) -> tuple[Module, tuple[NameScope, ...]]:
     module = tree.modules.get(file.removeprefix("./"))
     if module is None:
         raise ToolError(
@@ -159,7 +159,7 @@ def _named(tree: SourceTree, file: str, qualname: str) -> tuple[Module, tuple[Sc
     return module, tuple(scope for scope in found if scope.kind == found[0].kind)
 
 
-def _assigns(module: Module, scope: Scope, name: str) -> bool:
+def _assigns(module: Module, scope: NameScope, name: str) -> bool:
     """Whether a class has an attribute only by `self.name = ...`."""
     if scope.kind != "class" or module.names.bound_in(scope, name):
         return False

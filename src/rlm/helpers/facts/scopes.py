@@ -27,11 +27,11 @@ String: TypeAlias = "ast.JoinedStr | ast.Constant"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Scope:
+class NameScope:
     """One namespace of a module."""
 
     kind: Kind
-    parent: Scope | None
+    parent: NameScope | None
     qualname: str
     number: int
     """The position of the scope in the order in which scopes begin."""
@@ -50,7 +50,7 @@ class Mention:
     name: str
     role: Role
     node: ast.AST
-    scope: Scope
+    scope: NameScope
     """The scope in which the mention stands; `Names.owner` tells where its name is bound."""
     number: int
     """The position of the mention in the order of evaluation."""
@@ -70,7 +70,7 @@ class NamedNode(Generic[Node_co]):
     """A node with a name that is not a variable (an attribute, a keyword), and its scope."""
 
     node: Node_co
-    scope: Scope
+    scope: NameScope
     within: String | None
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rlm.core.types import Json
     from rlm.helpers.changes import Change, Edit
-    from rlm.helpers.text_files import TextFile
+    from rlm.helpers.text_files import SourceText
     from rlm.helpers.workspace import Workspace
 
     Blocks: TypeAlias = Mapping[int, list[str]]
@@ -114,7 +114,7 @@ class _Batch:
     """The copies of a batch so far; each file is read once, so line numbers are those before the batch."""
 
     work: Workspace
-    sources: dict[str, TextFile] = field(default_factory=dict)
+    sources: dict[str, SourceText] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
     inserted: defaultdict[str, Blocks] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     """The blocks to insert, by the name of the target and the line before which they go, counted from 0."""
@@ -134,7 +134,7 @@ class _Batch:
         self.inserted[target][at].append("".join(block))
         self.copied += len(block)
 
-    def _known(self, path: str, read: Callable[[str], TextFile]) -> str:
+    def _known(self, path: str, read: Callable[[str], SourceText]) -> str:
         """Read a file unless it was read before; returns its name."""
         if path not in self._names:
             source = read(path)
@@ -162,7 +162,7 @@ def _place_of(number: int, lines: list[str], name: str) -> int:
     return at
 
 
-def _with_blocks(target: TextFile, inserted: Blocks) -> Change:
+def _with_blocks(target: SourceText, inserted: Blocks) -> Change:
     """The change that inserts each block before its line, counted before the change."""
     lines = target.lines
     newline = target.newline if target.is_mixed else "\n"

@@ -13,7 +13,7 @@ from rlm.core.exceptions import ToolError
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, why_binary
 from rlm.helpers.changes import edit
 from rlm.helpers.operation import helper
-from rlm.helpers.text_files import NotText, TextFile
+from rlm.helpers.text_files import NotText, SourceText
 from rlm.helpers.workspace import Skipped
 
 if TYPE_CHECKING:
@@ -98,18 +98,18 @@ class _Query:
             needle=search.encode() if is_ascii else None,
         )
 
-    def candidates(self, work: Workspace, file_pattern: str, skipped: Skipped) -> Iterator[TextFile]:
+    def candidates(self, work: Workspace, file_pattern: str, skipped: Skipped) -> Iterator[SourceText]:
         """The files that may match."""
         for place, content in work.contents(file_pattern, skipped=skipped):
             if self.needle is not None and self.needle not in content and not byte_order_mark(content[:4])[0]:
                 skipped.binary += why_binary(content[:HEAD_BYTES]) is not None
                 continue
             try:
-                yield TextFile.of(place, work.name(place.path), content)
+                yield SourceText.of(place, work.name(place.path), content)
             except NotText:
                 skipped.binary += 1
 
-    def applied(self, source: TextFile) -> tuple[str, int]:
+    def applied(self, source: SourceText) -> tuple[str, int]:
         """The text after the replacements, and their number."""
         if self.is_regex:
             return self.pattern.subn(self.replacement, source.text)
