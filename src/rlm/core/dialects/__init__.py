@@ -277,6 +277,30 @@ def choose(wanted: str, *, native_tools: bool) -> Dialect:
     return DIALECTS[wanted]()
 
 
+def known(name: str, otherwise: str) -> str:
+    """`name` if a dialect has it, which a record needn't have."""
+    return name if name in DIALECTS else otherwise
+
+
+def as_fences(message: Message) -> Message:
+    """A message of a conversation with tool calls, for a model that knows of fenced code alone."""
+    if message.role == "tool":
+        return Message(role="user", content=message.content)
+    if message.tool_calls:
+        parts = (message.content, *map(_fenced, message.tool_calls))
+        return Message(role="assistant", content="\n".join(part for part in parts if part))
+    return message
+
+
+def _fenced(call: ToolCall) -> str:
+    if call.name.rpartition(".")[2] == EXECUTE_CODE.name:
+        try:
+            return f"```repl\n{read_code(call.arguments)}\n```"
+        except ValueError:  # it was answered by a correction
+            pass
+    return f"{call.name}({call.arguments})"
+
+
 def landing_answer(reply: ModelReply) -> Answer | Cell:
     """Read the last reply of a run: FINAL, FINAL_VAR, or the text as it is."""
     said = fences.read(reply.text)

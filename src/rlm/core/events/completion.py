@@ -78,6 +78,8 @@ class TurnStart(Body, frozen=True):
 
     turn: int
     """From 1."""
+    dialect: str | None = None
+    """Only where it is not that of `completion.start`: the model that goes on from here talks in another way."""
 
 
 class TurnEnd(Body, frozen=True):

@@ -52,8 +52,11 @@ class Completion:
     def __init__(self, run: Run, task: Task, complete: Complete) -> None:
         self.run = run
         self.task = task
-        self.dialect = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools)
-        self.tools = tuple(tool.spec for tool in run.tools) if self.dialect.native_tools else ()
+        own = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools).name
+        self._own_dialect = own
+        """The dialect of the model that answers live; what is served may have been said in another."""
+        self.dialect = dialects.DIALECTS[dialects.known(task.scope.dialect(own), own)]()
+        self._first_dialect = self.dialect.name
         self.conversation = Conversation(run.recorder, task.scope.span, self._specs())
         self.best = ""
         """The last thing the model said, for when no better answer can be had."""
@@ -96,13 +99,24 @@ class Completion:
         """
         self._begin_turn()
         scope = self.task.scope.turn(self.turns)
+        self._speak(dialects.known(scope.dialect(self._own_dialect), self._own_dialect))
         self.conversation.add(scope.added())
-        self.run.recorder.record(scope.span, TurnStart(turn=self.turns))
+        dialect = None if self.dialect.name == self._first_dialect else self.dialect.name
+        self.run.recorder.record(scope.span, TurnStart(turn=self.turns, dialect=dialect))
         try:
             reply = await self._call_model(scope)
             return await self._follow(scope, self.dialect.parse(reply))
         finally:
             self.run.recorder.record(scope.span, TurnEnd(turn=self.turns))
+
+    def _speak(self, name: str) -> None:
+        """Go on in that dialect: the model is told how to work anew, and the conversation in a form that it knows."""
+        if name == self.dialect.name:
+            return
+        self.dialect = dialects.DIALECTS[name]()
+        system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
+        told = _as_it_is if self.dialect.native_tools else dialects.as_fences
+        self.conversation.retell(system, self._specs(), told)
 
     async def execute(self, code: str, scope: Scope) -> ExecResult:
         """Run one cell of a turn, or of the landing."""
@@ -251,7 +265,7 @@ class Completion:
             yield "timeout_s", f"{elapsed_s:.0f} of {self.task.timeout_s:g} s have passed"
 
     def _specs(self) -> tuple[ToolSpec, ...]:
-        return (EXECUTE_CODE, *self.tools) if self.dialect.native_tools else ()
+        return (EXECUTE_CODE, *(tool.spec for tool in self.run.tools)) if self.dialect.native_tools else ()
 
     def _on_output(self, text: str) -> None:
         if self._record is not None:
@@ -266,3 +280,7 @@ def _notices(limits: Sequence[Limit]) -> list[Message]:
     """What the model is told of limits that are near."""
     lines = [f"[A limit is near: {limit.message}. Come to an answer soon.]" for limit in limits]
     return [Message(role="user", content="\n".join(lines))] if lines else []
+
+
+def _as_it_is(message: Message) -> Message:
+    return message

@@ -10,7 +10,7 @@ from rlm.core.events import MessageAdded
 from rlm.core.types import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rlm.core.record.recorder import Recorder, Span
     from rlm.core.types import ModelReply, ToolSpec
@@ -25,9 +25,7 @@ class Conversation:
         self._messages: list[Message] = []
         self._sizes: list[int] = []
         self._history: list[Message] = []
-        self._tool_tokens = sum(
-            estimate_tokens(spec.name + spec.description + json.dumps(spec.parameters)) for spec in tools
-        )
+        self._tool_tokens = _size(tools)
         self.input_tokens = self._tool_tokens
         """An estimate of a request with all messages and the tools."""
 
@@ -62,6 +60,13 @@ class Conversation:
         self._sizes[2:start] = [estimate_tokens(summary.content)]
         self.input_tokens = self._tool_tokens + sum(self._sizes)
         return dropped
+
+    def retell(self, system: Message, tools: tuple[ToolSpec, ...], told: Callable[[Message], Message]) -> None:
+        """Begin with `system` instead, and have each message after it as `told` gives it; the history stays."""
+        self._messages = [system, *map(told, self._messages[1:])]
+        self._sizes = [estimate_message(message) for message in self._messages]
+        self._tool_tokens = _size(tools)
+        self.input_tokens = self._tool_tokens + sum(self._sizes)
 
     def add(self, messages: Iterable[Message]) -> None:
         """Append and record messages of any role but `assistant`."""
@@ -100,6 +105,11 @@ class Conversation:
         self._history.append(message)
         self._sizes.append(size)
         self.input_tokens += size
+
+
+def _size(tools: tuple[ToolSpec, ...]) -> int:
+    """An estimate of the tokens of these tools in a request."""
+    return sum(estimate_tokens(spec.name + spec.description + json.dumps(spec.parameters)) for spec in tools)
 
 
 def _as_text(message: Message) -> Message:

@@ -54,6 +54,12 @@ class Cursor:
         """Whether what the model saw in this turn can't be held against the record."""
 
     @property
+    def dialect(self) -> str | None:
+        """The dialect in which the record begins; None without one."""
+        start = None if self._recorded is None else self._recorded.start
+        return None if start is None else str(start.body.dialect)
+
+    @property
     def is_at_end(self) -> bool:
         """Whether the record was followed up to its last turn."""
         return self._turn >= max(self._turns, default=0)

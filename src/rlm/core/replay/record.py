@@ -166,6 +166,12 @@ def is_answer(recorded: Recorded) -> bool:
     return end.error is None and end.same_as is None and end.finish == "stop"
 
 
+def has_reply(turn: Recorded) -> bool:
+    """Whether the model has answered in this turn, be it to ask for something."""
+    calls = (call for call in turn.of("model") if call.start is not None and call.start.body.purpose == "turn")
+    return any(isinstance(call.end.body, ModelEnd) and call.end.body.error is None for call in calls if call.end)
+
+
 def messages_of(recorded: Recorded, source: RecordSource) -> list[MessageAdded]:
     """The messages that joined the conversation in a turn, or before the first."""
     return [source.read(event) for event in recorded.bodies(MessageAdded)]

@@ -19,7 +19,7 @@ from rlm.core.events import ArtifactSaved, Limit, MessageAdded
 from rlm.core.exceptions import LimitReached, ResumeError
 from rlm.core.record.recorder import Span
 from rlm.core.replay.cursor import Cursor
-from rlm.core.replay.record import Earlier, Recorded, reached_limit
+from rlm.core.replay.record import Earlier, Recorded, has_reply, reached_limit
 from rlm.core.replay.serving import Halt
 from rlm.core.types import ExecResult, Message, RunUsage
 
@@ -161,6 +161,18 @@ class Scope:
     def completion(self, ledger: Ledger) -> Scope:
         """The scope of the child completion whose call this is."""
         return Scope.of_completion(self._recall, ledger, self.span, self._recorded)
+
+    def dialect(self, own: str) -> str:
+        """The dialect in which the model talks in this turn, or in which this completion began; `own` is that of the
+        model that answers what is asked live.
+        """
+        if self._cursor.dialect is None or self._recorded is None:
+            return own
+        if self._recorded.kind != "turn":
+            return self._cursor.dialect
+        if not has_reply(self._recorded) or self._recorded.start is None:
+            return own
+        return self._recorded.start.body.dialect or self._cursor.dialect
 
     def added(self) -> tuple[Message, ...]:
         """What the user has to say before this turn; once, and to the root."""
