@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm.core.budget import IMAGE_TOKENS, estimate_images, estimate_message
-from rlm.core.calls.model import ModelCall, call_key
+from rlm.core.calls.model import ModelCall, call_key, request_to
 from rlm.core.config import Config
 from rlm.core.image_headers import PixelSize, pixel_size
 from rlm.core.run import Model
@@ -109,7 +109,8 @@ def test_calls_with_other_images_are_other_calls() -> None:
 
     def key(*images: bytes) -> str:
         message = Message(role="user", content="x", images=tuple(map(Image.of, images)))
-        return call_key(ModelCall(model=model, messages=(message,), input_tokens=1, purpose="llm_query"), Config())
+        request = request_to(model, Config(), (message,))
+        return call_key(ModelCall(model=model, request=request, input_tokens=1, purpose="llm_query"))
 
     asked = [(), (png(),), (png(grey=1),), (png(), png()), (png(), png(grey=1)), (png(grey=1), png())]
     assert len({key(*images) for images in asked}) == len(asked)

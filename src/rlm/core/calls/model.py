@@ -7,7 +7,7 @@ import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlm.core.budget import CallEstimate, Reservation
 from rlm.core.error_texts import error_text, revived
@@ -15,7 +15,7 @@ from rlm.core.events import ModelEnd, ModelRetry, ModelStart
 from rlm.core.exceptions import BackendError
 from rlm.core.memo import Answered
 from rlm.core.replay.scope import Call, Earlier, Scope
-from rlm.core.types import Image, Json, Message, ModelReply, ModelRequest, ToolSpec
+from rlm.core.types import Json, Message, ModelReply, ModelRequest, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,38 +35,58 @@ _call_in_progress: ContextVar[tuple[Recorder, Span] | None] = ContextVar("call_i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call to make."""
+    """A request to a model, and what it is made for."""
 
     model: Model
-    messages: tuple[Message, ...]
+    request: ModelRequest
+    """As it is to be sent; a budget that has no room for its whole output lowers the cap."""
     input_tokens: int
     """An estimate of the prompt."""
     purpose: str
     """turn, compaction, landing or llm_query."""
-    tools: tuple[ToolSpec, ...] = ()
-    response_schema: Mapping[str, Json] | None = None
-    prompt: str | None = None
-    """For the record, where the conversation isn't in it already."""
-    images: tuple[Image, ...] = ()
-    """Those that go with `prompt`, for the record too."""
     key: str | None = None
     """The key of a sub-call, by which a resumed run finds it; others are known by their purpose."""
     digest: str | None = None
     """The salted `call_key` of a sub-call: identical ones have the same reply."""
 
+    @property
+    def asked(self) -> Message | None:
+        """The message that the record has to keep with the call; None where the conversation is in it already."""
+        return self.request.messages[-1] if self.purpose == LLM_QUERY else None
 
-def call_key(call: ModelCall, config: Config) -> str:
+
+def request_to(
+    model: Model,
+    config: Config,
+    messages: tuple[Message, ...],
+    *,
+    tools: tuple[ToolSpec, ...] = (),
+    response_schema: Mapping[str, Json] | None = None,
+) -> ModelRequest:
+    """A request under the settings of a run."""
+    return ModelRequest(
+        model=model.name,
+        messages=messages,
+        max_output_tokens=config.max_output_tokens,
+        tools=tools,
+        temperature=config.temperature,
+        response_schema=response_schema,
+    )
+
+
+def call_key(call: ModelCall) -> str:
     """What makes two calls the same, as a digest."""
+    request = call.request
     messages = [
-        (message.role, message.content, *(image.digest for image in message.images)) for message in call.messages
+        (message.role, message.content, *(image.digest for image in message.images)) for message in request.messages
     ]
     options = (
         call.model.label,
         call.model.origin,
         messages,
-        call.response_schema,
-        config.temperature,
-        config.max_output_tokens,
+        request.response_schema,
+        request.temperature,
+        request.max_output_tokens,
     )
     return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -76,7 +96,7 @@ async def ask_model(run: Run, scope: Scope, call: ModelCall) -> ModelReply:
     asked = Call(
         kind="model",
         key=call.key or call.purpose,
-        words=call.prompt or call.purpose,
+        words=call.purpose if call.asked is None else call.asked.content,
         make=partial(_call_or_recall, run, call),
         read=_reply_in,
         cut_off=lambda start: start.given_up(call.model.price),
@@ -96,7 +116,7 @@ async def _call_or_recall(run: Run, call: ModelCall, scope: Scope) -> ModelReply
     """Make the call; a sub-call that is identical to another shares the reply of that one."""
     if run.memo is None or call.purpose != LLM_QUERY:
         return await call_model(run, scope.ledger, scope.span, call)
-    known_as = call_key(call, run.config)
+    known_as = call_key(call)
     call = replace(call, digest=scope.digest(known_as))
     answered = await run.memo.answer(known_as, partial(_paid, run, call, scope))
     if not answered.fresh:
@@ -116,8 +136,7 @@ def _note_recalled(run: Run, call: ModelCall, span: Span, answered: Answered) ->
         purpose=call.purpose,
         max_output_tokens=0,
         input_tokens_estimate=0,
-        prompt=None if known else call.prompt,
-        images=[] if known else run.recorder.keep(call.images),
+        **({} if known else _asked(run, call)),
         key=call.key,
         digest=call.digest,
     )
@@ -125,6 +144,12 @@ def _note_recalled(run: Run, call: ModelCall, span: Span, answered: Answered) ->
     text = "" if known else answered.reply.text
     end = ModelEnd(text=text, finish=answered.reply.finish, cost_usd=0.0, cached=True, same_as=answered.span)
     run.recorder.record(span, end)
+
+
+def _asked(run: Run, call: ModelCall) -> dict[str, Any]:
+    """What the record has of the prompt: its text, and its images, which are kept."""
+    asked = call.asked
+    return {} if asked is None else {"prompt": asked.content, "images": run.recorder.keep(asked.images)}
 
 
 async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> ModelReply:
@@ -139,7 +164,7 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
     async with run.requests:
         estimate = CallEstimate(
             input_tokens=call.input_tokens,
-            max_output_tokens=run.config.max_output_tokens,
+            max_output_tokens=call.request.max_output_tokens,
             price=call.model.price,
         )
         reservation = await ledger.reserve(estimate, landing=call.purpose == LANDING and ledger.parent is None)
@@ -156,15 +181,15 @@ async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation)
         purpose=call.purpose,
         max_output_tokens=reservation.max_output_tokens,
         input_tokens_estimate=call.input_tokens,
-        prompt=call.prompt,
-        images=run.recorder.keep(call.images),
+        **_asked(run, call),
         key=call.key or call.purpose,
         digest=call.digest,
     )
     run.recorder.record(span, start)
     token = _call_in_progress.set((run.recorder, span))
     try:
-        reply = await call.model.backend.call(_request(run, call, reservation))
+        request = replace(call.request, max_output_tokens=reservation.max_output_tokens)
+        reply = await call.model.backend.call(request)
     except BackendError as error:
         run.recorder.record(span, ModelEnd(error=error_text(error)))
         raise
@@ -195,17 +220,6 @@ def note_retry(error: BackendError, wait_s: float, attempt: int) -> None:
     if (current := _call_in_progress.get()) is not None:
         recorder, span = current
         recorder.record(span, ModelRetry(error=error_text(error), wait_s=wait_s, attempt=attempt))
-
-
-def _request(run: Run, call: ModelCall, reservation: Reservation) -> ModelRequest:
-    return ModelRequest(
-        model=call.model.name,
-        messages=call.messages,
-        max_output_tokens=reservation.max_output_tokens,
-        tools=call.tools,
-        temperature=run.config.temperature,
-        response_schema=call.response_schema,
-    )
 
 
 def _cost_usd(model: Model, reply: ModelReply) -> float | None:

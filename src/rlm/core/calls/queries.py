@@ -12,7 +12,7 @@ import msgspec
 
 from rlm.core import prompts
 from rlm.core.budget import estimate_message
-from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model
+from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model, request_to
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.excerpt import excerpt
 from rlm.core.error_texts import revived
@@ -65,14 +65,12 @@ class Query:
         raise AssertionError("unreachable")
 
     async def _text(self, messages: tuple[Message, ...]) -> str:
+        schema = None if self.validator is None else self.validator.schema
         call = ModelCall(
             model=self.model,
-            messages=messages,
+            request=request_to(self.model, self.run.config, messages, response_schema=schema),
             input_tokens=sum(map(estimate_message, messages)),
             purpose=LLM_QUERY,
-            response_schema=None if self.validator is None else self.validator.schema,
-            prompt=messages[-1].content,
-            images=messages[-1].images,
             key=self.key,
         )
         return (await ask_model(self.run, self.scope, call)).text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core import prompts
 from rlm.core.budget import estimate_message
-from rlm.core.calls.model import ModelCall, ask_model
+from rlm.core.calls.model import ModelCall, ask_model, request_to
 from rlm.core.dialects import shorten
 from rlm.core.events import Compaction
 from rlm.core.exceptions import BackendError
@@ -59,7 +59,7 @@ async def _take_notes(run: Run, task: Task, conversation: Conversation, start: i
     messages = _request(conversation, start)
     call = ModelCall(
         model=task.model,
-        messages=messages,
+        request=request_to(task.model, run.config, messages),
         input_tokens=sum(map(estimate_message, messages)),
         purpose=COMPACTION,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core import dialects
 from rlm.core.calls.guest import SubCalls
-from rlm.core.calls.model import ModelCall, ask_model
+from rlm.core.calls.model import ModelCall, ask_model, request_to
 from rlm.core.calls.tools import call_tool
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
 from rlm.core.events import Limit, TurnEnd, TurnStart
@@ -171,12 +171,12 @@ class Completion:
         return reply
 
     async def _request_turn(self, scope: Scope) -> ModelReply:
+        model, messages = self.task.model, self.conversation.messages
         call = ModelCall(
-            model=self.task.model,
-            messages=self.conversation.messages,
+            model=model,
+            request=request_to(model, self.run.config, messages, tools=self._specs()),
             input_tokens=self.conversation.input_tokens,
             purpose="turn",
-            tools=self._specs(),
         )
         return await ask_model(self.run, scope, call)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core import prompts
 from rlm.core.budget import MIN_OUTPUT_TOKENS
-from rlm.core.calls.model import LANDING, ModelCall, ask_model
+from rlm.core.calls.model import LANDING, ModelCall, ask_model, request_to
 from rlm.core.dialects import Cell, landing_answer
 from rlm.core.events import Warned
 from rlm.core.exceptions import OutputValidationError, RLMError
@@ -37,9 +37,10 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
     ledger = completion.task.scope.ledger
     room_tokens = ledger.left_tokens(completion.task.model.price) - 2 * MIN_OUTPUT_TOKENS
     messages, input_tokens = completion.conversation.ending(last, room_tokens)
+    model = completion.task.model
     call = ModelCall(
-        model=completion.task.model,
-        messages=messages,
+        model=model,
+        request=request_to(model, completion.run.config, messages),
         input_tokens=input_tokens,
         purpose=LANDING,
     )
