@@ -218,7 +218,7 @@ async def test_awaited_too(tmp_path):
     async with asked.rlm(tmp_path) as rlm:
         first = await rlm.acompletion("q", DATA)
         cut_while_under_way(first, case)
-        second = await rlm.aresume(Again(run=first.run_id, context=DATA))
+        second = await rlm.aresume(first.run_id, context=DATA)
         assert (await rlm.areplay(Again(run=second.run_id, context=DATA, on_divergence="report"))).differences == ()
 
 
