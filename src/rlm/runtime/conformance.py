@@ -1,4 +1,5 @@
-"""Tries a model in a few cheap runs: which dialect it follows, whether it stops, batches and ends as it should.
+"""Tries a model in a few cheap runs: which dialect it follows, whether it makes sub-calls in a batch, and whether it
+ends with a typed answer.
 
 The runs are real ones, under a small budget of their own, so what they show is what a run would meet. Their records go
 to a folder that the caller names.
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from rlm.core.outcome import RLMResult
 
 BUDGET = Budget(max_turns=6, token_budget=60_000, subcall_budget=10, timeout_s=180.0, max_depth=0)
-"""Of each trial; a model that follows needs a small part of it."""
+"""The budget of each trial; a model that follows instructions needs a small part of it."""
 DIALECTS = ("tools", "code")
 _WORDS = ("amber", "birch", "cedar")
 _RECORDS = 4_000
 _SEPARATOR = re.compile(r"(?<=\d)[,.' _](?=\d{3})")
-"""Of thousands."""
+"""A separator of thousands between two digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Conformance:
 
     @property
     def ok(self) -> bool:
-        """It can be used, in the recommended dialect."""
+        """Whether the model can be used, in the recommended dialect."""
         return bool(self.recommended)
 
 
@@ -77,7 +78,7 @@ class _Trial:
 
     @property
     def problem(self) -> str:
-        """Why it has no answer, or what the answer was."""
+        """Why the run has no answer, or what the answer was."""
         if self.result.success:
             return f"it answered {self.result.response[:80]!r}"
         return f"{self.result.limit or self.result.status}: {self.result.error}"
@@ -111,7 +112,7 @@ class Trials:
         )
 
     def _follows(self, dialect: str) -> Finding:
-        """Count records in the REPL and end: the least that a run needs."""
+        """Try the least that a run needs: code that counts lines in the REPL, then an answer."""
         rng = random.Random(7)  # noqa: S311 - the same data each time, nothing to guess
         lines = [f"record {number}: {rng.choice(_WORDS)}" for number in range(_RECORDS)]
         expected = sum("cedar" in line for line in lines)
@@ -174,7 +175,7 @@ _HABITS: tuple[tuple[str, Callable[[ModelEnd], bool]], ...] = (
 
 
 def _habit(trial: _Trial) -> str:
-    """Habits that cost turns, as text to append."""
+    """The habits of the model that cost turns, as text to append; empty without any."""
     shown = [name for name, has in _HABITS if any(has(reply) for reply in trial.replies)]
     return f"; but it {' and '.join(shown)}" if shown else ""
 

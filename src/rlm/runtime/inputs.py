@@ -1,7 +1,7 @@
-"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams. And images of image files.
+"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams. Reads image files too.
 
-Reads on the calling thread, in flat memory. What can't be used as given is a ConfigError; what is left out of a folder
-is a warning of the context, so that neither the user nor the model takes the data for complete when it isn't.
+Reads on the calling thread, in constant memory. What can't be used as given is a ConfigError; what is left out of a
+folder is a warning of the context, so that neither the user nor the model takes incomplete data for complete.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
 
 
 def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = DEFAULT_READING) -> Context:
-    """`prepare` for the names of files and folders, and for globs, that have to lead into `confined`.
+    """As `prepare`, for names of files and folders and for globs, all of which must lead into `confined`.
 
     Raises:
-        ToolError: one leads out of it, or to nothing.
+        ToolError: a name leads out of it, or to nothing.
         ConfigError: as `prepare`.
     """
     names = [os.path.expanduser(name) for name in names]  # noqa: PTH111 - what is text is checked as text
@@ -78,7 +78,7 @@ def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = 
 
 
 def _inside(name: str, confined: Confined) -> Path:
-    """Where a name leads, free of symlinks; of a glob, its fixed part."""
+    """The path that a name leads to, free of symlinks; in a glob only the fixed part is resolved."""
     if not _is_glob(name):
         return confined.locate(name).path
     parts = Path(name).parts
@@ -156,16 +156,16 @@ def _from_paths(paths: list[Path], reading: Reading) -> Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """A folder and what is wanted of it."""
+    """A folder, and which files of it are wanted."""
 
     folder: Path
-    """Absolute."""
+    """The absolute path of the folder."""
     name: str | None = None
-    """One file by name."""
+    """The name of the one file that is wanted."""
     pattern: str | None = None
-    """Files by glob, relative to `folder`; neither: all of it."""
+    """A glob for the wanted files, relative to `folder`; with neither this nor `name`, all files are wanted."""
     given: str
-    """As the user gave it."""
+    """The path as the user wrote it."""
 
     @classmethod
     def of(cls, path: Path) -> _Wanted:
@@ -201,7 +201,7 @@ class _Wanted:
 
 
 class _Gathering:
-    """Many files on their way into one context."""
+    """Gathers many files into one context."""
 
     def __init__(self, spool: Spool, reading: Reading, base: Path) -> None:
         self._spool = spool
@@ -215,7 +215,7 @@ class _Gathering:
         self.parts: list[Part] = []
 
     def take(self, wanted: _Wanted) -> None:
-        """Read what is wanted; a file asked for by name must be readable text, others are noted if they aren't."""
+        """Read what is wanted; a file given by name must be readable text, others are left out with a note."""
         if wanted.name is not None:
             path = wanted.folder / wanted.name
             self._add(path, lambda: _open(path), strict=True)
@@ -304,10 +304,10 @@ def _open_found(found: WalkedFile, confined: Confined) -> int:
 
 
 def read_images(given: GivenImages) -> tuple[Image, ...]:
-    """The images of a prompt, from themselves, the bytes of their files, or their paths. Blocks while reading.
+    """The images of a prompt, given as an `Image`, as the bytes of a file, or as its path. Blocks while reading.
 
     Raises:
-        ConfigError: one is missing, unreadable, too large or no image, or there are too many.
+        ConfigError: an image is missing, unreadable, too large or in an unknown format, or there are too many.
     """
     images = tuple(map(_image, given))
     if len(images) > IMAGES_PER_MESSAGE:
@@ -330,7 +330,7 @@ def _image(value: Image | bytes | os.PathLike[str]) -> Image:
 
 
 def _content(path: Path) -> bytes:
-    """What is in a file, up to a byte more than an image may have."""
+    """The content of a file, up to one byte more than an image may have."""
     if path.is_dir():
         raise ConfigError(f"{printable(str(path))} is a folder: name the image files in it.")
     with open(_open(path), "rb") as file:

@@ -1,5 +1,5 @@
-"""A REPL that is driven cell by cell from outside instead of by a model's turns, with all that code in a run has:
-sub-calls, children, tools, artifacts, a ledger of its own and a record. It makes no turn itself, and knows no protocol.
+"""A REPL that is driven cell by cell from outside instead of by a model's turns, with all that code in a run can use:
+sub-calls, children, tools, artifacts, a ledger of its own and a record. It makes no turns, and knows no protocol.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Interactive:
     async def execute(
         self, code: str, timeout_s: float | None = None, on_output: Callable[[str], None] | None = None
     ) -> ExecResult:
-        """Run one cell, recorded; `on_output` gets what it prints as it is recorded: masked. See `Repl.execute`.
+        """Run one cell and record it; `on_output` gets what it prints as the record has it, masked. See `Repl.execute`.
 
         Raises:
             REPLError: the sandbox failed, or the run is closed.
@@ -132,7 +132,7 @@ class Interactive:
         return await sandbox.repl.save()
 
     def interrupt(self, why: str) -> None:
-        """Stop the cell that is running, if one is; see `Repl.interrupt`."""
+        """Stop the cell in progress, if there is one; see `Repl.interrupt`."""
         if self._repl is not None:
             self._repl.interrupt(why)
 

@@ -1,5 +1,5 @@
-"""The event-loop thread of one RLM: started at first use, it lets pools and connections live across calls, and
-synchronous callers work anywhere, in a notebook too."""
+"""The event-loop thread of one RLM, started at first use: it lets pools and connections live across calls, and lets
+synchronous callers work anywhere, even in a notebook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LoopThread:
         self._thread: threading.Thread | None = None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start `coroutine` on the loop, and the loop if need be."""
+        """Run `coroutine` on the loop, which is started if need be."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._started())
 
     def call_soon(self, function: Any) -> None:

@@ -1,4 +1,4 @@
-"""Finds the models of a run: which may be used, and the backend and price of each. Backends are made once."""
+"""Finds the models that a run may use, with the backend and the price of each. Backends are made once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BackendPool:
 
 
 def _origin(provider: str, name: str, config: Config) -> str:
-    """What answers under the name: replies of another server, or of another command, are not the same."""
+    """What answers under the name: replies of another server or another command are not interchangeable."""
     section = getattr(config, provider, None)
     if isinstance(section, dict):
         return repr(section.get(name))
@@ -64,9 +64,9 @@ def _origin(provider: str, name: str, config: Config) -> str:
 
 
 class Nobody:
-    """Implements `Backend` where there is no model: code may run, and is told when it asks one."""
+    """A `Backend` where there is no model: code runs, and is told so when it asks one."""
 
-    def traits(self, model: str) -> ModelTraits:  # noqa: ARG002 - there is none
+    def traits(self, model: str) -> ModelTraits:  # noqa: ARG002 - the same for every name
         return ModelTraits()
 
     async def call(self, request: ModelRequest) -> ModelReply:  # noqa: ARG002
@@ -89,11 +89,11 @@ class RunModels:
 
     @classmethod
     def choose(cls, config: Config, pool: BackendPool) -> RunModels:
-        """Resolve what the configuration names; with no model, the first real provider that is there.
+        """Resolve what the configuration names; without a model, take the first provider that is set up here.
 
         Raises:
-            ConfigError: a name is wrong, or a cost budget meets a model of unknown price.
-            AuthenticationError: no model is set and no provider is there.
+            ConfigError: a name is wrong, or there is a cost budget and a model of unknown price.
+            AuthenticationError: no model is set, and no provider is set up here.
         """
         label = config.model or backends.default_model(os.environ)
         if label is None:
@@ -106,10 +106,10 @@ class RunModels:
 
     @classmethod
     def choose_or_nobody(cls, config: Config, pool: BackendPool) -> RunModels:
-        """`choose` or, where no model is set and no provider is there, a model whose every call says so.
+        """`choose`, or a model whose every call says that no model is set and no provider is set up here.
 
         Raises:
-            ConfigError: a name is wrong, or a cost budget meets a model of unknown price.
+            ConfigError: a name is wrong, or there is a cost budget and a model of unknown price.
             AuthenticationError: a model is set, and its key is missing.
         """
         if config.model is not None or backends.default_model(os.environ) is not None:
@@ -122,7 +122,7 @@ class RunModels:
         """The model that guest code asked for; None is the sub-model.
 
         Raises:
-            ConfigError: it is not one of the allowed ones.
+            ConfigError: this run may not use it.
         """
         if name is None:
             return self.sub

@@ -45,7 +45,7 @@ class Again(TypedDict, total=False):
     """What a run that is resumed, forked or replayed may be given anew."""
 
     context: Any
-    """The data, where it was no file and wasn't kept."""
+    """The data, where it didn't come from files and wasn't kept."""
     output_type: Any
     """What the answer must fit, in the place of the recorded schema."""
     overrides: Mapping[str, Any]
@@ -56,7 +56,7 @@ class How(Again, total=False):
     """How a run is resumed or forked."""
 
     on_divergence: Literal["stop", "continue"]
-    """What is done where a cell does something else than the record says; stop unless it is given."""
+    """What is done where a cell does something other than recorded; stop by default."""
     redo_unfinished: bool
     """Call tools again that may change things and were called but never answered."""
 
@@ -225,7 +225,7 @@ def _context(given: Any, note: ContextNote, line: Line) -> Context:
 
 
 def _found(note: ContextNote, line: Line) -> Context:
-    """The context from where it was kept or read."""
+    """The context, from the copy beside a record or from the files that it was read from."""
     if note.kind == "none":
         return Context.empty()
     for record in line.records:

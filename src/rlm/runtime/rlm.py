@@ -38,8 +38,8 @@ T = TypeVar("T")
 class RLM:
     """A recursive language model: answers prompts over data of any size.
 
-    Cheap to construct: the event loop, the sandbox and connections start at first use and live until `close`. May be
-    used from several threads at once.
+    Cheap to construct: the event loop, the sandbox and connections start at first use and live until `close`. It
+    may be used from several threads at once.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class RLM:
         config: Config | None = None,
         sinks: Iterable[Sink] = (),
     ) -> None:
-        """`model` is a name, or a backend that serves every name; without `config`, `Config.load()` reads it.
+        """`model` is a name, or a backend that serves every name; `config` is by default what `Config.load()` finds.
 
         Raises:
             ConfigError: a configuration file or variable is wrong.
@@ -79,8 +79,8 @@ class RLM:
 
         `context`: str, list, dict, a Path (file, folder or glob), a list of Paths, an open file, or None.
         `output_type`: a pydantic model, a dataclass or another type, or a JSON schema as dict. `images`: what the
-        model sees beside the prompt, each as bytes, a Path or an `Image`; code in the REPL doesn't have them.
-        `session`: the name of one, whose variables the REPL begins with and leaves behind. Raises:
+        model sees beside the prompt, each as bytes, a Path or an `Image`; code in the REPL can't see them.
+        `session`: the name of a session; the REPL begins with its variables and leaves its own there. Raises:
             ConfigError: what was asked for is not possible as asked; nothing was called.
             AuthenticationError: there is no model to call.
             RecordError: no trajectory can be written.
@@ -134,7 +134,7 @@ class RLM:
         return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))
 
     def replay(self, run: str | Path, **again: Unpack[Again]) -> ReplayReport:
-        """Run the cells of a record once more, at no cost and on no new record, and report what comes out otherwise.
+        """Run the cells of a record once more, at no cost and on no new record, and report what comes out differently.
 
         Raises:
             ConfigError: there is no such run, or its context is not here.
@@ -168,9 +168,9 @@ class RLM:
             raise
 
     def open_repl(self, context: Any = None, *, session: str | None = None) -> OpenRepl:
-        """Open a REPL whose cells come from Python instead of a model, with all that code in a run has, recorded.
+        """Open a REPL whose cells come from Python, not from a model, with all that a run offers; recorded.
 
-        Without a model that is set or there, all but sub-calls works. Raises:
+        Without a model, everything but sub-calls works. Raises:
             ConfigError: what was asked for is not possible as asked.
             SandboxUnavailableError: the sandbox can't run here.
             RecordError, StoreError: the record can't be written, the session can't be had.
@@ -224,7 +224,7 @@ def _checked_tools(tools: Iterable[Tool]) -> tuple[Tool, ...]:
     found = tuple(tools)
     for each in found:
         if not hasattr(each, "spec"):
-            raise ConfigError(f"{each!r} is no tool: decorate the function with @tool (from rlm import tool)")
+            raise ConfigError(f"{each!r} is not a tool: decorate the function with @tool (from rlm import tool)")
     return found
 
 

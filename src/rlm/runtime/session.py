@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 
 _GIVEN = frozenset({"context", "FINAL", "FINAL_VAR", "SHOW_VARS", "SubcallError"})
-"""What every cell is given anew."""
+"""Names that every cell is given anew."""
 
 
 class Session:
-    """A session by its name; made if there is none. Cheap to construct: the REPL is opened by the first cell."""
+    """A session by its name, made if it doesn't exist. Cheap to construct: the REPL is opened by the first cell."""
 
     def __init__(
         self, name: str, description: str = "", *, rlm: RLM | None = None, config: Config | None = None
     ) -> None:
-        """`rlm` runs its cells and completions; without one, it has its own of `config`, or of the configuration files.
+        """`rlm` runs its cells and completions; by default an RLM of its own does, from `config` or the files.
 
         Raises:
-            ConfigError: the name can't be one, or a configuration file is wrong.
+            ConfigError: the name is not allowed, or a configuration file is wrong.
             StoreError: sessions can't be kept.
         """
         self.name = session_name(name)
@@ -56,12 +56,12 @@ class Session:
         self.description = self._store.ensure(self.name, about).description
 
     def save_state(self, values: Mapping[str, Any] | None = None) -> Revision:
-        """Keep the variables of the REPL or, where given, `values` beside what is kept; returns all that is kept then.
+        """Save the variables of the REPL or, if given, `values` beside what is saved; returns all that is saved then.
 
         Secrets are masked, and `state.masked` names where.
         Raises:
-            ConfigError: a name is none, or a value would not come back as it is; nothing is kept.
-            StoreError: it can't be kept; the state before is unharmed.
+            ConfigError: a name is not an identifier, or a value would not come back as it is; nothing is saved.
+            StoreError: the state can't be saved; the earlier one is unharmed.
         """
         if values is None:
             return self._opened().save()
@@ -71,10 +71,10 @@ class Session:
         return self._store.change(self.name, lambda state: _overlaid(state, given))
 
     def load_state(self, revision: int | None = None) -> dict[str, Any]:
-        """The values that were kept last, or as that revision, by name; functions and classes come back in cells alone.
+        """The values that were saved last, or as that revision, by name; functions and classes come back only in cells.
 
         Raises:
-            ConfigError: that revision is kept no more.
+            ConfigError: that revision is no longer kept.
             StoreError: the state can't be read.
         """
         return values_of(self._store.load(self.name, revision).state)
@@ -89,7 +89,7 @@ class Session:
         return self._opened().run(code, timeout_s=timeout_s)
 
     def completion(self, prompt: str, context: Any = None, **options: Any) -> RLMResult:
-        """`RLM.completion` over the session's variables, which keep what it leaves behind."""
+        """`RLM.completion` that begins with the session's variables and saves what it leaves behind."""
         self._settle()
         return self._runner().completion(prompt, context, session=self.name, **options)
 

@@ -1,4 +1,4 @@
-"""Skills as Python on the host uses them: saved after their test has passed in a sandbox, listed, loaded, called.
+"""Skills for Python on the host: saved once their test has passed in a sandbox, listed, loaded, called.
 
 The code of a skill is hostile here: it runs in sandboxes only, calling one included.
 """
@@ -43,9 +43,9 @@ class LoadedSkill:
         return f"<skill {self.skill.name}@{self.skill.version}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function returns, as JSON carries it. Raises:
-        ConfigError: an argument can't be carried there.
-        ToolError: it failed; says how.
+        """What the function returns, as a JSON value. Raises:
+        ConfigError: an argument can't be given to a sandbox.
+        ToolError: the skill failed; says how.
         SandboxUnavailableError: the sandbox can't run here.
         """
         name = self.skill.name
@@ -62,7 +62,7 @@ class LoadedSkill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What cells came to in a sandbox."""
+    """The results of cells in a sandbox."""
 
     environment: str
     results: tuple[ExecResult, ...]
@@ -77,14 +77,14 @@ def save_skill(
     environment: str | None = None,
     config: Config | None = None,
 ) -> Skill:
-    """Keep code as the next version of a skill, once it and its test have run without an error in a sandbox.
+    """Save code as the next version of a skill, once it and its test have run without an error in a sandbox.
 
     `test` is Python in which the skill is the variable `name`: `assert name(...) == ...`. Secrets are masked first, and
-    what runs is what is kept. Raises:
-        ConfigError: the name can't be one, a part is missing, or it failed its test; nothing is kept. The traceback of
+    what runs is what is saved. Raises:
+        ConfigError: the name is not allowed, a part is missing, or the test failed; nothing is saved. The traceback of
             the skill is a note of the error, for those that run it too.
         SandboxUnavailableError: the sandbox can't run here.
-        StoreError: it can't be kept.
+        StoreError: it can't be saved.
     """
     config = _settled(config, environment)
     skill = Skill(name=name, description=description, code=code, test=test)
@@ -97,7 +97,7 @@ def save_skill(
 
 
 def load_skill(name: str, version: int | None = None, *, config: Config | None = None) -> LoadedSkill:
-    """A saved skill, the latest version or that one; `NAME@VERSION` is a version too.
+    """A saved skill, in its latest or the given version; `name` may be `NAME@VERSION`.
 
     Raises:
         ConfigError: there is no such skill or version.
@@ -123,14 +123,14 @@ def prove_skill(skill: Skill, *, environment: str | None = None, config: Config 
     """Run a skill and its test in a sandbox.
 
     Raises:
-        ConfigError: it failed; says how.
+        ConfigError: the skill or its test failed; says how.
         SandboxUnavailableError: the sandbox can't run here.
     """
     _proved(skill, _settled(config, environment))
 
 
 def _proved(skill: Skill, config: Config) -> Skill:
-    """The skill with what it imports, and where it ran."""
+    """The skill with the names of the modules that it imports, and of the sandbox in which its test ran."""
     loading = f"{skill.name} = {LOAD}({skill.name!r})\nFINAL({skill.name}.requires)"
     cells = (loading, skill.test) if skill.test.strip() else (loading,)
     trial = _waited(_tried(skill, cells, config))
@@ -144,7 +144,7 @@ def _proved(skill: Skill, config: Config) -> Skill:
 
 
 def _modules(value: Json) -> list[str]:
-    """Names of modules, from a guest that may say anything."""
+    """The names of modules in what a guest says, which may be anything."""
     names = value if isinstance(value, list) else []
     return [name for name in names[:_MAX_REQUIRED] if isinstance(name, str) and name.replace(".", "").isidentifier()]
 
@@ -168,7 +168,7 @@ async def _tried(skill: Skill, cells: Sequence[str], config: Config) -> Trial:
 
 
 def _why(result: ExecResult) -> str:
-    """On one line; the rest is in the traceback."""
+    """Why a cell gave no value, on one line; the rest is in the traceback."""
     error = result.error
     if error is None:
         return "it gave no value"

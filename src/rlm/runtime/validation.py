@@ -34,14 +34,14 @@ _PROBLEM_CHARS = 300
 
 
 def validator_for(output_type: Any) -> Validator | None:
-    """The validator for a type or a JSON Schema; None asks for none.
+    """The validator for a type or a JSON Schema; None for None.
 
     Takes pydantic models and TypeAdapters, dataclasses, msgspec structs, TypedDicts, enums, Literal, builtin
     generics, and a dict as a JSON Schema. A schema with patterns or references is checked in a process of its own:
     then `validate` blocks for a fraction of a second, at worst for its deadline.
 
     Raises:
-        ConfigError: it has no JSON form, is no valid schema, or refers to something outside of itself.
+        ConfigError: the type has no JSON form, or the schema is not valid or refers to something outside of itself.
     """
     if output_type is None:
         return None
@@ -61,13 +61,13 @@ class JsonValidator:
 
     schema: Mapping[str, Json]
     convert: Callable[[Json], Any]
-    """Raises ValueError for what does not fit."""
+    """Makes the typed value; raises ValueError where the value does not fit."""
 
     def validate(self, value: Json) -> Any:
-        """Return the typed value; a text that does not fit as it is may hold it as JSON, fenced or bare.
+        """Return the typed value; a text that does not fit may hold JSON that does, fenced or bare.
 
         Raises:
-            OutputValidationError: it does not fit; the message tells the model why.
+            OutputValidationError: the value does not fit; the message tells the model why.
         """
         problem: ValueError | RecursionError | None = None
         for reading in _readings(value):
@@ -79,7 +79,7 @@ class JsonValidator:
 
 
 def schema_problems(schema: dict[str, Json], value: Json) -> list[str]:
-    """What is wrong with `value` by a JSON Schema, at most five lines; runs in a worker where that may take long."""
+    """What a JSON Schema finds wrong with `value`, at most five lines; runs in a worker where that may take long."""
     from jsonschema.validators import Draft202012Validator  # type: ignore[import-untyped]
     from jsonschema.validators import validator_for as dialect_of
     from referencing import Registry
@@ -103,7 +103,7 @@ def _schema_validator(schema: dict[str, Json]) -> Validator:
         dialect_of(schema, default=Draft202012Validator).check_schema(schema)
         keywords = list(_keywords(schema))
     except (SchemaError, RecursionError) as error:
-        raise ConfigError(f"output_type is no valid JSON Schema: {getattr(error, 'message', error)}") from error
+        raise ConfigError(f"output_type is not a valid JSON Schema: {getattr(error, 'message', error)}") from error
     for key, value in keywords:
         if key in _REFERENCES and isinstance(value, str) and not value.startswith("#"):
             raise ConfigError(f"output_type refers to {value!r}: only references within the schema are followed.")
