@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.trajectory.folds import spans
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rlm.core.events import Event
-    from rlm.trajectory.folds import SpanRecord
-    from rlm.trajectory.reader import Trajectory
+    from rlm.trajectory.span_records import SpanRecord
     from rlm.trajectory.states import RunState
 
 FACTS = (
@@ -30,16 +29,16 @@ def facts(run: RunState) -> dict[str, object]:
     return {"run_id": run.id, **named, **lacking, "duration_s": round(run.duration_s, 3)}
 
 
-def as_document(run: Trajectory, summary: dict[str, object]) -> str:
+def as_document(run: RunState, records: Iterable[SpanRecord]) -> str:
     """The JSON of a run; its spans are a list in the order they began, each naming its parent, so depth has no cap."""
-    records = [_span(record) for record in spans(run)]
-    return msgspec.json.format(msgspec.json.encode({"run": summary, "spans": records}), indent=2).decode() + "\n"
+    document = {"run": facts(run), "spans": [_span(record) for record in records]}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
 def _span(record: SpanRecord) -> dict[str, Any]:
     begun, ended = record.start, record.end
     return {
-        "span": record.span,
+        "span": record.state.id,
         "parent": record.parent,
         "kind": record.kind,
         "started_at": None if begun is None else begun.at,

@@ -25,15 +25,14 @@ from rlm.core.events import (
 )
 from rlm.core.plain import one_line, plain
 from rlm.sinks.progress import notice_text
-from rlm.trajectory.folds import roots, spans
+from rlm.trajectory.reader import ends_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rlm.core.events import Event
     from rlm.core.notes import ImageNote
-    from rlm.trajectory.folds import SpanRecord, Summary
-    from rlm.trajectory.reader import Trajectory
+    from rlm.trajectory.span_records import SpanRecord
     from rlm.trajectory.states import RunState
 
 _LINES, _CHARS = 24, 4_000
@@ -43,18 +42,19 @@ _DEEPEST = 20
 """Deeper spans are indented no further."""
 
 
-def render(run: Trajectory, summary: Summary, row: RunState, *, full: bool) -> Iterator[str]:
+def render(run: RunState, records: Sequence[SpanRecord], *, full: bool) -> Iterator[str]:
     """The run, line by line; without `full` long texts are cut with a mark."""
-    yield from _head(row)
+    yield from _head(run)
     drawing = _Drawing(full=full)
-    waiting = [(record, 0) for record in reversed(roots(spans(map(run.whole, run))))]
+    roots = [record for record in records if record.state.parent is None]
+    waiting = [(record, 0) for record in reversed(roots)]
     while waiting:
         record, depth = waiting.pop()
         for text in drawing.opening(record):
             yield _indented(text, depth)
         inner = [(child, depth + 1) for child in reversed(record.children)]
         waiting.extend(inner)
-    yield from drawing.answer(summary)
+    yield from drawing.answer(roots)
 
 
 def dollars(cost_usd: float | None) -> str:
@@ -109,16 +109,18 @@ class _Drawing:
             if notice := self._notice(event):
                 yield f"{notice} (from the record)" if event.served else notice
 
-    def answer(self, summary: Summary) -> Iterator[str]:
+    def answer(self, roots: Sequence[SpanRecord]) -> Iterator[str]:
         """The lines that say how the run ended."""
-        if summary.ended is None:
+        ends = (record.end.body for record in roots if record.end is not None and ends_run(record.end))
+        end: CompletionEnd | None = next(ends, None)
+        if end is None:
             return
         yield ""
-        if summary.ended.error:
-            yield f"error: {plain(summary.ended.error)}"
-        if summary.ended.limit:
-            yield f"limit: {one_line(summary.ended.limit, 40)}"
-        yield f"answer: {plain(summary.ended.response) or '(none)'}"
+        if end.error:
+            yield f"error: {plain(end.error)}"
+        if end.limit:
+            yield f"limit: {one_line(end.limit, 40)}"
+        yield f"answer: {plain(end.response) or '(none)'}"
 
     def _model(self, call: ModelStart, end: Any, *, served: bool) -> Iterator[str]:
         name, source = one_line(call.model, 60), ", from the record" if served else ""

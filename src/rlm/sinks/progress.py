@@ -21,13 +21,14 @@ from rlm.core.events import (
     Warned,
 )
 from rlm.core.plain import one_line
-from rlm.trajectory.folds import Summary
+from rlm.trajectory.fold import LiveRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from rlm.core.events import Event
+    from rlm.trajectory.states import RunState
 
 REFRESH_PER_SECOND = 8
 _TEXT_CHARS = 200
@@ -38,13 +39,13 @@ class StepLines:
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self._summary = Summary()
+        self._run = LiveRun()
 
     def write(self, event: Event) -> None:
-        self._summary.add(event)
+        self._run.add(event)
         text = step_text(event)
         if text:
-            seconds = event.at - self._summary.started_at
+            seconds = event.at - self._run.state.started_at
             self._stream.write(f"{seconds:7.1f} s  {text}\n")
             self._stream.flush()
 
@@ -59,7 +60,7 @@ class LiveLine:
         from rich.console import Console
         from rich.live import Live
 
-        self._summary = Summary()
+        self._run = LiveRun()
         self._begun_at = time.monotonic()
         self._console = Console(file=stream, highlight=False, markup=False, soft_wrap=False)
         self._live = Live(
@@ -73,7 +74,7 @@ class LiveLine:
         self._live.start()
 
     def write(self, event: Event) -> None:
-        self._summary.add(event)
+        self._run.add(event)
         notice = notice_text(event)
         if notice:
             self._console.print(notice)
@@ -87,19 +88,19 @@ class LiveLine:
         from rich.text import Text
 
         elapsed_s = time.monotonic() - self._begun_at
-        return Spinner("dots", Text(status_text(self._summary, elapsed_s), overflow="ellipsis", no_wrap=True))
+        return Spinner("dots", Text(status_text(self._run.state, elapsed_s), overflow="ellipsis", no_wrap=True))
 
 
-def status_text(summary: Summary, elapsed_s: float) -> str:
+def status_text(run: RunState, elapsed_s: float) -> str:
     """Turn, depth, tokens, cost, sub-calls under way and time, on one line."""
-    parts = [f"turn {summary.turns}" if summary.turns else "starting"]
-    if summary.depth:
-        parts.append(f"depth {summary.depth}")
-    parts.append(f"{summary.tokens:,} tokens")
-    if summary.cost_usd is not None:
-        parts.append(f"${summary.cost_usd:.4f}")
-    if summary.open_calls:
-        parts.append(f"{len(summary.open_calls)} sub-calls")
+    parts = [f"turn {run.turns}" if run.turns else "starting"]
+    if run.depth:
+        parts.append(f"depth {run.depth}")
+    parts.append(f"{run.tokens:,} tokens")
+    if run.cost_usd is not None:
+        parts.append(f"${run.cost_usd:.4f}")
+    if run.open_subcalls:
+        parts.append(f"{run.open_subcalls} sub-calls")
     return " · ".join([*parts, f"{elapsed_s:.0f} s"])
 
 

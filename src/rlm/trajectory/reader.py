@@ -30,9 +30,6 @@ LINE_BYTES = 16 << 20
 """A longer line is no event of ours."""
 BLOB_BYTES = 256 << 20
 """A larger blob is none of ours."""
-HEAD_LINES = 8
-"""run.start, the sandbox's report and completion.start are among the first."""
-TAIL_BYTES = 1 << 18
 POLL_S = 0.1
 _RUN_ID = re.compile(r"[0-9a-f]{1,32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -58,16 +55,6 @@ class Trajectory:
             while (line := _next_line(file)) is not None:
                 if (event := self._event(line)) is not None:
                     yield event
-
-    def ends(self) -> list[Event]:
-        """The events before the first turn, and the last; empty if the run hasn't ended or a look isn't enough."""
-        with open_record(self.path) as file:
-            lines = (_next_line(file) or b"" for _ in range(HEAD_LINES))
-            head = [event for line in lines if (event := self._event(line)) is not None]
-            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            tail = (self._event(line) for line in file.read(TAIL_BYTES).splitlines())
-            last = next((event for event in tail if event is not None and ends_run(event)), None)
-        return [] if last is None else [*head, last]
 
     def follow(self, wait: Callable[[float], None] = time.sleep) -> Iterator[Event]:
         """Every event so far, then each as it is written, until the run ends or its writer is gone."""

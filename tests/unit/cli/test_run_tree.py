@@ -7,8 +7,8 @@ from pathlib import Path
 from rlm.cli.run_tree import render
 from rlm.core.events import Compaction, MessageAdded, ModelStart
 from rlm.core.notes import ImageNote
-from rlm.trajectory.folds import summarize
 from rlm.trajectory.index.folder import Index
+from rlm.trajectory.span_records import span_records
 from tests.unit.trajectory.records import STEPS, events, write
 
 NOTE = ImageNote(media_type="image/png\x1b[2J", size_bytes=1234, digest="ab" * 32)
@@ -20,7 +20,8 @@ def shown(log_dir: Path, *more: tuple[str, str | None, object]) -> str:
         index.refresh()
         row = index.run("last")
         record = index.trajectory(row.id)
-        return "\n".join(render(record, summarize(record), row, full=False))
+        records = span_records(index.all_spans(row.id).rows, map(record.whole, record))
+        return "\n".join(render(row, records, full=False))
 
 
 def test_compaction_is_shown_with_its_notes(tmp_path: Path) -> None:

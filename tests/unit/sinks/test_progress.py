@@ -20,7 +20,7 @@ from rlm.core.events import (
 from rlm.core.notes import ContextNote
 from rlm.core.types import TokenUsage
 from rlm.sinks.progress import StepLines, notice_text, status_text, step_text
-from rlm.trajectory.folds import Summary
+from rlm.trajectory.fold import LiveRun
 
 EVIL = "\x1b]0;owned\x07\x1b[31mred\rback\u202e"
 
@@ -34,19 +34,19 @@ def call(span: str) -> Event:
 
 
 def test_the_status_adds_up_what_happened() -> None:
-    summary = Summary()
+    run = LiveRun()
     end = ModelEnd(usage=TokenUsage(input_tokens=1000, output_tokens=234), cost_usd=0.5)
     child = CompletionStart(depth=1, prompt="?", model="m", dialect="code", context=ContextNote(kind="none"))
     for each in (event(TurnStart(turn=1)), call("a"), call("b"), event(end, "a"), event(child, "c")):
-        summary.add(each)
-    assert status_text(summary, 7.2) == "turn 1 · depth 1 · 1,234 tokens · $0.5000 · 2 sub-calls · 7 s"
+        run.add(each)
+    assert status_text(run.state, 7.2) == "turn 1 · depth 1 · 1,234 tokens · $0.5000 · 2 sub-calls · 7 s"
 
 
 def test_an_unknown_price_is_not_shown_as_nothing() -> None:
-    summary = Summary()
-    summary.add(event(ModelEnd(usage=TokenUsage(output_tokens=5), cost_usd=0.5)))
-    summary.add(event(ModelEnd(usage=TokenUsage(output_tokens=5))))
-    assert status_text(summary, 0) == "starting · 10 tokens · 0 s"
+    run = LiveRun()
+    run.add(event(ModelEnd(usage=TokenUsage(output_tokens=5), cost_usd=0.5)))
+    run.add(event(ModelEnd(usage=TokenUsage(output_tokens=5))))
+    assert status_text(run.state, 0) == "starting · 10 tokens · 0 s"
 
 
 @pytest.mark.parametrize(

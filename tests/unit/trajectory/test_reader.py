@@ -24,7 +24,6 @@ from rlm.core.events import (
 from rlm.core.exceptions import ConfigError
 from rlm.core.notes import ContextNote
 from rlm.core.types import RunUsage, TokenUsage
-from rlm.trajectory.folds import roots, spans, summarize
 from rlm.trajectory.reader import Trajectory, find_run, list_runs
 
 RUN = "ab" * 16
@@ -89,44 +88,6 @@ def test_an_unknown_type_is_an_event(path: Path) -> None:
 def test_a_line_without_end_takes_no_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlm.trajectory.reader.LINE_BYTES", 1000)
     assert read(path, line(START) + b"x" * 5000 + b"\n" + line(END)) == (["run.start", "completion.end"], 1)
-
-
-@pytest.mark.parametrize("content", [WHOLE, WHOLE + b'{"seq": 1, "at"'])
-def test_the_summary_of_an_ended_run(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    summary = summarize(Trajectory(path))
-    assert (summary.run_id, summary.model, summary.prompt, summary.state(running=False)) == (
-        RUN,
-        "demo",
-        "how many?",
-        "completed",
-    )
-    assert (summary.turns, summary.tokens, summary.cost_usd, summary.duration_s) == (1, 15, 0.25, 1.5)
-
-
-def test_the_summary_of_a_run_without_an_end(path: Path) -> None:
-    path.write_bytes(WHOLE.rsplit(b"\n", 2)[0])
-    summary = summarize(Trajectory(path))
-    assert (summary.state(running=True), summary.state(running=False)) == ("running", "crashed")
-    assert (summary.turns, summary.tokens, summary.cost_usd, summary.duration_s) == (1, 15, None, 1.0)
-
-
-def test_a_childs_end_is_not_the_runs(path: Path) -> None:
-    path.write_bytes(line(START) + line(BEGIN) + line(END, "child", "r"))
-    assert summarize(Trajectory(path)).ended is None
-
-
-def test_spans_are_a_tree(path: Path) -> None:
-    path.write_bytes(WHOLE)
-    records = spans(Trajectory(path))
-    assert [(record.kind, record.parent) for record in records] == [("completion", None), ("turn", "r"), ("model", "t")]
-    [root] = roots(records)
-    assert root.children[0].children[0].end is not None
-
-
-def test_spans_that_name_themselves_or_nobody_make_no_loop(path: Path) -> None:
-    path.write_bytes(line(BEGIN, "a", "a") + line(ExecStart(cell=1, code=""), "b", "lost"))
-    assert [record.span for record in roots(spans(Trajectory(path)))] == ["a", "b"]
 
 
 @pytest.fixture

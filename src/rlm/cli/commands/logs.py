@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from typer import Argument, Option
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
     from rlm.trajectory.index.rows import RunQuery
     from rlm.trajectory.reader import Trajectory
-    from rlm.trajectory.states import RunState
+    from rlm.trajectory.states import RunState, SpanState
 
 WHICH = "An id, the beginning of one, last, or a record's path."
 RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help=WHICH)]
@@ -85,15 +85,15 @@ def show(
 ) -> int:
     """Show what happened in a run: turns, code, output, sub-calls, the answer."""
     from rlm.cli.console import say, write_out
-    from rlm.cli.run_json import as_document, facts
+    from rlm.cli.run_json import as_document
     from rlm.cli.run_tree import render
-    from rlm.trajectory.folds import summarize
+    from rlm.trajectory.span_records import span_records
 
-    row, found = find(run, log_dir)
+    row, spans, found = find(run, log_dir)
     if as_json:
-        write_out(as_document(found, facts(row)))
+        write_out(as_document(row, span_records(spans, found)))
     else:
-        for text in render(found, summarize(found), row, full=full):
+        for text in render(row, span_records(spans, map(found.whole, found)), full=full):
             write_out(text + "\n")
     if found.skipped:
         say(f"warning: {found.skipped} lines of {found.path} are not events and were skipped")
@@ -147,8 +147,8 @@ def folder(log_dir: str | None) -> Path:
     return Path(Config.load().config.log_dir if log_dir is None else log_dir)
 
 
-def find(name: str, log_dir: str | None) -> tuple[RunState, Any]:
-    """The run that is meant: its row in the index, and its record."""
+def find(name: str, log_dir: str | None) -> tuple[RunState, tuple[SpanState, ...], Trajectory]:
+    """The run that is meant: its state, those of its spans, and its record."""
     from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import place_of
 
@@ -156,7 +156,7 @@ def find(name: str, log_dir: str | None) -> tuple[RunState, Any]:
     with Index.open(where) as index:
         index.refresh()
         row = index.run(run)
-        return row, index.trajectory(row.id)
+        return row, index.all_spans(row.id, limit=0).rows, index.trajectory(row.id)
 
 
 def record_of(name: str, log_dir: str | None) -> Trajectory:

@@ -99,11 +99,13 @@ def _pieces(index: Index, rows: list[RunState], options: ExportOptions) -> Itera
 
 
 def _documents(index: Index, rows: list[RunState]) -> Iterator[str]:
-    from rlm.cli.run_json import as_document, facts
+    from rlm.cli.run_json import as_document
+    from rlm.trajectory.span_records import span_records
 
     for place, row in enumerate(rows):
         yield "[\n" if place == 0 else ",\n"
-        yield as_document(index.trajectory(row.id), facts(row)).rstrip("\n")
+        records = span_records(index.all_spans(row.id, limit=0).rows, index.trajectory(row.id))
+        yield as_document(row, records).rstrip("\n")
     yield "\n]\n" if rows else "[]\n"
 
 
