@@ -35,7 +35,7 @@ def helper_calls() -> list[Figure]:
 
 def _call_ms(folder: str, environment: str) -> float:
     config = Config(
-        environment=environment,  # type: ignore[arg-type]
+        environment=environment,
         docker=DockerConfig(image=IMAGE),
         allowed_paths=(folder,),
         helper_rights=("read",),

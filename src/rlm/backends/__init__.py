@@ -1,5 +1,5 @@
 """The table of backends and the rules for model names. It imports no backend until one is asked for, and knows
-nothing of how any of them works."""
+nothing of how any of them works. Other packages add backends by the entry points `rlm.backends`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from rlm.backends.retry import OnRetry, ignore_retry
+from rlm.core import plugins
 from rlm.core.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ BACKENDS: Mapping[str, str] = {
     "replay": "rlm.backends.replay:ReplayBackend",
     "scripted": "rlm.backends.scripted:ScriptedFiles",
 }
-"""Provider to `module:Class`; each class has `from_setup`."""
+"""Provider to `module:Class`; each class has `from_setup`, as those of plug-ins have."""
 
 DEFAULT_OPENAI_MODEL = "gpt-5-mini"
 DEFAULT_ANTHROPIC_MODEL = "claude-sonnet-5-5"
@@ -58,7 +59,7 @@ class BackendSetup:
 def resolve(name: str) -> ModelName:
     """Tell provider and model from `provider/name`, or from a bare name by its family.
 
-    A provider without a row in the table is litellm's, with its name. Raises:
+    A provider that is neither in the table nor a plug-in is litellm's, with its name. Raises:
         ConfigError: a part of the name is missing.
     """
     if name in ("demo", "scripted"):
@@ -68,19 +69,25 @@ def resolve(name: str) -> ModelName:
         provider, model = next(p for pattern, p in _BARE_NAMES if pattern.match(name)), name
     if not provider or not model:
         raise ConfigError(f"model {name!r} names no model: write {provider or 'openai'}/<model>. {ways()}")
-    return ModelName(provider, model) if provider in BACKENDS else ModelName("litellm", name)
+    is_ours = provider in BACKENDS or provider in plugins.names("rlm.backends")
+    return ModelName(provider, model) if is_ours else ModelName("litellm", name)
 
 
 def create(provider: str, setup: BackendSetup) -> Backend:
     """Make the backend of `provider`, which `resolve` has named; it connects to nothing yet.
 
     Raises:
-        ConfigError: its settings can't work.
+        ConfigError: its settings can't work, or it is a plug-in that can't be loaded.
         AuthenticationError: it needs a key that isn't there.
     """
-    module, _, class_name = BACKENDS[provider].partition(":")
-    from_setup = cast("Callable[[BackendSetup], Backend]", getattr(import_module(module), class_name).from_setup)
-    return from_setup(setup)
+    if provider in BACKENDS:
+        module, _, class_name = BACKENDS[provider].partition(":")
+        kind = getattr(import_module(module), class_name)
+    else:
+        kind = plugins.load("rlm.backends", provider)
+        if not hasattr(kind, "from_setup"):
+            raise ConfigError(f"the plug-in {provider!r} is not a backend: its entry point must have from_setup")
+    return cast("Callable[[BackendSetup], Backend]", kind.from_setup)(setup)
 
 
 def default_model(environ: Mapping[str, str]) -> str | None:

@@ -39,6 +39,10 @@ _ENTRIES = {
 # command = ["npx", "-y", "@modelcontextprotocol/server-filesystem", "/data"]
 # tools = ["read_file"]
 """,
+    "plugins": """\
+# [plugins.NAME]
+# size = 3
+""",
     "prices": """\
 # [prices."provider/name"]
 # input_usd = 1.0

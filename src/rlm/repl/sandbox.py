@@ -90,6 +90,10 @@ class Kind(Generic[S]):
         """The sandbox as its section and the cell settings ask for it."""
         return self.sandbox(self.section(config), Limits(cell_timeout_s=config.cell_timeout_s))
 
+    async def look(self, config: Config) -> Probe:
+        """Look at what the sandbox needs under its section; see `probe`."""
+        return await self.probe(self.section(config))
+
     def sandbox(self, section: S, limits: Limits | None = None) -> HostedSandbox:
         """The sandbox with these settings; `limits` are those of each cell."""
         return HostedSandbox(self.name, lambda: self.start(section), limits or Limits())

@@ -56,7 +56,9 @@ class BackendPool:
 
 
 def _origin(provider: str, name: str, config: Config) -> str:
-    """What answers under the name: replies of another server or another command are not interchangeable."""
+    """What answers under the name: replies of another server, or of another command, are not the same."""
+    if provider in config.plugins:
+        return repr(config.plugins[provider])
     section = getattr(config, provider, None)
     if isinstance(section, dict):
         return repr(section.get(name))

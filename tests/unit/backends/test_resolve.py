@@ -14,6 +14,7 @@ from rlm.backends import BACKENDS, BackendSetup, ModelName, create, default_mode
 from rlm.backends.catalog import traits_of
 from rlm.core.config import ClaudeCliConfig, CommandConfig, Config
 from rlm.core.exceptions import ConfigError
+from tests.support.plugins import installed
 
 KEYS = {"OPENAI_API_KEY": "k" * 20, "ANTHROPIC_API_KEY": "k" * 20}
 
@@ -91,3 +92,22 @@ def test_importing_the_table_imports_no_backend() -> None:
     code = f"import sys, rlm.backends; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_plug_in_is_a_provider_and_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entries = {"rlm.backends": {"toy": "toy_models:Toy", "wild": "wild_models:Wild", "raw": "toy_models:RAW"}}
+    source = "class Toy:\n    @classmethod\n    def from_setup(cls, setup):\n        return 'a toy'\nRAW = 1"
+    installed(monkeypatch, tmp_path, "toy_models", entries, source)
+    setup = BackendSetup(config=Config(), environ={})
+    assert resolve("toy/fast") == ModelName("toy", "fast")
+    assert create("toy", setup) == "a toy"
+    assert resolve("toys/fast").provider == "litellm"
+    with pytest.raises(ConfigError, match="'raw' is not a backend"):
+        create("raw", setup)
+    with pytest.raises(ConfigError, match="'wild' of toy_models can't be loaded"):
+        create(resolve("wild/x").provider, setup)
+
+
+def test_a_plug_in_takes_no_name_of_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    installed(monkeypatch, tmp_path, "false_demo", {"rlm.backends": {"demo": "false_demo:Demo"}}, "raise RuntimeError")
+    assert type(create("demo", BackendSetup(config=Config(), environ={}))).__name__ == "DemoBackend"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.core.types import Choice, ReplSpec, Traits
 from rlm.repl.auto import AutoSandbox
+from tests.support.plugins import installed
 from tests.support.programs import ProgramSandbox
 
 SPEC = ReplSpec(call=lambda *_: None)
@@ -122,3 +124,12 @@ async def test_closing_what_never_started_is_nothing() -> None:
 def test_auto_is_the_default_and_takes_what_starts_fastest_first() -> None:
     assert Config().environment == "auto"
     assert list(repl.SANDBOXES) == ["local", "wasm", "docker"]
+
+
+async def test_a_plug_in_is_never_taken_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    offer(monkeypatch, local=Lacking, wasm=Lacking, docker=Lacking)
+    source = "from rlm.repl.sandbox import Kind\nBOX = Kind(name='box', section=None, start=None, probe=None)"
+    installed(monkeypatch, tmp_path, "auto_box", {"rlm.sandboxes": {"crate": "auto_box:BOX"}}, source)
+    with pytest.raises(SandboxUnavailableError, match="^no sandbox works here") as caught:
+        await auto().start()
+    assert "crate" not in str(caught.value)

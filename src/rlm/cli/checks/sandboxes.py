@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rlm.cli.checks import Check
+from rlm.core import plugins
 from rlm.core.exceptions import RLMError
 from rlm.repl import SANDBOXES, load
 
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 
 
 def sandbox_checks(config: Config) -> Iterator[Check]:
-    """A line for each sandbox and its parts, and last the one that a run would use."""
+    """A line for each sandbox and its parts, and last the one that a run would use; a plug-in only if it is named."""
     for name in SANDBOXES:
         yield from _checks_of(name, config)
+    if config.environment not in SANDBOXES and config.environment in plugins.names("rlm.sandboxes"):
+        yield from _checks_of(config.environment, config)
     yield _used(config)
 
 
 def _checks_of(name: str, config: Config) -> Iterator[Check]:
     try:
-        kind = load(name)
-        probe: Probe = asyncio.run(kind.probe(kind.section(config)))
+        probe: Probe = asyncio.run(load(name).look(config))
     except RLMError as error:
         detail, hint = _split(error)
         yield Check(name=name, ok=False, detail=detail, hint=hint)

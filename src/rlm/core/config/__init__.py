@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, ValidationError, convert
 
 from rlm.core.budget import Budget
 from rlm.core.config.files import find_project_file, read_config_file, user_config_path
 from rlm.core.config.layers import Layers, Origin, Schema
 from rlm.core.config.trust import require_trust
+from rlm.core.exceptions import ConfigError
 from rlm.core.fields import (
     AtLeastOne,
     Count,
@@ -32,6 +33,7 @@ from rlm.core.fields import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+S = TypeVar("S", bound=Struct)
 Policy: TypeAlias = Literal["strict", "relaxed", "off"]
 Dialect: TypeAlias = Literal["auto", "tools", "code"]
 Mask: TypeAlias = Literal["secrets", "pii", "off"]
@@ -224,13 +226,14 @@ class Config(Section, frozen=True):
     """Everything that shapes a run. `[rlm]` holds the fields of `Budget` beside its own."""
 
     model: Name | None = None
-    """`provider/name`; none: the first provider whose key is there."""
+    """`provider/name`; none: the first provider whose key is there. A provider that a plug-in adds needs trust."""
     sub_model: Name | None = None
     """The model of `llm_query` and of children; none: the same model."""
     allowed_models: tuple[Name, ...] = ()
     """What guest code may ask for by `model=`, besides the model and the sub-model."""
-    environment: Literal["auto", "local", "docker", "wasm"] = "auto"
-    """The sandbox; auto: the first of local, wasm and docker that works here, named when it is chosen."""
+    environment: Name = "auto"
+    """The sandbox: auto (the first of local, wasm and docker that works here, named when it is chosen), one of those
+    three, or one that a plug-in adds, which needs trust."""
     dialect: Dialect = "auto"
     """How the model talks: native tool calls, fenced code, or what the model is known to do."""
     budget: Budget = Budget()
@@ -279,8 +282,21 @@ class Config(Section, frozen=True):
     mcp: McpConfig = McpConfig()
     mcp_servers: dict[str, McpServerConfig] = {}
     """`[mcp_servers.NAME]`: servers whose tools join the run. Needs trust."""
+    plugins: dict[str, dict[str, Any]] = {}
+    """`[plugins.NAME]`: the settings of a plug-in, a sandbox or a backend that another package adds. Needs trust."""
     prices: dict[str, PriceConfig] = {}
     """`[prices."provider/name"]`: what models cost that the backend has no price for."""
+
+    def plugin(self, name: str, kind: type[S]) -> S:
+        """The settings of a plug-in, `[plugins.NAME]`, as its own Struct.
+
+        Raises:
+            ConfigError: they don't fit it.
+        """
+        try:
+            return convert(self.plugins.get(name, {}), kind)
+        except ValidationError as error:
+            raise ConfigError(f"[plugins.{name}]: {error}") from error
 
     @classmethod
     def load(

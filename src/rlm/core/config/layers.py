@@ -328,6 +328,8 @@ def _in_words(info: Any) -> str:
             return "a number" + _range(info)
         case "LiteralType":
             return "one of " + ", ".join(sorted(map(str, info.values)))
+        case "DictType":
+            return "a table"
         case "StructType":
             return "a table of " + ", ".join(f.name + ("" if f.required else " (optional)") for f in info.fields)
         case other:

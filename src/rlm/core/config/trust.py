@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rlm.core import plugins
 from rlm.core.config.files import user_folder
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
 from rlm.core.texts import escape_bytes
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 GUARDED = frozenset(
-    {"mcp_servers", "hooks", "cli", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined", "prices"}
-    | {"helper_rights", "session", "store_path"}
+    {"mcp_servers", "hooks", "cli", "plugins", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"}
+    | {"prices", "helper_rights", "session", "store_path"}
 )
 """Keys and sections that need trust wherever they stand."""
 GUARDED_IN = frozenset(
@@ -37,6 +38,11 @@ GUARDED_IN = frozenset(
 """Keys that need it in one section."""
 _WALLS = frozenset({"policy", "mask"})
 """Keys that need it to be turned off."""
+_NAMING: Mapping[str, plugins.Group] = {
+    "environment": "rlm.sandboxes",
+    **dict.fromkeys(("model", "sub_model", "allowed_models"), "rlm.backends"),
+}
+"""Keys that need it to name a plug-in, which is code of another package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iter
     """Everything in `table` that needs trust."""
     for key, value in table.items():
         path = (*above, key)
-        if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value):
+        if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value) or _names_plugin(key, value):
             yield GuardedKey(name=".".join(path), value=value)
         elif isinstance(value, dict):
             yield from guarded_keys(value, path)
@@ -133,8 +139,17 @@ def _reaches_out(key: str, value: Json) -> bool:
     """Whether a value names a server or a folder elsewhere, or takes a wall away; litellm takes URLs as model names."""
     if key in _WALLS and value == "off":
         return True
-    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-    return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in texts)
+    return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in _texts(value))
+
+
+def _names_plugin(key: str, value: Json) -> bool:
+    """Whether a value names a sandbox, or the provider of a model, that another package adds."""
+    texts = _texts(value) if key in _NAMING else []
+    return bool(texts) and not {text.partition("/")[0] for text in texts}.isdisjoint(plugins.names(_NAMING[key]))
+
+
+def _texts(value: Json) -> list[str]:
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def _leads_out(path: str) -> bool:

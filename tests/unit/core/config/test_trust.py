@@ -9,6 +9,7 @@ from rlm.core.config import Config
 from rlm.core.config.files import read_config_file
 from rlm.core.config.trust import TrustRecord
 from rlm.core.exceptions import UntrustedConfigError
+from tests.support.plugins import installed
 
 GUARDED = [
     "[local]\npolicy = 'off'",
@@ -130,3 +131,28 @@ def test_the_users_own_file_and_the_environment_need_no_trust(project: Path, env
     own.write_text("[openai]\nbase_url = 'http://localhost/v1'")
     config = Config.load(project, {**environ, "RLM_LOCAL_ALLOWED_IMPORTS": "numpy"}).config
     assert (config.openai.base_url, config.local.allowed_imports) == ("http://localhost/v1", ("numpy",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[rlm]\nenvironment = 'box'",
+        "[rlm]\nmodel = 'toy/fast'",
+        "[rlm]\nsub_model = 'toy/fast'",
+        "[rlm]\nallowed_models = ['gpt-5', 'toy/fast']",
+        "[plugins.box]\nsize = 1",
+    ],
+)
+def test_an_untrusted_file_may_not_name_a_plug_in(
+    project: Path, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    entries = {"rlm.sandboxes": {"box": "named_plugin:BOX"}, "rlm.backends": {"toy": "named_plugin:Toy"}}
+    installed(monkeypatch, tmp_path / "site", "named_plugin", entries, "raise RuntimeError('imported')")
+    (project / "rlm.toml").write_text(text)
+    with pytest.raises(UntrustedConfigError, match="rlm trust"):
+        Config.load(project, environ)
+
+
+def test_what_is_built_in_may_be_named(project: Path, environ: dict[str, str]) -> None:
+    (project / "rlm.toml").write_text("[rlm]\nenvironment = 'wasm'\nmodel = 'openai/gpt-5'")
+    assert Config.load(project, environ).config.environment == "wasm"
