@@ -24,7 +24,7 @@ VARIABLE = "RLM_TEST_CANARY"
 INHERITED = 60
 """A descriptor on a file with the secret, which every child has whose starter takes no care."""
 UNTOUCHED = "untouched"
-_BYSTANDER = "import sys, time; kept = sys.argv[1].encode(); print(id(kept), flush=True); time.sleep(600)"
+_BYSTANDER = "import sys, time; kept = sys.argv[1].encode(); print(id(kept), flush=True); time.sleep(7200)"
 _SIGNALS = (signal.SIGUSR1, signal.SIGURG, signal.SIGIO)
 
 

@@ -233,8 +233,8 @@ async def test_the_packages_of_this_python_are_left_out_where_they_lie_in_the_wo
 
 async def test_a_guest_rewrites_nothing_of_this_package_but_may_look_at_it(tree: Path) -> None:
     async with guests(tree, allowed_paths=(str(Path(rlm.__file__).parent),)) as helpers:
-        assert await helpers.get("fs.glob").call({"pattern": "tools/worker.py"}) == ["tools/worker.py"]
-        writing = {"path": "tools/worker.py", "content": "evil", "dry_run": True}
+        assert await helpers.get("fs.glob").call({"pattern": "processes/worker.py"}) == ["processes/worker.py"]
+        writing = {"path": "processes/worker.py", "content": "evil", "dry_run": True}
         assert "the runtime's own" in await refusal(helpers, "fs.write_file", **writing)
 
 
