@@ -30,8 +30,12 @@ FEW = 12
 """How many runs there are beside the other benchmarks."""
 MOST_KILLS = 5
 _LOOK_S = 0.003
-_LONGEST_S = {"turn": 0.1, "sub-call": 0.08, "batch": 0.1, "tool": 0.08, "child": 0.4, "landing": 0.1}
+_LONGEST_S = {"turn": 0.1, "sub-call": 0.05, "batch": 0.05, "tool": 0.03, "child": 0.3, "landing": 0.05}
 """How long after a phase has begun the kill comes at the latest."""
+_WEIGHTS = (1, 3, 2, 5, 2, 4)
+"""How often each phase is aimed at: a short one is missed often, and what is missed is a turn."""
+_ANYWHERE = 0.1
+"""The share of kills that are aimed at no phase, and come up to a second after the run has begun."""
 _ENDS_S = 180.0
 """A process that takes longer hangs."""
 
@@ -87,7 +91,7 @@ class Killer:
         run = Killed(name=f"run-{seed}", environment=environment)
         folder = self._folder / run.name
         (folder / "logs").mkdir(parents=True)
-        wanted = sorted(chance.choices(PHASES, k=chance.randint(1, MOST_KILLS)), key=PHASES.index)
+        wanted = sorted(chance.choices(PHASES, _WEIGHTS, k=chance.randint(1, MOST_KILLS)), key=PHASES.index)
         answered: set[str] = set()
         last: Watch | None = None
         while not run.wrong and (last is None or last.end is None):
@@ -136,7 +140,7 @@ class Killer:
         """Follow the record until the process is killed in the wanted phase, or has ended."""
         watch: Watch | None = None
         until = time.monotonic() + _ENDS_S
-        anywhere = chance.random() < 0.2
+        anywhere = chance.random() < _ANYWHERE
         while process.is_alive() and time.monotonic() < until and not (folder / "result.json").exists():
             if watch is None:
                 found = set((folder / "logs").glob("*.jsonl")) - known

@@ -107,7 +107,7 @@ class Interactive:
 
     async def _execute(self, repl: Repl, code: str, timeout_s: float | None, scope: Scope) -> ExecResult:
         self._cell = scope
-        record = self._cell_record = CellRecord(self._run, scope, code)
+        record = self._cell_record = CellRecord(self._run, scope, self.cells, code)
         result = None
         try:
             result = await repl.execute(code, timeout_s)

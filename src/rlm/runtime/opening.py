@@ -20,7 +20,7 @@ from rlm.core.loop.landing_reserve import answer_by, root_ledger
 from rlm.core.memo import Memo
 from rlm.core.outcome import RLMResult
 from rlm.core.record.recorder import Recorder, new_run_id
-from rlm.core.replay.scope import Scope
+from rlm.core.replay.following import root_scope
 from rlm.core.replay.serving import Recall
 from rlm.core.run import Run, Task
 from rlm.core.slots import SandboxSlots
@@ -304,7 +304,7 @@ def _wired(parts: Parts, kit: Kit, record: OpenRecord, recall: Recall) -> Run:
         slots=SandboxSlots(config.max_sandboxes),
         masker=record.masker,
         kept_names=() if kit.begins is None else tuple(kit.begins.state.names),
-        memo=Memo(parts.cache(config), recall.known) if config.memoise else None,
+        memo=Memo(parts.cache(config), recall.known if recall.record else None) if config.memoise else None,
     )
 
 
@@ -328,12 +328,11 @@ def _task(kit: Kit, recall: Recall) -> Task:
     """The task of the root. A REPL whose cells come from outside has no landing and no deadline of its own."""
     request, model, budget = kit.request, kit.models.main, kit.config.budget
     ledger = Ledger(budget) if request.is_interactive else root_ledger(budget, model)
-    recorded = None if recall.record is None else recall.record.root
     task = Task(
         prompt=request.prompt,
         context=kit.context,
         model=model,
-        scope=Scope.of_completion(recall, ledger, recall.recorder.root, recorded),
+        scope=root_scope(recall, ledger),
         validator=kit.validator,
         images=kit.images,
     )

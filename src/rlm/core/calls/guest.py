@@ -21,7 +21,6 @@ from rlm.core.exceptions import ToolNotFoundError
 from rlm.core.types import Json
 
 if TYPE_CHECKING:
-    from rlm.core.calls.batches import Item
     from rlm.core.interfaces import Validator
     from rlm.core.replay.scope import Scope
     from rlm.core.run import Complete, Model, Run, Task
@@ -95,7 +94,8 @@ class SubCalls:
         found = self._run.find_model(arguments.text_or_none(model, "model"))
         validator = None if output_type is None else await self._validator(output_type)
         messages = arguments.messages(arguments.texts(prompts, "prompts"), images, validator)
-        return await self._answers([self._query(message, found, validator) for message in messages])
+        queries = [self._query(message, found, validator) for message in messages]
+        return await answer_all(self._here(), queries, self._task.answer_by)
 
     def _query(self, message: Message, model: Model, validator: Validator | None) -> Query:
         scope = self._here()
@@ -117,7 +117,8 @@ class SubCalls:
         given = [None] * len(texts) if contexts is None else list(contexts)
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
-        return await self._answers([self._child(*pair) for pair in zip(texts, given, strict=True)])
+        children = [self._child(*pair) for pair in zip(texts, given, strict=True)]
+        return await answer_all(self._here(), children, self._task.answer_by)
 
     def _child(self, prompt: str, given: Json) -> ChildQuery:
         scope = self._here()
@@ -125,9 +126,6 @@ class SubCalls:
         return ChildQuery(
             run=self._run, parent=self._task, complete=self._complete, scope=scope, key=key, prompt=prompt, given=given
         )
-
-    async def _answers(self, items: Sequence[Item]) -> list[Json]:
-        return await answer_all(self._here(), items, self._task.answer_by)
 
     async def _save_artifact(self, name: str, data: str | bytes) -> Json:
         if not isinstance(data, str | bytes):

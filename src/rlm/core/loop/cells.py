@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 class CellRecord:
     """A cell in progress, begun when this is made and ended by one `end`."""
 
-    def __init__(self, run: Run, scope: Scope, code: str) -> None:
-        """`scope` is that of the cell."""
+    def __init__(self, run: Run, scope: Scope, number: int, code: str) -> None:
+        """`scope` is that of the cell, which is the `number`th of its REPL."""
         self._recorder = run.recorder
         self._span = scope.span
         self._masked = None if run.masker is None else run.masker.stream()
-        self._recorder.record(scope.span, ExecStart(cell=scope.cell, code=code))
+        self._recorder.record(scope.span, ExecStart(cell=number, code=code))
 
     def output(self, text: str) -> str:
         """A piece of what it prints; returns what is recorded of it.

@@ -128,7 +128,7 @@ class Completion:
 
     async def _execute(self, repl: Repl, code: str, scope: Scope) -> ExecResult:
         self._cell = scope
-        self._record = record = CellRecord(self.run, scope, code)
+        self._record = record = CellRecord(self.run, scope, self._cells, code)
         result = None
         try:
             result = await repl.execute(code)
@@ -197,7 +197,7 @@ class Completion:
                 return done
             results.append(StepResult(step=step, text=done))
         messages = self.dialect.render(results)
-        limits = scope.limits_near(lambda: list(self._near()), after=len(messages))
+        limits = scope.limits_near(self._near, after=len(messages))
         self._told |= {limit.name for limit in limits}
         self.conversation.add(scope.messages(messages, _notices(limits)))
         return None
@@ -251,10 +251,12 @@ class Completion:
         return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
 
     def _near(self) -> Iterator[Limit]:
-        """The limits that are near and of which the model wasn't told."""
+        """The limits that are near and of which the model wasn't told, recorded."""
         for name, message in (*self.task.scope.ledger.near(), *self._own_near()):
             if name not in self._told:
-                yield Limit(name=name, state="near", message=message)
+                limit = Limit(name=name, state="near", message=message)
+                self.run.recorder.record(self.task.scope.span, limit)
+                yield limit
 
     def _own_near(self) -> Iterator[tuple[str, str]]:
         cap = self.run.config.budget.max_turns

@@ -33,20 +33,20 @@ that was lost with one was lost by that cell, not before it."""
 
 
 class Cursor:
-    """The place of one completion in its record; without a record, past its end from the beginning."""
+    """The place of one completion in its record."""
 
-    def __init__(self, recall: Recall, ledger: Ledger, span: Span, recorded: Recorded | None) -> None:
+    def __init__(self, recall: Recall, ledger: Ledger, span: Span, recorded: Recorded) -> None:
         self.recall = recall
         self.ledger = ledger
         self.span = span
         """The span of the completion."""
-        self.is_live = recorded is None
+        self.is_live = False
         """Whether the completion is past what the record has of it."""
         self.cells = 0
         """How many cells there were."""
         self._recorded = recorded
-        self._turns = {turn.start.body.turn: turn for turn in recorded.of("turn") if turn.start} if recorded else {}
-        self._first_cell = 1 if recorded is None else _first_cell(recorded)
+        self._turns = {turn.start.body.turn: turn for turn in recorded.of("turn") if turn.start}
+        self._first_cell = _first_cell(recorded)
         self._turn = 0
         self._differences: list[Difference] = []
         """Those of this turn."""
@@ -55,8 +55,8 @@ class Cursor:
 
     @property
     def dialect(self) -> str | None:
-        """The dialect in which the record begins; None without one."""
-        start = None if self._recorded is None else self._recorded.start
+        """The dialect in which the record begins; None where it breaks off before that."""
+        start = self._recorded.start
         return None if start is None else str(start.body.dialect)
 
     @property
@@ -85,7 +85,6 @@ class Cursor:
         """
         if self.is_live:
             return
-        assert self._recorded is not None
         if (limit := reached_limit(self._recorded)) is not None:
             raise revived_limit(limit.body.name, limit.body.message)
         self.is_live = True

@@ -1,5 +1,5 @@
 """What the record of an earlier run holds, as a tree of spans to look things up in. Values only: what becomes of them
-is decided by `scope`."""
+is decided by `following`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The record that one run serves from, if it has one: what it answers, what of it is recorded again and counted, and
-what the user's rules say where it is no help. Which call is served is decided by `scope`.
+what the user's rules say where it is no help. Which call is served is decided by `following`.
 """
 
 from __future__ import annotations
@@ -85,8 +85,7 @@ class Recall:
         self.recorder = recorder
         self.record = record
         self.rules = rules or ReplayRules()
-        self.is_added = False
-        """What the user adds is said."""
+        self._addition = self.rules.addition
         self.secret = salt
         self._cells = 0
         self._served = 0
@@ -119,6 +118,11 @@ class Recall:
     def is_replay(self) -> bool:
         """Everything runs again, children too, to be held against the record."""
         return self.rules.on_divergence == "report"
+
+    def take_addition(self) -> str:
+        """What the user says where the run goes on live; once."""
+        text, self._addition = self._addition, ""
+        return text
 
     def digest(self, *parts: Any) -> str:
         """What was asked, so that it can be known again but not guessed from the record."""

@@ -8,6 +8,7 @@ from rlm.core.exceptions import TimeLimitReached, TokenBudgetExhausted
 from rlm.core.notes import ContextNote
 from rlm.core.record.recorder import Recorder, Span
 from rlm.core.replay.cursor import Cursor
+from rlm.core.replay.following import RecordedScope
 from rlm.core.replay.record import Record, Recorded, spent_by
 from rlm.core.replay.scope import Call, Scope
 from rlm.core.replay.serving import Recall, ReplayRules
@@ -16,7 +17,7 @@ from rlm.sinks.memory import MemorySink
 
 
 class Nowhere:
-    def write(self, event):
+    def write(self, event, line):
         return
 
     def store(self, content):
@@ -62,8 +63,9 @@ def recall_of(*calls, sink=None, masked=False, events=()):
 
 def scope_of(recall, cell, *, ledger=None):
     """The scope of a recorded cell."""
-    cursor = Cursor(recall, ledger or Ledger(Budget()), Span("root", None), None)
-    return Scope(cursor, Span("c", "t"), cell, cell=1)
+    root = Recorded(id="root", parent=None, kind="completion")
+    cursor = Cursor(recall, ledger or Ledger(Budget()), Span("root", None), root)
+    return RecordedScope(cursor, Span("c", "t"), cell, cell=1)
 
 
 def asked(key, made, kind="model"):
@@ -194,3 +196,10 @@ def test_attempts_at_one_answer_are_one_sub_call():
     _, cell = recall_of(call("s0", "x/1", "bad", seq=1), call("s1", "x/1", "good", seq=2), call("s2", "y/1", "z"))
     spent = spent_by(cell, depth=0)
     assert (spent.usage.subcalls, spent.usage.model_calls, spent.cost_usd) == (2, 3, 1.5)
+
+
+async def test_without_a_record_every_call_is_made():
+    recall = Recall(Recorder("n" * 32, Nowhere()), b"salt")
+    scope = Scope(recall, Ledger(Budget()), recall.recorder.root)
+    assert await answers_of(scope, scope.key("q", "a")) == (["made"], [f"{recall.digest('q', 'a')}/1"])
+    assert (scope.known(["x"]), scope.last_kind("x"), scope.artifact("x")) == (set(), None, None)
