@@ -14,7 +14,7 @@ import pytest
 
 from rlm.core.interfaces import Repl
 from rlm.repl.wasm import deno_runtime
-from tests.contract.repls import shown
+from rlm.testing.openers import shown
 from tests.support.required import needs
 from tests.support.wasm import opened
 

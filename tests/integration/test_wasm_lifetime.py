@@ -23,7 +23,7 @@ from rlm.core.types import ReplSpec
 from rlm.repl.forked import readable
 from rlm.repl.spool_folders import sweep
 from rlm.repl.wasm.launcher import WASM
-from tests.contract.repls import shown
+from rlm.testing.openers import shown
 from tests.integration.test_wasm_escapes import deno_children
 from tests.support.required import needs
 from tests.support.wasm import no_answer, opened

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rlm.core.exceptions import ConfigError
-from tests.contract.repls import shown
+from rlm.testing.openers import shown
 from tests.support.required import needs
 from tests.support.wasm import opened
 

@@ -18,7 +18,7 @@ from rlm.repl import spool_folders
 from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots
 from rlm.repl.wasm.launcher import WASM
 from rlm.repl.wasm.pyodide_files import FILES, VERSION
-from tests.contract.repls import shown
+from rlm.testing.openers import shown
 from tests.support.required import needs
 from tests.support.wasm import cache, home, linked, opened, rewrite, variables
 

@@ -1,0 +1,1 @@
+"""A toy sandbox and a toy backend for rlm-runtime."""

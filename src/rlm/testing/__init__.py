@@ -1,0 +1,27 @@
+"""The suites by which a sandbox or a backend proves that it keeps its contract, for this package and for others.
+
+They need the extra `testing` (pytest and pytest-asyncio), which nothing else in the package imports. A test module::
+
+    from rlm.testing import SandboxSuite
+
+    pytest_plugins = ("rlm.testing.fixtures",)
+
+
+    class TestMine(SandboxSuite):
+        @classmethod
+        def make(cls, limits, memory):
+            return MINE.sandbox(MySettings(memory=memory), limits)
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"rlm.testing.{name}" for name in ("backends", "calls", "cells", "contexts", "interrupts", "limits", "openers"))
+)
+
+from rlm.testing.backends import BackendSuite  # noqa: E402 - once its asserts are to be rewritten
+from rlm.testing.suites import PolicySuite, SandboxSuite  # noqa: E402
+
+__all__ = ["BackendSuite", "PolicySuite", "SandboxSuite"]

@@ -1,0 +1,30 @@
+"""The suites: each a class to inherit from, with one method that makes the thing to be proved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rlm.testing.calls import Calls, CallsWithoutPolicy
+from rlm.testing.cells import Cells, CellsWithoutPolicy
+from rlm.testing.contexts import Contexts, ContextsWithoutPolicy
+from rlm.testing.interrupts import Interrupts, InterruptsWithoutPolicy
+from rlm.testing.limits import CellLimits
+
+if TYPE_CHECKING:
+    from rlm.core.interfaces import Sandbox
+    from rlm.repl.live import Limits
+
+
+class PolicySuite(Cells, Calls, Contexts, Interrupts):
+    """What every sandbox keeps, also one whose policy lets cells use a part of Python only."""
+
+    @classmethod
+    def make(cls, limits: Limits, memory: str) -> Sandbox:
+        """The sandbox to be proved: each cell has these limits, each REPL this memory above its context, as `256m`."""
+        raise NotImplementedError(f"{cls.__name__} has no make(limits, memory)")
+
+
+class SandboxSuite(
+    PolicySuite, CellsWithoutPolicy, CallsWithoutPolicy, ContextsWithoutPolicy, InterruptsWithoutPolicy, CellLimits
+):
+    """What every sandbox keeps whose cells may use all of Python."""

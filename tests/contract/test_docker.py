@@ -1,0 +1,20 @@
+"""The sandbox `docker` keeps the contract of sandboxes."""
+
+from __future__ import annotations
+
+from rlm.core.config import DockerConfig
+from rlm.core.interfaces import Sandbox
+from rlm.repl.docker.launcher import DOCKER
+from rlm.repl.live import Limits
+from rlm.testing import SandboxSuite
+from tests.contract.unread import UnreadAnswers
+from tests.support.required import TEST_IMAGE, needs
+
+pytest_plugins = ("rlm.testing.fixtures",)
+pytestmark = needs("docker")
+
+
+class TestDocker(SandboxSuite, UnreadAnswers):
+    @classmethod
+    def make(cls, limits: Limits, memory: str) -> Sandbox:
+        return DOCKER.sandbox(DockerConfig(image=TEST_IMAGE, memory=memory), limits)
