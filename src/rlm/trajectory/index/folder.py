@@ -149,7 +149,7 @@ class Index:
         """Every span of a run as columns.
 
         Raises:
-            ConfigError: there is no such run.
+            ConfigError: the index doesn't have the run.
         """
         row = self.run(run_id)
         return self._ask(lambda c: queries.select_timeline(c, _run(c, row.id), row.started_at, row.last_at))
@@ -214,7 +214,7 @@ class Index:
         """What the run had spent after each call, and its caps.
 
         Raises:
-            ConfigError: there is no such run.
+            ConfigError: the index doesn't have the run.
         """
         row = self.run(run_id)
         return self._ask(lambda c: queries.select_burndown(c, _run(c, row.id), row))

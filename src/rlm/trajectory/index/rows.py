@@ -164,7 +164,8 @@ class Burndown:
     priced: bool
     """Whether the price of every call is known."""
     caps: Mapping[str, Json] = field(default_factory=dict)
-    """As in `run.start`: token_budget, cost_budget_usd, subcall_budget, tool_budget, timeout_s, ...; None is no cap."""
+    """The caps by name, as in `run.start`: token_budget, cost_budget_usd, subcall_budget, tool_budget, timeout_s, ...;
+    None where the run has no such cap."""
 
     def __len__(self) -> int:
         return len(self.at)
