@@ -298,5 +298,5 @@ def test_a_part_is_never_served_for_the_whole(tmp_path):
     given, first = large_run(tmp_path, 50_000)
     for blob in first.trajectory.with_suffix(".blobs").iterdir():
         blob.unlink()
-    with rlm(tmp_path, [], **given) as again, pytest.raises(ConfigError, match="is cut short"):
+    with rlm(tmp_path, [], **given) as again, pytest.raises(ConfigError, match="is incomplete"):
         again.resume(first.run_id, context="some data")

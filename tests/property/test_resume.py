@@ -92,7 +92,7 @@ def check_cut(plan, whole, kept, at, folder, masked):
     if any(event["type"] == "completion.end" and event["parent"] is None for event in events):
         return
     if all(event["type"] != "completion.start" for event in events):
-        with pytest.raises(ConfigError, match="breaks off before the run had begun"):
+        with pytest.raises(ConfigError, match="ends before the run had begun"):
             resumed(plan, path, masked=masked)
         return
     again = resumed(plan, path, masked=masked)

@@ -1,1 +1,1 @@
-"""The record of a run on disk: how it is written, found, read and followed."""
+"""The record of a run on disk: how it is written, found, read, folded and followed."""

@@ -1,4 +1,4 @@
-"""Files that guest code saves beside its trajectory, in `<run_id>.artifacts/`: capped, never overwritten."""
+"""The files that guest code saves beside its trajectory, in `<run_id>.artifacts/`: capped, and never overwritten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = re.compile(r"\w[\w .-]{0,99}", re.ASCII)
 
 
 class Artifacts:
-    """The artifacts of one run; the folder appears with the first."""
+    """The artifacts of one run; the folder is created with the first."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,10 +27,10 @@ class Artifacts:
         self._total_bytes = 0
 
     def save(self, name: str, content: bytes) -> str:
-        """Write a new file and return its name, numbered where `name` is taken.
+        """Write a new file, and return its name, which is numbered if `name` is taken.
 
         Raises:
-            ToolError: a bad name, too large, too many, or the disk refuses.
+            ToolError: the name can't be used, the file is too large, the run has too many, or the disk refuses.
         """
         self._check(name, len(content))
         try:
@@ -67,5 +67,5 @@ class Artifacts:
 
 
 def is_artifact_name(name: str) -> bool:
-    """Whether it is a plain file name that an artifact may have."""
+    """Whether a name is a plain file name that an artifact may have."""
     return _NAME.fullmatch(name) is not None and not name.endswith((".", " "))

@@ -1,11 +1,11 @@
-"""The hash chain over a record: what a writer adds to each line, and the receipt it leaves beside the record.
+"""The hash chain over a record: what a writer adds to each line, and the receipt that it leaves beside the record.
 
-A line ends with `"chain":"<hex>"`, the digest over the chain value of the line before and all of this line up to there.
-So a line vouches for itself and for every line before it. The first also names the scheme: `sha256`, which anyone can
-make anew and so shows accidents and careless edits only, or `hmac-sha256` with a key, which nobody without it can.
+A line ends with `"chain":"<hex>"`: the digest over the chain value of the line before and the content of this line. So
+a line vouches for itself and for every line before it. The first line also names the scheme: `sha256`, which anyone can
+compute anew, so that it shows only accidents and careless edits, or `hmac-sha256`, which takes a key.
 
-`<run_id>.receipt` is there before the first line, as `open`, and says how far the record goes once the run has ended,
-as `closed`: without it, lines missing at the end could not be told from a run that was cut off.
+`<run_id>.receipt` is written before the first line, as `open`; once the run has ended it says, as `closed`, how far the
+record goes. Without it, lines missing at the end could not be told from a run that was cut off.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _SCHEMES = (PLAIN, KEYED)
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What a record came to, beside it as JSON."""
+    """The receipt of a record, which stands beside it as JSON."""
 
     version: int = 1
     run: str
     scheme: str
     key_id: str = ""
-    """Tells a wrong key from an altered record; says nothing of the key."""
+    """Tells a wrong key from an altered record, and reveals nothing of the key."""
     state: Literal["open", "closed"] = "open"
     lines: int = 0
     size_bytes: int = 0
     head: str = ""
     """The chain value of the last line."""
     seal: str = ""
-    """The digest over everything above."""
+    """The digest over all other fields."""
 
 
 class Chain:
@@ -63,20 +63,20 @@ class Chain:
 
     @property
     def head(self) -> str:
-        """The value of the last line."""
+        """The chain value of the last line, in hex."""
         return self._last.hex()
 
     def digest(self, content: bytes) -> bytes:
-        """32 bytes over it, with the key if there is one."""
+        """The digest of the content, 32 bytes; keyed if the chain has a key."""
         return hashlib.sha256(content).digest() if self._key is None else hmac.digest(self._key, content, "sha256")
 
     def add(self, line: bytes) -> bytes:
-        """A JSON object on one line, as it is to be written: with its chain value."""
+        """The line of a JSON object as it is written to the file: with its chain value and a newline."""
         value = self.step(line[:-1])
         return b"".join((line[:-1], _MARK, value, b'"}\n'))
 
     def step(self, content: bytes) -> bytes:
-        """Go on by the next line, given without its end, and return the value that belongs there."""
+        """Move on by the next line, given without its chain value, and return the value that belongs to it."""
         self._last = self.digest(self._last + content)
         value = self._last.hex() if self.lines else f"{self.scheme}:{self.key_id}:{self._last.hex()}"
         self.lines += 1
@@ -87,11 +87,11 @@ class Chain:
         return copy.copy(self)
 
     def seal(self, receipt: Receipt) -> str:
-        """What the seal of a receipt should be."""
+        """The seal that belongs to a receipt."""
         return self.digest(msgspec.json.encode(msgspec.structs.replace(receipt, seal=""))).hex()
 
     def receipt(self, state: Literal["open", "closed"], size_bytes: int = 0) -> bytes:
-        """The receipt as it is to stand beside the record now."""
+        """The receipt of the record as it stands now, encoded as JSON."""
         receipt = Receipt(
             run=self.run_id,
             scheme=self.scheme,
@@ -105,7 +105,7 @@ class Chain:
 
 
 def split(line: bytes) -> tuple[bytes, bytes]:
-    """A line without its end, and the chain value it carries; that is empty if it carries none."""
+    """The content of a line, and its chain value; the value is empty if the line has none."""
     content, mark, end = line.rpartition(_MARK)
     if not mark or not end.endswith(b'"}\n'):
         return line, b""
@@ -113,27 +113,27 @@ def split(line: bytes) -> tuple[bytes, bytes]:
 
 
 def scheme_of(value: bytes) -> tuple[str, str]:
-    """The scheme and the key id that the first line's value names; empty if it names none that is known."""
+    """The scheme and the key id that the first line's chain value names; both empty if the scheme is not known."""
     scheme, _, rest = value.decode("ascii", "replace").partition(":")
     return (scheme, rest.partition(":")[0]) if scheme in _SCHEMES else ("", "")
 
 
 def receipt_key(environ: Mapping[str, str]) -> bytes | None:
-    """The key of receipts; None if none is set.
+    """The key of receipts from the environment; None if it isn't set.
 
     Raises:
-        ConfigError: it is too short to be a secret.
+        ConfigError: the key is too short to be a secret.
     """
     key = environ.get(KEY_VARIABLE, "").strip()
     if key and len(key) < KEY_CHARS:
         raise ConfigError(
-            f"{KEY_VARIABLE} has fewer than {KEY_CHARS} characters\ntake a random one: openssl rand -hex 32"
+            f"{KEY_VARIABLE} has fewer than {KEY_CHARS} characters\nmake a random one: openssl rand -hex 32"
         )
     return key.encode("utf-8", "surrogateescape") or None
 
 
 def receipt_path(path: Path) -> Path:
-    """Where the receipt of a record is."""
+    """The path of a record's receipt."""
     return path.with_suffix(".receipt")
 
 

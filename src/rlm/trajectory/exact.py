@@ -1,6 +1,6 @@
-"""What a run keeps beside its trajectory for as long as it may have to be resumed: `<run_id>.exact`, the texts as they
-were before masking, and `<run_id>.context`, the data where no file has it. Readable by the owner only; removed when the
-run completes.
+"""The files that a run keeps beside its trajectory while it may have to be resumed: `<run_id>.exact` has the texts as
+they were before masking, and `<run_id>.context` the data if it came from no file. Only their owner can read them, and
+they are removed when the run completes.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 CONTEXT_BYTES = 64 << 20
-"""A larger context that is no file isn't kept: it has to be given again."""
+"""A larger context that came from no file isn't kept: it has to be given again."""
 SALT_LINE_BYTES = 64
-"""A file that is no larger has the salt alone."""
+"""A file of at most this size has nothing but the salt."""
 _BLOCK_BYTES = 4 << 20
 
 
 class ExactFile:
-    """The exact bodies of some events of one run; the file appears with the first."""
+    """The exact bodies of some events of one run; the file is created with the first."""
 
     def __init__(self, path: Path, encode: Callable[[Any], Json]) -> None:
-        """`encode` gives the JSON form of any value that guests and tools can give."""
+        """`encode` turns any value that guests and tools can return into its JSON form."""
         self.path = path
         self._encode = encode
         self._fd = -1
 
     def keep_salt(self, salt: bytes) -> None:
-        """Keep the salt of the run's keys, which would give masked texts away to who tries them out.
+        """Keep the salt of the run's keys. It stays out of the record, where it would let anyone find a masked text by
+        trying texts out.
 
         Raises:
-            RecordError: it can't be written.
+            RecordError: the file can't be written.
         """
         try:
             self._append({"salt": salt.hex()})
@@ -75,7 +76,7 @@ class _Entry(msgspec.Struct):
 
 
 class ExactTexts:
-    """What an `ExactFile` has kept; nothing if there is none."""
+    """The exact bodies that an `ExactFile` has kept; empty if the file doesn't exist."""
 
     def __init__(self, path: Path, decode: Callable[[Json], Any]) -> None:
         self._bodies: dict[int, Any] = {}
@@ -91,7 +92,7 @@ class ExactTexts:
                 self._bodies[entry.seq] = entry.body
 
     def body(self, seq: int, kind: type[Body]) -> Body | None:
-        """The exact body of the event of that number, if it was kept."""
+        """The exact body of the event of that number; None if it wasn't kept."""
         if seq not in self._bodies:
             return None
         return msgspec.convert(self._decode(self._bodies[seq]), kind)
@@ -106,9 +107,9 @@ def context_path(trajectory: Path) -> Path:
 
 
 def keep_context(context: Context, path: Path) -> Thread:
-    """Copy a context that came from no file, if it isn't too large, in the thread that is returned.
+    """Copy a context that came from no file and isn't too large, in the thread that is returned.
 
-    Where there is no room for it, it is not kept: a resumed run asks for it.
+    If the disk has no room, the context isn't kept, and a resumed run asks for it.
     """
     is_file = bool(context.sources) and all(Path(source).exists() for source in context.sources)
     wanted = not is_file and len(context.parts) == 1 and context.size_bytes <= CONTEXT_BYTES
@@ -131,7 +132,7 @@ def _keep(context: Context, path: Path) -> None:
 
 
 def kept_context(path: Path) -> bytes | None:
-    """The bytes of a context that was kept."""
+    """The bytes of a context that was kept; None if it wasn't."""
     try:
         with open_record(path) as file:
             return file.read(CONTEXT_BYTES + 1)
@@ -140,7 +141,7 @@ def kept_context(path: Path) -> bytes | None:
 
 
 def forget(trajectory: Path) -> None:
-    """Remove what was kept for resuming a run; where nothing was masked its salt stays, so that it can be forked."""
+    """Remove what was kept for resuming a run; where no text was masked, its salt stays, so that it can be forked."""
     context = context_path(trajectory)
     for path in (context, part_of(context)):
         path.unlink(missing_ok=True)

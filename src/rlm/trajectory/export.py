@@ -1,5 +1,5 @@
-"""Runs as tables and as chat records, for spreadsheets and for training. What is written is data: a cell that a
-spreadsheet would take for a formula is marked as text."""
+"""Runs as tables and as chat records, for spreadsheets and for training. A cell that a spreadsheet would take for a
+formula is marked as text."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def _row(run_id: str, span: SpanState) -> Iterator[Any]:
 
 
 def _cell(value: Any) -> Any:
-    """A value that no spreadsheet runs."""
+    """A value that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def successful(index: Index) -> list[RunState]:
-    """Every run that came to its own end, the latest first."""
+    """Every run that completed, the latest first."""
     return list(index.runs(RunQuery(status=("completed",), limit=0)).rows)
 
 
 def as_chats(record: Trajectory, *, failed_too: bool = False) -> Iterator[str]:
-    """A line of JSON for each completion: its conversation as chat messages; only those that came to their own end
-    unless `failed_too`. One that never ended is left out."""
+    """A line of JSON for each completion that completed, or with `failed_too` for each that ended: its conversation as
+    chat messages."""
     open_chats: dict[str, _Chat] = {}
     owners: dict[str, str] = {}
     for event in map(record.whole, record):
@@ -89,7 +89,7 @@ class _Chat:
     def __init__(self, run_id: str, event: Event) -> None:
         self._about = {"run_id": run_id, "span": event.span, "depth": event.body.depth, "model": event.body.model}
         self._replies: set[str] = set()
-        """Spans of the model calls that are part of it."""
+        """The spans of the model calls that are part of it."""
         self.messages: list[dict[str, Any]] = []
 
     def add(self, event: Event) -> None:

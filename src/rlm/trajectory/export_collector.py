@@ -18,16 +18,16 @@ TIMEOUT_S = 30.0
 
 
 async def send(endpoint: str, requests: Iterable[Mapping[str, Any]], environ: Mapping[str, str]) -> int:
-    """Post each request in turn; returns how many. Headers come from `OTEL_EXPORTER_OTLP_HEADERS`.
+    """Post each request in turn; returns how many were sent. Headers come from `OTEL_EXPORTER_OTLP_HEADERS`.
 
     Raises:
-        ConfigError: the address is none that can be posted to.
-        RunFailed: the collector can't be reached or refuses.
+        ConfigError: the endpoint isn't an http address.
+        RunFailed: the collector can't be reached, or refuses.
     """
     import aiohttp
 
     if urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname:
-        raise ConfigError(f"{endpoint!r} is no http address\nwrite http://localhost:4318/v1/traces")
+        raise ConfigError(f"{endpoint!r} isn't an http address\nwrite http://localhost:4318/v1/traces")
     timeout, count = aiohttp.ClientTimeout(total=TIMEOUT_S), 0
     try:
         async with aiohttp.ClientSession(headers=_headers(environ), timeout=timeout) as session:

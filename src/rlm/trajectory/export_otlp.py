@@ -1,7 +1,7 @@
 """Runs as OpenTelemetry spans in OTLP's JSON, by the semantic conventions for generative AI.
 
-A run is a trace and keeps its id; its spans keep theirs. Prompts, code and replies are left out unless asked for, as
-the conventions advise.
+A run is a trace and keeps its id, and its spans keep theirs. As the conventions advise, prompts, code and replies are
+left out unless they are asked for.
 
 Source: https://opentelemetry.io/docs/specs/otlp/ and https://opentelemetry.io/docs/specs/semconv/gen-ai/
 """
@@ -56,7 +56,7 @@ def _span(run: RunState, row: SpanState, *, content: bool) -> dict[str, Any]:
 
 
 def _name(row: SpanState) -> str:
-    """What the conventions call it: the operation and its target."""
+    """The name of a span by the conventions: the operation and its target."""
     target = {"completion": "rlm", "model": row.model, "tool": row.name}.get(row.kind, "")
     operation = _OPERATIONS.get(row.kind)
     return f"{operation} {target}".strip() if operation else f"{row.name} {row.ordinal}".strip()
@@ -125,7 +125,7 @@ def _nanoseconds(at: float) -> str:
 
 
 def _id(name: str, digits: int) -> str:
-    """An id of W3C size: the name where it is one, else made from it."""
+    """An id of W3C size: the name if it is such an id, else a digest of it."""
     if len(name) == digits and re.fullmatch("[0-9a-f]+", name) and name.strip("0"):
         return name
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:digits]

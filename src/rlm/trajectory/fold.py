@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 MESSAGE_CHARS = 500
-"""How much is kept of the message of an error or a warning."""
+"""The length of the message of an error or a warning, at most."""
 STATUS_CHARS = 20
 MAX_COUNT = 1 << 40
 """No run has more of anything; what a record says beyond it is not believed, so that no sum overflows."""
@@ -74,7 +74,7 @@ class RunFold:
         self._has_earlier = run.events > 0
 
     def add(self, head: Head, body: Any, seq: int) -> int:
-        """Take one event in; returns the number of its span. A body that is none of an event's own counts for
+        """Take one event in; returns the number of its span. A body that isn't of a class in `STEPS` counts for
         nothing."""
         run = self.run
         if run.events == 0:
@@ -152,7 +152,7 @@ class RunFold:
         return span
 
     def _span(self, head: Head, seq: int) -> SpanState:
-        """The span of an event, which begins a new one if there is none of that id yet."""
+        """The span of an event; a new span if the event is the first with that id."""
         span = self._find(head.span)
         if span is None:
             above = None if head.parent is None else self._find(head.parent)

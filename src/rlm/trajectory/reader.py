@@ -1,7 +1,7 @@
 """Reads trajectories: line by line, while they grow, and by name in a folder of them.
 
-A log may be torn, damaged or made by someone else: what is no event is counted and passed over, nothing is
-read that isn't a regular file, and no line is read beyond a cap. What the texts in it say is for readers to make safe.
+A log may be torn, damaged or made by someone else: lines that are not events are counted and skipped, only regular
+files are read, and no line beyond a cap. Making the texts in events safe is left to the readers.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from rlm.core.events import Blob
 
 LINE_BYTES = 16 << 20
-"""A longer line is no event of ours."""
+"""A longer line is not an event."""
 BLOB_BYTES = 256 << 20
-"""A larger blob is none of ours."""
+"""A larger file is not a blob."""
 POLL_S = 0.1
 _RUN_ID = re.compile(r"[0-9a-f]{1,32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 SHOWN_MATCHES = 8
-"""How many of the runs that a name fits are named."""
+"""How many runs an error names where a name fits several."""
 
 
 @dataclass(slots=True)
 class Trajectory:
-    """One run's file; iterating reads it from the start, as far as it goes now."""
+    """The file of one run; iterating reads it from the start, as far as it goes now."""
 
     path: Path
     skipped: int = 0
-    """Lines of the last reading that were no events; a torn last line is not one of them."""
+    """Lines of the last reading that are not events; a torn last line doesn't count."""
 
     @property
     def run_id(self) -> str:
@@ -57,7 +57,7 @@ class Trajectory:
                     yield event
 
     def follow(self, wait: Callable[[float], None] = time.sleep) -> Iterator[Event]:
-        """Every event so far, then each as it is written, until the run ends or its writer is gone."""
+        """Every event so far, then each event as it is written, until the run ends or its writer is gone."""
         self.skipped, rest, last_look = 0, b"", False
         with open_record(self.path) as file:
             while True:
@@ -77,11 +77,12 @@ class Trajectory:
                     wait(POLL_S)
 
     def whole(self, event: Event) -> Event:
-        """The event with what was too large for its line; `blobs` are those that are gone, altered or fit nowhere."""
+        """The event with all that was too large for its line; its `blobs` are those that are gone, altered or fit
+        nowhere."""
         return restored(event, self._blob)
 
     def _blob(self, blob: Blob) -> str | None:
-        """Its text; None for a file that isn't what its name says, which may be a link to any other."""
+        """The text of a blob; None if the file isn't what its name says: it may be a link to any other file."""
         if not is_digest(blob.digest):
             return None
         try:
@@ -93,7 +94,7 @@ class Trajectory:
             return None
 
     def is_running(self) -> bool:
-        """Whether a process still writes it."""
+        """Whether a process is still writing the file."""
         with open_record(self.path) as file:
             return is_written(file)
 
@@ -107,34 +108,34 @@ class Trajectory:
 
 
 def ends_run(event: Event) -> bool:
-    """Whether it is the end of the root completion."""
+    """Whether an event is the end of the root completion."""
     return event.parent is None and isinstance(event.body, CompletionEnd)
 
 
 def is_written(file: IO[bytes]) -> bool:
-    """Whether a writer holds the file: writers lock it as long as they live, and a lock dies with its process."""
+    """Whether a writer holds the file: a writer keeps it locked, and the lock ends with its process."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # a file system without locks: nobody can tell
+    except OSError:  # a file system without locks can't tell
         return False
     fcntl.flock(file, fcntl.LOCK_UN)
     return False
 
 
 def is_run_id(name: str) -> bool:
-    """Whether a record may have that name; no path does."""
+    """Whether a name can be a run id; a path never is."""
     return _RUN_ID.fullmatch(name) is not None
 
 
 def is_digest(name: str) -> bool:
-    """Whether a blob may have that name."""
+    """Whether a name can be that of a blob."""
     return _DIGEST.fullmatch(name) is not None
 
 
 def list_runs(log_dir: Path) -> list[Trajectory]:
-    """The trajectories in a folder, the latest written first; none if there is no such folder.
+    """The trajectories in a folder, the last written first; empty if the folder doesn't exist.
 
     Raises:
         ConfigError: the folder can't be read.
@@ -145,7 +146,7 @@ def list_runs(log_dir: Path) -> list[Trajectory]:
 
 
 def list_files(log_dir: Path) -> dict[str, os.stat_result]:
-    """The records in a folder by run id, with what the file system says of them; none if there is no such folder.
+    """The records in a folder: what the file system says of each, by run id; empty if the folder doesn't exist.
 
     Raises:
         ConfigError: the folder can't be read.
@@ -162,24 +163,24 @@ def list_files(log_dir: Path) -> dict[str, os.stat_result]:
 
 
 def no_runs(log_dir: Path) -> ConfigError:
-    """The error where a folder has no records: whether it is there at all, and where to look."""
+    """The error for a folder without records, which says whether the folder exists and where else to look."""
     where = log_dir.absolute()
     what = f"there are no runs in {where}" if where.is_dir() else f"there are no runs: {where} does not exist"
     return ConfigError(f"{what}\nrlm run records into logs in the folder where it is started; --log-dir names another")
 
 
 def place_of(name: str, log_dir: Path) -> tuple[Path, str]:
-    """The folder and the name of a run that was named by the path of its record; else `log_dir` and the name."""
+    """The folder and the name of a run; where `name` is the path of a record, both are taken from that path."""
     path = Path(name)
     is_path = "/" in name or path.suffix == ".jsonl"
     return (path.parent, path.stem) if is_path else (log_dir, name)
 
 
 def find_run(log_dir: Path, name: str) -> Trajectory:
-    """The run that `name` means: `last`, or an id or the beginning of one.
+    """The run that `name` means: `last` for the one written last, or an id, or the beginning of one.
 
     Raises:
-        ConfigError: no run is meant, or several.
+        ConfigError: the name fits no run, or several.
     """
     runs = list_runs(log_dir)
     if not runs:
@@ -196,17 +197,17 @@ def find_run(log_dir: Path, name: str) -> Trajectory:
 
 
 def _next_line(file: IO[bytes]) -> bytes | None:
-    """The next line, or the part of one at the end; None at the end. One that is too long is passed over."""
+    """The next line, or the part of one at the end of the file; None after that. A line that is too long is skipped."""
     line = file.readline(LINE_BYTES)
     if len(line) < LINE_BYTES or line.endswith(b"\n"):
         return line or None
     while (more := file.readline(LINE_BYTES)) and not more.endswith(b"\n"):
         continue
-    return b"\0\n"  # no event, and counted as such
+    return b"\0\n"  # counted as a line that is not an event
 
 
 def open_record(path: Path) -> IO[bytes]:
-    """Open a file of a record; a link is none, for it may lead anywhere.
+    """Open a file of a record; links are refused, for they may lead anywhere.
 
     Raises:
         ConfigError: it can't be read, or isn't a regular file.

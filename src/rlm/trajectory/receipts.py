@@ -1,7 +1,7 @@
 """Checks a record against its receipts: that no line, blob or artifact was altered, removed, added or moved.
 
-What is checked is hostile until it has been: files are read within caps, links are not followed, and nothing in a
-record can make it pass. What the check can't tell it says: without a key, anyone could have made the chain anew.
+What is checked is hostile until the check has passed: files are read within caps, links are not followed, and nothing
+in a record can make it pass. A verdict says what it can't prove: without a key, anyone could have made the chain anew.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ class Verification:
     """intact; unfinished (intact as far as it goes: it was cut off, or is being written); altered; none (an older
     record without receipts); no_key (one is needed); wrong_key; unkeyed (one was given, the record has none)."""
     message: str
-    """In words."""
+    """The verdict in words."""
     scheme: str = ""
     """sha256 or hmac-sha256; empty without receipts."""
     lines: int = 0
-    """Lines that are as they were written, from the first."""
+    """How many lines, from the first, are as they were written."""
     line: int | None = None
-    """The first line that isn't, from 1; the line that names it where a blob or an artifact isn't."""
+    """The number, from 1, of the first line that was changed; for a blob or an artifact, of the line that names it."""
     change: str = ""
-    """What became of it: altered, removed, added, reordered, blob, artifact or receipt."""
+    """What was changed about it: altered, removed, added, reordered, blob, artifact or receipt."""
     blobs: int = 0
-    """Blobs checked."""
+    """How many blobs were checked."""
     artifacts: int = 0
-    """Artifacts checked."""
+    """How many artifacts were checked."""
 
     @property
     def exit_code(self) -> int:
-        """0 as it was written, 1 altered, 2 can't be told."""
+        """0 if the record is as it was written, 1 if it is altered, 2 if the check can't tell."""
         return {"intact": 0, "unfinished": 0, "altered": 1}.get(self.verdict, 2)
 
 
 class _Broken(Exception):
-    """A line isn't what was written."""
+    """A part of the record isn't as it was written."""
 
     def __init__(self, line: int | None, change: str, message: str) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ class _Broken(Exception):
 
 
 def verify(path: Path, key: bytes | None = None) -> Verification:
-    """Check the record at `path`, its blobs and its artifacts; `key` as the run was given it.
+    """Check the record at `path`, its blobs and its artifacts; `key` is that of the run.
 
     Raises:
         ConfigError: the record can't be read.
@@ -84,7 +84,7 @@ def verify(path: Path, key: bytes | None = None) -> Verification:
 
 
 class _Check:
-    """One check in progress."""
+    """The check of one record, in progress."""
 
     def __init__(self, path: Path, file: IO[bytes], key: bytes | None) -> None:
         self._path = path
@@ -108,7 +108,7 @@ class _Check:
 
     def run(self) -> Verification:
         """Raises:
-        _Broken: something isn't as it was written.
+        _Broken: a part of the record isn't as it was written.
         """
         receipt = self._receipt()
         self._scheme, key_id = scheme_of(split(next(_lines(self._file), b""))[1])
@@ -129,7 +129,7 @@ class _Check:
         return self.found("none", "this record has no receipts: it was made by an older version")
 
     def _refuse(self, key_id: str, receipt: Receipt | None) -> Verification | None:
-        """The verdict where the key keeps the record from being checked."""
+        """The verdict if the record can't be checked with this key; None if it can."""
         if self._scheme == PLAIN and self._key is not None:
             said = "its receipts were made without a key, so anyone can have made them: unset the key to check them"
             return self.found("unkeyed", said)
@@ -141,7 +141,7 @@ class _Check:
         return None
 
     def _walk(self, chain: Chain, receipt: Receipt | None) -> None:
-        """Follow the chain to its end, counting lines that are right."""
+        """Follow the chain to its end, and count the lines that fit it."""
         closed_after = receipt.lines if receipt is not None and receipt.state == "closed" else None
         self._file.seek(0)
         for line in _lines(self._file):
@@ -177,7 +177,7 @@ class _Check:
         return self.found("unfinished", f"{said}; what came after can't be told")
 
     def _compare(self, chain: Chain, receipt: Receipt) -> None:
-        """Hold a closed receipt against what was read."""
+        """Compare a closed receipt with the lines that were read."""
         if self._last_torn:
             raise _Broken(chain.lines + 1, "altered", f"line {chain.lines + 1} is cut off")
         if receipt.lines > chain.lines:
@@ -190,10 +190,10 @@ class _Check:
             raise _Broken(None, "receipt", "the receipt names another last line")
 
     def _receipt(self) -> Receipt | None:
-        """The receipt beside the record; None if there is none.
+        """The receipt beside the record; None if the file doesn't exist.
 
         Raises:
-            _Broken: it is none of ours.
+            _Broken: the file isn't a receipt.
         """
         path = receipt_path(self._path)
         if not path.exists() and not path.is_symlink():
@@ -203,14 +203,14 @@ class _Check:
                 content = file.read(RECEIPT_BYTES)
             receipt = msgspec.json.decode(content, type=Receipt)
         except (ConfigError, ValueError, RecursionError) as error:
-            raise _Broken(None, "receipt", f"{path.name} is no receipt") from error
+            raise _Broken(None, "receipt", f"{path.name} isn't a receipt") from error
         if msgspec.json.encode(receipt) + b"\n" != content:
             raise _Broken(None, "receipt", f"{path.name} is altered")
         return receipt
 
 
 class _Attached:
-    """What lines name beside the record: blobs, images, artifacts."""
+    """The files beside the record that its lines name: blobs, images, artifacts."""
 
     def __init__(self, path: Path) -> None:
         self._blobs = path.with_suffix(".blobs")
@@ -219,7 +219,7 @@ class _Attached:
         self.artifacts = 0
 
     def check(self, line: bytes, number: int) -> None:
-        """Check what a line names.
+        """Check the files that a line names.
 
         Raises:
             _Broken: a file isn't as it was written.
@@ -256,7 +256,7 @@ def _digests(event: Event) -> Iterator[Blob | ImageNote]:
 
 
 def _digest_of(path: Path) -> str:
-    """SHA-256 of a file in hex; empty if it can't be read."""
+    """The SHA-256 of a file in hex; empty if the file can't be read."""
     digest = hashlib.sha256()
     try:
         with open_record(path) as file:
@@ -268,13 +268,13 @@ def _digest_of(path: Path) -> str:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Every line, the last perhaps without its end; one that is too long in pieces that are none."""
+    """Every line of the file; the last may lack its newline, and a line that is too long comes in pieces."""
     while line := file.readline(BLOB_BYTES):
         yield line
 
 
 def _diagnose(lines: Iterator[bytes], chain: Chain, run_id: str) -> _Broken:
-    """What became of the line after those that `chain` has, the first that isn't what it should be."""
+    """What was changed about the first line that doesn't fit the chain: the line after those that `chain` has."""
     number = chain.lines + 1
     rest = [line for place, line in enumerate(lines, 1) if place >= number]
     seqs = [_seq(line) for line in rest]
@@ -290,7 +290,7 @@ def _diagnose(lines: Iterator[bytes], chain: Chain, run_id: str) -> _Broken:
 
 
 def _added(rest: list[bytes], chain: Chain) -> int:
-    """How many lines, if any, are to be left out for the chain to go on."""
+    """How many lines must be left out for the chain to go on; 0 if leaving lines out doesn't help."""
     expected = chain.copy()
     for place, line in enumerate(rest):
         content, value = split(line)
@@ -301,7 +301,7 @@ def _added(rest: list[bytes], chain: Chain) -> int:
 
 
 def _is_swap(seqs: list[int | None], expected: int) -> bool:
-    """Whether the lines are those expected in another order."""
+    """Whether the lines are the expected ones in another order."""
     first = seqs[0]
     return first is not None and first > expected and expected in seqs and first not in seqs[1:]
 

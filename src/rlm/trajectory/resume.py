@@ -1,8 +1,8 @@
-"""Reads the record of a run into what a resumed one is served from.
+"""Reads the record of a run, so that a resumed run can be served from it.
 
-A run that resumed another follows that one's record as far as its own doesn't go yet; `_merged` lays them over each
-other, for spans keep their ids. Records are hostile like every file: what they say chooses no command, no address and
-no folder, and the tree is built from what fits together alone.
+The record of a run that resumed another one goes on where that other record ends; since spans keep their ids,
+`_merged` lays one over the other. Records are hostile like every file: nothing in them chooses a command, an address or
+a folder, and the tree is built only from events that fit together.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = frozenset({"completion", "turn", "model", "exec", "tool"})
 _OF_TURNS = (MessageAdded, Limit, Compaction, Warned)
 MAX_CHAIN = 1_000
-"""More runs never resumed each other by hand."""
+"""A longer chain of runs that resume each other isn't followed."""
 MAX_LEVELS = 200
-"""Spans are never nested deeper: each level of children has three."""
+"""Spans aren't nested deeper: each child completion adds three levels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """What a run that resumes another is made with."""
+    """What a run needs that resumes another one."""
 
     record: Record
     salt: bytes
     rules: ReplayRules = field(default_factory=ReplayRules)
     forked_at: int | None = None
-    """The last turn taken from the record; None where it is followed to its end."""
+    """The last turn taken from the record; None if the record is followed to its end."""
     trajectories: tuple[Path, ...] = ()
-    """The files of the runs that this one completes; what was kept for resuming them goes with its success."""
+    """The files of the runs that this one completes; when it succeeds, what was kept for resuming them is removed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RunRecord:
-    """One file, read."""
+    """The record of one run, read from its file."""
 
     run: Trajectory
     start: RunStart
@@ -73,12 +73,12 @@ class RunRecord:
 
     @property
     def earlier(self) -> str | None:
-        """The run whose record this one served from."""
+        """The id of the run from whose record this one was served; None if it began by itself."""
         return self.start.resumed_from or self.start.forked_from
 
     @property
     def is_past_earlier(self) -> bool:
-        """Whether it went on beyond the earlier record, so that nothing is needed of that any more."""
+        """Whether the run went on beyond the earlier record, so that this record alone is needed."""
         left = [event.body.turn for event in self.root.bodies(RecordLeft)]
         turns = [turn.start.body.turn for turn in self.root.of("turn") if turn.start is not None]
         return bool(left) and max(turns, default=0) > max(left)
@@ -86,7 +86,7 @@ class RunRecord:
 
 @dataclass(slots=True, kw_only=True)
 class Line:
-    """A run and those it resumed, the latest first."""
+    """A run and the runs that it resumed, the latest first."""
 
     records: list[RunRecord]
 
@@ -96,25 +96,29 @@ class Line:
 
     @property
     def salt(self) -> bytes | None:
-        """Of the keys; None where texts are masked and it is gone."""
+        """The salt of the keys; None if it was kept beside the record, where texts are masked, and is gone."""
         salt = self.latest.start.salt
         return self.latest.exact.salt if salt is None else bytes.fromhex(salt)
 
     @property
     def task(self) -> CompletionStart:
-        """What the run was asked; the earliest file has it for certain."""
+        """What the run was asked: its first completion.start. The earliest file always has it.
+
+        Raises:
+            ConfigError: no file has it.
+        """
         for record in self.records:
             if record.root.start is not None:
                 body: CompletionStart = _Files(self.records).read(record.root.start)
                 return body
-        raise ConfigError(f"{self.latest.run.path} breaks off before the run had begun: run it anew")
+        raise ConfigError(f"{self.latest.run.path} ends before the run had begun: start a new run")
 
     @property
     def source(self) -> RecordSource:
         return _Files(self.records)
 
     def record(self, budget: Mapping[str, Json], *, until: int | None = None) -> Record:
-        """What to serve from under these caps; `until` is the last turn to take, for a fork."""
+        """The record to serve from under these caps; `until` is the last turn to take, for a fork."""
         root = self.records[-1].root
         _drop_limits(self.records[-1], budget)
         for later in reversed(self.records[:-1]):
@@ -128,7 +132,7 @@ class Line:
 
 
 class _Files:
-    """Reads events of several files."""
+    """Reads the bodies of events, and images, from the files of several runs."""
 
     def __init__(self, records: Iterable[RunRecord]) -> None:
         self._records = {record.run.run_id: record for record in records}
@@ -146,10 +150,10 @@ class _Files:
 
 
 def read_line(log_dir: Path, name: str, decode: Callable[[Json], Any]) -> Line:
-    """The run that `name` means, and those that it resumed; `decode` undoes the encoding of the exact texts.
+    """The run that `name` means, and the runs that it resumed; `decode` undoes the encoding of the exact texts.
 
     Raises:
-        ConfigError: there is no such run, it is still being written, or its record can't be served from.
+        ConfigError: the run doesn't exist, is still being written, or has a record that can't be served from.
     """
     records: list[RunRecord] = []
     seen: set[str] = set()
@@ -157,7 +161,7 @@ def read_line(log_dir: Path, name: str, decode: Callable[[Json], Any]) -> Line:
     while wanted is not None:
         run = find_run(log_dir, wanted) if not records else _earlier(log_dir, wanted, records[-1])
         if run.run_id in seen or len(seen) > MAX_CHAIN:
-            raise ConfigError(f"{run.path}: its runs resume each other in a circle, so this is no record of ours")
+            raise ConfigError(f"{run.path}: its runs resume each other in a circle, which rlm never writes")
         seen.add(run.run_id)
         if run.is_running():
             raise ConfigError(
@@ -172,7 +176,7 @@ def _earlier(log_dir: Path, run_id: str, later: RunRecord) -> Trajectory:
     run = Trajectory(log_dir / f"{run_id}.jsonl")
     if not set(run_id) <= set("0123456789abcdef") or not run.path.exists():
         raise ConfigError(
-            f"run {later.run.run_id} resumed run {run_id[:32]} and broke off before it had all of its record, which is "
+            f"run {later.run.run_id} resumed run {run_id[:32]} and ended before it had all of its record, which is "
             f"gone from {log_dir}\nput that record back"
         )
     return run
@@ -182,7 +186,7 @@ def _read(run: Trajectory, decode: Callable[[Json], Any]) -> RunRecord:
     events = [event for event in run if event.run == run.run_id]
     start = events[0].body if events else None
     if not isinstance(start, RunStart):
-        raise ConfigError(f"{run.path} does not begin as a run does: it can't be resumed")
+        raise ConfigError(f"{run.path} doesn't begin with run.start: it can't be resumed")
     if start.version > VERSION:
         raise ConfigError(
             f"{run.path} is of version {start.version} of the format, and this is rlm for version {VERSION}: upgrade"
@@ -194,15 +198,15 @@ def _read(run: Trajectory, decode: Callable[[Json], Any]) -> RunRecord:
 
 def _check_blobs(record: RunRecord, events: Iterable[Event]) -> None:
     """Raises:
-    ConfigError: what was too large for a line is not beside the record any more.
+    ConfigError: a text that was too large for its line is gone from beside the record.
     """
     for event in events:
         exact = record.exact.body(event.seq, type(event.body)) if event.blobs else event.body
         if exact is None and record.run.whole(event).blobs:
             folder = record.run.path.with_suffix(".blobs")
             raise ConfigError(
-                f"{record.run.path}: event {event.seq} is cut short, for its blob is gone or altered\n"
-                f"put the files of {folder} back: a run is never served a part for the whole"
+                f"{record.run.path}: event {event.seq} is incomplete, for its blob is gone or altered\n"
+                f"put the files of {folder} back: a run is never served a part as if it were the whole"
             )
 
 
@@ -216,7 +220,7 @@ def _content(path: Path, digest: str) -> bytes | None:
 
 
 def _tree(events: list[Event]) -> Recorded:
-    """The spans of one run; what doesn't fit into the tree is left out."""
+    """The spans of one run as a tree, by its root; events that don't fit into the tree are left out."""
     root = Recorded(id=events[0].span, parent=None, kind="completion")
     known = {root.id: root}
     turns: dict[str, Recorded] = {}
@@ -251,7 +255,7 @@ def _begun(event: Event, kind: str, known: dict[str, Recorded], span: Recorded |
 
 
 def _merged(before: Recorded, after: Recorded) -> Recorded:
-    """One span in two records; that of the run that resumed the other goes first where it has something."""
+    """One span in two records, as one; what the run has that resumed the other takes precedence."""
     left = [event.body for event in after.events if isinstance(event.body, RecordLeft) and event.body.diverged]
     children = {child.id: child for child in before.children if not _is_beyond(child, left)}
     for child in after.children:
@@ -276,7 +280,7 @@ def _has_end(span: Recorded) -> bool:
 
 
 def _is_beyond(child: Recorded, left: list[RecordLeft]) -> bool:
-    """Whether it belongs to turns that the later run does not follow."""
+    """Whether a child belongs to a turn that the later run doesn't follow."""
     return bool(left) and child.kind == "turn" and child.start is not None and child.start.body.turn > left[0].turn
 
 
@@ -285,7 +289,7 @@ def _is_same_turn(child: Recorded, left: list[RecordLeft]) -> bool:
 
 
 def _drop_limits(record: RunRecord, budget: Mapping[str, Json]) -> None:
-    """Forget the limits that ended completions where their caps are higher now, and those of time: it begins anew."""
+    """Forget the limits that ended completions if their caps are higher now, and limits of time, which starts anew."""
     had = record.start.budget
     for span in record.root.spans():
         if span.kind in ("completion", "turn"):
@@ -300,13 +304,13 @@ def _is_lifted(event: Event, had: Mapping[str, Json], budget: Mapping[str, Json]
 
 
 def is_raised(name: str, had: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
-    """Whether a cap is higher now than it was."""
+    """Whether a cap is higher now than it was then."""
     before, after = had.get(name), now.get(name)
     return before is not None and (after is None or after > before)
 
 
 def _until(root: Recorded, turn: int) -> Recorded:
-    """The record up to the end of a turn."""
+    """The record up to the end of a turn, by its root."""
     turns = [each for each in root.of("turn") if each.start is not None and each.start.body.turn <= turn]
     return Recorded(id=root.id, parent=None, kind="completion", start=root.start, events=root.events, children=[*turns])
 

@@ -1,7 +1,7 @@
-"""Finds a text in records by reading them: no copy of their texts is kept for it.
+"""Finds a text in records by reading them, without a copy of their texts.
 
-The text is taken literally, so nothing that is looked for takes more than one pass. Lines are searched as they stand,
-in JSON's escapes, and only those that may have it are decoded; what is too long for a line is searched in its blob.
+The text is taken literally, so that any search takes one pass. Lines are searched as they stand, in JSON's escapes, and
+only lines that may have the text are decoded; texts that are too long for a line are searched in their blobs.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 4 << 20
 TEXT_CHARS = 1_000
-"""A longer text is not looked for."""
+"""A longer text to look for is refused."""
 EXCERPT_CHARS = 200
 SAME_CHARS = 40
-"""Two finds are the same text where so much before them and twice as much after them is the same, as far as a line."""
+"""Two hits show the same text if this many characters before them and twice as many after them are the same, within
+their line."""
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 
 
@@ -45,7 +46,7 @@ class Hit:
     span: str
     type: str
     field: str
-    """The place in the body, dotted: `text`, `usage.note`, `tool_calls.0.arguments`."""
+    """The dotted place in the body: `text`, `usage.note`, `tool_calls.0.arguments`."""
     excerpt: str
     """The text around it, at most 200 characters."""
     start: int
@@ -54,11 +55,11 @@ class Hit:
 
 
 class SearchText:
-    """A text to look for; in any case if it has no capitals."""
+    """A text to look for; a text without capitals fits any case."""
 
     def __init__(self, text: str) -> None:
         """Raises:
-        ConfigError: it is empty or too long.
+        ConfigError: the text is empty or too long.
         """
         if not text or len(text) > TEXT_CHARS:
             raise ConfigError(f"a text to look for has 1 to {TEXT_CHARS:,} characters, not {len(text):,}")
@@ -68,7 +69,7 @@ class SearchText:
         self._escaped = _pattern(text, _as_json, any_case=self.any_case)
 
     def in_text(self, text: str) -> int:
-        """Where it begins in a text; -1 if it isn't there."""
+        """Where it begins in another text; -1 if that text doesn't have it."""
         return (text.lower() if self.any_case else text).find(self.text)
 
     def in_blob(self, file: IO[bytes]) -> bool:
@@ -82,16 +83,17 @@ class SearchText:
         return False
 
     def in_lines(self, block: bytes) -> Iterator[int]:
-        """Where it may begin in lines of JSON."""
+        """The places where it may begin in lines of JSON."""
         return self._escaped(block)
 
 
 def search(index: Index, text: str, run: str | None = None, *, limit: int = 100) -> list[Hit]:
     """Where `text` occurs, literally, and in any case unless it has capitals: at most `limit` places, in the order of
-    events, in the run that `run` means, or in all, the latest first. A field that has it several times is one place.
+    events, in the run that `run` names, or in all runs, the latest first. A field that has it several times is one
+    place.
 
     Raises:
-        ConfigError: there is no such run, or nothing to look for.
+        ConfigError: the run doesn't exist, or the text is empty or too long.
     """
     needle, hits = SearchText(text), list[Hit]()
     rows = index.runs(RunQuery(limit=0)).rows if run is None else (index.run(run),)
@@ -107,8 +109,8 @@ def search(index: Index, text: str, run: str | None = None, *, limit: int = 100)
 
 
 def each_once(index: Index, hits: Iterable[Hit]) -> Iterator[Hit]:
-    """The hits without those that show the same text of the same turn again: what a cell prints is in its output and
-    in the message to the model, and an answer in the end of its cell and of its completion."""
+    """The hits without those that show the same text of the same turn again: the output of a cell is also in a message
+    to the model, and an answer is in the end of its cell and of its completion."""
     seen: set[tuple[str, ...]] = set()
     for hit in hits:
         key = (hit.run_id, _turn_of(index, hit), *_around(hit))
@@ -118,7 +120,8 @@ def each_once(index: Index, hits: Iterable[Hit]) -> Iterator[Hit]:
 
 
 def _turn_of(index: Index, hit: Hit) -> str:
-    """The turn in which it happened; of an event of a completion itself, the latest that had begun; empty for none."""
+    """The id of the turn in which a hit's event happened; for an event of a completion itself, that of the last turn
+    begun; empty if there was no turn."""
     path = index.path(hit.run_id, hit.span)
     if path and path[-1].kind == "completion":
         turns = index.spans(hit.run_id, hit.span, kind="turn", limit=0).rows
@@ -127,7 +130,7 @@ def _turn_of(index: Index, hit: Hit) -> str:
 
 
 def _around(hit: Hit) -> tuple[str, str]:
-    """The line that it is in, as far as it is near."""
+    """The text before and after a hit, within its line and as far as `SAME_CHARS` goes."""
     before, after = hit.excerpt[: hit.start], hit.excerpt[hit.start :]
     return before.rpartition("\n")[2][-SAME_CHARS:], after.partition("\n")[0][: 2 * SAME_CHARS]
 
@@ -177,7 +180,7 @@ def texts(body: Any) -> Iterator[tuple[str, str]]:
 
 
 def _blobs_with(needle: SearchText, folder: Path) -> Iterator[str]:
-    """The digests of the blobs that have it."""
+    """The digests of the blobs that have the text."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for name in sorted(entry.name for entry in folder.iterdir()):
@@ -186,12 +189,12 @@ def _blobs_with(needle: SearchText, folder: Path) -> Iterator[str]:
                 with open_record(folder / name) as file:
                     if needle.in_blob(file):
                         yield name
-            except ConfigError:  # a link, or not readable: no blob of ours
+            except ConfigError:  # a link, or not readable, so not a blob
                 continue
 
 
 def _lines_with(needle: SearchText, digests: set[str], file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Offset and content of the lines that may have it, or name a blob that has it."""
+    """The offset and content of each line that may have the text, or that names a blob which has it."""
     for offset, block in _blocks(file):
         places = list(needle.in_lines(block))
         if digests:
@@ -206,7 +209,7 @@ def _lines_with(needle: SearchText, digests: set[str], file: IO[bytes]) -> Itera
 
 
 def _blocks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The file in blocks of whole lines, each with its offset; lines that are too long are passed over."""
+    """The file in blocks of whole lines, each with its offset; lines that are too long are skipped."""
     offset, rest = 0, b""
     while block := file.read(BLOCK_BYTES):
         whole = rest + block

@@ -26,11 +26,11 @@ SPAN_STATUSES: tuple[SpanStatus, ...] = ("open", "ok", "error")
 """How a span can stand; their places are the codes in a `Timeline`."""
 
 HEAD_CHARS = 120
-"""How much a span's `head` and `detail` have of their texts."""
+"""The length of a span's `head` and `detail`, at most."""
 TEXT_CHARS = 1_000
-"""How much a run has of its prompt, response and error."""
+"""The length of a run's `prompt`, `response` and `error`, at most."""
 NAME_CHARS = 100
-"""How much is kept of the name of a model, a tool or a cap."""
+"""The length of the name of a model, a tool or a cap, at most."""
 
 
 class RunState(Struct):
@@ -49,7 +49,7 @@ class RunState(Struct):
     prompt: str = ""
     """The first 1,000 characters of the prompt."""
     response: str = ""
-    """The first 1,000 characters of the answer; empty while there is none."""
+    """The first 1,000 characters of the answer; empty until there is one."""
     error: str = ""
     """Class and message of what failed it; else empty."""
     limit: str = ""
@@ -95,7 +95,7 @@ class RunState(Struct):
     size_bytes: int = 0
     """The size of the file when it was last read."""
     read_bytes: int = 0
-    """How much of the file was read: all its whole lines."""
+    """The size of what was read of the file: all its whole lines."""
     inode: int = 0
     mtime_ns: int = 0
     guard: bytes = b""
@@ -131,7 +131,7 @@ class RunState(Struct):
 
     @property
     def budget(self) -> Mapping[str, Json]:
-        """Every cap by its name, as in `run.start`; None is no cap."""
+        """Every cap by its name, as in `run.start`; None where the run has no such cap."""
         caps: dict[str, Json] = msgspec.json.decode(self.budget_json)
         return caps
 
@@ -170,7 +170,7 @@ class SpanState(Struct, gc=False):
     head: str = ""
     """The first 120 characters of its prompt, code or arguments."""
     ended_at: float | None = None
-    """None while it is open, or if it was cut off."""
+    """When it ended; None while it is open, or if it was cut off."""
     status: SpanStatus = "open"
     detail: str = ""
     """How it ended: a cell's or completion's status, the beginning of an error."""
@@ -194,8 +194,8 @@ class SpanState(Struct, gc=False):
     """Failed spans, this one and everything below it."""
     children: int = 0
     parent: str | None = None
-    """The id of the span that it is in; None for a root, and where that span is not in the record. The last field, and
-    the one that is no column: the index finds it by `parent_number`."""
+    """The id of the span that it is in; None for a root, and where that span is not in the record. This last field is
+    not a column: the index finds the id by `parent_number`."""
 
     @property
     def tokens(self) -> int:
@@ -208,8 +208,8 @@ class SpanState(Struct, gc=False):
 
     @property
     def total_cost_usd(self) -> float | None:
-        """The cost of this span and everything below it; None where the price of a call is unknown, or there is no
-        paid call."""
+        """The cost of this span and everything below it; None where the price of a call is unknown, or no call
+        was paid."""
         return known_cost(self.total_spent_usd, self.total_unpriced, self.total_calls)
 
     @property

@@ -1,8 +1,8 @@
 """The journal of a run: appends each event to `<log_dir>/<run_id>.jsonl` before anything else sees it.
 
-A line is on disk, as far as the process is concerned, when `write` returns (a kill loses nothing); it is synced to the
-device at the end of each turn, in a thread, so that a power cut loses at most the turn in progress. Each line carries
-its place in a hash chain, and a receipt beside the file says whether the run was closed in order: see `chain`.
+When `write` returns, the operating system has the line, so that a kill loses nothing; at the end of each turn a thread
+syncs the file to the device, so that a power cut loses at most the turn in progress. Each line carries its place in a
+hash chain, and a receipt beside the file says whether the run was closed in order: see `chain`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SYNC_AT = frozenset({"turn.end", "completion.end"})
 
 
 class TrajectoryWriter:
-    """The file of one run, readable by its owner only."""
+    """The file of one run, which only its owner can read."""
 
     def __init__(self, log_dir: Path, run_id: str, receipt_key: bytes | None = None) -> None:
-        """Create the file, and `log_dir` if need be; with a key the chain can't be made anew without it.
+        """Create the file, and `log_dir` if need be; with a key, nobody without it can forge the chain.
 
         Raises:
-            RecordError: it can't be created, or a link in the working directory leads the folder out of it.
+            RecordError: the file can't be created, or a link in the working directory leads `log_dir` out of it.
         """
         _refuse_to_be_led_out(log_dir)
         self.path = log_dir / f"{run_id}.jsonl"
@@ -45,7 +45,7 @@ class TrajectoryWriter:
             write_receipt(receipt_path(self.path), self._chain.receipt("open"))
         except OSError as error:
             raise RecordError(f"no trajectory can be written in {log_dir}: {error.strerror}; set log_dir") from error
-        fcntl.flock(self._fd, fcntl.LOCK_EX)  # readers tell by it whether the run is still alive
+        fcntl.flock(self._fd, fcntl.LOCK_EX)  # by the lock readers know that the run is alive
         self._syncer = ThreadPoolExecutor(1, "rlm-sync")
         self._sync: Future[None] | None = None
 
@@ -53,7 +53,9 @@ class TrajectoryWriter:
         try:
             _write_all(self._fd, self._chain.add(line))
         except OSError:
-            self._broken = True  # a part of the line may be there: nothing vouches for the record's end
+            self._broken = (
+                True  # a part of the line may be there, so that no receipt can vouch for the end of the record
+            )
             raise
         if event.type in SYNC_AT:
             self._start_sync()
@@ -80,7 +82,7 @@ class TrajectoryWriter:
             os.close(fd)
 
     def _start_sync(self) -> None:
-        """Sync in the thread unless a sync is under way; a failed one surfaces at the next."""
+        """Sync in the thread unless a sync is under way; the error of a failed sync is raised at the next."""
         if self._sync is not None:
             if not self._sync.done():
                 return
@@ -89,10 +91,11 @@ class TrajectoryWriter:
 
 
 def _refuse_to_be_led_out(log_dir: Path) -> None:
-    """A project that was cloned may bring `logs` along as a link to anywhere; who means it names the place itself.
+    """Refuse a relative folder that a link leads out of the working directory: a cloned project may bring such a link
+    along. A user who means it names the place itself.
 
     Raises:
-        RecordError: it leads out of the working directory.
+        RecordError: `log_dir` leads out of the working directory.
     """
     if log_dir.is_absolute():
         return
@@ -106,7 +109,7 @@ def _refuse_to_be_led_out(log_dir: Path) -> None:
 
 
 def _make_folder(log_dir: Path) -> None:
-    """Create the folder with a mark that keeps it out of repositories and out of contexts, as records are no data."""
+    """Create the folder with a `.gitignore` that keeps records out of repositories and out of contexts."""
     if not log_dir.exists():
         log_dir.mkdir(parents=True, exist_ok=True)
         (log_dir / ".gitignore").write_text("*\n", encoding="ascii")

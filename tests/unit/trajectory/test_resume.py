@@ -113,5 +113,5 @@ def test_a_newer_format_and_a_record_that_is_gone_are_refused(tmp_path):
 
 def test_an_empty_file_is_no_run(tmp_path):
     (tmp_path / f"{RUN}.jsonl").write_bytes(b"")
-    with pytest.raises(ConfigError, match="does not begin as a run does"):
+    with pytest.raises(ConfigError, match="begin with run.start"):
         read(tmp_path)

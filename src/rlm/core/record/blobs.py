@@ -121,7 +121,7 @@ def _put(body: Any, steps: Sequence[str], value: Any) -> None:
 
 
 def _at(value: Any, steps: Sequence[str]) -> Any:
-    """What is at a place; None if there is no such place."""
+    """The value at a place; None if the body doesn't have the place."""
     for step in steps:
         if isinstance(value, list):
             value = value[int(step)] if step.isdecimal() and len(step) < 10 and int(step) < len(value) else None

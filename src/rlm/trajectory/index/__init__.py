@@ -1,1 +1,1 @@
-"""The index of a folder of records: a copy of what is in them, in SQLite, to be asked."""
+"""The index of a folder of records: the states of their runs and spans in SQLite, which answers questions."""

@@ -1,7 +1,7 @@
-"""The SQLite file of an index: begun, checked and made again.
+"""The SQLite file of an index: how it is created, checked and replaced.
 
-It holds nothing that isn't in the records, so any doubt about it (damage, another version, a schema that isn't ours)
-ends with a new one. It is readable by its owner only, like the records.
+The file holds nothing that the records don't, so any doubt about it (damage, another version, a foreign schema) is
+settled by a new one. Like the records, only its owner can read it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SCHEMA: Final = (
 
 
 def open_file(log_dir: Path) -> tuple[sqlite3.Connection, str]:
-    """The index of a folder and why it is in memory only, if it is."""
+    """The index of a folder, and why it is kept in memory only; empty if it is on disk."""
     path = log_dir / NAME
     try:
         _prepare(path)
@@ -72,20 +72,20 @@ def open_file(log_dir: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def open_memory() -> sqlite3.Connection:
-    """An empty index that ends with its connection."""
+    """An empty index in memory, which is gone when its connection is closed."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     _create(connection)
     return connection
 
 
 def remove(path: Path) -> None:
-    """Take an index away with what SQLite keeps beside it."""
+    """Remove the file of an index and those that SQLite keeps beside it."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def begin_again(log_dir: Path) -> tuple[sqlite3.Connection, str]:
-    """A new and empty index in the place of the one there is, and why it is in memory only, if it is."""
+    """A new, empty index in place of the one on disk, and why it is kept in memory only; empty if it is on disk."""
     path = log_dir / NAME
     try:
         remove(path)
@@ -96,7 +96,7 @@ def begin_again(log_dir: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def _prepare(path: Path) -> None:
-    """Make sure that the file is there, is a file, and is ours to write; a link to elsewhere is refused."""
+    """Make sure that the file exists, is a regular file, and belongs to this user; a link is refused."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
         about = os.fstat(fd)
@@ -129,10 +129,10 @@ def _is_current(connection: sqlite3.Connection) -> bool:
 
 
 def _create_once(connection: sqlite3.Connection) -> None:
-    """Make the tables unless another process has by now.
+    """Create the tables unless another process has done so by now.
 
     Raises:
-        sqlite3.DatabaseError: there are others in it.
+        sqlite3.DatabaseError: the file has other tables.
     """
     connection.execute("BEGIN IMMEDIATE")
     if not _is_current(connection):

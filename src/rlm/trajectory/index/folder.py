@@ -1,7 +1,7 @@
-"""The index of a folder of trajectories: `index.sqlite` beside them, made from them, and only ever a copy.
+"""The index of a folder of trajectories: `index.sqlite` beside them, made from them, and never more than a copy.
 
-It is brought up to date by reading what is new in each file, and made again where it is damaged, out of step or of
-another version. Where it can't be kept on disk it is kept in memory. The records are never written to.
+It is brought up to date by reading what is new in each file, and made anew if it is damaged, out of step or of another
+version. If it can't be kept on disk, it is kept in memory. The records are never written to.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ _T = TypeVar("_T")
 class Index:
     """The index of one folder. Any thread may call; several processes may have it open at once.
 
-    Nothing is read of the records but by `refresh`, `event` and `read`: call `refresh` first. A run or a span
-    that isn't there has no rows.
+    Only `refresh`, `event` and `read` read the records: call `refresh` first. For a run or a span that the index does
+    not have, the answers are empty.
     """
 
     def __init__(self, log_dir: Path, connection: sqlite3.Connection, note: str) -> None:
-        """For `open`."""
+        """Use `open` instead."""
         self.log_dir = log_dir
         self.note = note
-        """Why it isn't kept on disk; else empty."""
+        """Why the index isn't kept on disk; empty if it is."""
         self._lock = threading.RLock()
         self._use(connection)
 
     @property
     def kept(self) -> bool:
-        """It is on disk; False: in memory, for this object alone."""
+        """Whether the index is on disk; if not, it is in memory for this object alone."""
         return not self.note
 
     @classmethod
     def open(cls, log_dir: Path) -> Index:
-        """Open the index of a folder, or begin one (in memory if no records are there, or it can't be written).
+        """Open the index of a folder, or begin one: in memory if the folder has no records or can't be written.
 
         Raises:
             ConfigError: the folder can't be read.
@@ -64,8 +64,8 @@ class Index:
         """Take in what is new in the folder, or in one run; returns the ids of the runs that changed.
 
         A file that shrank or was replaced is read anew, as all are with `rebuild`; a run whose file is gone is
-        forgotten, and one whose file can't be read is left as it is. Costs a stat for each file and nothing else where
-        nothing is new.
+        forgotten, and one whose file can't be read is left as it is. Where nothing is new, a refresh costs one stat
+        for each file.
 
         Raises:
             ConfigError: the folder can't be read.
@@ -74,14 +74,14 @@ class Index:
         return self._ask(lambda connection: self._refresh(connection, files, run_id, rebuild=rebuild))
 
     def runs(self, query: RunQuery | None = None) -> Page[RunState]:
-        """The runs that fit, a page of them; without a query the latest 50."""
+        """The runs that fit a query, a page of them; without a query, the latest 50."""
         return self._ask(lambda connection: queries.select_runs(connection, query or RunQuery()))
 
     def run(self, name: str) -> RunState:
-        """The run that `name` means: `last` (written), or an id or the beginning of one.
+        """The run that `name` means: `last` for the one written last, or an id, or the beginning of one.
 
         Raises:
-            ConfigError: no run is meant, or several.
+            ConfigError: the name fits no run, or several.
         """
         beginning = "" if name == "last" else name.lower()
         cap = 1 if name == "last" else queries.ALL
@@ -94,7 +94,7 @@ class Index:
         return rows[0]
 
     def trajectory(self, run_id: str) -> Trajectory:
-        """The record of a run of this index."""
+        """The record of a run of this folder."""
         return Trajectory(self.log_dir / f"{run_id}.jsonl")
 
     def spans(
@@ -107,7 +107,7 @@ class Index:
         offset: int = 0,
         limit: int = 200,
     ) -> Page[SpanState]:
-        """The spans directly in `parent` (None: the roots), in order; of one kind and name if given."""
+        """The children of `parent` (None: the roots), in order; only those of a kind or a name if one is given."""
         conditions = ["s.parent_number = ?"]
         values: list[Any] = [self._number(run_id, parent)]
         for condition, value in (("s.kind = ?", kind), ("s.name = ?", name)):
@@ -117,16 +117,16 @@ class Index:
         return self._spans(run_id, " AND ".join(conditions), values, (limit or queries.ALL, offset))
 
     def groups(self, run_id: str, parent: str | None = None, *, offset: int = 0, limit: int = 200) -> Page[SpanGroup]:
-        """The same with siblings of one kind and name folded into one, but for turns and cells."""
+        """The children of `parent`, with siblings of one kind and name folded into a group, except turns and cells."""
         number, window = self._number(run_id, parent), (limit or queries.ALL, offset)
         return self._ask(lambda c: queries.select_groups(c, _run(c, run_id), number, window))
 
     def span(self, run_id: str, span: str) -> SpanState | None:
-        """One span by its id; None if there is none."""
+        """The span of that id; None if the run doesn't have it."""
         return next(iter(self._spans(run_id, "s.number = ?", (self._number(run_id, span),), (1, 0)).rows), None)
 
     def path(self, run_id: str, span: str) -> list[SpanState]:
-        """A span and all that it is in, from the root down; empty if there is no such span."""
+        """A span and all spans that it is in, from the root down; empty if the run doesn't have it."""
         found: list[SpanState] = []
         above = self.span(run_id, span)
         while above is not None:
@@ -137,7 +137,7 @@ class Index:
     def steps(
         self, run_id: str, *, kinds: Sequence[str] = ("exec",), offset: int = 0, limit: int = 200
     ) -> Page[SpanState]:
-        """The spans of some kinds anywhere in the run, in order: for the next and the previous step."""
+        """The spans of some kinds anywhere in the run, in order; for the way to the next and the previous step."""
         condition = f"s.kind IN ({', '.join('?' * len(kinds))})"
         return self._spans(run_id, condition, kinds, (limit or queries.ALL, offset))
 
@@ -149,7 +149,7 @@ class Index:
         """Every span of a run as columns.
 
         Raises:
-            ConfigError: there is no such run.
+            ConfigError: the index doesn't have the run.
         """
         row = self.run(run_id)
         return self._ask(lambda c: queries.select_timeline(c, _run(c, row.id), row.started_at, row.last_at))
@@ -163,7 +163,8 @@ class Index:
         after_seq: int = -1,
         limit: int = 1_000,
     ) -> list[EventRow]:
-        """Where events are, in order: of a span alone (not of those below) and of some types if given."""
+        """Where the events of a run are, in order; only those of a span (not of spans below it) or of some types if
+        given."""
         conditions, values = ["e.seq > ?"], [after_seq]
         if span is not None:
             row = self.span(run_id, span)
@@ -178,7 +179,7 @@ class Index:
         return self._ask(lambda c: queries.select_events(c, _run(c, run_id), where, values, cap))
 
     def event(self, run_id: str, seq: int) -> Event | None:
-        """One event with its texts whole, read from the file; None if it isn't there (any more).
+        """The event with that number, read from the file with its texts whole; None if the file doesn't have it.
 
         Raises:
             ConfigError: the file can't be read.
@@ -187,7 +188,7 @@ class Index:
         return next(self.read(run_id, rows), None)
 
     def read(self, run_id: str, rows: Sequence[EventRow], *, whole: bool = True) -> Iterator[Event]:
-        """The events at those places, read from the file, with their texts whole unless told otherwise.
+        """The events at those places, read from the file; their texts are whole unless `whole` is False.
 
         Raises:
             ConfigError: the file can't be read.
@@ -205,7 +206,7 @@ class Index:
                 yield record.whole(event) if whole else event
 
     def problems(self, run_id: str, *, severity: str = "", offset: int = 0, limit: int = 200) -> Page[Problem]:
-        """The events that failed (`error`) or warn (`warning`), in order; both without `severity`."""
+        """The failures (`error`) or the warnings (`warning`) of a run, in order; both without `severity`."""
         window = (limit or queries.ALL, offset)
         return self._ask(lambda c: queries.select_problems(c, _run(c, run_id), severity, window))
 
@@ -213,13 +214,13 @@ class Index:
         """What the run had spent after each call, and its caps.
 
         Raises:
-            ConfigError: there is no such run.
+            ConfigError: the index doesn't have the run.
         """
         row = self.run(run_id)
         return self._ask(lambda c: queries.select_burndown(c, _run(c, row.id), row))
 
     def seq_at(self, run_id: str, offset: int) -> int:
-        """The place among the events of the line that begins there; -1 if it isn't indexed."""
+        """The number of the event whose line begins at `offset`; -1 if the index doesn't have it."""
 
         def find(connection: sqlite3.Connection) -> int:
             run, low = _run(connection, run_id), 0
@@ -236,7 +237,7 @@ class Index:
         return self._ask(find)
 
     def close(self) -> None:
-        """Close it; idempotent."""
+        """Close the index; idempotent."""
         with self._lock:
             self._connection.close()
 
@@ -251,7 +252,7 @@ class Index:
         self._connection = connection
 
     def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Ask, and once more of a new index if this one turns out to be of no use."""
+        """The answer to a question; if the index turns out to be damaged or can't be written, that of a new one."""
         with self._lock:
             try:
                 return question(self._connection)
@@ -263,7 +264,7 @@ class Index:
                 return question(self._connection)
 
     def _begin_again(self, error: sqlite3.DatabaseError) -> None:
-        """Put a new index in the place of a damaged one, or of one that can't be written, and take everything in."""
+        """Replace an index that is damaged or can't be written by a new one, and take every record in."""
         self._connection.close()
         if isinstance(error, sqlite3.OperationalError):  # disk full, no right to write
             self.note = f"{self.log_dir / database.NAME}: {error}"
@@ -300,7 +301,7 @@ class Index:
         return self._ask(lambda c: queries.select_spans(c, _run(c, run_id), conditions, values, window))
 
     def _number(self, run_id: str, span: str | None) -> int:
-        """The number of a span; -1 for none, -2 for one that isn't there."""
+        """The number of a span; -1 for None, and -2 if the run doesn't have the span."""
         if span is None:
             return -1
         statement = "SELECT number FROM spans INDEXED BY spans_by_id WHERE run = ? AND id = ? ORDER BY number LIMIT 1"
@@ -315,6 +316,6 @@ class Index:
 
 
 def _run(connection: sqlite3.Connection, run_id: str) -> int:
-    """The number of a run in the index; -1 if it isn't there."""
+    """The number of a run in the index; -1 if the index doesn't have it."""
     row = connection.execute("SELECT run FROM runs WHERE id = ?", (run_id,)).fetchone()
     return -1 if row is None else int(row[0])

@@ -1,4 +1,5 @@
-"""Answers questions from an index: SQL to rows, and nothing else. Only names of our own go into SQL as text."""
+"""The SQL of the questions put to an index. Values are always parameters; only names from this package are part of a
+statement's text."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rlm.trajectory.index.rows import RunQuery
 
 ALL = -1
-"""A LIMIT that is none."""
+"""The LIMIT of SQL that lets every row through."""
 ID_CHARS = 16
 _RUN_COLUMNS = ", ".join(RUN_COLUMNS)
 _PARENT_ID = "(SELECT id FROM spans p WHERE p.run = s.run AND p.number = s.parent_number)"
@@ -38,11 +39,11 @@ _ORDERS = {
     "status": "status",
 }
 _FOLDED = "CASE WHEN kind IN ('turn', 'exec') THEN number ELSE -1 END"
-"""Turns and cells are never folded."""
+"""What siblings are grouped by beside kind and name: turns and cells stand alone, all others fold."""
 
 
 def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunState]:
-    """The runs that fit."""
+    """The runs that fit a query, a page of them."""
     conditions, values = _conditions(query)
     where = f"FROM runs WHERE {' AND '.join(conditions) or '1'}"
     [[total]] = connection.execute(f"SELECT count(*) {where}", values)
@@ -54,7 +55,7 @@ def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunStat
 
 
 def runs_named(connection: sqlite3.Connection, beginning: str, limit: int) -> list[RunState]:
-    """The runs whose ids begin so, the latest first; every run with an empty beginning."""
+    """The runs whose ids begin with these characters, the last written first; with an empty beginning, all runs."""
     statement = f"SELECT {_RUN_COLUMNS} FROM runs WHERE substr(id, 1, ?) = ? ORDER BY mtime_ns DESC LIMIT ?"  # noqa: S608
     rows = connection.execute(statement, (len(beginning), beginning, limit))
     return [RunState(*row) for row in rows]
@@ -88,7 +89,7 @@ def _conditions(query: RunQuery) -> tuple[list[str], list[Any]]:
 def select_spans(
     connection: sqlite3.Connection, run: int, conditions: str, values: Sequence[Any], window: tuple[int, int]
 ) -> Page[SpanState]:
-    """The spans `s` of a run that fit, in order; `window` is limit and offset."""
+    """The spans of a run that fit the conditions, in order. Conditions call the table `s`; `window`: limit, offset."""
     by = "INDEXED BY spans_by_parent" if conditions.startswith("s.parent_number = ?") else ""
     where = f"FROM spans s {by} WHERE s.run = ? AND {conditions}"
     [[total]] = connection.execute(f"SELECT count(*) {where}", (run, *values))
@@ -98,7 +99,7 @@ def select_spans(
 
 
 def select_groups(connection: sqlite3.Connection, run: int, parent: int, window: tuple[int, int]) -> Page[SpanGroup]:
-    """The spans in a span, folded."""
+    """The children of a span with siblings of one kind and name folded, in order."""
     fold = f"FROM spans INDEXED BY spans_by_parent WHERE run = ? AND parent_number = ? GROUP BY kind, name, {_FOLDED}"
     [[total]] = connection.execute(f"SELECT count(*) FROM (SELECT 1 {fold})", (run, parent))  # noqa: S608
     sums = "count(*), min(started_at), max(ended_at), sum(ended_at IS NULL), sum(total_tokens), sum(total_spent_usd)"
@@ -128,7 +129,7 @@ def _group(connection: sqlite3.Connection, run: int, group: tuple[Any, ...]) -> 
 def select_events(
     connection: sqlite3.Connection, run: int, conditions: str, values: Sequence[Any], limit: int
 ) -> list[EventRow]:
-    """Where the events of a run are that fit, in order."""
+    """Where those events of a run are that fit the conditions, in order."""
     statement = (
         "SELECT e.seq, e.at, (SELECT id FROM spans s WHERE s.run = e.run AND s.number = e.span), t.name, e.offset,"  # noqa: S608
         f" e.length FROM events e JOIN types t USING (type) WHERE e.run = ? AND {conditions} ORDER BY e.seq LIMIT ?"
@@ -138,7 +139,7 @@ def select_events(
 
 
 def select_problems(connection: sqlite3.Connection, run: int, severity: str, window: tuple[int, int]) -> Page[Problem]:
-    """The events of a run that failed or warn."""
+    """The failures and warnings of a run, in order; only those of one severity unless it is empty."""
     where = "FROM problems p WHERE p.run = ? AND ? IN ('', p.severity)"
     [[total]] = connection.execute(f"SELECT count(*) {where}", (run, severity))
     statement = (
@@ -201,7 +202,7 @@ def _named(line: Timeline, labels: Iterable[str], ids: list[str]) -> Timeline:
 
 
 def select_burndown(connection: sqlite3.Connection, run: int, row: RunState) -> Burndown:
-    """What a run had spent after each call."""
+    """What a run had spent after each call, as columns."""
     burn = Burndown(
         at=array("d"),
         tokens=array("q"),
@@ -222,7 +223,7 @@ def select_burndown(connection: sqlite3.Connection, run: int, row: RunState) -> 
 
 
 def _spent(connection: sqlite3.Connection, run: int, row: RunState) -> Iterator[tuple[float, ...]]:
-    """Moment and sums, call by call; what an earlier run had paid is the first point."""
+    """The moment and the sums after each call; the first point is what an earlier run had paid."""
     tokens, cost_usd, calls = row.served_tokens, row.served_cost_usd or 0.0, row.served_calls
     subcalls = tools = 0
     if calls:

@@ -1,5 +1,5 @@
-"""What the index is asked, and what it answers beside the states of runs and spans: frozen values, and columns where
-there would be too many rows.
+"""The questions put to the index, and its answers beside the states of runs and spans: frozen values, or columns of
+numbers where there would be too many rows.
 
 Texts in them come from models, guests and files: they are data to show, never markup, and a terminal gets them through
 `rlm.core.plain`.
@@ -24,7 +24,7 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """Which runs, in which order; what is left out restricts nothing."""
+    """Which runs to list, and in which order; a field left at its default restricts nothing."""
 
     status: tuple[str, ...] = ()
     """Any of running, crashed (cut off without an end), completed, limit, failed, cancelled."""
@@ -32,13 +32,14 @@ class RunQuery:
     """A part of the model's name, in any case."""
     environment: str = ""
     text: str = ""
-    """A part of the id, the prompt, the answer or the error (of each the first 1,000 characters), in any case."""
+    """A part of the id, the prompt, the answer or the error, in any case; of each the first 1,000 characters are looked
+    through."""
     since: float | None = None
-    """Started at or after, in seconds since the epoch."""
+    """Runs that started at this moment or later, in seconds since the epoch."""
     until: float | None = None
-    """Started before."""
+    """Runs that started before this moment."""
     min_cost_usd: float | None = None
-    """A run of unknown cost fits no cost filter."""
+    """A run of unknown cost never fits a filter on cost."""
     max_cost_usd: float | None = None
     min_tokens: int | None = None
     max_tokens: int | None = None
@@ -48,12 +49,12 @@ class RunQuery:
     ascending: bool = False
     offset: int = 0
     limit: int = 50
-    """0 is all."""
+    """How many runs at most; 0 lists all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[_Row]):
-    """Some of the rows, and how many there are in all."""
+    """Some of the rows that fit a question, and the number of all that do."""
 
     rows: tuple[_Row, ...]
     total: int
@@ -61,16 +62,16 @@ class Page(Generic[_Row]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanGroup:
-    """Siblings of one kind and name, folded: `128 x llm_query`. Of a group of one, `first` is all there is."""
+    """Siblings of one kind and name, folded: `128 x llm_query`. In a group of one, `first` is the only span."""
 
     kind: str
     name: str
     count: int
     first: SpanState
-    """The one that began first; the others by `spans(..., kind=kind, name=name)`."""
+    """The span that began first; `spans(..., kind=kind, name=name)` gives the others."""
     started_at: float
     ended_at: float | None
-    """The latest end; None while one is open."""
+    """When the last of them ended; None while one is open."""
     total_tokens: int
     total_cost_usd: float | None
     total_calls: int
@@ -79,22 +80,23 @@ class SpanGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
-    """Where one event is."""
+    """Where an event is in the file of its run."""
 
     seq: int
-    """Its place among the events of the file, from 0; what it was stamped with unless lines are missing or foreign."""
+    """The place of the event in the file, from 0: the number that it was stamped with, unless lines are missing or
+    foreign."""
     at: float
     span: str
     type: str
     offset: int
-    """Of its line in the file, in bytes."""
+    """Where its line begins in the file, in bytes."""
     length: int
-    """Of its line, newline included."""
+    """The size of its line in bytes, newline included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """An event that a reader should be led to."""
+    """An event that tells of a failure or a warning."""
 
     seq: int
     at: float
@@ -107,32 +109,32 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All spans of a run as columns of equal length, in the order in which they began: the place is `number`."""
+    """All spans of a run as columns of equal length, in the order in which they began: a span's place is its number."""
 
     started_at: array[float]
     """Seconds since `origin`."""
     ended_at: array[float]
-    """The same; of an open span the moment of the run's last event."""
+    """Seconds since `origin`; for an open span, the moment of the run's last event."""
     parent: array[int]
-    """The number of the parent; -1 for none."""
+    """The number of the parent; -1 for a root."""
     level: array[int]
     kind: array[int]
     """Places in `KINDS`."""
     status: array[int]
     """Places in `SPAN_STATUSES`."""
     tokens: array[int]
-    """Of the span and everything below."""
+    """The tokens of the span and everything below it."""
     cost_usd: array[float]
-    """The same; NaN where unknown."""
+    """The cost of the span and everything below it; NaN where it is unknown."""
     label: array[int]
     """Places in `labels`."""
     labels: tuple[str, ...]
-    """Every name that occurs, once: as `SpanState.name`."""
+    """Each name of a span once; see `SpanState.name`."""
     ordinal: array[int]
     origin: float
     """Seconds since the epoch."""
     ids: bytes
-    """16 characters for each span, one after the other; see `id_of`."""
+    """The ids of the spans, 16 characters each, one after the other; see `id_of`."""
 
     def __len__(self) -> int:
         return len(self.parent)
@@ -146,22 +148,24 @@ class Timeline:
 class Burndown:
     """What a run had spent after each paid model call or tool call, as columns of equal length, and its caps.
 
-    What an earlier run paid and this one is served is spent from the start: it counts against the caps.
+    What an earlier run paid for replies that this run is served counts as spent from the start, as it does against
+    the caps.
     """
 
     at: array[float]
     """Seconds since `origin`."""
     tokens: array[int]
     cost_usd: array[float]
-    """Known costs only; see `priced`."""
+    """The sum of the known costs; see `priced`."""
     model_calls: array[int]
     subcalls: array[int]
     tool_calls: array[int]
     origin: float
     priced: bool
-    """Every call had a known price."""
+    """Whether the price of every call is known."""
     caps: Mapping[str, Json] = field(default_factory=dict)
-    """As in `run.start`: token_budget, cost_budget_usd, subcall_budget, tool_budget, timeout_s, ...; None is no cap."""
+    """The caps by name, as in `run.start`: token_budget, cost_budget_usd, subcall_budget, tool_budget, timeout_s, ...;
+    None where the run has no such cap."""
 
     def __len__(self) -> int:
         return len(self.at)

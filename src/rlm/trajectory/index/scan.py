@@ -1,7 +1,7 @@
-"""Brings the index of one run up to date: reads what is new in its file, whole lines only, and writes it down.
+"""Brings the index of one run up to date: reads the new whole lines of its file, folds them, and stores the states.
 
-All of it is one transaction that begins by looking at what another process may have done meanwhile, so that each line
-is taken in once, whoever does it.
+All of this is one transaction, which begins by reading what another process may have stored meanwhile, so that each
+line is taken in exactly once, by whichever process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BATCH_EVENTS = 10_000
 BATCH_SPANS = 60_000
-"""How many are held in memory before they are written down."""
+"""How many events and spans are held in memory before they are written to the index."""
 _GUARD_BYTES = 4096
 _RUN_COLUMNS = ", ".join(RUN_COLUMNS)
 _SPAN_COLUMNS = ", ".join(SPAN_COLUMNS)
@@ -55,7 +55,7 @@ _body_decoders: dict[str, Callable[[msgspec.Raw], object]] = {
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, and nobody else writes meanwhile."""
+    """Run the block as one transaction: all of it or nothing, while no other process writes."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -66,7 +66,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def refresh_run(connection: sqlite3.Connection, path: Path, *, rebuild: bool = False) -> bool:
-    """Take in what is new in a run's file; returns whether anything changed.
+    """Take in what is new in a run's file; returns whether the state of the run changed.
 
     Raises:
         ConfigError: the file can't be read.
@@ -77,7 +77,7 @@ def refresh_run(connection: sqlite3.Connection, path: Path, *, rebuild: bool = F
 
 
 def forget_run(connection: sqlite3.Connection, run_id: str) -> None:
-    """Take a run out of the index."""
+    """Remove a run from the index."""
     row = connection.execute("SELECT run FROM runs WHERE id = ?", (run_id,)).fetchone()
     if row is not None:
         for table in ("events", "spans", "problems", "runs"):
@@ -85,7 +85,7 @@ def forget_run(connection: sqlite3.Connection, run_id: str) -> None:
 
 
 def _body(line: _Line) -> object:
-    """The body of an event; None for one that the fold does not take in, or that does not fit its type."""
+    """The body of an event; None if the fold takes in no such event, or if the body doesn't fit the type."""
     decode = _body_decoders.get(line.type)
     try:
         return None if decode is None else decode(line.body)
@@ -94,7 +94,7 @@ def _body(line: _Line) -> object:
 
 
 class _RunScan:
-    """One run's file and its part of the index, within a transaction."""
+    """The file of a run and its part of the index, within one transaction."""
 
     def __init__(self, connection: sqlite3.Connection, file: IO[bytes], run_id: str) -> None:
         self._connection = connection
@@ -134,7 +134,7 @@ class _RunScan:
         self._connection.execute(statement, (self._run, *msgspec.structs.astuple(state)))
 
     def _is_another(self, state: RunState, about: os.stat_result) -> bool:
-        """Whether the file isn't the one that was read, or not only longer."""
+        """Whether the file is another one than was read, or has changed otherwise than by growing."""
         if not state.inode:
             return False
         if about.st_ino != state.inode or about.st_size < state.size_bytes:
@@ -144,7 +144,7 @@ class _RunScan:
         return self._guard(state.read_bytes) != state.guard
 
     def _guard(self, read_bytes: int) -> bytes:
-        """A digest over the beginning and the end of what was read."""
+        """A digest over the first and the last 4 KB of what was read."""
         self._file.seek(0)
         digest = hashlib.sha256(self._file.read(min(_GUARD_BYTES, read_bytes)))
         start = self._file.seek(max(0, read_bytes - _GUARD_BYTES))
@@ -152,7 +152,7 @@ class _RunScan:
         return digest.digest()
 
     def _take(self, state: RunState, size: int) -> None:
-        """Take in the whole lines up to `size`."""
+        """Take in the whole lines among the first `size` bytes."""
         fold = RunFold(state, self._span_by_id)
         rows: list[tuple[int, int, float, int, int, int, int]] = []
         seq, run, types = state.events, self._run, self._types
@@ -175,7 +175,8 @@ class _RunScan:
         self._write_spans(fold)
 
     def _lines(self, state: RunState, size: int) -> Iterator[tuple[int, int, bytes]]:
-        """Offset, length and content of each new line; one that is too long is as a foreign one."""
+        """The offset, length and content of each new line; the content of a line that is too long is replaced by a byte
+        that no event has."""
         file, offset = self._file, state.read_bytes
         file.seek(offset)
         while offset < size:
@@ -203,12 +204,12 @@ class _RunScan:
         return int(kind)
 
     def _write_events(self, rows: list[tuple[int, int, float, int, int, int, int]]) -> None:
-        """Write them down, and forget them."""
+        """Write these rows to the index, and empty the list."""
         self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         rows.clear()
 
     def _write_spans(self, fold: RunFold) -> None:
-        """Write spans and problems down, and forget them."""
+        """Write the spans and problems of the batch to the index, and forget them."""
         fold.settle(self._span_by_number)
         spans = ((self._run, *msgspec.structs.astuple(span)[:-1]) for span in fold.spans.values())
         self._connection.executemany(f"INSERT OR REPLACE INTO spans VALUES ({_SPAN_MARKS})", spans)  # noqa: S608
