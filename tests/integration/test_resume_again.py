@@ -11,7 +11,6 @@ import pytest
 from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.events import decode
-from rlm.runtime.resume import Again
 
 DATA = "some data"
 
@@ -219,7 +218,7 @@ async def test_awaited_too(tmp_path):
         first = await rlm.acompletion("q", DATA)
         cut_while_under_way(first, case)
         second = await rlm.aresume(first.run_id, context=DATA)
-        assert (await rlm.areplay(Again(run=second.run_id, context=DATA, on_divergence="report"))).differences == ()
+        assert (await rlm.areplay(second.run_id, context=DATA)).differences == ()
 
 
 def landed(rlm, folder):
