@@ -91,3 +91,16 @@ def test_a_record_is_a_model(tmp_path):
         other = rlm.completion("something else", "some data")
     assert (again.value, again.usage) == (first.value, first.usage)
     assert "has no reply left" in str(other.error)
+
+
+def test_the_command_takes_what_resume_and_fork_take(user):
+    model = user.script(fenced("n = 2"), fenced("FINAL(n)"))
+    local = ("--environment", "local")
+    assert user.rlm("run", "go", "--session", "work", "-m", model, *local).stdout == "2\n"
+    assert "give the same session" in user.rlm("replay").stderr
+    replayed = user.rlm("replay", "--session", "work", "-o", "json", "--max-turns", "5", *local)
+    assert json.loads(replayed.stdout)["differences"] == [], replayed.stderr
+    refused = user.rlm("replay", "-o", "stream-json")
+    assert (refused.returncode, "text or json" in refused.stderr) == (2, True)
+    forked = user.rlm("fork", "--turn", "1", "--session", "work", "-m", user.script(fenced("FINAL(n * 10)")), *local)
+    assert forked.stdout == "20\n", forked.stderr

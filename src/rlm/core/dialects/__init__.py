@@ -21,6 +21,7 @@ where the model meant it to run. The rules:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -294,10 +295,8 @@ def as_fences(message: Message) -> Message:
 
 def _fenced(call: ToolCall) -> str:
     if call.name.rpartition(".")[2] == EXECUTE_CODE.name:
-        try:
+        with suppress(ValueError):  # what can't be read was answered by a correction
             return f"```repl\n{read_code(call.arguments)}\n```"
-        except ValueError:  # it was answered by a correction
-            pass
     return f"{call.name}({call.arguments})"
 
 
