@@ -35,7 +35,7 @@ MIN_OUTPUT_TOKENS = 512
 """A call whose output cap would have to be smaller than this is refused."""
 
 NEAR = 0.8
-"""The share of a cap from which on the model is told."""
+"""The share of a cap after which the model is told that the cap is near."""
 
 _BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4

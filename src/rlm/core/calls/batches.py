@@ -27,7 +27,7 @@ class Item(Protocol):
     def key(self) -> str: ...
 
     async def answer(self) -> Json:
-        """Answer it; raises what it failed by."""
+        """The answer to the question; raises the error by which it failed."""
         ...
 
 

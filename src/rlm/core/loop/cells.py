@@ -23,7 +23,7 @@ class CellRecord:
         self._recorder.record(scope.span, ExecStart(cell=number, code=code))
 
     def output(self, text: str) -> str:
-        """A piece of what it prints; returns what is recorded of it.
+        """Record a piece of what the cell prints; returns the text that is recorded.
 
         What may be the beginning of a secret is held back until the next.
         """
@@ -32,7 +32,7 @@ class CellRecord:
         return shown
 
     def end(self, result: ExecResult | None) -> None:
-        """It came to `result`; None: it was killed with its sandbox."""
+        """Record what became of the cell; None: it was killed with its sandbox."""
         if self._masked is not None:
             self._record(self._masked.close())
         killed = ExecEnd(status="killed", output_chars=0, duration_s=0.0)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Json, ModelReply, ToolSpec
 
 NEAR_END = 0.8
-"""The share of the turns or of the time from which on the model is told."""
+"""The share of the turns, or of the time, after which the model is told that the limit is near."""
 
 
 UNLOOKED = "Nothing was run yet. Call execute_code to look at the data; if that was the answer, send it again."

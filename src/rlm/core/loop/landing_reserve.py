@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rlm.core.run import Model
 
 LANDING_SHARE = 10
-"""One part in so many of the token budget is set aside for the landing call, but at most:"""
+"""One part in so many of the token budget is set aside for the landing call, up to `LANDING_TOKENS`."""
 LANDING_TOKENS = 16_000
 LANDING_LEAST_TOKENS = 2_000
 """Room for the instructions, a task and a short answer, where half of the budget has it."""
 LAST_SHARE = 10
-"""Sub-calls are cut short when one part in so many of the time is left, but at most:"""
+"""Sub-calls are cut short when one part in so many of the time is left, `LAST_S` at most."""
 LAST_S = 3.0
 
 

@@ -57,7 +57,7 @@ class Recorder:
         keeper: Keeper | None = None,
         root: str | None = None,
     ) -> None:
-        """`root` is the id of the root's span where the run that this one resumes has given it one."""
+        """`root` is the id of the root's span in the run that this one resumes; None: the span is new."""
         self.run_id = run_id
         self.root = Span(root or os.urandom(8).hex(), None)
         self.is_masking = masker is not None
@@ -142,7 +142,7 @@ class Recorder:
         return event, line
 
     def _keep_exact(self, keeper: Keeper, body: Body) -> None:
-        """Before the event itself: a kill between the two leaves an exact text of nothing, which does no harm."""
+        """Keep an exact body, before its event: a kill between the two leaves a body without one, which is harmless."""
         try:
             keeper.keep(self._seq, body)
         except OSError as error:

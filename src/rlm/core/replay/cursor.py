@@ -49,7 +49,7 @@ class Cursor:
         self._first_cell = _first_cell(recorded)
         self._turn = 0
         self._differences: list[Difference] = []
-        """Those of this turn."""
+        """The differences in this turn."""
         self._is_unsure = False
         """Whether what the model saw in this turn can't be held against the record."""
 

@@ -34,7 +34,7 @@ class ReplayRules:
     """What a resumed run does where its record is no help."""
 
     on_divergence: OnDivergence = "stop"
-    """stop; continue live from there; or report and follow the record on, which pays for nothing."""
+    """Where something differs: stop; continue live from there; or report it and follow the record, at no cost."""
     redo_unfinished: bool = False
     """Call a tool again that may change things and was called but never answered."""
     addition: str = ""
@@ -56,9 +56,9 @@ class Difference:
     depth: int
     turn: int
     cell: int
-    """0: not in a cell."""
+    """The number of the cell; 0: it was outside of cells."""
     what: str
-    """code, status, output, error, changed, final, sub-call or messages."""
+    """What differs: code, status, output, error, changed, final, sub-call or messages."""
     before: str
     after: str
 
