@@ -9,10 +9,11 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 TEXT = (TESTS.parent / "docs" / "security.md").read_text(encoding="utf-8")
+SUITES = TESTS.parent / "src" / "rlm" / "testing"
 DEFINED = {
     name
-    for path in TESTS.rglob("test_*.py")
-    for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    for path in (*TESTS.rglob("test_*.py"), *SUITES.glob("*.py"))
+    for name in re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
 }
 
 

@@ -3,7 +3,6 @@ that reach one over HTTP are in `test_backends.py`."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ from rlm.backends.cli_command import CommandBackend
 from rlm.core.config import ClaudeCliConfig, CommandConfig
 from rlm.core.exceptions import BackendConnectionError, BackendError
 from rlm.core.types import Message, ModelRequest
+from rlm.testing import BackendSuite
 from tests.support import fake_claude
 from tests.support.ended import until_ended
 
@@ -72,11 +72,6 @@ async def test_a_call_gives_text_and_usage_and_no_cost_is_made_up(backend: Backe
     assert reply.cost_usd in (None, 0.25)
 
 
-async def test_calls_at_once_get_each_its_own_answer(backend: Backend) -> None:
-    replies = await asyncio.gather(*(backend.call(ask("echo", f"call {number}")) for number in range(8)))
-    assert [reply.text.split(" ", 2)[2] for reply in replies] == [f"call {number}" for number in range(8)]
-
-
 async def test_lone_surrogates_are_sent_as_question_marks(backend: Backend) -> None:
     assert (await backend.call(ask("echo", "a\udc80b"))).text.endswith("a?b")
 
@@ -102,7 +97,21 @@ async def test_nothing_that_a_call_started_outlives_the_backend(backend: Backend
     await until_ended(pids)
 
 
-async def test_closing_twice_is_fine_and_traits_need_no_call(backend: Backend) -> None:
+async def test_no_program_can_be_asked_for_native_tools(backend: Backend) -> None:
     assert not backend.traits("echo").native_tools
-    await backend.aclose()
-    await backend.aclose()
+
+
+class TestClaude(BackendSuite):
+    failing = "exit"
+
+    @classmethod
+    def make(cls, folder: Path) -> Backend:
+        return _claude(folder)
+
+
+class TestCommand(BackendSuite):
+    failing = "exit"
+
+    @classmethod
+    def make(cls, folder: Path) -> Backend:
+        return _command(folder)
