@@ -14,7 +14,7 @@ import msgspec
 
 from rlm.core.config import SCHEMA, Config
 from rlm.core.config.layers import Layers
-from rlm.core.config.trust import guarded_keys
+from rlm.core.config.trust import guarded_keys, names_plugin
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.spool import text_context, value_context
 from rlm.core.events import MessageAdded
@@ -141,16 +141,18 @@ def recorded_config(start: RunStart, present: Config, overrides: Mapping[str, An
     """The settings that a run had, with `overrides` on top; those that need trust are the present ones.
 
     Raises:
-        ConfigError: an override is wrong, or the record has settings that this version can't take.
+        ConfigError: an override is wrong, the record has settings that this version can't take, or names a plug-in that
+            the user does not name.
     """
     now = msgspec.to_builtins(present)
     then = {**now, **{name: value for name, value in start.config.items() if name in now}}
     then |= {"budget": dict(start.budget), "environment": start.environment, "model": then["model"] or start.model}
-    for guarded in [*guarded_keys(then), *guarded_keys(now)]:
-        _put(then, guarded.name, now)
     layers = Layers(SCHEMA)
     layers.add_overrides(overrides)
     asked = {setting.key.name: setting.value for setting in layers.settings.values()}
+    _refuse_plugins(then, now, asked)
+    for guarded in [*guarded_keys(then), *guarded_keys(now)]:
+        _put(then, guarded.name, now)
     other = asked.get("environment", start.environment)
     if other != start.environment and other in now:  # the run had no settings of its own for another sandbox
         then[other] = now[other]
@@ -165,6 +167,16 @@ def recorded_config(start: RunStart, present: Config, overrides: Mapping[str, An
         return msgspec.convert(then, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the run had settings that this version can't take: {error}") from error
+
+
+def _refuse_plugins(then: Mapping[str, Any], now: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """A record is no place from which code is loaded: the user names a plug-in, or another sandbox or model."""
+    for key in ("environment", "model", "sub_model"):
+        if key not in asked and then[key] != now[key] and names_plugin(key, then[key]):
+            raise ConfigError(
+                f"the run had {key} {then[key]!r}, which a plug-in adds and a record alone can't name\n"
+                f"name it again: --{key.replace('_', '-')} {then[key]}"
+            )
 
 
 def _put(then: dict[str, Any], name: str, now: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ async def begun(opener: Opener, code: str) -> tuple[Repl, asyncio.Task[ExecResul
     return repl, running
 
 
-class Interrupts:
+class CellInterrupts:
     """What holds under any policy for cells."""
 
     pytestmark = pytest.mark.asyncio(loop_scope="class")
@@ -73,7 +73,7 @@ class Interrupts:
         assert "0.5 s" in result.error.message
 
 
-class InterruptsWithoutPolicy:
+class CellInterruptsWithoutPolicy:
     """What holds where cells may use all of Python."""
 
     pytestmark = pytest.mark.asyncio(loop_scope="class")

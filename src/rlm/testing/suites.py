@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rlm.testing.calls import Calls, CallsWithoutPolicy
 from rlm.testing.cells import Cells, CellsWithoutPolicy
 from rlm.testing.contexts import Contexts, ContextsWithoutPolicy
-from rlm.testing.interrupts import Interrupts, InterruptsWithoutPolicy
+from rlm.testing.interrupts import CellInterrupts, CellInterruptsWithoutPolicy
 from rlm.testing.limits import CellLimits
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rlm.repl.live import Limits
 
 
-class PolicySuite(Cells, Calls, Contexts, Interrupts):
+class PolicySuite(Cells, Calls, Contexts, CellInterrupts):
     """What every sandbox keeps, also one whose policy lets cells use a part of Python only."""
 
     @classmethod
@@ -25,6 +25,6 @@ class PolicySuite(Cells, Calls, Contexts, Interrupts):
 
 
 class SandboxSuite(
-    PolicySuite, CellsWithoutPolicy, CallsWithoutPolicy, ContextsWithoutPolicy, InterruptsWithoutPolicy, CellLimits
+    PolicySuite, CellsWithoutPolicy, CallsWithoutPolicy, ContextsWithoutPolicy, CellInterruptsWithoutPolicy, CellLimits
 ):
     """What every sandbox keeps whose cells may use all of Python."""

@@ -11,6 +11,7 @@ from rlm.core.events import RunStart
 from rlm.core.exceptions import ConfigError
 from rlm.runtime.resume import Again, How, recorded_config, resume_request
 from rlm.runtime.rlm import RLM
+from tests.support.plugins import installed
 
 
 def started(environment: str) -> RunStart:
@@ -58,3 +59,13 @@ def test_an_unknown_rule_is_refused_before_a_record_is_read() -> None:
     rule: Any = "report"
     with pytest.raises(ConfigError, match="expected stop or continue, got 'report'"):
         resume_request(Path("/nowhere/run.jsonl"), Config(), on_divergence=rule)
+
+
+def test_a_record_alone_names_no_plug_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entries = {"rlm.sandboxes": {"box": "recorded_plugin:BOX"}}
+    installed(monkeypatch, tmp_path, "recorded_plugin", entries, "raise RuntimeError('imported')")
+    with pytest.raises(ConfigError, match="'box', which a plug-in adds.*\nname it again: --environment box"):
+        recorded_config(started("box"), PRESENT, {})
+    assert recorded_config(started("box"), PRESENT, {"environment": "box"}).environment == "box"
+    assert recorded_config(started("box"), PRESENT, {"environment": "local"}).environment == "local"
+    assert recorded_config(started("box"), Config(environment="box"), {}).environment == "box"

@@ -58,10 +58,16 @@ def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iter
     """Everything in `table` that needs trust."""
     for key, value in table.items():
         path = (*above, key)
-        if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value) or _names_plugin(key, value):
+        if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value) or names_plugin(key, value):
             yield GuardedKey(name=".".join(path), value=value)
         elif isinstance(value, dict):
             yield from guarded_keys(value, path)
+
+
+def names_plugin(key: str, value: Json) -> bool:
+    """Whether a value names a sandbox, or the provider of a model, that another package adds."""
+    texts = _texts(value) if key in _NAMING else []
+    return bool(texts) and not {text.partition("/")[0] for text in texts}.isdisjoint(plugins.names(_NAMING[key]))
 
 
 def require_trust(file: ConfigFile, environ: Mapping[str, str]) -> None:
@@ -140,12 +146,6 @@ def _reaches_out(key: str, value: Json) -> bool:
     if key in _WALLS and value == "off":
         return True
     return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in _texts(value))
-
-
-def _names_plugin(key: str, value: Json) -> bool:
-    """Whether a value names a sandbox, or the provider of a model, that another package adds."""
-    texts = _texts(value) if key in _NAMING else []
-    return bool(texts) and not {text.partition("/")[0] for text in texts}.isdisjoint(plugins.names(_NAMING[key]))
 
 
 def _texts(value: Json) -> list[str]:
