@@ -170,6 +170,7 @@ def cut(whole: bytes, exact: bytes | None, at: int, path: Path) -> list[dict[str
 
 
 def open_calls(events: list[dict[str, Any]]) -> int:
-    """Model calls that were under way."""
-    started = {event["span"] for event in events if event["type"] == "model.start"}
+    """Model calls that were under way; one that shares the reply of another is sent to nobody."""
+    starts = (event for event in events if event["type"] == "model.start")
+    started = {event["span"] for event in starts if event["body"]["max_output_tokens"]}
     return len(started - {event["span"] for event in events if event["type"] == "model.end"})
