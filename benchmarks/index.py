@@ -23,9 +23,9 @@ from rlm.trajectory.search import search
 REPEATS = 5
 MB = 1_000_000
 _MEMORY = """
-import pathlib, resource, sys
+import pathlib, re, sys
 from rlm.trajectory.index.folder import Index
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 idle = peak()
 index = Index.open(pathlib.Path(sys.argv[1]))
 index.refresh()
