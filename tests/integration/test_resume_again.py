@@ -261,6 +261,22 @@ def test_a_landing_that_was_answered_is_not_asked_again(tmp_path):
             assert (second.limit, second.response, len(asked)) == ("max_turns", "answer 4", 4)
 
 
+def test_a_landing_is_never_answered_by_that_of_a_record_that_was_left(tmp_path):
+    asked = []
+
+    def reply(request):
+        asked.append(request)
+        clock = tool_call("execute_code", code="import time\nprint(time.time_ns())")
+        return clock if request.tools else f"answer {len(asked)}"
+
+    config = Config(log_dir=str(tmp_path), budget=Budget(max_turns=1))
+    with RLM(ScriptedBackend(reply), config=config) as rlm:
+        first = rlm.completion("q", DATA)
+        cut_before(first.trajectory, lambda event: event.type == "completion.end")
+        second = rlm.resume(first.run_id, context=DATA, on_divergence="continue")
+    assert (first.response, second.response) == ("answer 2", "answer 3")
+
+
 def test_what_the_user_added_to_a_fork_is_said_whenever_that_is_resumed(tmp_path):
     asked = []
     config = Config(log_dir=str(tmp_path), budget=Budget(max_turns=2))

@@ -302,7 +302,8 @@ class RecordedScope(Scope):
         calls = [child for child in self._recorded.children if child.kind in _CALLS]
         if self._recorded.kind != "completion":
             return calls
-        limit = reached_limit(self._recorded) if self._cursor.is_at_end else None
+        is_followed = self._cursor.is_at_end and not self._cursor.is_live
+        limit = reached_limit(self._recorded) if is_followed else None
         if limit is None:
             return []
         return [call for call in calls if call.start is not None and call.start.at >= limit.at]
