@@ -73,7 +73,7 @@ class Sandbox(Protocol):
 
     @property
     def traits(self) -> Traits:
-        """What guest code can count on."""
+        """What guest code can count on; known once the sandbox has started."""
         ...
 
     async def start(self) -> None:

@@ -59,6 +59,7 @@ def threaded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
     @wraps(test)
     async def either(self: object, **fixtures: Any) -> None:
         opener = next(fixture for fixture in fixtures.values() if isinstance(fixture, Opener))
+        await opener.sandbox.start()  # from then on it knows its traits
         await (test(self, **fixtures) if opener.sandbox.traits.threads else _refuses_threads(opener))
 
     return either
