@@ -63,8 +63,8 @@ class ModelEnd(Body, frozen=True):
 
     @property
     def was_given_up(self) -> bool:
-        """Nobody waited for the reply, so the worst case was charged; a call that failed is charged nothing."""
-        return self.error is not None and self.usage.total_tokens > 0
+        """Nobody waited for the reply, so the worst case was charged, which is nothing for a call that was recalled."""
+        return self.error is not None and (self.usage.total_tokens > 0 or self.error == CUT_OFF)
 
 
 class ModelRetry(Body, frozen=True):

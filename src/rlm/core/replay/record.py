@@ -145,7 +145,7 @@ def spent_by(recorded: Recorded, depth: int) -> Spent:
 
 def spent_on(end: ModelEnd, depth: int) -> Spent:
     """What one model call used; one that was recalled or failed used nothing."""
-    if end.cached or (end.error is not None and not end.was_given_up):
+    if end.cached or (end.error is not None and not end.usage.total_tokens):
         return Spent()
     usage = RunUsage(
         input_tokens=end.usage.input_tokens,

@@ -132,6 +132,15 @@ async def test_of_the_calls_with_one_key_the_last_has_the_answer_and_all_are_cou
     assert ledger.usage().model_calls == 3
 
 
+async def test_a_call_that_shares_a_reply_and_was_cut_off_is_passed_over_too():
+    ledger, shared = Ledger(Budget()), call("s0", "x/1", "")
+    body = ModelStart(model="m", purpose="llm_query", max_output_tokens=0, input_tokens_estimate=0, key="x/1")
+    shared.start, shared.end = event(body, "s0"), event(body.given_up(None), "s0")
+    recall, cell = recall_of(shared, call("s1", "x/1", "at last"))
+    assert await answers_of(scope_of(recall, cell, ledger=ledger), "x/1") == (["at last"], [])
+    assert ledger.usage().model_calls == 1
+
+
 async def test_a_call_that_was_under_way_is_made_again_and_the_user_told():
     sink = MemorySink()
     cut_off = call("s0", "x/1", "")
