@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlm.repl.guest import context
+from rlm.repl.guest import context, kernel
 from rlm.repl.guest.capture import Output
 from rlm.repl.guest.link import DescriptorTransport
 from rlm.repl.guest.main import Prepared, serve
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def main(frames: int, output: int, path: str, memory_bytes: int) -> None:
-    """Serve the host over the socket `frames` until it goes; the context is in the file at `path`."""
+def main(host_pid: int, frames: int, output: int, path: str, memory_bytes: int) -> None:
+    """Serve the host over the socket `frames`, and end with it; the context is in the file at `path`."""
+    kernel.die_with_parent(host_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def load(note: Mapping[str, Any]) -> Any:
@@ -34,4 +35,4 @@ def main(frames: int, output: int, path: str, memory_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))

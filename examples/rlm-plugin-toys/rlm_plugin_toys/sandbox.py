@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.core.types import Json
 
+_PREFIX = "rlm-toy-"
+
 
 class ToySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[plugins.toy]`."""
@@ -44,13 +46,14 @@ class ToyLauncher:
 
     @classmethod
     async def start(cls, settings: ToySettings) -> ToyLauncher:
+        await asyncio.to_thread(spool_folders.sweep, _PREFIX)  # what hosts left that were killed
         return cls(settings)
 
     def init(self, context: Context) -> Mapping[str, Json]:
         return {"policy": "off", "imports": [], "context": spool_folders.note(context)}
 
     async def launch(self, context: Context) -> ForkedChannel:
-        folder = spool_folders.SpoolFolder("rlm-toy-")
+        folder = spool_folders.SpoolFolder(_PREFIX)
         try:
             path = await asyncio.to_thread(spool_folders.write, context, folder.path / "context")
             process, frames, output = _begun(str(path), self._memory_bytes)
@@ -87,7 +90,8 @@ def _begun(path: str, most_bytes: int) -> tuple[subprocess.Popen[bytes], socket.
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     ends = (theirs.fileno(), writing)
-    command = [sys.executable, "-P", "-m", "rlm_plugin_toys.guest", *map(str, ends), path, str(most_bytes)]
+    numbers = (os.getpid(), *ends)
+    command = [sys.executable, "-P", "-m", "rlm_plugin_toys.guest", *map(str, numbers), path, str(most_bytes)]
     environment = {"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         process = subprocess.Popen(
