@@ -14,8 +14,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import repeat
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -77,7 +79,7 @@ class Tally:
 
 
 class Killer:
-    """Makes runs and kills them; several at one time."""
+    """Makes runs and kills them, one at a time."""
 
     def __init__(self, folder: Path, model: ModelServer) -> None:
         self._folder = folder
@@ -172,23 +174,29 @@ def kill(count: int, *, first: int = 0, jobs: int = 3, sandboxes: Sequence[str] 
     """Make `count` runs, in the sandboxes by turns; prints each that goes wrong at once."""
     tally = Tally()
     folder = Path(tempfile.mkdtemp(prefix="rlm-kills-"))
-    model = ModelServer()
-    killer = Killer(folder, model)
-
-    def one(seed: int) -> Killed:
-        return killer.run(seed, sandboxes[seed % len(sandboxes)])
-
-    with ThreadPoolExecutor(jobs) as pool:
-        for done, run in enumerate(pool.map(one, range(first, first + count)), 1):
+    seeds = range(first, first + count)
+    # Processes, not threads: two threads may not both ask what became of the children of one process.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        runs = pool.map(_run, repeat(folder), seeds, (sandboxes[seed % len(sandboxes)] for seed in seeds))
+        for done, run in enumerate(runs, 1):
             tally.add(run)
             if run.wrong:
                 print(*tally.wrong[-len(run.wrong) :], f"(kept in {folder})", sep="\n", flush=True)
             if done % 25 == 0:
                 print(tally.lines()[0], file=sys.stderr, flush=True)
-    model.close()
     if not tally.wrong:
         shutil.rmtree(folder)
     return tally
+
+
+def _run(folder: Path, seed: int, environment: str) -> Killed:
+    return _killer(folder).run(seed, environment)
+
+
+@cache
+def _killer(folder: Path) -> Killer:
+    """The one of this process."""
+    return Killer(folder, ModelServer())
 
 
 def kills() -> list[Figure]:
