@@ -153,6 +153,8 @@ class RecordedScope(Scope):
     async def _answered(self, call: Call[T]) -> T:
         if call.kind == "exec":
             self._cursor.cells += 1
+        if (limit := self._outcome(call.key)) is not None:
+            raise await self._kept_from(call, limit)
         while (recorded := self._next(call)) is not None:
             if self._is_served(recorded):
                 self._recall.copy(recorded, self.ledger)
@@ -160,12 +162,16 @@ class RecordedScope(Scope):
             if self._runs_again(recorded):
                 return await self._run_again(call, recorded)
             await self._pass_over(call, recorded)
-        if (limit := self._outcome(call.key)) is not None:
-            if not limit.name:
-                await _cell_end()
-            raise revived_limit(limit.name, limit.message)
         self._go_live(call)
         return await super().answer(call)
+
+    async def _kept_from(self, call: Call[T], limit: Limit) -> Exception:
+        """What kept a call from its answer, be there a reply that came too late for the cell."""
+        for recorded in self._calls.pop(call.key, []):
+            self._repeat(call, recorded)
+        if not limit.name:
+            await _cell_end()
+        return revived_limit(limit.name, limit.message)
 
     def _is_served(self, recorded: Recorded) -> bool:
         """Whether a recorded call has the answer, and need not be run again."""
@@ -201,8 +207,8 @@ class RecordedScope(Scope):
         if self._ended_the_run(recorded):
             return  # nothing was billed
         self._repeat(call, recorded)
-        if self._calls.get(call.key) or self._outcome(call.key) is not None:
-            return  # it was made again by a run that resumed that one, or got no answer
+        if self._calls.get(call.key):
+            return  # it was made again by a run that resumed that one
         if self._is_sealed:
             await _cell_end()
         if call.again is None:

@@ -191,6 +191,20 @@ async def test_a_refusal_is_an_answer_and_a_cut_only_where_the_cell_has_ended():
         await answers_of(scope_of(recall, cell), "y/1")
 
 
+async def test_a_reply_that_came_too_late_for_its_cell_comes_too_late_again():
+    sink = MemorySink()
+    cut = event(Limit(name="timeout_s", state="cut", message="late", key="y/1"), "c")
+    recall, cell = recall_of(call("s0", "y/1", "a reply"), sink=sink, events=[cut])
+    cell.end = event(ExecEnd(status="ok", output_chars=0, duration_s=0.0), "c")
+    with pytest.raises(TimeLimitReached, match="late"):
+        await answers_of(scope_of(recall, cell), "y/1")
+    assert [(each.type, each.served) for each in sink.events] == [
+        ("model.start", True),
+        ("model.end", True),
+        ("limit", True),
+    ]
+
+
 async def test_a_refusal_that_is_served_stays_what_it_was():
     sink = MemorySink()
     cut = event(Limit(name="timeout_s", state="cut", message="late", key="y/1"), "c")
