@@ -80,7 +80,7 @@ async def test_the_guest_is_nobody_with_nothing() -> None:
 
 async def test_only_tmp_can_be_written_and_a_full_one_is_an_error_of_the_cell() -> None:
     code = "import os\nprint([d for d in ('/', '/etc', '/usr', '/rlm', '/dev', '/var/tmp', '/tmp') if os.access(d, 2)])"
-    async with sandbox(tmp_bytes=4 << 20) as running:
+    async with sandbox(tmp="4m") as running:
         repl = await running.open(prepare(None), SPEC)
         assert (await repl.execute(code)).output == "['/tmp']\n"
         full = await repl.execute("kept = 1\nopen('/tmp/large', 'wb').write(bytes(8 << 20))")

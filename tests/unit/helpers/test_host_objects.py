@@ -298,7 +298,7 @@ async def test_files_called_as_those_of_a_repository_are_files(tree: Path) -> No
 )
 async def test_a_guest_makes_no_name_that_a_shell_or_a_terminal_takes_for_something_else(tree: Path, name: str) -> None:
     async with guests(tree) as helpers:
-        assert "no name for a new file" in await refusal(helpers, "fs.write_file", path=name, content="x")
+        assert "can't name a new file" in await refusal(helpers, "fs.write_file", path=name, content="x")
     assert [each.name for each in tree.iterdir()] == ["a.py"]
 
 

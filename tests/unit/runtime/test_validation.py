@@ -104,10 +104,10 @@ def test_every_validator_has_a_schema(output_type):
     ("output_type", "message"),
     [
         (complex, "cannot be used.*complex"),
-        ({"type": "nonsense"}, "no valid JSON Schema"),
-        ({"type": "string", "pattern": "("}, "no valid JSON Schema"),
+        ({"type": "nonsense"}, "not a valid JSON Schema"),
+        ({"type": "string", "pattern": "("}, "not a valid JSON Schema"),
         ({"$ref": "http://127.0.0.1:9/x"}, "only references within"),
-        ({"items": [{"$ref": "file:///etc/passwd"}]}, "no valid JSON Schema|only references within"),
+        ({"items": [{"$ref": "file:///etc/passwd"}]}, "not a valid JSON Schema|only references within"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(output_type, message):
