@@ -14,6 +14,7 @@ import pytest
 from rlm.core.config import WasmConfig
 from rlm.core.contexts.context import Context, Part
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
+from rlm.core.extras import install_command
 from rlm.repl import spool_folders
 from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots
 from rlm.repl.wasm.launcher import WASM
@@ -50,10 +51,10 @@ async def test_deno_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
         raise ImportError(name)
 
     monkeypatch.setattr(deno_runtime, "import_module", absent)
-    assert "pip install 'rlm-runtime[wasm]'" in await refusal()
+    assert install_command("wasm") in await refusal()
     (found,) = (await WASM.probe(WasmConfig())).layers
     assert not found.active
-    assert "rlm-runtime[wasm]" in found.detail
+    assert install_command("wasm") in found.detail
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from rlm.backends.retry import OnRetry, ignore_retry
 from rlm.core import plugins
 from rlm.core.exceptions import ConfigError
+from rlm.core.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,7 +108,7 @@ def ways() -> str:
         "  set ANTHROPIC_API_KEY and use --model anthropic/<model>\n"
         "  set OPENAI_BASE_URL to a server that speaks the OpenAI wire (vLLM, Ollama, llama.cpp, OpenRouter)"
         " and use --model openai/<model>\n"
-        "  pip install 'rlm-runtime[litellm]', set the provider's key and use --model <provider>/<model>: gemini,"
+        f"  {install_command('litellm')}, set the provider's key and use --model <provider>/<model>: gemini,"
         " mistral, bedrock and many more\n"
         "  install Claude Code, log in, and use --model claude-cli/sonnet: on your own plan, with no key\n"
         "  --model demo: a scripted stand-in, no language model, for a look without key or network"

@@ -13,6 +13,7 @@ from typing import Any
 from rlm.cli.console import say
 from rlm.cli.project_file import write_settings
 from rlm.core.exceptions import ConfigError
+from rlm.core.extras import install_command
 
 SERVERS_FILE = ".mcp.json"
 SKILL_FILE = ".claude/skills/rlm/SKILL.md"
@@ -28,7 +29,7 @@ def add_to_project(*, portable: bool) -> None:
         ConfigError: the extra is missing, a file can't be read or written, or there is a different server of this name.
     """
     if find_spec("mcp") is None:
-        raise ConfigError("the MCP server needs a package that is not installed\npip install 'rlm-runtime[mcp]'")
+        raise ConfigError(f"the MCP server needs a package that is not installed\n{install_command('mcp')}")
     wanted = PORTABLE if portable else entry()
     done = [_add_server(Path.cwd() / SERVERS_FILE, wanted), _add_skill(Path.cwd() / SKILL_FILE)]
     say("\n".join([*done, _remark(wanted), "next: restart Claude Code here, and allow the server rlm"]))

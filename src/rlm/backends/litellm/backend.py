@@ -20,6 +20,7 @@ from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
 from rlm.core.exceptions import BackendConnectionError, BackendError, BadReplyError, ConfigError
+from rlm.core.extras import install_command
 from rlm.core.types import Finish, Json, Message, ModelReply, ModelRequest, ModelTraits, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from rlm.backends import BackendSetup
     from rlm.core.config import LiteLLMConfig
 
-INSTALL = "pip install 'rlm-runtime[litellm]'"
 _BEFORE_IMPORT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it fetches its price map over the network
     "LITELLM_MODE": "PRODUCTION",  # else it loads .env from the working directory, which may be a stranger's
@@ -63,7 +63,7 @@ class LiteLLMBackend:
             ConfigError: litellm isn't installed.
         """
         if package_folder() is None:
-            raise ConfigError(f"this model needs the package litellm\ninstall it: {INSTALL}")
+            raise ConfigError(f"this model needs the package litellm\ninstall it: {install_command('litellm')}")
         config = setup.config.litellm
         return cls(config, retry=RetryPolicy(max_retries=config.max_retries), on_retry=setup.on_retry)
 
@@ -94,7 +94,7 @@ class LiteLLMBackend:
             return await asyncio.shield(asyncio.wrap_future(_importing()))
         except ImportError as error:
             raise BackendError(
-                f"litellm is installed but can't be imported: {error}\ninstall it again: {INSTALL}"
+                f"litellm is installed but can't be imported: {error}\ninstall it again: {install_command('litellm')}"
             ) from error
 
     def _arguments(self, request: ModelRequest) -> dict[str, Any]:

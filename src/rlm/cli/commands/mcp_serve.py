@@ -46,12 +46,13 @@ def _config(given: Overrides) -> Config:
 
     from rlm.cli.console import warn
     from rlm.core.exceptions import ConfigError
+    from rlm.core.extras import install_command
 
     loaded = given.load()
     for warning in loaded.warnings:
         warn(warning)
     if find_spec("mcp") is None:
-        raise ConfigError("the MCP server needs a package that is not installed\npip install 'rlm-runtime[mcp]'")
+        raise ConfigError(f"the MCP server needs a package that is not installed\n{install_command('mcp')}")
     return loaded.config
 
 

@@ -80,9 +80,10 @@ def find_app() -> Path:
     from pathlib import Path
 
     from rlm.core.exceptions import ConfigError
+    from rlm.core.extras import install_command
 
     if find_spec("streamlit") is None:
-        raise ConfigError("the visualizer needs a package that is not installed\npip install 'rlm-runtime[visualize]'")
+        raise ConfigError(f"the visualizer needs a package that is not installed\n{install_command('visualize')}")
     package = Path(__file__).resolve().parents[2]
     for place in (package / "_visualizer", package.parents[1] / "visualizer"):
         if (place / "app.py").is_file():

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError
+from rlm.core.extras import install_command
 
 if TYPE_CHECKING:
     from tree_sitter import Tree
@@ -95,5 +96,5 @@ def tree_of(content: bytes, grammar: Grammar) -> Tree:
 
         language = Language(getattr(import_module(grammar.module), grammar.function)())
     except ImportError as error:
-        raise ConfigError(f"this language needs {grammar.module}: pip install 'rlm-runtime[code]'") from error
+        raise ConfigError(f"this language needs {grammar.module}\n{install_command('code')}") from error
     return Parser(language).parse(content)

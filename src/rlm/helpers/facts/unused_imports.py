@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.core.exceptions import ConfigError, ToolError
+from rlm.core.extras import install_command
 from rlm.helpers.facts.code_file import CodeFile
 from rlm.helpers.facts.parsing import NotParsed, Unparsed, as_utf8
 from rlm.helpers.facts.questions import FoundRows, content_of
@@ -164,7 +165,7 @@ def _ruff(folder: Path) -> list[_Finding] | None:
 
         program = find_ruff_bin()
     except (ImportError, FileNotFoundError) as error:
-        raise ConfigError("finding unused imports needs Ruff: pip install 'rlm-runtime[code]'") from error
+        raise ConfigError(f"finding unused imports needs Ruff\n{install_command('code')}") from error
     options = ["--isolated", "--no-cache", "--select", "F401", "--output-format", "json", "--exit-zero", "--quiet"]
     try:
         done = subprocess.run(  # noqa: S603 - Ruff itself, over copies in our own folder

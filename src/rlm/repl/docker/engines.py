@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from rlm.core.exceptions import ConfigError, REPLError, SandboxUnavailableError
+from rlm.core.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -138,7 +139,7 @@ def _connected(environ: Mapping[str, str]) -> tuple[Any, Address]:
         import docker
     except ImportError as e:
         raise SandboxUnavailableError(
-            "the sandbox 'docker' needs the package docker\ninstall it: pip install 'rlm-runtime[docker]'"
+            f"the sandbox 'docker' needs the package docker\ninstall it: {install_command('docker')}"
         ) from e
     host = environ.get("DOCKER_HOST") or _DEFAULT
     with _in_words(_shown(host)):

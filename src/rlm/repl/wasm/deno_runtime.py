@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rlm.core.exceptions import SandboxUnavailableError
+from rlm.core.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,6 @@ _ENVIRONMENT = {
 }
 _BASE_BYTES = 2 << 30
 """The private data that V8 and Pyodide take for themselves."""
-_INSTEAD = "Install it: pip install 'rlm-runtime[wasm]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +88,14 @@ def find() -> Deno:
         binary, version = str(import_module("deno").find_deno_bin()), metadata.version("deno")
     except (ImportError, FileNotFoundError, metadata.PackageNotFoundError) as e:
         raise SandboxUnavailableError(
-            f"the sandbox wasm needs the package deno, which is not installed\n{_INSTEAD}"
+            f"the sandbox wasm needs the package deno, which is not installed\ninstall it: {install_command('wasm')}"
         ) from e
     if sys.platform != "linux":
         raise SandboxUnavailableError('the sandbox wasm needs Linux\nuse another: environment = "docker"')
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
-        raise SandboxUnavailableError(f"Deno {version} is too old for the sandbox wasm\n{_INSTEAD}")
+        raise SandboxUnavailableError(
+            f"Deno {version} is too old for the sandbox wasm\ninstall it: {install_command('wasm')}"
+        )
     return Deno(binary=binary, version=version)
 
 

@@ -7,14 +7,13 @@ import os
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError
+from rlm.core.extras import install_command
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.interfaces import Tool
     from rlm.tools.mcp.servers import McpServers
     from rlm.tools.registry import ToolRegistry
-
-INSTALL = "[mcp_servers] needs the package mcp\npip install 'rlm-runtime[mcp]'"
 
 
 class ConnectedTools:
@@ -54,7 +53,7 @@ def servers_of(config: Config) -> McpServers:
     try:
         from rlm.tools.mcp.servers import McpServers  # an extra, and slow to import
     except ImportError as error:
-        raise ConfigError(INSTALL) from error
+        raise ConfigError(f"[mcp_servers] needs the package mcp\n{install_command('mcp')}") from error
     return McpServers(config.mcp_servers, os.environ)
 
 
