@@ -31,9 +31,9 @@ print("SMUGGLED" in os.environ)
 """
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlm.backends.litellm.prices.find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'rlm-runtime\[litellm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'litellm"):
         create("litellm", SETUP)
 
 
