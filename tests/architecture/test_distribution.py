@@ -46,6 +46,10 @@ def test_the_wheel_holds_what_the_sandbox_wasm_reads(dist: Path) -> None:
     assert "rlm/repl/guest/deno/worker.mjs" in scripts
 
 
+def test_the_wheel_holds_the_style_of_a_page(dist: Path) -> None:
+    assert "rlm/cli/run_page.css" in names_in(dist)
+
+
 def test_the_wheel_holds_the_plugin(dist: Path) -> None:
     plugin = SRC / "rlm/mcp/plugin"
     files = {str(path.relative_to(SRC)) for path in plugin.rglob("*") if path.is_file()}

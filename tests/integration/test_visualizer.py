@@ -253,3 +253,35 @@ def test_a_signal_ends_it_though_nobody_reads_what_it_prints(tmp_path: Path) -> 
         os.close(reading)
         process.terminate()
         assert process.wait(timeout=30) == 0
+
+
+def _written_page(folder: Path, run: str, into: Path) -> str:
+    """The address of the page that `rlm logs export --format html` makes of a run."""
+    from rlm.cli.commands.logs_export import ExportOptions, export
+
+    export([run], ExportOptions(kind="html", output=str(into)), str(folder))
+    return into.as_uri()
+
+
+@pytest.mark.parametrize("name", ["review", "limit", "damaged", "hostile"])
+def test_a_run_as_one_page_needs_nothing_and_nothing_in_it_acts(site: Site, name: str, tmp_path: Path) -> None:
+    viewer = site.tab()
+    viewer.page.goto(_written_page(site.folder, site.runs[name], tmp_path / "run.html"))
+    viewer.page.locator("#steps").wait_for()
+    assert viewer.page.title().split(" - ")[-1] in ("completed", "limit", "crashed")
+    assert viewer.page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") != "none"
+    assert viewer.page.locator("script, img, iframe, object, form, link").count() == 0
+    viewer.picture(f"page-{name}")
+    viewer.check()
+    viewer.close()
+
+
+def test_a_failure_on_the_page_leads_to_its_step(site: Site, tmp_path: Path) -> None:
+    viewer = site.tab()
+    viewer.page.goto(_written_page(site.folder, site.runs["review"], tmp_path / "run.html"))
+    viewer.page.get_by_role("link", name="step").first.click()
+    target = viewer.page.locator(":target")
+    assert "TypeError" in target.inner_text()
+    assert target.is_visible()
+    viewer.check()
+    viewer.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rlm.trajectory.index.folder import Index
     from rlm.trajectory.states import RunState
 
-FORMATS = ("json", "csv", "otlp", "sft")
+FORMATS = ("json", "csv", "otlp", "sft", "html")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,11 @@ class ExportOptions:
 
     kind: Annotated[
         str,
-        Option("--format", metavar="NAME", help="json, csv (rows are spans), otlp (OpenTelemetry), sft (chats)."),
+        Option(
+            "--format",
+            metavar="NAME",
+            help="json, csv (rows are spans), otlp (OpenTelemetry), sft (chats), html (one run as one page).",
+        ),
     ] = "json"
     output: Annotated[str, Option("--output", "-o", metavar="FILE", help="A new file; - is stdout.")] = "-"
     force: Annotated[bool, Option("--force", help="Replace the file if it exists.")] = False
@@ -45,7 +50,7 @@ def export(
     options: ExportOptions = ExportOptions(),
     log_dir: LogDir = None,
 ) -> int:
-    """Export runs: whole as JSON, their spans as CSV or OpenTelemetry, their conversations for training."""
+    """Export runs: whole as JSON, their spans as CSV or OpenTelemetry, conversations for training; a run as a page."""
     from rlm.cli.commands.logs import folder
     from rlm.cli.console import say
     from rlm.core.exceptions import ConfigError
@@ -55,6 +60,8 @@ def export(
         raise ConfigError(f"--format is one of {', '.join(FORMATS)}, not {options.kind!r}")
     if options.endpoint and options.kind != "otlp":
         raise ConfigError("--endpoint goes with --format otlp")
+    if options.kind == "html" and len(runs or []) != 1:
+        raise ConfigError("--format html takes one run: rlm logs export last --format html -o run.html")
     with Index.open(folder(log_dir)) as index:
         index.refresh()
         rows = _chosen(index, runs or [], options)
@@ -94,8 +101,22 @@ def _pieces(index: Index, rows: list[RunState], options: ExportOptions) -> Itera
             import json
 
             yield from (json.dumps(batch) + "\n" for batch in _batches(index, rows, options))
+        case "html":
+            yield from (_page(index, row) for row in rows)
         case _:
             yield from _documents(index, rows)
+
+
+def _page(index: Index, row: RunState) -> str:
+    from rlm.cli.run_page import as_page
+    from rlm.core.config import Config
+    from rlm.secrets.masking import mask_secrets
+    from rlm.trajectory.span_records import span_records
+
+    found = index.trajectory(row.id)
+    records = span_records(index.all_spans(row.id, limit=0).rows, map(found.whole, found))
+    level: Literal["secrets", "pii"] = "pii" if Config.load().config.mask == "pii" else "secrets"
+    return as_page(row, records, partial(mask_secrets, level=level))
 
 
 def _documents(index: Index, rows: list[RunState]) -> Iterator[str]:
