@@ -28,14 +28,17 @@ HANGS = textwrap.dedent(
 
 FULL_DISK = textwrap.dedent(
     """
-    import resource, sys
+    import os, resource, sys
     from rlm import RLM, Config
     from rlm.backends.scripted import ScriptedBackend, tool_call
 
     script = [tool_call("execute_code", code="print('x' * 20_000)")] * 20 + ["end"]
     with RLM(ScriptedBackend(script), config=Config(log_dir=sys.argv[1])) as rlm:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
         result = rlm.completion("x")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        again = rlm.resume(result.run_id)
+    print(again.status, again.response)
     print(result.status, type(result.error).__name__, result.usage.model_calls, sep="|")
     print(result.error)
     """
@@ -64,14 +67,15 @@ def test_after_kill_9_the_record_holds_everything_up_to_then(tmp_path):
     assert "printed before the kill\n" in [event.body.text for event in record if event.type == "exec.output"]
 
 
-def test_a_full_disk_lands_the_run(tmp_path):
+def test_a_full_disk_lands_the_run_which_can_be_resumed_when_there_is_room(tmp_path):
     with started(FULL_DISK, tmp_path) as process:
-        verdict, advice = process.stdout.read().splitlines()
+        again, verdict, advice = process.stdout.read().splitlines()
     status, error, calls = verdict.split("|")
     assert (status, error) == ("failed", "RecordError")
     assert int(calls) < 10
     assert "free some space" in advice
-    (path,) = tmp_path.glob("*.jsonl")
+    assert again == "completed end"
+    (path,) = (path for path in tmp_path.glob("*.jsonl") if path.stat().st_size == 100_000)
     whole = path.read_bytes().splitlines()[:-1]
     assert [events.decode(line).seq for line in whole] == list(range(len(whole)))
 

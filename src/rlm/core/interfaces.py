@@ -173,8 +173,16 @@ class Journal(Protocol):
         """
         ...
 
+    def give_up(self) -> None:
+        """Something could not be written, so that the record has a gap: never vouch for its end. It stays open."""
+        ...
+
     def close(self) -> None:
-        """Sync and close; idempotent."""
+        """Sync and close, whatever was or wasn't written; idempotent.
+
+        Raises:
+            OSError: what was written may not be on the device; it is closed all the same.
+        """
         ...
 
 
