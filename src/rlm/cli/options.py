@@ -152,6 +152,7 @@ class OutputOptions:
 
 
 LogDir: TypeAlias = Annotated[str | None, Option("--log-dir", metavar="DIR", help="The folder of the records.")]
+All: TypeAlias = Annotated[bool, Option("--all", "-a", help="The runs of all projects, not of this one alone.")]
 
 
 @dataclass(frozen=True, slots=True)

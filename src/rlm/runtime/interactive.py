@@ -17,7 +17,7 @@ from rlm.core.outcome import Outcome
 from rlm.core.replay.scope import Call
 from rlm.core.types import ReplSpec
 from rlm.runtime.opening import open_run
-from rlm.runtime.request import Request
+from rlm.runtime.request import INTERACTIVE, Request
 from rlm.sessions.sandbox import SessionSandbox
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from rlm.sessions.store import Revision
 
 PROMPT = "(an interactive session: its cells come from outside)"
-DIALECT = "interactive"
 
 
 class Interactive:
@@ -155,7 +154,7 @@ class Interactive:
             depth=0,
             prompt=task.prompt,
             model=task.model.label,
-            dialect=DIALECT,
+            dialect=INTERACTIVE,
             context=task.context.note(),
         )
         self._recorder.record(task.scope.span, start)
