@@ -80,9 +80,7 @@ def test_no_such_run_exits_2(two: User, name: str, said: str) -> None:
     assert said in done.stderr
 
 
-def test_runs_of_other_projects_are_found_by_id_and_listed_only_if_asked_for(
-    user: User, two_runs: Path
-) -> None:
+def test_runs_of_other_projects_are_found_by_id_and_listed_only_if_asked_for(user: User, two_runs: Path) -> None:
     shutil.copytree(two_runs, user.logs.with_name("elsewhere-0123456789ab"))
     assert user.rlm("logs", "list", "--json").stdout == "[]\n"
     found = json.loads(user.rlm("logs", "list", "--all", "--json").stdout)

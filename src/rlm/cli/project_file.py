@@ -40,7 +40,7 @@ def save_settings(settings: Mapping[str, Any]) -> Path:
 
 
 def trust_own(path: Path) -> None:
-    """Trust a project file as `rlm` has just written it; without a place for the record of trust, it has to do without."""
+    """Trust a project file as `rlm` has just written it, where there is a place for the record of that."""
     from rlm.core.config.files import read_config_file
     from rlm.core.config.trust import TrustRecord
     from rlm.core.exceptions import ConfigError

@@ -1,7 +1,7 @@
 """The kinds of values that settings have, with their ranges, so that a cap or a timeout can't be nonsense.
 
-Only the annotations stand here; `layers` checks them, and words its messages from them. Of a cap the more is the weaker:
-a project file that nobody trusts may lower it, and raise it no further than its user did.
+Only the annotations stand here; `layers` checks them, and words its messages from them. Of a cap the more is the
+weaker: a project file that nobody trusts may lower it, and raise it no further than its user did.
 """
 
 from __future__ import annotations

@@ -92,11 +92,11 @@ class Interactive:
 
         Raises:
             REPLError: the sandbox failed, or the run is closed.
-            RecordError: the record can't be written, so nothing may run.
+            RecordError, RecordLimitReached: the record can't be written, or is full, so nothing may run.
         """
         if self._repl is None:
             raise REPLExecutionError("this REPL is closed")
-        self._recorder.check()
+        self._recorder.check(self._run.config.budget.record_bytes)
         self.cells += 1
         self._listener = on_output
         run = partial(self._execute, self._repl, code, timeout_s)

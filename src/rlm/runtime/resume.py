@@ -194,7 +194,7 @@ def _line(run: str | Path, present: Config) -> Line:
     line = read_line(*place, decode_value)
     if line.task.dialect == INTERACTIVE:
         raise ConfigError(
-            f"the cells of run {line.latest.run.run_id} came from outside, not from a model: there are no turns to go on "
+            f"the cells of run {line.latest.run.run_id} came from outside, not from a model: it has no turns to go on "
             "with\nwhat is to outlive a REPL is kept in a session: rlm session"
         )
     return line

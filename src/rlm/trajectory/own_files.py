@@ -25,15 +25,15 @@ _FIRST_LINE = re.compile(
 _SALT = re.compile(rb'\{"salt":"[0-9a-f]{32}"\}\n')
 _HEADS = {
     "jsonl": _FIRST_LINE,
-    "exact": re.compile(rb'\{"(salt":"[0-9a-f]|seq":\d|text":")'),
+    "exact": re.compile(rb'\{"(salt":"[0-9a-f]|seq":\d|digest":")'),
     "receipt": re.compile(rb'\{"version":\d+,"run":"[0-9a-f]{32}","scheme":"'),
     "context": re.compile(rb""),  # data of any kind: the name has to do
 }
 
 
 def begins_own(head: bytes) -> bool:
-    """Whether a file that begins so is a record or the exact texts of one, whatever its name: a copy, or the saved output
-    of `stream-json`."""
+    """Whether a file that begins so is a record or the exact texts of one, whatever its name: a copy, or the saved
+    output of `stream-json`."""
     return _FIRST_LINE.match(head) is not None or _SALT.match(head) is not None
 
 

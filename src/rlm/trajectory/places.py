@@ -73,8 +73,8 @@ def make_folder(log_dir: Path) -> None:
 
 
 def _exclude(log_dir: Path) -> None:
-    """Where the folder has ignore rules of the user's own: exclude the records in the repository's `info/exclude`, which
-    is no part of what is committed.
+    """Where the folder has ignore rules of the user's own: exclude the records in the repository's `info/exclude`,
+    which is no part of what is committed.
     """
     where = Path(os.path.abspath(log_dir))  # noqa: PTH100 - git goes by the path as it is written
     own = _lines(where / ".gitignore")

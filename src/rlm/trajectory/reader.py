@@ -198,7 +198,7 @@ def no_runs(log_dir: Path) -> ConfigError:
     where = log_dir.absolute()
     what = f"there are no runs in {where}" if where.is_dir() else f"there are no runs: {where} does not exist"
     return ConfigError(
-        f"{what}\neach project has a folder of its own: rlm logs list --all shows the runs of all, --log-dir names another"
+        f"{what}\neach project has a folder of its own: rlm logs list --all shows all runs, --log-dir names another"
     )
 
 

@@ -115,7 +115,7 @@ class Line:
 
     @property
     def completed(self) -> tuple[Path, ...]:
-        """The files of the run and of all that it resumed, needed or not; what it forked may still be resumed itself."""
+        """The files of the run and of all that it resumed, needed or not. A run that it forked may still be resumed."""
         paths = {record.run.path: None for record in self.records[: self._fork + 1]}
         earlier = self.records[-1].start.resumed_from if len(paths) == len(self.records) else None
         while earlier is not None and is_run_id(earlier) and len(paths) <= MAX_CHAIN:

@@ -40,6 +40,8 @@ class TrajectoryWriter:
         self._blobs = log_dir / f"{run_id}.blobs"
         self._chain = Chain(run_id, receipt_key)
         self._has_gap = False
+        self.size_bytes = 0
+        """How much was written so far, blobs included."""
         try:
             make_folder(log_dir)
             self._fd = self._begin()
@@ -61,7 +63,13 @@ class TrajectoryWriter:
         return fd
 
     def write(self, event: Event, line: bytes) -> None:
-        _write_all(self._fd, self._chain.add(line))
+        whole = self._chain.add(line)
+        self.size_bytes += len(whole)
+        try:
+            _write_all(self._fd, whole)
+        except OSError:  # a part of the line may be there
+            self.give_up()
+            raise
         if event.type in SYNC_AT:
             self._start_sync()
 
@@ -70,6 +78,7 @@ class TrajectoryWriter:
         target = self._blobs / digest
         if not target.exists():
             self._blobs.mkdir(mode=0o700, exist_ok=True)
+            self.size_bytes += len(content)
             with sole_writer(target) as file:
                 file.write(content)
         return digest

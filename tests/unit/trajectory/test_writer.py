@@ -63,7 +63,7 @@ def room_for_files_of(size_bytes: int) -> Iterator[None]:
 
 def held_open(folder: Path) -> list[str]:
     """What this process has open in a folder."""
-    named = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    named = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
     return [name for name in named if name.startswith(str(folder))]
 
 

@@ -257,8 +257,8 @@ class Config(Section, frozen=True):
     cell_output_chars: AtLeastOne = 10_000
     """How much of a cell's output the model sees; 1 MB is kept in the record."""
     log_dir: PathText | None = None
-    """The folder of the records of runs, relative to the project file that sets it, else to the working directory; none:
-    one for each project in the user's state folder, below `~/.local/state/rlm/runs`."""
+    """The folder of the records of runs, relative to the project file that sets it, else to the working directory;
+    none: one for each project in the user's state folder, below `~/.local/state/rlm/runs`."""
     allowed_paths: tuple[PathText, ...] = ()
     """Folders and files that the file tools may read and the helpers in cells read and edit; none: neither is offered.
     To have them read alone: `helper_rights = ["read"]`. Needs trust."""

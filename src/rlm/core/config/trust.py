@@ -1,8 +1,8 @@
 """What a project file may set only once its user has said `rlm trust`, and the record of what was trusted.
 
-A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and lower caps, but neither run a command,
-nor send a key or a file elsewhere, nor write outside of its folder, nor lift a cap or a wall above what the user's own
-configuration says, or else the default. Trust is in the content: the file's SHA-256 under
+A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and lower caps, but neither run a
+command, nor send a key or a file elsewhere, nor write outside of its folder, nor lift a cap or a wall above what the
+user's own configuration says, or else the default. Trust is in the content: the file's SHA-256 under
 its absolute path, kept in the user's state folder, so that a changed file asks again. `GUARDED` goes by name wherever a
 key stands, known to this version or not.
 """
@@ -117,7 +117,8 @@ def _amount(value: Any) -> float | None:
             return memory_bytes(value)
         except ValueError:
             return None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_number else None
 
 
 def names_plugin(key: str, value: Json) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.events import Body, Event, Warned
-from rlm.core.exceptions import RecordError
+from rlm.core.exceptions import RecordError, RecordLimitReached
 from rlm.core.interfaces import LineSink
 from rlm.core.notes import ImageNote
 from rlm.core.record.blobs import carried, fitted
@@ -108,14 +108,25 @@ class Recorder:
         """Put the bytes of images on disk, and return what an event says of them."""
         return [self._keep(image) for image in images]
 
-    def check(self) -> None:
-        """Raise what has kept the journal from being written.
+    def check(self, cap_bytes: int | None = None) -> None:
+        """Raise what keeps the journal from being written on.
 
         Raises:
             RecordError: disk full, folder gone.
+            RecordLimitReached: the record has `cap_bytes` or more.
         """
         if self._failure is not None:
             raise self._failure
+        if cap_bytes is not None and self.size_bytes >= cap_bytes:
+            raise RecordLimitReached(
+                f"record_bytes of {cap_bytes:,} is used up: the record has {self.size_bytes:,} bytes"
+            )
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the record with what stands beside it, as far as it was written."""
+        kept = 0 if self._keeper is None else self._keeper.size_bytes
+        return kept + (0 if self._journal is None else self._journal.size_bytes)
 
     def close(self) -> None:
         """Close the journal and every sink; idempotent."""
