@@ -77,7 +77,7 @@ def test_a_file_that_rlm_writes_is_trusted_until_somebody_else_changes_it(user: 
     assert user.rlm("init", "--model", "scripted/x").returncode == 0
     path = user.cwd / "rlm.toml"
     assert TrustRecord.of(user.environ).holds(read_config_file(path))
-    path.write_text(path.read_text() + "\n[mcp]\nmax_sessions = 99\n")
+    path.write_text(path.read_text().replace("# max_sessions = 8", "max_sessions = 99"))
     done = user.rlm("config", "show")
     assert (done.returncode, "mcp.max_sessions = 99" in done.stderr) == (2, True)
     assert "mcp.max_sessions = 99  (above the 8 that you allow)" in user.rlm("trust", "--yes").stderr
