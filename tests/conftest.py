@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("tests.support.required", "tests.support.leftovers")
+
+# Records that no test names a place for go to one that goes with this process, not to the user's own.
+_state = tempfile.TemporaryDirectory(prefix="rlm-tests-")
+os.environ["XDG_STATE_HOME"] = _state.name
 
 # A shell starts what runs in its background with signals ignored, and so does nohup; children inherit that.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

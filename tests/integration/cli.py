@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlm.trajectory.places import log_folder
 from tests.support.fork_server import RLM
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class User:
         self.cwd.mkdir()
         self.started: list[subprocess.Popen[str]] = []
         self.environ = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+    @property
+    def logs(self) -> Path:
+        """Where the records of the working directory's runs go."""
+        return log_folder(None, self.cwd, self.environ)
 
     def write(self, name: str, text: str) -> Path:
         path = self.cwd / name

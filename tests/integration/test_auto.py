@@ -54,7 +54,7 @@ def test_where_local_cannot_confine_wasm_is_taken_and_named(user: User) -> None:
     code, printed, said = without_landlock(user, "run", "?", "--model", user.script(fenced("FINAL(6 * 7)")))
     assert (code, printed) == (0, "42\n"), said
     assert said.startswith("no sandbox is set: using wasm (--environment names another); not local: ")
-    [record] = (user.cwd / "logs").glob("*.jsonl")
+    [record] = user.logs.glob("*.jsonl")
     start, ready = (json.loads(line)["body"] for line in record.read_text().splitlines()[:2])
     assert (start["environment"], ready["environment"], ready["chosen"]) == ("wasm", "wasm", True)
     assert "landlock" in ready["passed_over"]["local"]

@@ -17,7 +17,7 @@ def test_output_and_the_final_value_go_to_stdout(user: User) -> None:
     user.write("count.py", "print('counting')\nFINAL({'n': len(context)})")
     done = user.rlm("exec", "count.py", "-f", "data.txt")
     assert (done.returncode, done.stdout, done.stderr) == (0, 'counting\n{"n": 5}\n', CHOSE)
-    assert not (user.cwd / "logs").exists()
+    assert not user.logs.exists()
 
 
 def test_code_comes_from_stdin_or_an_option(user: User) -> None:

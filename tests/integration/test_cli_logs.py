@@ -24,13 +24,13 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) 
         user.rlm(
             "run", "second", "-f", "data.txt", "--model", user.script(fenced(CHILD), fenced("FINAL(len(context))"))
         )
-    return user.cwd / "logs"
+    return user.logs
 
 
 @pytest.fixture
 def two(user: User, two_runs: Path) -> User:
     """With both records, as nobody has looked at them yet."""
-    shutil.copytree(two_runs, user.cwd / "logs")
+    shutil.copytree(two_runs, user.logs)
     return user
 
 
@@ -80,6 +80,18 @@ def test_no_such_run_exits_2(two: User, name: str, said: str) -> None:
     assert said in done.stderr
 
 
+def test_runs_of_other_projects_are_found_by_id_and_listed_only_if_asked_for(user: User, two_runs: Path) -> None:
+    shutil.copytree(two_runs, user.logs.with_name("elsewhere-0123456789ab"))
+    assert user.rlm("logs", "list", "--json").stdout == "[]\n"
+    found = json.loads(user.rlm("logs", "list", "--all", "--json").stdout)
+    assert [run["project"] for run in found] == ["elsewhere-0123456789ab"] * 2
+    assert "[elsewhere-0123456789ab]" in user.rlm("logs", "list", "--all").stdout
+    assert user.rlm("logs", "show", found[0]["run_id"][:8]).returncode == 0
+    assert user.rlm("verify", found[0]["run_id"]).returncode == 0
+    assert user.rlm("logs", "show", "last").returncode == 2
+    assert user.rlm("logs", "list", "--all", "--log-dir", ".").returncode == 2
+
+
 def test_no_runs_is_no_error_to_list_but_one_to_show(user: User) -> None:
     assert (user.rlm("logs").returncode, user.rlm("logs", "list", "--json").stdout) == (0, "[]\n")
     assert user.rlm("logs", "show").returncode == 2
@@ -117,7 +129,7 @@ def test_tail_shows_the_last_steps(two: User) -> None:
 
 
 def test_torn_and_foreign_lines_are_passed_over(two: User) -> None:
-    path = two.cwd / "logs" / f"{ids(two)[0]}.jsonl"
+    path = two.logs / f"{ids(two)[0]}.jsonl"
     content = path.read_bytes()
     path.write_bytes(b"hello\n" + content[: len(content) - 40])
     done = two.rlm("logs", "show", path.stem)

@@ -24,13 +24,13 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) 
     with User(tmp_path_factory.mktemp("two-runs"), fork_server) as user:
         user.rlm("run", "first question", "--model", user.script(fenced("print('needle')"), fenced("FINAL('=1+1')")))
         user.rlm("run", "second question", "--max-turns", "1", "--model", user.script(fenced("x = 1"), "best"))
-    return user.cwd / "logs"
+    return user.logs
 
 
 @pytest.fixture
 def user(user: User, two_runs: Path) -> User:
     """With both records, as nobody has looked at them yet."""
-    shutil.copytree(two_runs, user.cwd / "logs")
+    shutil.copytree(two_runs, user.logs)
     return user
 
 
@@ -71,12 +71,13 @@ def test_a_text_is_found(user: User) -> None:
     hits = [json.loads(line) for line in user.rlm("logs", "grep", "needle", "--json").stdout.splitlines()]
     assert {hit["type"] for hit in hits} >= {"exec.start", "exec.output", "model.end"}
     assert user.rlm("logs", "grep", "needle", "last").returncode == 1
+    assert user.rlm("logs", "grep", "needle", "--all").stdout == done.stdout
 
 
 def test_the_index_is_made_again(user: User) -> None:
     first = user.rlm("logs", "index").stdout
     assert first.startswith("2 runs, ")
-    (user.cwd / "logs" / "index.sqlite").write_bytes(b"junk" * 5000)
+    (user.logs / "index.sqlite").write_bytes(b"junk" * 5000)
     assert user.rlm("logs", "index").stdout.endswith("2 runs were new or had changed\n")
     assert user.rlm("logs", "index").stdout.endswith("0 runs were new or had changed\n")
     assert user.rlm("logs", "index", "--rebuild").returncode == 0

@@ -18,7 +18,7 @@ def test_the_answer_is_all_of_stdout(user: User) -> None:
     user.write("data.txt", "hello")
     done = user.rlm("run", "how long?", "-f", "data.txt", "--model", user.script(ANSWER))
     assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", CHOSE)
-    [record] = (user.cwd / "logs").glob("*.jsonl")
+    [record] = user.logs.glob("*.jsonl")
     assert record.stat().st_mode & 0o777 == 0o600
 
 
@@ -102,7 +102,7 @@ async def test_a_refused_key_exits_4_and_is_not_repeated(user: User) -> None:
         done = await asyncio.to_thread(user.rlm, "run", "?", "--model", "openai/x", **environ)
     assert (done.returncode, done.stdout) == (4, "")
     assert "sk-secret-1" not in done.stderr
-    assert all("sk-secret-1" not in path.read_text() for path in (user.cwd / "logs").glob("*.jsonl"))
+    assert all("sk-secret-1" not in path.read_text() for path in user.logs.glob("*.jsonl"))
 
 
 def test_no_model_exits_4_with_the_ways_to_get_one(user: User) -> None:
@@ -140,7 +140,7 @@ def test_wrong_usage_exits_2_before_anything_runs(user: User, arguments: list[st
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
-    assert not (user.cwd / "logs").exists()
+    assert not user.logs.exists()
 
 
 def test_binary_is_taken_when_asked_for(user: User) -> None:
@@ -167,9 +167,29 @@ def test_a_stream_that_is_closed_is_no_error(user: User, closed: str) -> None:
     assert "error" not in done.stderr
 
 
+def test_a_run_over_its_own_folder_never_sees_a_record_and_can_be_resumed(user: User) -> None:
+    (user.cwd / "logs").mkdir()
+    subprocess.run(["git", "init", "--quiet"], cwd=user.cwd, check=True)
+    user.write("data.txt", "sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb")
+    places = ("--log-dir", "logs", "--environment", "local")
+    limited, again = user.home / "limited.json", user.home / "again.json"  # not in the folder that is the context
+    limited.write_text(json.dumps([fenced("print(list(context.values()))"), "unsure"]))
+    again.write_text(json.dumps([fenced("FINAL(sorted(context))")]))
+    for _ in range(2):
+        done = user.rlm("run", "?", "-f", ".", "--model", f"scripted/{limited}", "--max-turns", "1", *places)
+        assert done.returncode == 3
+    assert [path for path in (user.cwd / "logs").iterdir() if path.suffix == ".exact"]
+    resumed = user.rlm("resume", "last", "--max-turns", "2", "--model", f"scripted/{again}", "--log-dir", "logs")
+    assert (resumed.returncode, resumed.stdout) == (0, '["data.txt"]\n')
+    untracked = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], cwd=user.cwd, capture_output=True, text=True
+    ).stdout
+    assert untracked == "data.txt\n"
+
+
 def test_an_unwritable_record_exits_1(user: User) -> None:
     user.write("logs", "in the way")
-    done = user.rlm("run", "?", "--model", user.script(ANSWER))
+    done = user.rlm("run", "?", "--model", user.script(ANSWER), "--log-dir", "logs")
     assert (done.returncode, done.stdout) == (1, "")
     assert "log" in done.stderr
 
@@ -205,6 +225,6 @@ def test_quiet_says_nothing_and_debug_shows_where(user: User) -> None:
 def test_flags_and_variables_reach_the_run(user: User) -> None:
     user.write("rlm.toml", "[rlm]\nmax_turns = 9\ntoken_budget = 70_000")
     user.rlm("run", "?", "--model", user.script(fenced("FINAL(1)")), "--max-turns", "5", RLM_TOKEN_BUDGET="none")
-    [record] = (user.cwd / "logs").glob("*.jsonl")
+    [record] = user.logs.glob("*.jsonl")
     budget = json.loads(record.read_text().splitlines()[0])["body"]["budget"]
     assert (budget["max_turns"], budget["token_budget"]) == (5, None)

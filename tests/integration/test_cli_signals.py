@@ -26,7 +26,7 @@ def at_work(user: User, code: str) -> subprocess.Popen[str]:
 
 
 def record_of(user: User) -> list[dict[str, object]]:
-    [path] = (user.cwd / "logs").glob("*.jsonl")
+    [path] = user.logs.glob("*.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -55,7 +55,7 @@ def test_one_signal_lands_the_run(user: User, number: int, code: int) -> None:
     _, errors = process.communicate()
     assert process.returncode == code
     assert "error: cancelled" in errors
-    assert "record: logs/" in errors
+    assert f"record: {user.logs}/" in errors
     assert "Traceback" not in errors
     end = record_of(user)[-1]
     assert (end["type"], end["body"]["status"]) == ("completion.end", "cancelled")  # type: ignore[index]

@@ -15,9 +15,10 @@ from rlm.backends.scripted import ScriptedBackend
 from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.events import Event
-from rlm.core.exceptions import REPLExecutionError
+from rlm.core.exceptions import ConfigError, REPLExecutionError
 from rlm.runtime.interactive import Interactive
 from rlm.runtime.models import BackendPool
+from rlm.runtime.resume import resume_request
 from rlm.runtime.wiring import Parts
 from rlm.trajectory.reader import Trajectory
 from tests.integration.cli import fenced
@@ -93,11 +94,19 @@ async def test_after_its_end_nothing_runs(tmp_path: Path) -> None:
             await repl.execute("1")
 
 
-async def test_what_masking_took_out_goes_when_the_repl_is_closed(tmp_path: Path) -> None:
+async def test_what_masking_took_out_is_kept_nowhere_whatever_ends_the_repl(tmp_path: Path) -> None:
     async with interactive(tmp_path) as repl:
         await repl.execute("FINAL('sk-proj-T3stKq8ZpL0vXw7YbN2mR9' + 'dF4gH6jKq8ZpL0vXw7Yb')")
-        assert repl.path.with_suffix(".exact").exists()
-    assert not repl.path.with_suffix(".exact").exists()
+        kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"REDACTED" in kept
+    assert b"YbN2mR9dF4gH6jKq8ZpL0vXw7Yb" not in kept
+
+
+async def test_a_run_whose_cells_came_from_outside_is_not_taken_up_again(tmp_path: Path) -> None:
+    async with interactive(tmp_path, mask="off") as repl:
+        await repl.execute("1")
+    with pytest.raises(ConfigError, match="rlm session"):
+        resume_request(repl.path, Config())
 
 
 async def test_without_a_model_a_cell_that_asks_one_is_told_how_to_have_one(

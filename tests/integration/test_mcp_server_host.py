@@ -183,7 +183,7 @@ async def test_a_client_that_goes_away_in_mid_call_takes_its_sandboxes_along(use
     async with host(user, "stdio", LEGACY) as connected:
         await connected.run(ASK)
         await connected.run("1", session_id="other")
-    records = [path.read_text().splitlines() for path in (user.cwd / "logs").glob("*.jsonl")]
+    records = [path.read_text().splitlines() for path in user.logs.glob("*.jsonl")]
     assert [json.loads(lines[-1])["type"] for lines in records] == ["completion.end"] * 2
 
 

@@ -81,7 +81,7 @@ async def test_a_client_that_says_goodbye_takes_its_sessions_along(user: User) -
     async with http_server(user) as url:
         async with over_http(url, LEGACY) as client:
             await client.run("x = 1")
-        (record,) = (user.cwd / "logs").glob("*.jsonl")
+        (record,) = user.logs.glob("*.jsonl")
         assert json.loads(record.read_text().splitlines()[-1])["type"] == "completion.end"
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from rlm import RLM, Budget, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
@@ -28,14 +30,17 @@ HANGS = textwrap.dedent(
 
 FULL_DISK = textwrap.dedent(
     """
-    import resource, sys
+    import os, resource, sys
     from rlm import RLM, Config
     from rlm.backends.scripted import ScriptedBackend, tool_call
 
-    script = [tool_call("execute_code", code="print('x' * 20_000)")] * 20 + ["end"]
+    script = [tool_call("execute_code", code=f"print({number}, 'x' * 20_000)") for number in range(20)] + ["end"]
     with RLM(ScriptedBackend(script), config=Config(log_dir=sys.argv[1])) as rlm:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
         result = rlm.completion("x")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        again = rlm.resume(result.run_id)
+    print(again.status, again.response)
     print(result.status, type(result.error).__name__, result.usage.model_calls, sep="|")
     print(result.error)
     """
@@ -64,14 +69,15 @@ def test_after_kill_9_the_record_holds_everything_up_to_then(tmp_path):
     assert "printed before the kill\n" in [event.body.text for event in record if event.type == "exec.output"]
 
 
-def test_a_full_disk_lands_the_run(tmp_path):
+def test_a_full_disk_lands_the_run_which_can_be_resumed_when_there_is_room(tmp_path):
     with started(FULL_DISK, tmp_path) as process:
-        verdict, advice = process.stdout.read().splitlines()
+        again, verdict, advice = process.stdout.read().splitlines()
     status, error, calls = verdict.split("|")
     assert (status, error) == ("failed", "RecordError")
     assert int(calls) < 10
     assert "free some space" in advice
-    (path,) = tmp_path.glob("*.jsonl")
+    assert again == "completed end"
+    (path,) = (path for path in tmp_path.glob("*.jsonl") if path.stat().st_size == 100_000)
     whole = path.read_bytes().splitlines()[:-1]
     assert [events.decode(line).seq for line in whole] == list(range(len(whole)))
 
@@ -103,3 +109,68 @@ def test_only_the_owner_can_read_a_record(tmp_path):
         result = rlm.completion("secret question")
     assert result.trajectory.stat().st_mode & 0o777 == 0o600
     assert json.loads(result.trajectory.read_text().splitlines()[0])["type"] == "run.start"
+
+
+SECRET = "sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb"
+ASKS = """
+for number in range(20):
+    try:
+        {call}
+    except Exception as error:
+        print(type(error).__name__)
+FINAL("done")
+"""
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def limited(folder, script, **caps):
+    config = Config(log_dir=str(folder), environment="local", budget=Budget(**caps))
+    return RLM(ScriptedBackend(script), config=config)
+
+
+@pytest.mark.parametrize("call", ["rlm_query", "llm_query"])
+def test_a_call_that_is_refused_leaves_an_excerpt(tmp_path, call):
+    prompt = f"({SECRET!r} + ' ') * 40_000 + str(number)"
+    code = ASKS.format(call=f"{call}({prompt})")
+    with limited(tmp_path, [tool_call("execute_code", code=code)], token_budget=100_000) as rlm:
+        result = rlm.completion("x")
+    assert (result.status, result.response) == ("completed", "done")
+    refused = [event.body for event in read(result.trajectory) if event.type == "limit"]
+    assert {(limit.name, limit.state) for limit in refused} == {("token_budget", "refused")}
+    assert len(refused) == 20
+    assert all("REDACTED" in limit.asked and len(limit.asked) <= 200 for limit in refused)
+    assert size_of(tmp_path) < 100_000
+
+
+def test_a_record_that_has_its_size_lands_the_run_which_goes_on_with_a_larger_one(tmp_path):
+    def reply(request):
+        turns = sum(message.role == "assistant" for message in request.messages)
+        if not request.tools or turns == 8:
+            return "end" if request.tools else "the best so far"
+        return tool_call("execute_code", code=f"print('{turns}' * 9_000)")
+
+    with limited(tmp_path, reply, record_bytes=60_000) as rlm:
+        result = rlm.completion("x")
+        assert (result.status, result.limit, result.response) == ("limit", "record_bytes", "the best so far")
+        assert size_of(tmp_path) < 90_000
+        again = rlm.resume(result.run_id, overrides={"record_bytes": 10_000_000})
+    assert (again.status, again.response) == ("completed", "end")
+
+
+def test_when_the_record_has_its_size_cells_get_no_more_answers(tmp_path):
+    code = ASKS.format(call="llm_query(str(number) + 'y' * 9_000)")
+
+    def reply(request):
+        return tool_call("execute_code", code=code) if request.tools else "x"
+
+    with limited(tmp_path, reply, record_bytes=50_000) as rlm:
+        result = rlm.completion("x")
+    assert (result.status, result.response) == ("completed", "done")
+    assert result.usage.model_calls <= 6
+    refused = [event.body for event in read(result.trajectory) if event.type == "limit"]
+    assert {limit.name for limit in refused} == {"record_bytes"}
+    assert len(refused) == 21 - result.usage.model_calls
+    assert size_of(tmp_path) < 80_000

@@ -289,3 +289,33 @@ def test_what_the_user_added_to_a_fork_is_said_whenever_that_is_resumed(tmp_path
             cut_before(forked.trajectory, lambda event: event.type == "model.end" and not event.served)
             rlm.resume(forked.run_id, context=DATA)
             assert [message.content for message in asked[-1].messages] == before
+
+
+def test_what_was_kept_for_all_that_a_run_resumed_goes_when_it_completes(tmp_path):
+    script = ["one", "landed", "two", "landed", "FINAL"]
+    replies = {each: tool_call("execute_code", code=f"x = {each!r}") for each in ("one", "two")}
+    replies["FINAL"] = tool_call("execute_code", code="FINAL(x)")
+    config = Config(log_dir=str(tmp_path), environment="local", budget=Budget(max_turns=1))
+    secret = "use sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb"
+    with RLM(ScriptedBackend([replies.get(each, each) for each in script]), config=config) as rlm:
+        run = rlm.completion(secret, DATA)
+        for turns in (2, 3):
+            assert run.limit == "max_turns"
+            run = rlm.resume(run.run_id, context=DATA, overrides={"max_turns": turns})
+    assert run.value == "two"
+    assert [path.name for path in tmp_path.glob("*.exact")] == []
+
+
+def test_a_run_that_was_forked_may_still_be_resumed_when_the_fork_has_completed(tmp_path):
+    asked = []
+    config = Config(log_dir=str(tmp_path), environment="local", budget=Budget(max_turns=1))
+    secret = "use sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb"
+    with RLM(turns_and_landings(asked), config=config) as rlm:
+        first = rlm.completion(secret, DATA)
+        forked = rlm.fork(first.run_id, 1, context=DATA)
+        assert (first.limit, forked.limit) == ("max_turns", "max_turns")
+    done = [tool_call("execute_code", code="FINAL(x)")]
+    with RLM(ScriptedBackend(done), config=config) as rlm:
+        ended = rlm.resume(forked.run_id, context=DATA, overrides={"max_turns": 2})
+    assert (ended.status, ended.value) == ("completed", 1)
+    assert [path.stem for path in tmp_path.glob("*.exact")] == [first.run_id]

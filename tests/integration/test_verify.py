@@ -16,7 +16,7 @@ def run(user: User, **environ: str) -> Path:
     done = user.rlm("run", "?", "--model", user.script(fenced(CODE), fenced("FINAL(2)")), **environ)
     assert done.returncode == 0, done.stderr
     assert "RLM_RECEIPT_KEY" not in done.stderr
-    [path] = (user.cwd / "logs").glob("*.jsonl")
+    [path] = user.logs.glob("*.jsonl")
     return path
 
 
@@ -79,7 +79,7 @@ def test_a_record_is_named_by_its_path_too(user: User) -> None:
     assert "is missing at the end" in done.stdout
     assert " to " not in done.stdout
     for command in (["logs", "show"], ["logs", "tail"], ["logs", "grep", "how many"]):
-        assert user.rlm(*command, f"logs/{path.name}").returncode == 0
+        assert user.rlm(*command, str(path)).returncode == 0
 
 
 def test_a_folder_without_runs_says_where_runs_are(user: User) -> None:

@@ -123,15 +123,14 @@ async def held(context: AbstractAsyncContextManager[Host]) -> AsyncIterator[Host
 
 @asynccontextmanager
 async def lent(connected: Host, project: Path) -> AsyncIterator[Host]:
-    """A client that other tests have too: afterwards its sessions and what is in the project are gone, but records."""
+    """A client that other tests have too: afterwards its sessions and what is in the project are gone."""
     yield connected
     for line in (await connected.call("list_sessions")).splitlines():
         name, found, _ = line.partition(": ")
         if found:
             await connected.call("destroy_session", session_id=name)
     for path in project.iterdir():
-        if path.name != "logs":
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def big_log(folder: Path, lines: int = 1_000) -> Path:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from rlm.trajectory.index.folder import Index
+from rlm.trajectory.places import log_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from rlm.core.events import Event
     from rlm.trajectory.index.rows import EventRow
@@ -28,7 +29,7 @@ CALLS_SHOWN = 12
 
 def log_dir() -> Path:
     """The folder that the app was started for: its one argument."""
-    return Path(sys.argv[1] if len(sys.argv) > 1 else "logs").absolute()
+    return log_folder(sys.argv[1] if len(sys.argv) > 1 else None).absolute()
 
 
 @st.cache_resource(show_spinner=False)

@@ -104,6 +104,7 @@ class BudgetOptions:
     subcall_budget: Annotated[Cap, Option("--subcall-budget", metavar="N", help="Sub-calls.")] = None
     tool_budget: Annotated[Cap, Option("--tool-budget", metavar="N", help="Calls of host tools.")] = None
     max_concurrency: Annotated[Cap, Option("--max-concurrency", metavar="N", help="Requests at one time.")] = None
+    record_bytes: Annotated[Cap, Option("--record-bytes", metavar="N", help="Size of the record.")] = None
     max_sandboxes: Annotated[Cap, Option("--max-sandboxes", metavar="N", help="REPLs alive at one time.")] = None
 
 
@@ -152,6 +153,7 @@ class OutputOptions:
 
 
 LogDir: TypeAlias = Annotated[str | None, Option("--log-dir", metavar="DIR", help="The folder of the records.")]
+All: TypeAlias = Annotated[bool, Option("--all", "-a", help="The runs of all projects, not of this one alone.")]
 
 
 @dataclass(frozen=True, slots=True)

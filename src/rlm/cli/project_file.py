@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ def save_settings(settings: Mapping[str, Any]) -> Path:
     from rlm.core.exceptions import ConfigError
 
     path = find_project_file(Path.cwd()) or Path.cwd() / PROJECT_FILE
+    was_trusted = not path.exists() or _needs_no_trust(path)
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
         table: Any = document.setdefault("rlm", tomlkit.table())
@@ -31,7 +34,29 @@ def save_settings(settings: Mapping[str, Any]) -> Path:
         write_settings(path, tomlkit.dumps(document))
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise ConfigError(f"{path}: the settings could not be saved: {error}") from error
+    if was_trusted:
+        trust_own(path)
     return path
+
+
+def trust_own(path: Path) -> None:
+    """Trust a project file as `rlm` has just written it, where there is a place for the record of that."""
+    from rlm.core.config.files import read_config_file
+    from rlm.core.config.trust import TrustRecord
+    from rlm.core.exceptions import ConfigError
+
+    with suppress(ConfigError):
+        TrustRecord.of(os.environ).add(read_config_file(path))
+
+
+def _needs_no_trust(path: Path) -> bool:
+    """Whether the user trusts the file as it is, or it asks for nothing that needs trust."""
+    from rlm.core.config import asked_of_user
+    from rlm.core.config.files import read_config_file
+    from rlm.core.config.trust import TrustRecord
+
+    file = read_config_file(path)
+    return not asked_of_user(file, os.environ) or TrustRecord.of(os.environ).holds(file)
 
 
 def write_settings(path: Path, text: str) -> None:

@@ -64,6 +64,9 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Wall time of the root completion; a child ends with its parent. Soft by the time a landing takes."""
     max_concurrency: AtLeastOne = 64
     """Requests to backends at one time, over the tree. Hard."""
+    record_bytes: AtLeastOne | None = 1_000_000_000
+    """Size of the record: its events, large texts, and what is kept for resuming. Soft by what one cell leaves and the
+    landing; artifacts have a cap of their own."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -214,6 +217,14 @@ class Ledger:
                     break
                 await self._settlement()
             return self._grant(estimate, output_tokens)
+
+    def check_fits(self, estimate: CallEstimate) -> None:
+        """Raise what keeps a call from ever fitting, even once nothing is in flight.
+
+        Raises:
+            TokenBudgetExhausted, CostBudgetExhausted: it is too large for what is left.
+        """
+        self._check_fits(estimate, landing=False)
 
     def count_subcalls(self, wanted: int) -> int:
         """Count up to `wanted` sub-calls and return how many of them the cap allows."""

@@ -13,6 +13,7 @@
     │   ├── ToolBudgetExhausted
     │   ├── SubcallBudgetExhausted
     │   ├── TimeLimitReached
+    │   ├── RecordLimitReached
     │   └── NoProgress              the model goes in circles
     ├── BackendError                a model provider                  exit 4
     │   ├── BackendConnectionError  unreachable, dropped, timed out
@@ -65,6 +66,7 @@ __all__ = [
     "RLMError",
     "RateLimitError",
     "RecordError",
+    "RecordLimitReached",
     "ResumeError",
     "RunFailed",
     "SandboxUnavailableError",
@@ -144,6 +146,12 @@ class TimeLimitReached(LimitReached):
     """The completion's `timeout_s` passed."""
 
     limit = "timeout_s"
+
+
+class RecordLimitReached(LimitReached):
+    """The record has `record_bytes`."""
+
+    limit = "record_bytes"
 
 
 class NoProgress(LimitReached):

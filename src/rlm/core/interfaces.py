@@ -157,6 +157,11 @@ class LineSink(Sink, Protocol):
 class Journal(Protocol):
     """The trajectory on disk, which must not fail."""
 
+    @property
+    def size_bytes(self) -> int:
+        """How much was written so far; what is stored several times counts once."""
+        ...
+
     def write(self, event: Event, line: bytes) -> None:
         """Put the event on disk before returning: its line of JSON, given without the newline.
 
@@ -173,13 +178,26 @@ class Journal(Protocol):
         """
         ...
 
+    def give_up(self) -> None:
+        """Something could not be written, so that the record has a gap: never vouch for its end. It stays open."""
+        ...
+
     def close(self) -> None:
-        """Sync and close; idempotent."""
+        """Sync and close, whatever was or wasn't written; idempotent.
+
+        Raises:
+            OSError: what was written may not be on the device; it is closed all the same.
+        """
         ...
 
 
 class Keeper(Protocol):
     """Keeps what the trajectory doesn't: exact texts where it has masked ones, until the run completes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much was written so far."""
+        ...
 
     def keep(self, seq: int, body: Body) -> None:
         """Put the exact body of an event on disk before returning.

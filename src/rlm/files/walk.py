@@ -1,7 +1,7 @@
 """Walks a folder as its user expects: through open descriptors, and never along a symlink.
 
-Hidden files and what `.gitignore` excludes are left out unless asked for; `.git` always is. What can't be read is
-reported to the caller, never raised.
+Hidden files and what `.gitignore` excludes are left out unless asked for; `.git` and the records of runs always are.
+What can't be read is reported to the caller, never raised.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pathspec import GitIgnoreSpec
 
 from rlm.core.paths import open_file, open_subfolder
+from rlm.trajectory.own_files import is_own_file, is_own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +80,8 @@ class Walk:
     """The ignore rules of the folders above, innermost first."""
     ignored: int = 0
     """How many hidden or ignored files and folders were left out."""
+    records: int = 0
+    """How many records of runs, and files and folders beside them, were left out."""
     unreadable: list[str] = field(default_factory=list)
 
     def files(self, folder: int) -> Iterator[WalkedFile]:
@@ -95,9 +98,9 @@ class Walk:
             if self._left_out(path, name, kind == "folder", rules):
                 continue
             if kind != "folder":
-                if self.keep(path):
+                if self.keep(path) and not self._is_record(is_own_file(name, folder)):
                     yield WalkedFile(path=path, name=name, folder=folder, is_link=kind == "link")
-            elif depth is None or depth > 0:
+            elif (depth is None or depth > 0) and not self._is_record(is_own_folder(name)):
                 yield from self._inside(folder, path, rules, depth)
 
     def _inside(
@@ -121,6 +124,11 @@ class Walk:
         except OSError:
             self.unreadable.append(prefix or ".")
             return []
+
+    def _is_record(self, found: bool) -> bool:
+        """What was found, counted."""
+        self.records += found
+        return found
 
     def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[IgnoreRules, ...]) -> bool:
         if name.casefold() == _ALWAYS_SKIPPED:  # some file systems take .GIT for .git

@@ -65,7 +65,8 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
 
 def _own(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
     """The paths that no cell may rewrite: records, sessions, undo journals, trust, settings."""
-    yield Path(config.log_dir)
+    if config.log_dir is not None:
+        yield Path(config.log_dir)
     if config.store_path is not None:
         yield from (Path(config.store_path + ending) for ending in ("", "-wal", "-shm", "-journal"))
     bases = (("XDG_STATE_HOME", ".local/state"), ("XDG_DATA_HOME", ".local/share"), ("XDG_CONFIG_HOME", ".config"))

@@ -37,7 +37,7 @@ class Skipped:
     too_large: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     hidden: int = 0
-    """How many hidden and git-ignored entries were left out."""
+    """How many hidden and git-ignored entries, and records of runs, were left out."""
 
     def facts(self) -> dict[str, int | list[str]]:
         """Counts and a few names for each kind that occurred."""
@@ -193,7 +193,7 @@ class Workspace:
                 skipped.hidden += 1  # an edit would be refused for them, and the record of it matches what it asks for
             else:
                 yield place, found
-        skipped.hidden += walk.ignored
+        skipped.hidden += walk.ignored + walk.records
         skipped.unreadable += walk.unreadable
 
     def _walked(self, walk: Walk, top: ConfinedPath) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:

@@ -24,6 +24,7 @@ from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
 from rlm.files.walk import Walk, WalkedFile, matches, rules_above
 from rlm.repl.guest.wire import encode_value
+from rlm.trajectory.own_files import HEAD_BYTES, begins_own, is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +40,8 @@ def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
     """Make the context of `value`: a file or stream is text; a folder, a glob or several files are a dict of texts.
 
     A folder, or a pattern with `**`, leaves out what is hidden or ignored by git; other patterns take what they
-    match, as a shell does. Blocks while reading.
+    match, as a shell does. Records of runs are left out of both: only one that is named itself is data. Blocks while
+    reading.
 
     Raises:
         ConfigError: it is missing, unreadable, binary without being asked for, or of a kind no sandbox can take.
@@ -73,6 +75,7 @@ def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = 
     names = [os.path.expanduser(name) for name in names]  # noqa: PTH111 - what is text is checked as text
     paths = [_inside(name, confined) for name in names]
     if len(paths) == 1 and paths[0].is_file():
+        _refuse_exact(paths[0])
         return _text_of(confined.open_read(str(paths[0])), names[0], reading)
     return _from_paths(paths, reading)
 
@@ -140,7 +143,7 @@ def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes) -> Contex
 
 def _from_paths(paths: list[Path], reading: Reading) -> Context:
     if len(paths) == 1 and not paths[0].is_dir() and (paths[0].exists() or not _is_glob(paths[0])):
-        return _text_of(_open(paths[0]), str(paths[0]), reading)
+        return _text_of(_named(paths[0]), str(paths[0]), reading)
     wanted = [_Wanted.of(path) for path in paths]
     base = Path(os.path.commonpath([item.folder for item in wanted]))
     with spooling() as spool:
@@ -211,6 +214,7 @@ class _Gathering:
         self._names: set[str] = set()
         self._seen: set[Path] = set()
         self._ignored = 0
+        self._records = 0
         self._met = 0
         self.parts: list[Part] = []
 
@@ -218,7 +222,7 @@ class _Gathering:
         """Read what is wanted; a file given by name must be readable text, others are left out with a note."""
         if wanted.name is not None:
             path = wanted.folder / wanted.name
-            self._add(path, lambda: _open(path), strict=True)
+            self._add(path, lambda: _named(path), strict=True)
             return
         if not wanted.folder.is_dir():
             raise _missing(wanted.folder)
@@ -231,6 +235,7 @@ class _Gathering:
         finally:
             os.close(folder)
         self._ignored += walk.ignored
+        self._records += walk.records
         for unread in walk.unreadable:
             self._notes.add("unreadable, left out", unread)
         if not self._met:
@@ -251,6 +256,9 @@ class _Gathering:
             self._notes.add("symlinks out of the folder or to nothing, left out", name)
             return
         try:
+            if not strict and begins_own(os.pread(fd, HEAD_BYTES, 0)):
+                self._records += 1
+                return
             self._copy(TextFile.of(fd, name))
         except BinaryFileError:
             if strict:
@@ -277,8 +285,12 @@ class _Gathering:
         return "; ".join(self._warnings())
 
     def _warnings(self) -> tuple[str, ...]:
-        ignored = (f"{self._ignored:,} hidden or git-ignored entries were left out",) if self._ignored else ()
-        return (*self._notes.warnings(), *ignored)
+        left = []
+        if self._records:
+            left.append(f"records of earlier runs were left out ({self._records:,} files or folders of rlm's own)")
+        if self._ignored:
+            left.append(f"{self._ignored:,} hidden or git-ignored entries were left out")
+        return (*self._notes.warnings(), *left)
 
     def context(self, sources: Sequence[str]) -> Context:
         tally, fd, first = self._spool.tally, self._spool.finish(), self.parts[0]
@@ -294,6 +306,19 @@ class _Gathering:
             sources=tuple(sources),
             warnings=self._warnings(),
             digest=tally.digest([(part.name, part.size_bytes) for part in self.parts]),
+        )
+
+
+def _named(path: Path) -> int:
+    """Open a file that the user named itself: data, be it a record."""
+    _refuse_exact(path)
+    return _open(path)
+
+
+def _refuse_exact(path: Path) -> None:
+    if is_exact(path.name):
+        raise ConfigError(
+            f"{printable(str(path))} has the secrets that were masked in a record: it is no context for a model."
         )
 
 

@@ -17,7 +17,7 @@ from rlm.core.outcome import Outcome
 from rlm.core.replay.scope import Call
 from rlm.core.types import ReplSpec
 from rlm.runtime.opening import open_run
-from rlm.runtime.request import Request
+from rlm.runtime.request import INTERACTIVE, Request
 from rlm.sessions.sandbox import SessionSandbox
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from rlm.sessions.store import Revision
 
 PROMPT = "(an interactive session: its cells come from outside)"
-DIALECT = "interactive"
 
 
 class Interactive:
@@ -93,11 +92,11 @@ class Interactive:
 
         Raises:
             REPLError: the sandbox failed, or the run is closed.
-            RecordError: the record can't be written, so nothing may run.
+            RecordError, RecordLimitReached: the record can't be written, or is full, so nothing may run.
         """
         if self._repl is None:
             raise REPLExecutionError("this REPL is closed")
-        self._recorder.check()
+        self._recorder.check(self._run.config.budget.record_bytes)
         self.cells += 1
         self._listener = on_output
         run = partial(self._execute, self._repl, code, timeout_s)
@@ -155,7 +154,7 @@ class Interactive:
             depth=0,
             prompt=task.prompt,
             model=task.model.label,
-            dialect=DIALECT,
+            dialect=INTERACTIVE,
             context=task.context.note(),
         )
         self._recorder.record(task.scope.span, start)

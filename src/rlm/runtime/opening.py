@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,11 +38,13 @@ from rlm.tools.registry import ToolRegistry
 from rlm.trajectory.artifacts import Artifacts
 from rlm.trajectory.chain import receipt_key
 from rlm.trajectory.exact import ExactFile, context_path, exact_path, forget, keep_context
+from rlm.trajectory.places import log_folder
 from rlm.trajectory.writer import TrajectoryWriter
 from rlm.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from threading import Thread
 
     from rlm.core.config import Config
@@ -203,10 +204,11 @@ def _open_record(parts: Parts, request: Request) -> OpenRecord:
     """Begin the record; spans that are served from an earlier one keep the ids that they have there."""
     config, resumption = request.config, request.resumption
     run_id, masking = new_run_id(), masker(config.mask)
-    journal = TrajectoryWriter(Path(config.log_dir), run_id, receipt_key(os.environ))
+    journal = TrajectoryWriter(log_folder(config.log_dir), run_id, receipt_key(os.environ))
     exact = ExactFile(exact_path(journal.path), encode_value)
+    keeper = None if request.is_interactive else exact  # a run without turns is never resumed
     root = None if resumption is None else resumption.record.root.id
-    recorder = Recorder(run_id, journal, parts.sinks, masking, keeper=exact, root=root)
+    recorder = Recorder(run_id, journal, parts.sinks, masking, keeper=keeper, root=root)
     return OpenRecord(recorder=recorder, path=journal.path, exact=exact, masker=masking)
 
 

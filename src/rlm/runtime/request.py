@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rlm.runtime.inputs import GivenImages
     from rlm.trajectory.resume import Resumption
 
+INTERACTIVE = "interactive"
+"""The dialect that the record names where a run's cells come from outside."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -23,8 +23,9 @@ from rlm.core.plain import one_line
 from rlm.core.replay.serving import ReplayRules
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.runtime.inputs import prepare
-from rlm.runtime.request import Request
+from rlm.runtime.request import INTERACTIVE, Request
 from rlm.trajectory.exact import context_path, kept_context
+from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import place_of
 from rlm.trajectory.resume import Resumption, ended, is_raised, read_line
 
@@ -101,7 +102,7 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
             addition="" if fork is None else fork.addition,
         ),
         forked_at=None if fork is None else fork.turn,
-        trajectories=tuple(each.run.path for each in line.records) if fork is None else (),
+        trajectories=line.completed if fork is None else (),
     )
     return _request(line, config, how, resumption)
 
@@ -189,9 +190,14 @@ def _put(then: dict[str, Any], name: str, now: Mapping[str, Any]) -> None:
 
 
 def _line(run: str | Path, present: Config) -> Line:
-    if isinstance(run, Path):
-        return read_line(run.parent, run.stem, decode_value)
-    return read_line(*place_of(run, Path(present.log_dir)), decode_value)
+    place = (run.parent, run.stem) if isinstance(run, Path) else place_of(run, log_folder(present.log_dir))
+    line = read_line(*place, decode_value)
+    if line.task.dialect == INTERACTIVE:
+        raise ConfigError(
+            f"the cells of run {line.latest.run.run_id} came from outside, not from a model: it has no turns to go on "
+            "with\nwhat is to outlive a REPL is kept in a session: rlm session"
+        )
+    return line
 
 
 def _check_unfinished(line: Line, config: Config) -> None:

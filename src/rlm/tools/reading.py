@@ -183,7 +183,8 @@ class _Search:
                 yield from self._opened(place.path)
 
     def left_out(self) -> list[str]:
-        marks = [f"[{self._walk.ignored:,} hidden or git-ignored entries are left out]"] if self._walk.ignored else []
+        kinds = {"hidden or git-ignored entries": self._walk.ignored, "records of runs": self._walk.records}
+        marks = [f"[{count:,} {kind} are left out]" for kind, count in kinds.items() if count]
         unread = self._refused + len(self._walk.unreadable)
         return [*marks, f"[{unread:,} entries cannot be read]"] if unread else marks
 

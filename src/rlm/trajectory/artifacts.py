@@ -60,8 +60,12 @@ class Artifacts:
                 fd = os.open(self._folder / candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             except FileExistsError:
                 continue
-            with os.fdopen(fd, "wb") as file:
-                file.write(content)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    file.write(content)
+            except OSError:  # half a file is no artifact
+                (self._folder / candidate).unlink(missing_ok=True)
+                raise
             return candidate
         raise ToolError(f"there are too many artifacts named {name!r}")
 

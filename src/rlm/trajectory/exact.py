@@ -5,6 +5,7 @@ they are removed when the run completes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.exceptions import ConfigError, RecordError
+from rlm.core.record.blobs import with_texts, without_texts
 from rlm.core.whole_files import part_of, sole_writer
 from rlm.trajectory.reader import open_record
 
@@ -32,12 +34,16 @@ _BLOCK_BYTES = 4 << 20
 
 
 class ExactFile:
-    """The exact bodies of some events of one run; the file is created with the first."""
+    """The exact bodies of some events of one run; the file is created with the first. A long text is in it once, by its
+    digest, however many bodies have it."""
 
     def __init__(self, path: Path, encode: Callable[[Any], Json]) -> None:
         """`encode` turns any value that guests and tools can return into its JSON form."""
         self.path = path
+        self.size_bytes = 0
+        """How much was written so far."""
         self._encode = encode
+        self._known: set[str] = set()
         self._fd = -1
 
     def keep_salt(self, salt: bytes) -> None:
@@ -54,17 +60,28 @@ class ExactFile:
 
     def keep(self, seq: int, body: Body) -> None:
         plain = msgspec.to_builtins(body, builtin_types=(bytes,), enc_hook=repr)
-        self._append({"seq": seq, "body": self._encode(plain)})
+        value, texts = without_texts(self._encode(plain))
+        places = {place: self._keep_text(text) for place, text in texts.items()}
+        self._append({"seq": seq, "body": value} | ({"texts": places} if places else {}))
 
     def close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
+    def _keep_text(self, text: str) -> str:
+        """Keep a text unless it is kept already, and return its digest."""
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in self._known:
+            self._append({"digest": digest, "text": text})
+            self._known.add(digest)
+        return digest
+
     def _append(self, entry: dict[str, Any]) -> None:
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         view = memoryview(msgspec.json.encode(entry) + b"\n")
+        self.size_bytes += len(view)
         while view:
             view = view[os.write(self._fd, view) :]
 
@@ -72,6 +89,10 @@ class ExactFile:
 class _Entry(msgspec.Struct):
     seq: int = -1
     body: Any = None
+    texts: dict[str, str] = {}
+    """The digests of the texts that `body` is without, by their places in it."""
+    digest: str = ""
+    text: str = ""
     salt: str | None = None
 
 
@@ -79,7 +100,8 @@ class ExactTexts:
     """The exact bodies that an `ExactFile` has kept; empty if the file doesn't exist."""
 
     def __init__(self, path: Path, decode: Callable[[Json], Any]) -> None:
-        self._bodies: dict[int, Any] = {}
+        self._bodies: dict[int, _Entry] = {}
+        self._texts: dict[str, str] = {}
         self._decode = decode
         self.salt: bytes | None = None
         for line in _lines(path):
@@ -88,14 +110,18 @@ class ExactTexts:
                 self.salt = self.salt if entry.salt is None else bytes.fromhex(entry.salt)
             except (msgspec.DecodeError, ValueError):  # torn by a kill: its event was never written
                 continue
-            if entry.seq >= 0:
-                self._bodies[entry.seq] = entry.body
+            if entry.digest:
+                self._texts[entry.digest] = entry.text
+            elif entry.seq >= 0 and self._texts.keys() >= set(entry.texts.values()):
+                self._bodies[entry.seq] = entry
 
     def body(self, seq: int, kind: type[Body]) -> Body | None:
         """The exact body of the event of that number; None if it wasn't kept."""
-        if seq not in self._bodies:
+        entry = self._bodies.get(seq)
+        if entry is None:
             return None
-        return msgspec.convert(self._decode(self._bodies[seq]), kind)
+        with_texts(entry.body, {place: self._texts[digest] for place, digest in entry.texts.items()})
+        return msgspec.convert(self._decode(entry.body), kind)
 
 
 def exact_path(trajectory: Path) -> Path:

@@ -33,6 +33,11 @@ BLOB_BYTES = 256 << 20
 POLL_S = 0.1
 _RUN_ID = re.compile(r"[0-9a-f]{1,32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+PROJECT_DIGEST_CHARS = 12
+_PROJECT = re.compile(rf"[\w.-]+-[0-9a-f]{{{PROJECT_DIGEST_CHARS}}}", re.ASCII)
+"""The name of a folder of the records of one project; a folder of such folders has the records of all of them."""
+_NAMED_CHARS = 8
+"""So much of an id has to be given for a run of another project."""
 SHOWN_MATCHES = 8
 """How many runs an error names where a name fits several."""
 
@@ -134,46 +139,96 @@ def is_digest(name: str) -> bool:
     return _DIGEST.fullmatch(name) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A record as a folder has it."""
+
+    path: Path
+    about: os.stat_result
+    """What the file system says of it."""
+
+
 def list_runs(log_dir: Path) -> list[Trajectory]:
     """The trajectories in a folder, the last written first; empty if the folder doesn't exist.
 
     Raises:
         ConfigError: the folder can't be read.
     """
-    files = list_files(log_dir)
-    latest_first = sorted(files, key=lambda run_id: files[run_id].st_mtime_ns, reverse=True)
-    return [Trajectory(log_dir / f"{run_id}.jsonl") for run_id in latest_first]
+    latest_first = sorted(list_files(log_dir).values(), key=lambda file: file.about.st_mtime_ns, reverse=True)
+    return [Trajectory(file.path) for file in latest_first]
 
 
-def list_files(log_dir: Path) -> dict[str, os.stat_result]:
-    """The records in a folder: what the file system says of each, by run id; empty if the folder doesn't exist.
+def list_files(log_dir: Path) -> dict[str, RecordFile]:
+    """The records in a folder and in the folders of projects in it, by run id; empty if the folder doesn't exist.
 
     Raises:
         ConfigError: the folder can't be read.
     """
+    found, projects = _listed(log_dir)
+    for project in projects:
+        try:
+            found |= _listed(project)[0]
+        except ConfigError:  # one folder that can't be read must not hide the others
+            continue
+    return found
+
+
+def _listed(folder: Path) -> tuple[dict[str, RecordFile], list[Path]]:
+    """The records in a folder, by run id, and the folders of projects in it."""
+    found: dict[str, RecordFile] = {}
+    projects: list[Path] = []
     try:
-        with os.scandir(log_dir) as entries:
-            named = [(entry.name[:-6], entry) for entry in entries if entry.name.endswith(".jsonl")]
-            about = {run_id: entry.stat(follow_symlinks=False) for run_id, entry in named if is_run_id(run_id)}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".jsonl") and is_run_id(entry.name[:-6]):
+                    about = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(about.st_mode):
+                        found[entry.name[:-6]] = RecordFile(Path(folder, entry.name), about)
+                elif _PROJECT.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    projects.append(Path(folder, entry.name))
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
-        raise ConfigError(f"{log_dir}: {error.strerror}\nname another folder with --log-dir") from error
-    return {run_id: facts for run_id, facts in about.items() if stat.S_ISREG(facts.st_mode)}
+        raise ConfigError(f"{folder}: {error.strerror}\nname another folder with --log-dir") from error
+    return found, sorted(projects)
 
 
 def no_runs(log_dir: Path) -> ConfigError:
     """The error for a folder without records, which says whether the folder exists and where else to look."""
     where = log_dir.absolute()
     what = f"there are no runs in {where}" if where.is_dir() else f"there are no runs: {where} does not exist"
-    return ConfigError(f"{what}\nrlm run records into logs in the folder where it is started; --log-dir names another")
+    return ConfigError(
+        f"{what}\neach project has a folder of its own: rlm logs list --all shows all runs, --log-dir names another"
+    )
 
 
 def place_of(name: str, log_dir: Path) -> tuple[Path, str]:
-    """The folder and the name of a run; where `name` is the path of a record, both are taken from that path."""
+    """The folder and the name of a run; where `name` is the path of a record, both are taken from that path.
+
+    An id, or enough of one, of which the project's folder has no run may name a run of another project.
+    """
     path = Path(name)
-    is_path = "/" in name or path.suffix == ".jsonl"
-    return (path.parent, path.stem) if is_path else (log_dir, name)
+    if "/" in name or path.suffix == ".jsonl":
+        return path.parent, path.stem
+    beginning = name.lower()
+    if len(name) < _NAMED_CHARS or not is_run_id(beginning) or not _PROJECT.fullmatch(log_dir.name):
+        return log_dir, name
+    if _begins_one(log_dir, beginning):
+        return log_dir, name
+    elsewhere = [folder for folder in _projects_beside(log_dir) if _begins_one(folder, beginning)]
+    return (elsewhere[0] if len(elsewhere) == 1 else log_dir), name
+
+
+def _projects_beside(log_dir: Path) -> list[Path]:
+    return _listed(log_dir.parent)[1]
+
+
+def _begins_one(folder: Path, beginning: str) -> bool:
+    """Whether the id of a run in a folder begins so."""
+    try:
+        return any(run_id.startswith(beginning) for run_id in _listed(folder)[0])
+    except ConfigError:
+        return False
 
 
 def find_run(log_dir: Path, name: str) -> Trajectory:

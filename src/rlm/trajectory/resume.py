@@ -31,7 +31,7 @@ from rlm.core.replay.record import Record, Recorded, RecordSource
 from rlm.core.replay.serving import ReplayRules
 from rlm.core.types import IMAGE_BYTES
 from rlm.trajectory.exact import ExactTexts, exact_path
-from rlm.trajectory.reader import Trajectory, ends_run, find_run, open_record
+from rlm.trajectory.reader import Trajectory, ends_run, find_run, is_run_id, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -112,6 +112,25 @@ class Line:
                 body: CompletionStart = _Files(self.records).read(record.root.start)
                 return body
         raise ConfigError(f"{self.latest.run.path} ends before the run had begun: start a new run")
+
+    @property
+    def completed(self) -> tuple[Path, ...]:
+        """The files of the run and of all that it resumed, needed or not. A run that it forked may still be resumed."""
+        paths = {record.run.path: None for record in self.records[: self._fork + 1]}
+        earlier = self.records[-1].start.resumed_from if len(paths) == len(self.records) else None
+        while earlier is not None and is_run_id(earlier) and len(paths) <= MAX_CHAIN:
+            run = Trajectory(self.latest.run.path.with_name(f"{earlier}.jsonl"))
+            if run.path in paths or not run.path.exists():
+                break
+            paths[run.path] = None
+            earlier = next((event.body.resumed_from for event in run if isinstance(event.body, RunStart)), None)
+        return tuple(paths)
+
+    @property
+    def _fork(self) -> int:
+        """The place of the first record whose run forked another one; of the last record where none did."""
+        forks = (place for place, record in enumerate(self.records) if record.start.forked_from is not None)
+        return next(forks, len(self.records) - 1)
 
     @property
     def source(self) -> RecordSource:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import RecordError
 from rlm.core.whole_files import sole_writer
 from rlm.trajectory.chain import Chain, receipt_path, write_receipt
+from rlm.trajectory.places import make_folder
 
 if TYPE_CHECKING:
     from rlm.core.events import Event
@@ -38,24 +39,36 @@ class TrajectoryWriter:
         self.path = log_dir / f"{run_id}.jsonl"
         self._blobs = log_dir / f"{run_id}.blobs"
         self._chain = Chain(run_id, receipt_key)
-        self._broken = False
+        self._has_gap = False
+        self.size_bytes = 0
+        """How much was written so far, blobs included."""
         try:
-            _make_folder(log_dir)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            write_receipt(receipt_path(self.path), self._chain.receipt("open"))
+            make_folder(log_dir)
+            self._fd = self._begin()
         except OSError as error:
             raise RecordError(f"no trajectory can be written in {log_dir}: {error.strerror}; set log_dir") from error
-        fcntl.flock(self._fd, fcntl.LOCK_EX)  # by the lock readers know that the run is alive
         self._syncer = ThreadPoolExecutor(1, "rlm-sync")
         self._sync: Future[None] | None = None
 
-    def write(self, event: Event, line: bytes) -> None:
+    def _begin(self) -> int:
+        """Create the file and its receipt; where that fails, neither is left."""
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(self._fd, self._chain.add(line))
-        except OSError:
-            self._broken = (
-                True  # a part of the line may be there, so that no receipt can vouch for the end of the record
-            )
+            write_receipt(receipt_path(self.path), self._chain.receipt("open"))
+            fcntl.flock(fd, fcntl.LOCK_EX)  # by the lock readers know that the run is alive
+        except BaseException:
+            os.close(fd)
+            self.path.unlink(missing_ok=True)
+            raise
+        return fd
+
+    def write(self, event: Event, line: bytes) -> None:
+        whole = self._chain.add(line)
+        self.size_bytes += len(whole)
+        try:
+            _write_all(self._fd, whole)
+        except OSError:  # a part of the line may be there
+            self.give_up()
             raise
         if event.type in SYNC_AT:
             self._start_sync()
@@ -65,9 +78,13 @@ class TrajectoryWriter:
         target = self._blobs / digest
         if not target.exists():
             self._blobs.mkdir(mode=0o700, exist_ok=True)
+            self.size_bytes += len(content)
             with sole_writer(target) as file:
                 file.write(content)
         return digest
+
+    def give_up(self) -> None:
+        self._has_gap = True
 
     def close(self) -> None:
         if self._fd < 0:
@@ -76,7 +93,7 @@ class TrajectoryWriter:
         self._syncer.shutdown(wait=True)
         try:
             _datasync(fd)
-            if not self._broken:
+            if not self._has_gap:
                 write_receipt(receipt_path(self.path), self._chain.receipt("closed", os.fstat(fd).st_size))
         finally:
             os.close(fd)
@@ -106,13 +123,6 @@ def _refuse_to_be_led_out(log_dir: Path) -> None:
             f"no trajectory is written in {log_dir}: a link leads it out of this folder, to {leads_to}\n"
             f"if that is meant: --log-dir {leads_to}, or log_dir in your own configuration"
         )
-
-
-def _make_folder(log_dir: Path) -> None:
-    """Create the folder with a `.gitignore` that keeps records out of repositories and out of contexts."""
-    if not log_dir.exists():
-        log_dir.mkdir(parents=True, exist_ok=True)
-        (log_dir / ".gitignore").write_text("*\n", encoding="ascii")
 
 
 def _datasync(fd: int) -> None:

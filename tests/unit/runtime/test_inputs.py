@@ -13,6 +13,7 @@ from rlm.core.types import IMAGE_BYTES, Image
 from rlm.files.texts import Notes, TextFile
 from rlm.runtime.inputs import Reading, prepare, read_images
 from tests.support.images import GIF, png
+from tests.unit.trajectory.records import write
 
 
 def texts(context: Context) -> dict[str, str]:
@@ -344,3 +345,46 @@ def test_a_file_without_a_size_is_said_to_be_taken_as_empty():
     context = prepare(Path("/proc/self/status"))
     assert (context.size_bytes, len(context.warnings)) == (0, 1)
     assert context.warnings[0].endswith("(pipe it in instead): /proc/self/status")
+
+
+def with_records(folder: Path) -> Path:
+    """A folder that has a record with all that may stand beside one, a copy of it, and the saved stream of a run."""
+    record = write(folder)
+    record.with_suffix(".exact").write_text('{"salt":"00112233445566778899aabbccddeeff"}\n{"seq":1,"body":"secret"}\n')
+    record.with_suffix(".context").write_text("data of the run")
+    record.with_suffix(".blobs").mkdir()
+    (record.with_suffix(".blobs") / ("f" * 64)).write_text("a long text")
+    record.with_suffix(".artifacts").mkdir()
+    (record.with_suffix(".artifacts") / "saved.txt").write_text("what code saved")
+    (folder / "index.sqlite").write_text("an index")
+    (folder / "out.jsonl").write_bytes(record.read_bytes())
+    return record
+
+
+@pytest.mark.parametrize("pattern", [".", "**/*", "*.jsonl"])
+def test_no_record_is_data_in_whatever_folder(folder, pattern):
+    (folder / "mine.jsonl").write_text('{"mine": 1}\n')
+    expected = prepare(folder / pattern)
+    with_records(folder)
+    (folder / ".gitignore").unlink(missing_ok=True)
+    context = prepare(folder / pattern)
+    assert (context.digest, context.items) == (expected.digest, expected.items)
+    left = {".": 8, "**/*": 8, "*.jsonl": 2}[pattern]
+    assert f"records of earlier runs were left out ({left} files or folders of rlm's own)" in context.warnings
+
+
+def test_a_folder_of_records_alone_is_no_data(tmp_path):
+    record = with_records(tmp_path / "records")
+    (record.parent / ".gitignore").unlink()
+    for wanted in (record.parent, record.parent / "*", [record.parent, tmp_path]):
+        with pytest.raises(ConfigError, match="no text files.*records of earlier runs were left out"):
+            prepare(wanted, Reading(binary=True))
+
+
+def test_a_record_that_is_named_itself_is_data_but_not_what_masking_took_out(folder):
+    record = with_records(folder)
+    assert text(prepare(record)) == record.read_text()
+    assert len(texts(prepare([record, folder / "a.md"]))) == 2
+    for named in (record.with_suffix(".exact"), [record.with_suffix(".exact"), folder / "a.md"]):
+        with pytest.raises(ConfigError, match="masked"):
+            prepare(named)

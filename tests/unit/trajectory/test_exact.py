@@ -33,6 +33,23 @@ def test_bodies_come_back_as_they_were(trajectory):
     assert texts.body(2, ModelEnd) is None
 
 
+def test_a_long_text_is_kept_once_however_often_it_is_said(trajectory):
+    long, other = "hunter2 " * 10_000, "\ud800" + "x" * 3_000
+    end = ExecEnd(status="ok", output_chars=1, duration_s=0.5, final=Final(value={"a.b": [long, other]}, text=long))
+    texts = kept(trajectory, *[ModelEnd(text=long)] * 20, end)
+    assert texts.body(19, ModelEnd).text == long
+    assert texts.body(20, ExecEnd) == end
+    assert exact_path(trajectory).stat().st_size < len(long) + 15_000
+
+
+def test_a_body_whose_text_was_torn_off_is_not_there(trajectory):
+    kept(trajectory, ModelEnd(text="hunter2 " * 1_000))
+    path = exact_path(trajectory)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if not line.startswith(b'{"digest"')))
+    assert ExactTexts(path, decode_value).body(0, ModelEnd) is None
+
+
 def test_only_the_owner_can_read_it_and_a_torn_line_is_passed_over(trajectory):
     kept(trajectory, ModelEnd(text="a"))
     path = exact_path(trajectory)

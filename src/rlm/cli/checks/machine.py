@@ -8,7 +8,6 @@ import platform
 import sys
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.cli.checks import Check
@@ -101,7 +100,12 @@ async def _make_and_close(provider: str, config: Config) -> None:
 
 
 def _log_dir(config: Config) -> Check:
-    path = Path(config.log_dir).absolute()
+    from rlm.trajectory.places import log_folder
+
+    try:
+        path = log_folder(config.log_dir).absolute()
+    except ConfigError as error:
+        return Check(name="records", ok=False, detail=str(error), exit_code=error.exit_code)
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
     check = Check(name="records", ok=True, detail=str(path))
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):

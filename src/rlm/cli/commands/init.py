@@ -40,6 +40,7 @@ def _write_settings(model: str | None) -> int:
     from pathlib import Path
 
     from rlm.cli.console import say
+    from rlm.cli.project_file import trust_own
     from rlm.cli.reference import example
     from rlm.core.config.files import PROJECT_FILE
     from rlm.core.exceptions import ConfigError
@@ -52,5 +53,6 @@ def _write_settings(model: str | None) -> int:
         raise ConfigError(f"{path} already exists and is left unchanged\nrlm config show tells what it sets") from error
     except OSError as error:
         raise ConfigError(f"{path.absolute()}: {error.strerror}") from error
+    trust_own(path.absolute())
     say(f"wrote {path.absolute()}\nnext: rlm doctor, then rlm run PROMPT -f FILE")
     return 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from typer import Argument, Option
 
-from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
+from rlm.cli.options import All, LogDir  # noqa: TC001 (Typer reads it at run time)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rlm.trajectory.reader import Trajectory
     from rlm.trajectory.states import RunState, SpanState
 
-WHICH = "An id, the beginning of one, last, or a record's path."
+WHICH = "An id, the beginning of one, last (of this project), or a record's path."
 RunName: TypeAlias = Annotated[str, Argument(metavar="RUN", help=WHICH)]
 
 _COLUMNS = "{:<8}  {:<16}  {:<9}  {:<24}  {:>5}  {:>11}  {:>9}  {:>8}  {}"
@@ -51,26 +51,27 @@ class RunFilter:
 def list_logs(
     filters: RunFilter = RunFilter(),
     log_dir: LogDir = None,
+    everywhere: All = False,
     count: Annotated[int, Option("--count", "-n", metavar="N", help="How many; 0 is all.")] = 20,
     as_json: Annotated[bool, Option("--json", help="One JSON array.")] = False,
 ) -> int:
-    """List the runs, the newest first, or in the order asked for, the greatest first."""
+    """List the runs of this project, the newest first, or in the order asked for, the greatest first."""
     from rlm.cli.console import say, write_out
-    from rlm.cli.run_json import facts
     from rlm.trajectory.index.folder import Index
     from rlm.trajectory.reader import no_runs
 
-    where = folder(log_dir)
+    where = folder(log_dir, everywhere=everywhere)
     with Index.open(where) as index:
         index.refresh()
         page = index.runs(_query(filters, max(count, 0)))
+        projects = {row.id: index.trajectory(row.id).path.parent.name if everywhere else "" for row in page.rows}
     if as_json:
-        write_out(json.dumps([facts(row) for row in page.rows], indent=2) + "\n")
+        write_out(json.dumps([_facts(row, projects[row.id]) for row in page.rows], indent=2) + "\n")
         return 0
     if not page.rows:
         say(str(no_runs(where)) if filters == RunFilter() else f"no run in {where} matches")
         return 0
-    lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(row)) for row in page.rows)]
+    lines = [_COLUMNS.format(*_HEADS), *(_COLUMNS.format(*_cells(row, projects[row.id])) for row in page.rows)]
     write_out("".join(line.rstrip() + "\n" for line in lines))
     if page.total > len(page.rows):
         say(f"{page.total - len(page.rows)} more runs: -n 0 lists all")
@@ -138,13 +139,21 @@ def _standing(last: Event | None, started_at: float, *, running: bool) -> str:
     return f"{at:7.1f} s  still running\n" if running else f"{at:7.1f} s  cut off: the run has no end\n"
 
 
-def folder(log_dir: str | None) -> Path:
-    """The folder of the records."""
-    from pathlib import Path
+def folder(log_dir: str | None, *, everywhere: bool = False) -> Path:
+    """The folder of the records: that of this project, unless another is named, or that of all projects.
 
+    Raises:
+        ConfigError: both are asked for, or there is no home for records.
+    """
     from rlm.core.config import Config
+    from rlm.core.exceptions import ConfigError
+    from rlm.trajectory.places import all_projects, log_folder
 
-    return Path(Config.load().config.log_dir if log_dir is None else log_dir)
+    if everywhere and log_dir is not None:
+        raise ConfigError("--all and --log-dir exclude each other")
+    if everywhere:
+        return all_projects()
+    return log_folder(Config.load().config.log_dir if log_dir is None else log_dir)
 
 
 def find(name: str, log_dir: str | None) -> tuple[RunState, tuple[SpanState, ...], Trajectory]:
@@ -194,12 +203,19 @@ def _query(filters: RunFilter, limit: int) -> RunQuery:
     )
 
 
-def _cells(row: RunState) -> tuple[str, ...]:
+def _facts(row: RunState, project: str) -> dict[str, Any]:
+    from rlm.cli.run_json import facts
+
+    return facts(row) | ({"project": project} if project else {})
+
+
+def _cells(row: RunState, project: str) -> tuple[str, ...]:
     from rlm.cli.moments import local_time
     from rlm.cli.run_tree import dollars
     from rlm.core.plain import one_line
 
     origin = f"({one_line(row.origin(), 40)}) " if row.origin() else ""
+    place = f"[{one_line(project, 60)}] " if project else ""
     return (
         row.id[:8],
         local_time(row.started_at),
@@ -209,5 +225,5 @@ def _cells(row: RunState) -> tuple[str, ...]:
         f"{row.tokens:,}",
         dollars(row.cost_usd),
         f"{row.duration_s:.1f} s",
-        origin + one_line(row.prompt, 60),
+        place + origin + one_line(row.prompt, 60),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from rlm.cli.commands.logs import WHICH
-from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
+from rlm.cli.options import All, LogDir  # noqa: TC001 (Typer reads it at run time)
 
 if TYPE_CHECKING:
     from rlm.trajectory.search import Hit
@@ -19,10 +19,11 @@ def grep(
     text: Annotated[str, Argument(metavar="TEXT", help="Taken literally; case matters only if it has capitals.")],
     run: Annotated[str | None, Argument(metavar="RUN", help=WHICH)] = None,
     log_dir: LogDir = None,
+    everywhere: All = False,
     count: Annotated[int, Option("--count", "-n", metavar="N", help="Show at most this many places.")] = 100,
     as_json: Annotated[bool, Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Find a text in the records of all runs, or of one; exits 1 if it isn't found.
+    """Find a text in the records of this project's runs, or of one; exits 1 if it isn't found.
 
     Where several events of a turn have the same text, the first is shown; with --json, every place.
     """
@@ -32,7 +33,7 @@ def grep(
     from rlm.trajectory.reader import no_runs, place_of
     from rlm.trajectory.search import each_once, search
 
-    where, name = place_of(run or "", folder(log_dir))
+    where, name = place_of(run or "", folder(log_dir, everywhere=everywhere))
     with Index.open(where) as index:
         index.refresh()
         hits = search(index, text, name or None, limit=max(count, 1))

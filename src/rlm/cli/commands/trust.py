@@ -23,7 +23,7 @@ def trust(
     """Trust a project's rlm.toml as it is now.
 
     When it changes, it needs trust again. Shows what the file sets that needs trust: what runs commands, reads files,
-    or redirects requests and their keys.
+    redirects requests and their keys, or lifts your caps.
     """
     from rlm.cli.console import say
     from rlm.core.config.files import read_config_file
@@ -57,14 +57,15 @@ def _path(file: str | None) -> Path:
 
 def _agreed(file: ConfigFile, *, yes: bool) -> bool:
     from rlm.cli.console import say
-    from rlm.core.config.trust import guarded_keys
+    from rlm.core.config import asked_of_user
     from rlm.core.exceptions import ConfigError
     from rlm.core.plain import plain
 
-    guarded = list(guarded_keys(file.table))
+    guarded = asked_of_user(file, os.environ)
     say(f"{file.path} sets:" if guarded else f"{file.path} sets nothing that needs trust")
     for key in guarded:
-        say(f"  {plain(key.name)} = {plain(repr(key.value))}")
+        above = f"  (above the {key.most} that you allow)" if key.most else ""
+        say(f"  {plain(key.name)} = {plain(repr(key.value))}{above}")
     if yes:
         return True
     if not sys.stdin.isatty():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from rlm.cli.commands.logs import WHICH
+from rlm.cli.options import All  # noqa: TC001 (Typer reads it at run time)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ def visualize(
     log_dir: Annotated[
         str | None, Option("--log-dir", "--dir", metavar="DIR", help="The folder of the records.")
     ] = None,
+    everywhere: All = False,
     port: Annotated[
         int | None, Option("--port", metavar="N", help="0 is any free one. [default: the first free from 8501]")
     ] = None,
@@ -60,7 +62,7 @@ def visualize(
     from rlm.trajectory.reader import place_of
 
     app = find_app()
-    where, name = place_of(run or "", folder(log_dir))
+    where, name = place_of(run or "", folder(log_dir, everywhere=everywhere))
     where = where.absolute()
     found = _look(name, where)
     taken = _free_port(port)

@@ -26,6 +26,11 @@ class Item(Protocol):
     @property
     def key(self) -> str: ...
 
+    @property
+    def words(self) -> str:
+        """What is asked."""
+        ...
+
     async def answer(self) -> Json:
         """The answer to the question; raises the error by which it failed."""
         ...
@@ -55,7 +60,7 @@ def _refused(scope: Scope, keys: Sequence[str], *, is_late: bool) -> set[str]:
 def _refusal(scope: Scope, item: Item, *, is_late: bool) -> LimitReached:
     """The error of an item that there was no room for, on record."""
     error = TimeLimitReached(LATE) if is_late else scope.ledger.subcalls_exhausted()
-    scope.refuse(item.key, error)
+    scope.refuse(item.key, error, asked=item.words)
     return error
 
 

@@ -156,7 +156,7 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
     """Make one model call under the budget, and record it as `span`.
 
     Raises:
-        LimitReached: its worst case does not fit the budget; nothing was sent.
+        LimitReached: its worst case does not fit the budget, or the record is full; nothing was sent.
         BackendError: it failed; nothing was charged.
         asyncio.CancelledError: it was given up on; its worst case was charged, for the provider may bill it.
         RecordError: the record can't be written, so nothing may be paid.
@@ -169,7 +169,7 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
         )
         reservation = await ledger.reserve(estimate, landing=call.purpose == LANDING and ledger.parent is None)
         try:
-            run.recorder.check()
+            run.recorder.check(None if call.purpose == LANDING else run.config.budget.record_bytes)
             return await _make(run, span, call, reservation)
         finally:
             reservation.release()

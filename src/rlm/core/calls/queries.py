@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.core import prompts
-from rlm.core.budget import estimate_message
+from rlm.core.budget import CallEstimate, estimate_message, estimate_tokens
 from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model, request_to
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.excerpt import excerpt
@@ -47,6 +47,11 @@ class Query:
     model: Model
     validator: Validator | None = None
     """Makes a value of the answer; None where its text is wanted."""
+
+    @property
+    def words(self) -> str:
+        """What is asked."""
+        return self.message.content
 
     async def answer(self) -> Json:
         """The text; with a validator the parsed value, after at most `OUTPUT_ATTEMPTS` answers."""
@@ -90,12 +95,34 @@ class ChildQuery:
     given: Json
     """The value that the child is to work on; None: what the parent works on."""
 
+    @property
+    def words(self) -> str:
+        """What is asked."""
+        return self.prompt
+
     async def answer(self) -> Json:
         """The child's value, its best answer with a note, or the text of a plain call."""
-        if self.scope.last_kind(self.key) == "model":
+        known = self.scope.last_kind(self.key)
+        if known == "model":
             return await self._plain()
-        call = Call(kind="completion", key=self.key, words=self.prompt, make=self._complete, read=_answer_in)
+        make = self._complete if known else self._begin
+        call = Call(kind="completion", key=self.key, words=self.prompt, make=make, read=_answer_in)
         return await self.scope.answer(call)
+
+    async def _begin(self, scope: Scope) -> Json:
+        """Begin a child that could make one call at least; one that couldn't would leave its prompt in the record.
+
+        Raises:
+            LimitReached: there is no room for its prompt, or for more of a record.
+        """
+        config, model = self.run.config, self.run.find_model(None)
+        self.run.recorder.check(config.budget.record_bytes)
+        self.scope.ledger.check_fits(
+            CallEstimate(
+                input_tokens=estimate_tokens(self.prompt), max_output_tokens=config.max_output_tokens, price=model.price
+            )
+        )
+        return await self._complete(scope)
 
     async def _complete(self, scope: Scope) -> Json:
         try:

@@ -29,6 +29,7 @@ async def call_tool(
         ToolNotFoundError: there is none; the message names near ones.
         ToolError: it refused or failed.
         ToolBudgetExhausted: no call is left.
+        RecordLimitReached, RecordError: it could not be recorded.
         Halt: an earlier run called it, never saw it answered, and it may have changed things.
     """
     key = scope.key("tool", name, arguments)
@@ -58,6 +59,7 @@ def find_tool(run: Run, name: str) -> Tool:
 
 async def _call(run: Run, start: ToolStart, scope: Scope) -> Json:
     tool = find_tool(run, start.name)
+    run.recorder.check(run.config.budget.record_bytes)
     scope.ledger.count_tool_call()
     run.recorder.record(scope.span, start)
     try:

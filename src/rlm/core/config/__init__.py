@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from rlm.core.budget import Budget
 from rlm.core.config.files import find_project_file, read_config_file, user_config_path
 from rlm.core.config.layers import Layers, Origin, Schema
-from rlm.core.config.trust import require_trust
+from rlm.core.config.trust import GuardedKey, asked_by, require_trust
 from rlm.core.exceptions import ConfigError
 from rlm.core.fields import (
     AtLeastOne,
@@ -33,10 +33,14 @@ from rlm.core.fields import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rlm.core.config.files import ConfigFile
+
 S = TypeVar("S", bound=Struct)
-Policy: TypeAlias = Literal["strict", "relaxed", "off"]
+Policy: TypeAlias = Annotated[
+    Literal["strict", "relaxed", "off"], Meta(extra={"from_strongest": ("strict", "relaxed", "off")})
+]
 Dialect: TypeAlias = Literal["auto", "tools", "code"]
-Mask: TypeAlias = Literal["secrets", "pii", "off"]
+Mask: TypeAlias = Annotated[Literal["secrets", "pii", "off"], Meta(extra={"from_strongest": ("pii", "secrets", "off")})]
 HelperRight: TypeAlias = Literal["read", "write", "git", "push"]
 
 
@@ -252,8 +256,9 @@ class Config(Section, frozen=True):
     """Wall time of a cell without the time it waits for calls, and CPU time of its sandbox."""
     cell_output_chars: AtLeastOne = 10_000
     """How much of a cell's output the model sees; 1 MB is kept in the record."""
-    log_dir: PathText = "logs"
-    """Where trajectories go; relative to the project file that sets it, else to the working directory."""
+    log_dir: PathText | None = None
+    """The folder of the records of runs, relative to the project file that sets it, else to the working directory;
+    none: one for each project in the user's state folder, below `~/.local/state/rlm/runs`."""
     allowed_paths: tuple[PathText, ...] = ()
     """Folders and files that the file tools may read and the helpers in cells read and edit; none: neither is offered.
     To have them read alone: `helper_rights = ["read"]`. Needs trust."""
@@ -263,7 +268,7 @@ class Config(Section, frozen=True):
     mask: Mask = "secrets"
     """What is masked in what models see of results, in the record and in answers; pii: personal data too."""
     guest_tools: tuple[Name, ...] | None = None
-    """Tools that guest code may call as functions; none given: those that only read."""
+    """Tools that guest code may call as functions; none given: those that only read. Needs trust."""
     session: Name | None = None
     """The session whose variables the REPL begins with and leaves behind, made at first use. Needs trust."""
     skills: tuple[Name, ...] = ()
@@ -318,7 +323,7 @@ class Config(Section, frozen=True):
             layers.add_file(read_config_file(user), "user")
         if project is not None:
             file = read_config_file(project)
-            require_trust(file, environ)
+            require_trust(file, asked_by(file, layers), environ)
             layers.add_file(file, "project")
         layers.add_environ(environ)
         layers.add_overrides(overrides or {})
@@ -327,6 +332,18 @@ class Config(Section, frozen=True):
 
 SCHEMA = Schema(Config, inline="budget")
 """Every key that there is."""
+
+
+def asked_of_user(file: ConfigFile, environ: Mapping[str, str]) -> list[GuardedKey]:
+    """All in a project file that needs the trust of the user whose environment this is.
+
+    Raises:
+        ConfigError: the user's own file is wrong.
+    """
+    path, layers = user_config_path(environ), Layers(SCHEMA, home=environ.get("HOME", ""))
+    if path is not None and os.path.lexists(path):
+        layers.add_file(read_config_file(path), "user")
+    return asked_by(file, layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

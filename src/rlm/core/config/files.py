@@ -38,12 +38,22 @@ def find_project_file(cwd: Path) -> Path | None:
     Outside a checkout only `cwd` counts, so that nobody can plant a file in a shared parent such as /tmp; nor does a
     checkout count that is somebody else's.
     """
+    candidates = (folder / PROJECT_FILE for folder in _folders(cwd))
+    return next((path for path in candidates if os.path.lexists(path)), None)
+
+
+def project_root(cwd: Path) -> Path:
+    """The root of the git checkout that `cwd` is in, or else `cwd` itself."""
+    return _folders(cwd)[-1]
+
+
+def _folders(cwd: Path) -> list[Path]:
+    """The folders of the project, from `cwd` up to its root."""
     folders = [cwd, *cwd.parents]
     root = next((index for index, folder in enumerate(folders) if (folder / ".git").exists()), 0)
     if root and not _is_own(folders[root] / ".git", cwd):
         root = 0
-    candidates = (folder / PROJECT_FILE for folder in folders[: root + 1])
-    return next((path for path in candidates if os.path.lexists(path)), None)
+    return folders[: root + 1]
 
 
 def _is_own(path: Path, cwd: Path) -> bool:

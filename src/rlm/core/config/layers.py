@@ -130,6 +130,11 @@ class Layers(Generic[S]):
     settings: dict[str, Setting] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def value(self, key: Key) -> Any:
+        """What a key has so far."""
+        setting = self.settings.get(key.label)
+        return key.default if setting is None else setting.value
+
     def add_file(self, file: ConfigFile, source: Source) -> None:
         """Raises:
         ConfigError: a key is unknown, misplaced or a secret, or a value doesn't fit.
@@ -189,7 +194,7 @@ class Layers(Generic[S]):
             value = msgspec.convert(raw, key.type, strict=strict)
         except msgspec.ValidationError as error:
             raise ConfigError(_misfit(key, raw, origin)) from error
-        if _is_path(key.type):
+        if note(key.type, "path"):
             value = _map_text(value, lambda text: _anchored(text, self.home, folder))
         self.settings[key.label] = Setting(key=key, value=value, origin=origin)
 
@@ -272,9 +277,11 @@ def _is_list(kind: Any) -> bool:
     return get_origin(kind) is tuple or any(get_origin(arg) is tuple for arg in get_args(kind))
 
 
-def _is_path(kind: Any) -> bool:
-    metas = getattr(kind, "__metadata__", ())
-    return any((meta.extra or {}).get("path") for meta in metas) or any(map(_is_path, get_args(kind)))
+def note(kind: Any, name: str) -> Any:
+    """What a type, or a part of it, is annotated with under a name; None if it isn't."""
+    given = ((meta.extra or {}).get(name) for meta in getattr(kind, "__metadata__", ()))
+    inner = (note(part, name) for part in get_args(kind))
+    return next((found for found in (*given, *inner) if found is not None), None)
 
 
 def _map_text(value: Any, change: Any) -> Any:

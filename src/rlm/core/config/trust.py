@@ -1,7 +1,8 @@
 """What a project file may set only once its user has said `rlm trust`, and the record of what was trusted.
 
-A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and caps, but neither run a command,
-nor send a key or a file elsewhere, nor write outside of its folder. Trust is in the content: the file's SHA-256 under
+A cloned repository brings its `rlm.toml` along. Untrusted, it may choose models and lower caps, but neither run a
+command, nor send a key or a file elsewhere, nor write outside of its folder, nor lift a cap or a wall above what the
+user's own configuration says, or else the default. Trust is in the content: the file's SHA-256 under
 its absolute path, kept in the user's state folder, so that a changed file asks again. `GUARDED` goes by name wherever a
 key stands, known to this version or not.
 """
@@ -10,26 +11,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlm.core import plugins
 from rlm.core.config.files import user_folder
+from rlm.core.config.layers import note
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
+from rlm.core.fields import memory_bytes
 from rlm.core.texts import escape_bytes
 from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rlm.core.config.files import ConfigFile
+    from rlm.core.config.layers import Layers
     from rlm.core.types import Json
 
 GUARDED = frozenset(
     {"mcp_servers", "hooks", "cli", "plugins", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"}
-    | {"prices", "helper_rights", "session", "store_path"}
+    | {"prices", "helper_rights", "session", "store_path", "guest_tools"}
 )
 """Keys and sections that need trust wherever they stand."""
 GUARDED_IN = frozenset(
@@ -37,7 +42,7 @@ GUARDED_IN = frozenset(
 )
 """Keys that need it in one section."""
 _WALLS = frozenset({"policy", "mask"})
-"""Keys that need it to be turned off."""
+"""Keys that need it to be turned off, whatever the user has."""
 _NAMING: Mapping[str, plugins.Group] = {
     "environment": "rlm.sandboxes",
     **dict.fromkeys(("model", "sub_model", "allowed_models"), "rlm.backends"),
@@ -52,6 +57,20 @@ class GuardedKey:
     name: str
     """With its sections, as `local.allowed_imports`."""
     value: Json
+    ceiling: Any = None
+    """What the user allows at most; None where the key needs trust for what it is, not for how much it asks."""
+
+    def __str__(self) -> str:
+        if self.ceiling is None:
+            return self.name
+        return f"{self.name} = {self.value!r} where your own configuration, or else the default, allows {self.most}"
+
+    @property
+    def most(self) -> str:
+        """The ceiling in words; empty where there is none."""
+        if self.ceiling is None:
+            return ""
+        return f"{self.ceiling:,}" if isinstance(self.ceiling, int) else str(self.ceiling)
 
 
 def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iterator[GuardedKey]:
@@ -64,23 +83,62 @@ def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iter
             yield from guarded_keys(value, path)
 
 
+def asked_by(file: ConfigFile, user: Layers[Any]) -> list[GuardedKey]:
+    """All in a project file that needs trust; `user` has what the user's own configuration sets."""
+    guarded = list(guarded_keys(file.table))
+    known = {key.name for key in guarded}
+    return [*guarded, *(key for key in _lifted(file.table, user) if key.name not in known)]
+
+
+def _lifted(table: Mapping[str, Json], user: Layers[Any]) -> Iterator[GuardedKey]:
+    """The caps and walls that the user has lower, or stronger."""
+    for section, content in table.items():
+        for name, value in content.items() if isinstance(content, dict) else ():
+            key = user.schema.find(section, name)
+            if key is not None and not key.table and _is_lifted(key.type, value, user.value(key)):
+                yield GuardedKey(name=key.label, value=value, ceiling=user.value(key))
+
+
+def _is_lifted(kind: Any, value: Json, ceiling: Any) -> bool:
+    if walls := note(kind, "from_strongest"):
+        return value in walls and walls.index(value) > walls.index(ceiling)
+    if not note(kind, "cap") or ceiling is None:
+        return False
+    amount = _amount(value)
+    return amount is not None and amount > (_amount(ceiling) or 0)
+
+
+def _amount(value: Any) -> float | None:
+    """How much a cap allows; None for what is no value of a cap, which is refused where it is read."""
+    if isinstance(value, str):
+        if value.strip().lower() == "none":
+            return math.inf
+        try:
+            return memory_bytes(value)
+        except ValueError:
+            return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_number else None
+
+
 def names_plugin(key: str, value: Json) -> bool:
     """Whether a value names a sandbox, or the provider of a model, that another package adds."""
     texts = _texts(value) if key in _NAMING else []
     return bool(texts) and not {text.partition("/")[0] for text in texts}.isdisjoint(plugins.names(_NAMING[key]))
 
 
-def require_trust(file: ConfigFile, environ: Mapping[str, str]) -> None:
-    """Let a project file pass that asks for nothing guarded, or that the user trusts as it is now.
+def require_trust(file: ConfigFile, asked: Sequence[GuardedKey], environ: Mapping[str, str]) -> None:
+    """Let a project file pass that asks for nothing guarded, or that the user trusts as it is now; `asked` is what
+    `asked_by` finds in it.
 
     Raises:
         UntrustedConfigError: it is neither; names the keys and the way to allow them.
     """
-    names = [key.name for key in guarded_keys(file.table)]
-    if not names or TrustRecord.of(environ).holds(file):
+    if not asked or TrustRecord.of(environ).holds(file):
         return
+    said = (", " if all(key.ceiling is None for key in asked) else "; ").join(map(str, asked))
     raise UntrustedConfigError(
-        f"{file.path} sets {', '.join(names)}, which a project file may set only once you trust it\n"
+        f"{file.path} sets {said}, which a project file may set only once you trust it\n"
         f"read the file; if you agree with it: rlm trust {file.path}"
     )
 

@@ -69,6 +69,8 @@ class Limit(Keyed, frozen=True, kw_only=True):
     state: str
     """near, reached, refused (a call that would not have fitted) or cut (its cell ended before it was answered)."""
     message: str
+    asked: str = ""
+    """The beginning of what a refused call asked."""
 
 
 class Warned(Body, frozen=True):

@@ -79,7 +79,7 @@ class Orchestrator:
             async with asyncio.timeout(timeout_s) as clock:
                 await completion.open()
                 while (final := await completion.turn()) is None:
-                    self._run.recorder.check()
+                    self._run.recorder.check(self._run.config.budget.record_bytes)
                 return _ended("completed", final)
         except TimeoutError:
             if not clock.expired():

@@ -2,7 +2,8 @@
 stay in the line.
 
 Long texts go first. Where there are too many parts for that, the values that may be of any kind go whole, as JSON.
-`restored` is the way back, and exact: a resumed run is served from it.
+`restored` is the way back, and exact: a resumed run is served from it. What stands beside the record keeps long texts
+apart in the same way, so that each is there once.
 """
 
 from __future__ import annotations
@@ -69,6 +70,27 @@ def restored(event: Event, load: Callable[[Blob], str | None]) -> Event:
     return msgspec.structs.replace(event, body=whole, blobs=left)
 
 
+def without_texts(value: Any) -> tuple[Any, dict[str, str]]:
+    """A copy of a JSON value without its long texts, and these by their place in it; `with_texts` is the way back."""
+    path, texts = list[str](), dict[str, str]()
+
+    def take(text: str) -> str:
+        if len(text) <= HEAD_CHARS:
+            return text
+        texts[".".join(path)] = text
+        return ""
+
+    return _walk(value, take, path), texts
+
+
+def with_texts(value: Any, texts: Mapping[str, str]) -> None:
+    """Put texts back in their places in a JSON value that `without_texts` gave."""
+    for place, text in texts.items():
+        steps = _steps(place)
+        if _at(value, steps) == "":
+            _put(value, steps, text)
+
+
 def carried(event: Event) -> tuple[Event, bytes]:
     """The event as JSON can carry it, and its line, of any length and without the newline."""
     try:
@@ -103,7 +125,7 @@ def _builtins(body: Body) -> Any:
 
 
 def _put_back(body: Any, place: str, blob: Blob, load: Callable[[Blob], str | None]) -> bool:
-    steps = [step.replace("~1", ".").replace("~0", "~") for step in place.split(".")]
+    steps = _steps(place)
     if not isinstance(_at(body, steps), str) or (text := load(blob)) is None:
         return False
     try:
@@ -111,6 +133,11 @@ def _put_back(body: Any, place: str, blob: Blob, load: Callable[[Blob], str | No
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
+
+
+def _steps(place: str) -> list[str]:
+    """The steps of a dotted place."""
+    return [step.replace("~1", ".").replace("~0", "~") for step in place.split(".")]
 
 
 def _put(body: Any, steps: Sequence[str], value: Any) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.events import Body, Event, Warned
-from rlm.core.exceptions import RecordError
+from rlm.core.exceptions import RecordError, RecordLimitReached
 from rlm.core.interfaces import LineSink
 from rlm.core.notes import ImageNote
 from rlm.core.record.blobs import carried, fitted
@@ -98,9 +98,9 @@ class Recorder:
 
     def store(self, content: bytes) -> None:
         """Put bytes on disk beside the trajectory."""
-        if self._journal is not None:
+        if (journal := self._writable) is not None:
             try:
-                self._journal.store(content)
+                journal.store(content)
             except OSError as error:
                 self._fail(error)
 
@@ -108,14 +108,25 @@ class Recorder:
         """Put the bytes of images on disk, and return what an event says of them."""
         return [self._keep(image) for image in images]
 
-    def check(self) -> None:
-        """Raise what has kept the journal from being written.
+    def check(self, cap_bytes: int | None = None) -> None:
+        """Raise what keeps the journal from being written on.
 
         Raises:
             RecordError: disk full, folder gone.
+            RecordLimitReached: the record has `cap_bytes` or more.
         """
         if self._failure is not None:
             raise self._failure
+        if cap_bytes is not None and self.size_bytes >= cap_bytes:
+            raise RecordLimitReached(
+                f"record_bytes of {cap_bytes:,} is used up: the record has {self.size_bytes:,} bytes"
+            )
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the record with what stands beside it, as far as it was written."""
+        kept = 0 if self._keeper is None else self._keeper.size_bytes
+        return kept + (0 if self._journal is None else self._journal.size_bytes)
 
     def close(self) -> None:
         """Close the journal and every sink; idempotent."""
@@ -128,9 +139,14 @@ class Recorder:
             except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
                 self._failure = self._failure or _record_error(error)
 
+    @property
+    def _writable(self) -> Journal | None:
+        """The journal; None once it failed, for what came after a gap would be no record, and once it is closed."""
+        return self._journal if self._failure is None else None
+
     def _write(self, event: Event) -> tuple[Event, bytes]:
         """Put the event on disk; returns it as sinks get it, and its line, which is encoded once for all of them."""
-        journal = self._journal
+        journal = self._writable
         if journal is None:
             return carried(event)
         try:
@@ -143,6 +159,8 @@ class Recorder:
 
     def _keep_exact(self, keeper: Keeper, body: Body) -> None:
         """Keep an exact body, before its event: a kill between the two leaves a body without one, which is harmless."""
+        if self._writable is None:
+            return
         try:
             keeper.keep(self._seq, body)
         except OSError as error:
@@ -153,8 +171,10 @@ class Recorder:
         return ImageNote(media_type=image.media_type, size_bytes=len(image.data), digest=image.digest)
 
     def _fail(self, error: OSError) -> None:
-        self._failure = _record_error(error)
-        self._journal = None
+        """Write no more; the journal stays open, and the run alive to its readers, until `close`."""
+        self._failure = self._failure or _record_error(error)
+        if self._journal is not None:
+            self._journal.give_up()
 
     def _offer(self, sink: Sink, event: Event, line: bytes) -> None:
         try:

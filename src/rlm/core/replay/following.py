@@ -70,11 +70,11 @@ class RecordedScope(Scope):
             self._note(call, limit)
             raise
 
-    def refuse(self, key: str, limit: LimitReached, state: str = "refused") -> None:
+    def refuse(self, key: str, limit: LimitReached, state: str = "refused", asked: str = "") -> None:
         """See `Scope.refuse`; what the record says of it is recorded again."""
         known = self._outcome(key)
         if known is None:
-            super().refuse(key, limit, state)
+            super().refuse(key, limit, state, asked)
         elif key not in self._refused:
             self._refused.add(key)
             self._recall.recorder.record(self.span, known, served=True)

@@ -27,6 +27,9 @@ __all__ = ["Call", "Earlier", "Halt", "Scope"]
 
 T = TypeVar("T")
 
+EXCERPT_CHARS = 200
+"""How much the record has of what a refused call asked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[T]):
@@ -94,12 +97,16 @@ class Scope:
             self._note(call, limit)
             raise
 
-    def refuse(self, key: str, limit: LimitReached, state: str = "refused") -> None:
-        """Record, once, that a call of guest code got no answer: `refused`, or `cut` while it was under way."""
+    def refuse(self, key: str, limit: LimitReached, state: str = "refused", asked: str = "") -> None:
+        """Record, once, that a call of guest code got no answer: `refused`, or `cut` while it was under way; of what it
+        `asked`, the beginning."""
         if key not in self._refused:
             self._refused.add(key)
-            body = Limit(name=limit.limit, state=state, message=str(limit), key=key)
-            self._recall.recorder.record(self.span, body)
+            recorder = self._recall.recorder
+            # Masked before it is cut: half a secret is not recognised.
+            excerpt = recorder.mask(asked[: 4 * EXCERPT_CHARS])[:EXCERPT_CHARS]
+            body = Limit(name=limit.limit, state=state, message=str(limit), key=key, asked=excerpt)
+            recorder.record(self.span, body)
 
     def cut(self, key: str) -> None:
         """Record that the cell ended before a call of it was answered."""
@@ -162,4 +169,4 @@ class Scope:
     def _note(self, call: Call[T], limit: LimitReached) -> None:
         """Record what keeps a call of a cell from an answer; in a turn it ends the completion, which records it."""
         if self._is_cell:
-            self.refuse(call.key, limit)
+            self.refuse(call.key, limit, asked=call.words)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 from rlm.core.exceptions import ConfigError
 from rlm.core.plain import one_line
+from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import find_run, list_runs
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ LIST_URI, RUN_URI = "rlm://runs", "rlm://runs/{run}"
 
 
 def add_records(server: MCPServer[None], config: Config) -> None:
-    """Offer the records in the configured folder."""
-    folder = Path(config.log_dir)
+    """Offer the records of this project, or those in the configured folder."""
+    folder = log_folder(config.log_dir)
 
     @server.resource(LIST_URI, name="runs", mime_type="text/plain")
     def runs() -> str:

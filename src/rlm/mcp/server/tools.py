@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import Context  # noqa: TC002 (the signatures are read at run time)
@@ -180,9 +179,10 @@ class Tools:
         """Check that the record of a run or session is as it was written: nothing altered, removed or added."""
         from rlm.trajectory import receipts
         from rlm.trajectory.chain import receipt_key
+        from rlm.trajectory.places import log_folder
         from rlm.trajectory.reader import find_run
 
-        found = find_run(Path(self._config.log_dir), run)
+        found = find_run(log_folder(self._config.log_dir), run)
         key = receipt_key(os.environ)
         return results.of_verification(await asyncio.to_thread(receipts.verify, found.path, key))
 

@@ -18,12 +18,12 @@ from rlm.trajectory.index.scan import forget_run, refresh_run, transaction
 from rlm.trajectory.reader import LINE_BYTES, SHOWN_MATCHES, Trajectory, is_run_id, list_files, no_runs, open_record
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rlm.core.events import Event
     from rlm.trajectory.index.rows import Burndown, EventRow, Problem, SpanGroup, Timeline
+    from rlm.trajectory.reader import RecordFile
     from rlm.trajectory.states import RunState, SpanState
 
 _T = TypeVar("_T")
@@ -39,6 +39,8 @@ class Index:
     def __init__(self, log_dir: Path, connection: sqlite3.Connection, note: str) -> None:
         """Use `open` instead."""
         self.log_dir = log_dir
+        self._paths: dict[str, Path] = {}
+        """Where the records are, as the folder was read last; they may be in folders below it."""
         self.note = note
         """Why the index isn't kept on disk; empty if it is."""
         self._lock = threading.RLock()
@@ -70,7 +72,7 @@ class Index:
         Raises:
             ConfigError: the folder can't be read.
         """
-        files = list_files(self.log_dir)
+        files = self._listed()
         return self._ask(lambda connection: self._refresh(connection, files, run_id, rebuild=rebuild))
 
     def runs(self, query: RunQuery | None = None) -> Page[RunState]:
@@ -95,7 +97,7 @@ class Index:
 
     def trajectory(self, run_id: str) -> Trajectory:
         """The record of a run of this folder."""
-        return Trajectory(self.log_dir / f"{run_id}.jsonl")
+        return Trajectory(self._paths.get(run_id) or self.log_dir / f"{run_id}.jsonl")
 
     def spans(
         self,
@@ -272,10 +274,16 @@ class Index:
         else:
             connection, self.note = database.begin_again(self.log_dir)
             self._use(connection)
-        self._refresh(self._connection, list_files(self.log_dir), None, rebuild=True)
+        self._refresh(self._connection, self._listed(), None, rebuild=True)
+
+    def _listed(self) -> dict[str, RecordFile]:
+        """The records that are there now."""
+        files = list_files(self.log_dir)
+        self._paths = {run_id: file.path for run_id, file in files.items()}
+        return files
 
     def _refresh(
-        self, connection: sqlite3.Connection, files: dict[str, os.stat_result], run_id: str | None, *, rebuild: bool
+        self, connection: sqlite3.Connection, files: dict[str, RecordFile], run_id: str | None, *, rebuild: bool
     ) -> list[str]:
         known = {
             row[0]: row[1:] for row in connection.execute("SELECT id, inode, size_bytes, mtime_ns, status FROM runs")
@@ -286,12 +294,12 @@ class Index:
             with transaction(connection):
                 forget_run(connection, each)
         changed = []
-        for each, about in wanted.items():
-            facts = (about.st_ino, about.st_size, about.st_mtime_ns)
+        for each, file in wanted.items():
+            facts = (file.about.st_ino, file.about.st_size, file.about.st_mtime_ns)
             if not rebuild and each in known and known[each][:3] == facts and known[each][3] != "running":
                 continue
             try:
-                if refresh_run(connection, self.log_dir / f"{each}.jsonl", rebuild=rebuild):
+                if refresh_run(connection, file.path, rebuild=rebuild):
                     changed.append(each)
             except ConfigError:  # this one can't be read; it must not hide the others
                 continue

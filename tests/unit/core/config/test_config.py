@@ -136,7 +136,7 @@ def test_a_price_that_lacks_a_part_is_refused(place: Place) -> None:
 
 
 def test_none_in_a_file_is_no_cap(place: Place) -> None:
-    place.write('[rlm]\ntoken_budget = "none"\ntimeout_s = "none"')
+    place.write_user('[rlm]\ntoken_budget = "none"\ntimeout_s = "none"')
     budget = place.load().config.budget
     assert budget.token_budget is budget.timeout_s is None
 

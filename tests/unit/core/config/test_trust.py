@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rlm.core.config import Config
+from rlm.core.config import SCHEMA, Config
 from rlm.core.config.files import read_config_file
+from rlm.core.config.layers import note
 from rlm.core.config.trust import TrustRecord
 from rlm.core.exceptions import UntrustedConfigError
 from tests.support.plugins import installed
@@ -37,6 +38,7 @@ GUARDED = [
     "[rlm]\nlog_dir = 'logs/../../elsewhere'",
     "[claude_cli]\ncommand = 'x'",
     "[claude_cli]\nenvironment = ['X']",
+    "[rlm]\nguest_tools = ['send_mail']",
 ]
 
 
@@ -156,3 +158,97 @@ def test_an_untrusted_file_may_not_name_a_plug_in(
 def test_what_is_built_in_may_be_named(project: Path, environ: dict[str, str]) -> None:
     (project / "rlm.toml").write_text("[rlm]\nenvironment = 'wasm'\nmodel = 'openai/gpt-5'")
     assert Config.load(project, environ).config.environment == "wasm"
+
+
+LIFTS = [
+    ("rlm", "token_budget", "99_000_000"),
+    ("rlm", "token_budget", "'none'"),
+    ("rlm", "timeout_s", "601"),
+    ("rlm", "max_depth", "5"),
+    ("rlm", "max_output_tokens", "8_193"),
+    ("rlm", "cell_timeout_s", "60.5"),
+    ("rlm", "max_sandboxes", "33"),
+    ("local", "memory", "'1.5 GiB'"),
+    ("docker", "cpus", "8"),
+    ("docker", "pids", "10_000"),
+    ("wasm", "warm", "4"),
+    ("openai", "max_retries", "100"),
+    ("mcp", "max_sessions", "9"),
+    ("claude_cli", "processes", "64"),
+]
+
+
+@pytest.mark.parametrize(("section", "name", "value"), LIFTS)
+def test_an_untrusted_file_raises_no_cap_above_the_default(
+    project: Path, environ: dict[str, str], section: str, name: str, value: str
+) -> None:
+    path = project / "rlm.toml"
+    path.write_text(f"[{section}]\n{name} = {value}")
+    with pytest.raises(UntrustedConfigError) as caught:
+        Config.load(project, environ)
+    default = next(key.default for key in SCHEMA if (key.section, key.name) == (section, name))
+    most = f"{default:,}" if isinstance(default, int) else default
+    assert f"{section}.{name} = " in str(caught.value)
+    assert f"allows {most}" in str(caught.value)
+    assert f"rlm trust {path}" in str(caught.value)
+    TrustRecord.of(environ).add(read_config_file(path))
+    assert Config.load(project, environ).files == (path,)
+
+
+OWN = """
+[rlm]
+token_budget = 50_000
+timeout_s = "none"
+cost_budget_usd = 2
+mask = "pii"
+[local]
+policy = "strict"
+memory = "2g"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("[rlm]\ntoken_budget = 50_001", False),
+        ("[rlm]\ntoken_budget = 50_000", True),
+        ("[rlm]\ntimeout_s = 1e6", True),
+        ("[rlm]\ntimeout_s = 'none'", True),
+        ("[rlm]\ncost_budget_usd = 2.01", False),
+        ("[rlm]\ncost_budget_usd = 'none'", False),
+        ("[rlm]\nmask = 'secrets'", False),
+        ("[local]\npolicy = 'relaxed'", False),
+        ("[local]\npolicy = 'strict'\nmemory = '2048m'", True),
+        ("[local]\nmemory = '3g'", False),
+        ("[rlm]\nmax_turns = 31", False),
+        ("[rlm]\ntemperature = 1.9", True),
+    ],
+)
+def test_what_the_user_has_is_the_most_that_an_untrusted_file_may_ask(
+    project: Path, environ: dict[str, str], text: str, allowed: bool
+) -> None:
+    own = Path(environ["HOME"]) / ".config/rlm/config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(OWN)
+    (project / "rlm.toml").write_text(text)
+    if allowed:
+        assert Config.load(project, environ).files == (project / "rlm.toml", own)
+    else:
+        with pytest.raises(UntrustedConfigError):
+            Config.load(project, environ)
+
+
+def test_every_number_of_the_settings_is_a_cap_but_those_named_here() -> None:
+    numbers = {key.label for key in SCHEMA if not key.table and isinstance(key.default, int | float)}
+    others = {key.label for key in SCHEMA if key.label in numbers and note(key.type, "cap") is None}
+    assert {label for label in others if not isinstance(_default(label), bool)} == set()
+    assert note(_type("rlm.temperature"), "cap") is None
+    assert note(_type("rlm.cost_budget_usd"), "cap")
+
+
+def _default(label: str) -> object:
+    return next(key.default for key in SCHEMA if key.label == label)
+
+
+def _type(label: str) -> object:
+    return next(key.type for key in SCHEMA if key.label == label)

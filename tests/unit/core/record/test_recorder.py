@@ -6,7 +6,7 @@ import io
 import pytest
 
 from rlm.core.events import ExecOutput, MessageAdded, Warned, decode
-from rlm.core.exceptions import RecordError
+from rlm.core.exceptions import RecordError, RecordLimitReached
 from rlm.core.record.blobs import HEAD_CHARS
 from rlm.core.record.recorder import Recorder, new_run_id
 from rlm.core.types import Image
@@ -172,3 +172,17 @@ def test_closing_twice_is_closing_once(journal):
     recorder.close()
     recorder.close()
     recorder.check()
+
+
+def test_a_record_that_has_its_cap_says_so_and_counts_a_text_once(journal):
+    recorder, text = Recorder("r" * 32, journal), "x" * 100_000
+    for _ in range(2):
+        recorder.record(recorder.root, ExecOutput(text=text))
+    files = [journal.path, *journal.path.with_suffix(".blobs").iterdir()]
+    on_disk = sum(path.stat().st_size for path in files)
+    recorder.check()
+    recorder.check(recorder.size_bytes + 1)
+    with pytest.raises(RecordLimitReached, match="record_bytes of 100,000"):
+        recorder.check(100_000)
+    assert 100_000 < recorder.size_bytes == on_disk < 110_000
+    recorder.close()
