@@ -23,6 +23,7 @@ from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
 from rlm.files.walk import Walk, WalkedFile, matches, rules_above
+from rlm.helpers.opening import recover_at
 from rlm.repl.guest.wire import encode_value
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = 
     names = [os.path.expanduser(name) for name in names]  # noqa: PTH111 - what is text is checked as text
     paths = [_inside(name, confined) for name in names]
     if len(paths) == 1 and paths[0].is_file():
+        recover_at(paths)
         return _text_of(confined.open_read(str(paths[0])), names[0], reading)
     return _from_paths(paths, reading)
 
@@ -139,6 +141,7 @@ def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes) -> Contex
 
 
 def _from_paths(paths: list[Path], reading: Reading) -> Context:
+    recover_at(paths)
     if len(paths) == 1 and not paths[0].is_dir() and (paths[0].exists() or not _is_glob(paths[0])):
         return _text_of(_open(paths[0]), str(paths[0]), reading)
     wanted = [_Wanted.of(path) for path in paths]

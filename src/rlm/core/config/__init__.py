@@ -37,7 +37,7 @@ S = TypeVar("S", bound=Struct)
 Policy: TypeAlias = Literal["strict", "relaxed", "off"]
 Dialect: TypeAlias = Literal["auto", "tools", "code"]
 Mask: TypeAlias = Literal["secrets", "pii", "off"]
-HelperRight: TypeAlias = Literal["read", "write", "git", "push"]
+HelperRight: TypeAlias = Literal["read", "write", "git", "push", "labels"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -259,7 +259,7 @@ class Config(Section, frozen=True):
     To have them read alone: `helper_rights = ["read"]`. Needs trust."""
     helper_rights: tuple[HelperRight, ...] = ("read", "write")
     """What the helpers `fs`, `code`, `transform` and `git` may do in allowed_paths: read, write (files, with undo), git
-    (stage, commit, branch), push. Needs trust."""
+    (stage, commit, branch), push, labels (write those of masked secrets, see docs/helpers.md). Needs trust."""
     mask: Mask = "secrets"
     """What is masked in what models see of results, in the record and in answers; pii: personal data too."""
     guest_tools: tuple[Name, ...] | None = None
