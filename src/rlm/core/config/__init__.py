@@ -209,6 +209,8 @@ class McpServerConfig(Section, frozen=True):
     """Of one call."""
     output_chars: AtLeastOne = 100_000
     """The most of a result that is kept."""
+    labels: bool = False
+    """Let tools that write files be given labels such as [REDACTED_API_KEY], which would overwrite secrets there."""
 
 
 class PriceConfig(Section, frozen=True):
