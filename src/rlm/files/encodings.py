@@ -113,6 +113,13 @@ def blocks(fd: int, start: int, end: int) -> Iterator[bytes]:
         yield block
 
 
+def ends_by_return(fd: int, head: bytes) -> bool:
+    """Whether a file that starts with `head` has no line feed: only then does a carriage return alone end a line."""
+    if b"\r" not in head or b"\n" in head:
+        return False
+    return not any(b"\n" in block for block in blocks(fd, len(head), os.fstat(fd).st_size))
+
+
 def decoded(fd: int, start: int, end: int, encoding: str) -> Iterator[str]:
     """The text of a range of a file, piece by piece; what can't be decoded is U+FFFD."""
     decoder = codecs.getincrementaldecoder(encoding)("replace")

@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pathspec import GitIgnoreSpec
 
@@ -20,7 +20,7 @@ from rlm.core.paths import open_file, open_subfolder
 from rlm.trajectory.own_files import is_own_file, is_own_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _IGNORE_FILE = ".gitignore"
@@ -30,6 +30,8 @@ _DEEPEST = 100
 _MOST_STARS = 3
 _MOST_LINES = 2_000
 """The lines that are read of one ignore file: each is tried on every path."""
+Excluded: TypeAlias = GitIgnoreSpec
+"""Files that a caller wants left out; see `excluding`."""
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
@@ -78,6 +80,8 @@ class Walk:
     """How many levels of folders to go down; None for all."""
     rules: tuple[IgnoreRules, ...] = ()
     """The ignore rules of the folders above, innermost first."""
+    excluded: Excluded | None = None
+    """What the caller wants left out, even where everything is taken."""
     ignored: int = 0
     """How many hidden or ignored files and folders were left out."""
     records: int = 0
@@ -133,10 +137,24 @@ class Walk:
     def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[IgnoreRules, ...]) -> bool:
         if name.casefold() == _ALWAYS_SKIPPED:  # some file systems take .GIT for .git
             return True
+        if self.excluded is not None and self.excluded.match_file(path + "/" * is_folder):
+            return True
         if self.everything or not (name.startswith(".") or _ignored(path + "/" * is_folder, rules)):
             return False
         self.ignored += 1
         return True
+
+
+def excluding(patterns: Iterable[str]) -> Excluded:
+    """The rules that leave out what a caller names, each as a line of a `.gitignore`.
+
+    Raises:
+        ValueError: a pattern is none, or one that would take very long; the message quotes it.
+    """
+    lines = [*patterns]
+    if wrong := [line for line in lines if not line.strip() or not _is_tame(line)]:
+        raise ValueError(repr(wrong[0]))
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def rules_above(folder: Path, root: Path | None = None) -> tuple[IgnoreRules, ...]:

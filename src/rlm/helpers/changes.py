@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.files.encodings import byte_order_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,15 @@ class Change:
     after: bytes | None
     encoding: str = "utf-8"
     """The encoding in which a diff shows the file."""
+    mode: int | None = None
+    """The permission bits of the file where it is made anew; None for those that the umask allows."""
+
+    def text(self, content: bytes | None) -> str:
+        """The text that `before` or `after` holds, without its byte order mark."""
+        if content is None:
+            return ""
+        marked, size = byte_order_mark(content[:4])
+        return content[size:].decode(marked or self.encoding, "replace")
 
     @property
     def size_bytes(self) -> int:
@@ -56,6 +66,10 @@ class Edit:
     undoable: bool = True
     undoes: tuple[str, ...] = ()
     """The entries of the undo journal that this edit undoes; they are removed when it is written."""
+    diff_offset: int = 0
+    """How many lines of the diff to leave out before the first that is shown."""
+    from_files: bool = False
+    """Whether all that it writes was in files before, so that no label in it stands for a secret."""
 
 
 def edit(
@@ -65,6 +79,7 @@ def edit(
     *,
     dry_run: bool = False,
     undoable: bool = True,
+    from_files: bool = False,
 ) -> Edit:
     """An edit of those files that really change; the facts name the folders that are made for them.
 
@@ -76,13 +91,13 @@ def edit(
     if size > MAX_EDIT_BYTES:
         raise ToolError(f"{label}: {size:,} bytes are too much for one edit ({MAX_EDIT_BYTES:,}): narrow the files.")
     facts = {**facts, **_folders_made(label, kept)}
-    return Edit(label=label, changes=kept, facts=facts, dry_run=dry_run, undoable=undoable)
+    return Edit(label=label, changes=kept, facts=facts, dry_run=dry_run, undoable=undoable, from_files=from_files)
 
 
 def _folders_made(label: str, changes: Sequence[Change]) -> dict[str, Json]:
     """The facts about folders that the changes make; empty if they make none."""
     names: dict[str, None] = {}
-    for change in changes:
+    for change in (each for each in changes if each.before is None):
         above = range(change.place.missing - 1, 0, -1)
         names.update((change.name.rsplit("/", left)[0], None) for left in above)
         if len(names) > MAX_FOLDERS:

@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers.operation_table import find, names
 from rlm.helpers.performing import Planned, commit, told
+from rlm.helpers.recovery import recover
 from rlm.helpers.rights import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rlm.core.interfaces import Tool
     from rlm.core.types import Json, ToolSpec
     from rlm.helpers.operation import Operation
     from rlm.helpers.workspace import Workspace
     from rlm.processes.worker import WorkerPool
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +64,13 @@ class GuestHelper:
             return (await self._plan(arguments)).facts
         async with self.turns:
             planned = await self._plan(arguments)
-            return planned.facts if planned.entry is None else await _to_its_end(self.work, planned)
+            if planned.entry is None:
+                return planned.facts
+            return await _to_its_end(partial(commit, self.work, planned))
 
     async def _plan(self, arguments: Mapping[str, Json]) -> Planned:
         name = self.operation.name
+        await _to_its_end(partial(recover, self.work))
         asked = {"work": told(self.work), "name": name, "arguments": dict(arguments)}
         try:
             answer = await self.workers.call("rlm.helpers.performing:plan_in_worker", asked, timeout_s=self.timeout_s)
@@ -119,8 +126,9 @@ def _require_json(name: str, arguments: Mapping[str, Json]) -> None:
         waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
 
 
-async def _to_its_end(work: Workspace, planned: Planned) -> Json:
-    writing = asyncio.ensure_future(asyncio.to_thread(commit, work, planned))
+async def _to_its_end(write: Callable[[], T]) -> T:
+    """Run what writes files in a thread, and wait for its end even if the call is cancelled."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write))
     try:
         return await asyncio.shield(writing)
     except asyncio.CancelledError:

@@ -6,6 +6,7 @@ An operation runs in the caller's process and working directory with every right
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.calls.arguments import by_position
@@ -13,7 +14,7 @@ from rlm.core.exceptions import ToolError
 from rlm.helpers.opening import open_workspace
 from rlm.helpers.operation_table import find, names
 from rlm.helpers.performing import perform
-from rlm.helpers.rights import ALL, checked
+from rlm.helpers.rights import OWN, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +26,7 @@ class HostObject:
     """`fs`, `code`, `transform` or `git` for Python on the host."""
 
     def __init__(
-        self, name: str, roots: Iterable[str | os.PathLike[str]] | None = None, rights: Iterable[Right] = ALL
+        self, name: str, roots: Iterable[str | os.PathLike[str]] | None = None, rights: Iterable[Right] = OWN
     ) -> None:
         """Work in `roots`; None for the working directory at the time of each call."""
         self._name = name
@@ -42,6 +43,7 @@ class HostObject:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             work = open_workspace((".",) if self._roots is None else self._roots, self._rights, os.environ)
+            work = replace(work, is_own=self._roots is None)
             arguments = by_position(operation.tool.spec.parameters, args, kwargs)
             return perform(work, operation.name, {key: _plain(value) for key, value in arguments.items()})
 

@@ -6,6 +6,7 @@ When an entry is written or taken back is up to `journal`.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from rlm.helpers.changes import Edit
 
+PART = re.compile(r"\.[0-9a-f]{16}-\d+\.rlm")
+"""Matches the name of a file that waits to be renamed into its place."""
 _MANIFEST, _BEFORE, _AFTER = "manifest.json", "before", "after"
 
 
@@ -40,7 +43,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """None if the file didn't exist."""
     after: KeptContent | None
     missing: int = 0
-    """As `ConfinedPath.missing`: how many folders are made for a new file, and removed when it is undone."""
+    """As `ConfinedPath.missing`: the folders that are made for a new file, or go with one that is removed."""
+    mode: int | None = None
+    """The permission bits of the file where it is made anew."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     undoable: bool = True
     undoes: list[str] = []
     """The entries that this one undoes; they are removed when it is done."""
+    roots: list[bytes] = []
+    """The folders of its workspace, in which it may be rolled back from any other."""
+    rollbacks: int = 0
+    """How many edits had been rolled back when this one was planned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedIn:
+    """The circumstances in which an edit was planned."""
+
+    roots: tuple[Path, ...]
+    at: float
+    rollbacks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +97,10 @@ class JournalEntry:
     def token(self) -> str:
         """The name of the entry in all its states; nobody outside can guess it."""
         return self.folder.stem.rpartition("-")[2]
+
+    def part(self, number: int) -> str:
+        """The name under which the new content of the file in row `number` waits beside it."""
+        return f".{self.token}-{number}.rlm"
 
     def moved_to(self, folder: Path) -> JournalEntry:
         """Rename the entry, which takes it from one state to the next, atomically."""
@@ -119,7 +141,7 @@ class JournalEntry:
         return content
 
 
-def keep(folder: Path, edit: Edit, at: float) -> None:
+def keep(folder: Path, edit: Edit, plan: PlannedIn) -> None:
     """Write the entry of an edit, and sync it to disk.
 
     Raises:
@@ -129,10 +151,18 @@ def keep(folder: Path, edit: Edit, at: float) -> None:
     before = _write(folder / _BEFORE, (change.before for change in edit.changes))
     after = _write(folder / _AFTER, (change.after for change in edit.changes))
     rows = [
-        Row(path=os.fsencode(place.path), before=old, after=new, missing=place.missing)
-        for place, old, new in zip((change.place for change in edit.changes), before, after, strict=True)
+        Row(path=os.fsencode(change.place.path), before=old, after=new, missing=change.place.missing, mode=change.mode)
+        for change, old, new in zip(edit.changes, before, after, strict=True)
     ]
-    manifest = Manifest(label=edit.label, at=at, rows=rows, undoable=edit.undoable, undoes=list(edit.undoes))
+    manifest = Manifest(
+        label=edit.label,
+        at=plan.at,
+        rows=rows,
+        undoable=edit.undoable,
+        undoes=list(edit.undoes),
+        roots=[os.fsencode(root) for root in plan.roots],
+        rollbacks=plan.rollbacks,
+    )
     _write(folder / _MANIFEST, [msgspec.json.encode(manifest)])
     sync(folder)
 

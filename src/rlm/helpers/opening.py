@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.config.files import user_folder
+from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.paths import Confined
+from rlm.helpers.recovery import recover
 from rlm.helpers.workspace import PROGRAM_ENVIRON, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from rlm.core.config import Config
     from rlm.core.interfaces import Helpers
@@ -61,6 +64,29 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
     spared = (*_own(config, os.environ), *installed)
     work = open_workspace(config.allowed_paths, config.helper_rights, os.environ, spared)
     return GuestHelpers(work, workers, config.cell_timeout_s)
+
+
+def recovery(config: Config) -> Callable[[], None]:
+    """A function that rolls back what edits that were cut off left in `allowed_paths`; see `recovery.recover`.
+
+    Raises:
+        ConfigError: an allowed path does not exist.
+    """
+    return partial(recover, open_workspace(config.allowed_paths, (), os.environ))
+
+
+def recover_at(paths: Iterable[Path]) -> None:
+    """Roll back what edits that were cut off left at or below these paths, for somebody is about to read them.
+
+    Raises:
+        ConfigError: not all of an edit could be rolled back, or one that is being made does not end.
+    """
+    whole = (path.expanduser().absolute() for path in paths)
+    there = [next(each for each in (path, *path.parents) if each.exists()) for path in whole]
+    try:
+        recover(open_workspace(there, (), os.environ))
+    except ToolError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _own(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:

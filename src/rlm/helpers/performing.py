@@ -5,6 +5,7 @@ Code that may be killed plans an edit; the host writes it, and nothing interrupt
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,13 @@ from rlm.core.texts import change_texts, escape_surrogates
 from rlm.helpers.changes import Edit
 from rlm.helpers.diffs import preview
 from rlm.helpers.journal import UndoJournal
+from rlm.helpers.journal_folder import JournalFolder
+from rlm.helpers.labels import require_no_labels
 from rlm.helpers.operation_table import find
 from rlm.helpers.protected import import_folders, require_harmless
+from rlm.helpers.recovery import recover
 from rlm.helpers.rights import Right, require
+from rlm.helpers.safe_files import Files
 from rlm.helpers.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,6 +59,7 @@ def perform(work: Workspace, name: str, arguments: Mapping[str, Any]) -> Json:
     Raises:
         ToolError: the operation was refused or failed; nothing is half written.
     """
+    recover(work)
     planned = plan(work, find(name), arguments)
     return commit(work, planned)
 
@@ -64,23 +70,30 @@ def plan(
     arguments: Mapping[str, Any],
     check: Callable[[Edit], None] = lambda _edit: None,
 ) -> Planned:
-    """Do everything except the writing; `check` raises if an edit must not be made.
+    """Do everything except the writing; `check` raises if an edit must not be made. Call `recover` before.
 
     Raises:
         ToolError: the operation was refused or failed.
     """
     name = operation.name
     require(work.rights, operation.right, name)
-    done = _done(work, operation, operation.tool.convert(arguments))
+    given = operation.tool.convert(arguments)
+    rollbacks = JournalFolder.of(work).rollbacks() if work.journal else 0
+    with UndoJournal(work).held() if work.journal and operation.right == "git" else nullcontext():
+        done = _done(work, operation, given)
     if not isinstance(done, Edit):
         return Planned(facts=done)
     _require_unspared(work, done)
+    if "labels" not in work.rights and not done.from_files:
+        require_no_labels(done)
     check(done)
     if done.dry_run:
+        JournalFolder.of(work).foresee()
+        Files(work.confined).foresee(done.changes)
         return Planned(facts=preview(done))
     if not done.changes:
         return Planned(facts=dict(done.facts))
-    return Planned(facts=dict(done.facts), entry=UndoJournal(work).stage(done))
+    return Planned(facts=dict(done.facts), entry=UndoJournal(work).stage(done, rollbacks))
 
 
 def _done(work: Workspace, operation: Operation, arguments: Mapping[str, Any]) -> Json | Edit:

@@ -1,4 +1,5 @@
-"""The rights of a caller of helpers: to read and write (the default), to change a git repository, to push."""
+"""The rights of a caller of helpers: to read and write (the default), to change a git repository, to push, and to write
+the labels that stand for masked secrets."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
-Right: TypeAlias = Literal["read", "write", "git", "push"]
+Right: TypeAlias = Literal["read", "write", "git", "push", "labels"]
 
 ALL: tuple[Right, ...] = get_args(Right)
+OWN: tuple[Right, ...] = ("read", "write", "git", "push")
+"""The rights of the user's own code: every operation."""
 DEFAULT: tuple[Right, ...] = ("read", "write")
 
 _WHAT = {
@@ -20,6 +23,7 @@ _WHAT = {
     "write": "changing files",
     "git": "changing the git repository",
     "push": "pushing to a remote",
+    "labels": "writing labels of masked secrets",
 }
 
 

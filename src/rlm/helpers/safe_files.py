@@ -14,13 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from rlm.core.paths import open_file, open_subfolder
+from rlm.core.exceptions import ToolError
+from rlm.core.paths import ConfinedPath, open_file, open_subfolder, shown
 from rlm.helpers.changes import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rlm.core.paths import Confined, ConfinedPath
+    from rlm.core.paths import Confined
+    from rlm.helpers.changes import Change
     from rlm.helpers.journal_entries import KeptContent
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -59,6 +61,8 @@ class Write(FileStep):
     """Reads the new content."""
     part: str
     """The name under which the new content is written beside the file."""
+    mode: int | None = None
+    """The permission bits of a new file; None for those that the umask allows."""
     seen: tuple[int, int, int] | None = None
     """The inode, time and size of the file that was compared."""
 
@@ -83,6 +87,32 @@ class Files:
             if expected is None:
                 return None
             raise ChangedMeanwhile from None
+
+    def foresee(self, changes: Iterable[Change]) -> None:
+        """Check, without writing anything, that files can be replaced, and new ones made.
+
+        Raises:
+            ToolError: one of them can't.
+        """
+        for change in changes:
+            try:
+                self._foresee(change)
+            except OSError as error:
+                raise ToolError(
+                    f"{shown(change.name)} cannot be written: {error.strerror}; nothing was changed."
+                ) from error
+
+    def _foresee(self, change: Change) -> None:
+        place = change.place
+        if change.before is None and place.missing > 1:
+            place = ConfinedPath(root=place.root, parts=place.parts[: 1 - place.missing])
+        name = place.parts[-1]
+        with self._folder(place) as folder:
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+                raise PermissionError(errno.EACCES, "its folder is read-only", name)
+            found = _status(name, folder)
+            if found is not None and change.before is not None:
+                _require_writable(name, folder, found)
 
     def make(self, folders: Sequence[FileStep]) -> None:
         """Make folders, each after its parent; a folder that somebody else has made meanwhile will do.
@@ -192,7 +222,7 @@ def _prepare(write: Write, folder: int) -> None:
     if found is not None:
         _require_writable(name, folder, found)
     if write.becomes is not None:
-        _write(os.open(write.part, _NEW, 0o600, dir_fd=folder), write.load(), found)
+        _write(os.open(write.part, _NEW, 0o600, dir_fd=folder), write, found)
 
 
 def _replace(write: Write, folder: int) -> None:
@@ -232,13 +262,15 @@ def _require_writable(name: str, folder: int, found: os.stat_result) -> None:
         raise PermissionError(errno.EACCES, "it is read-only", name)
 
 
-def _write(fd: int, content: bytes, replaced: os.stat_result | None) -> None:
+def _write(fd: int, write: Write, replaced: os.stat_result | None) -> None:
     """Write a new file whole, with the mode and owner of the one that it replaces; takes over `fd`."""
     with os.fdopen(fd, "wb") as file:
-        file.write(content)
+        file.write(write.load())
         if replaced is not None:
             _own_like(fd, replaced)
-        os.fchmod(fd, (0o666 & ~_umask()) if replaced is None else replaced.st_mode & 0o777)
+            os.fchmod(fd, replaced.st_mode & 0o777)
+        else:
+            os.fchmod(fd, (0o666 & ~_umask()) if write.mode is None else write.mode)
 
 
 def _own_like(fd: int, replaced: os.stat_result) -> None:

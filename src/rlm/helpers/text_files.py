@@ -1,7 +1,7 @@
 """Text files read exactly: what isn't changed is written back byte for byte.
 
-Encoding, byte order mark and newline style are kept. Lines end where Python's own parser ends them, at a line feed, a
-carriage return or both, so that line numbers of `code` and of `fs` are the same.
+Encoding, byte order mark and newline style are kept. A line ends at a line feed, with or without a carriage return; a
+carriage return alone ends one only in a file without line feeds. Elsewhere it is data, as in a log's progress bars.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SourceText:
     mark: bytes
     """The byte order mark."""
     newline: str
-    """`\\n`, `\\r\\n` or `\\r`; where a file mixes them, the first."""
+    """`\\n`, `\\r\\n` or `\\r`; where a file mixes the first two, `\\n`."""
     text: str
     """The text with `\\n` for every newline; a file that mixes newlines keeps its own."""
     is_mixed: bool = False
@@ -107,8 +107,9 @@ class SourceText:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text as Python's parser counts them, each with its newline."""
-    return io.StringIO(text, newline="").readlines()
+    """The lines of a text, each with its newline."""
+    end = "\r" if "\r" in text and "\n" not in text else "\n"
+    return io.StringIO(text, newline=end).readlines()
 
 
 def _decoded(content: bytes, encoding: str) -> tuple[str, str, str]:
@@ -140,11 +141,12 @@ def _exactly(content: bytes, encoding: str) -> str | None:
 
 
 def _newlines(text: str) -> tuple[str, bool]:
-    """The first newline of a text, and whether it has other kinds too."""
+    """The newline of a text, and whether the text keeps it, for other newlines or returns stand between them."""
     if "\r" not in text:
         return "\n", False
-    windows = text.count("\r\n")
-    counts = {"\r\n": windows, "\n": text.count("\n") - windows, "\r": text.count("\r") - windows}
-    used = [newline for newline, count in counts.items() if count]
-    first = min(text.find("\r") % (len(text) + 1), text.find("\n") % (len(text) + 1))
-    return ("\r\n" if text.startswith("\r\n", first) else text[first]), len(used) > 1
+    windows, feeds = text.count("\r\n"), text.count("\n")
+    if not feeds:
+        return "\r", False
+    if windows < feeds:
+        return "\n", windows > 0
+    return "\r\n", windows < text.count("\r")

@@ -9,21 +9,25 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, ConfinedPath, open_file, shown
-from rlm.files.walk import Walk, matches, rules_above
+from rlm.files.walk import Walk, excluding, matches, rules_above
 from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, SourceText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from rlm.files.walk import WalkedFile
+    from rlm.files.walk import Excluded, WalkedFile
     from rlm.helpers.rights import Right
 
 PROGRAM_ENVIRON = ("HOME", "PATH", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
+_GLOBBED = frozenset("*?[{")
+_NAMES_COMPARED = 2_000
 _GIT = ".git"
 _GIT_AS_SPELLED = re.compile(r"\.git[. ]*(:.*)?|git~\d+", re.DOTALL)
 """Matches `.git` and what NTFS and FAT take for it: a short name, dots, blanks or a stream at the end."""
@@ -34,16 +38,22 @@ class Skipped:
     """The files that a pass over many left out, and why."""
 
     binary: int = 0
+    links: int = 0
     too_large: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     hidden: int = 0
     """How many hidden and git-ignored entries, and records of runs, were left out."""
+    looked_at: int = 0
+    """How many files fitted the pattern."""
+    note: str = ""
+    """Where no file fitted: what the pattern is taken for, and what may have been meant."""
 
     def facts(self) -> dict[str, int | list[str]]:
         """Counts and a few names for each kind that occurred."""
         found: dict[str, int | list[str]] = {
             "binary": self.binary,
             "hidden_or_ignored": self.hidden,
+            "symlinks": self.links,
             "too_large": self.too_large[:20],
             "unreadable": self.unreadable[:20],
         }
@@ -62,6 +72,21 @@ class Workspace:
     """Files and folders that no edit reaches, and no walk from above, even inside a root."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """The variables of the user's environment that programs may see: those in `PROGRAM_ENVIRON`."""
+    is_own: bool = False
+    """Whether the caller is the user's own code in its working directory: its repository may reach out of that."""
+    excluded: Excluded | None = None
+    """What a pass over many files leaves out, beside what is hidden or ignored."""
+
+    def without(self, patterns: str | Sequence[str]) -> Self:
+        """The workspace without the files that fit patterns, each as a line of a `.gitignore`.
+
+        Raises:
+            ToolError: one is no such line.
+        """
+        try:
+            return replace(self, excluded=excluding([patterns] if isinstance(patterns, str) else patterns))
+        except ValueError as error:
+            raise ToolError(f"exclude: {error} is not what a line of a .gitignore can be.") from error
 
     def source(self, path: str) -> SourceText:
         """Read a whole text file.
@@ -77,10 +102,18 @@ class Workspace:
         Raises:
             ToolError: see `source`.
         """
-        place = self._allowed(self.confined.locate_new(path), path)
+        place = self.new(path)
         if not place.missing:
             return self._read(place, path)
         return SourceText.new(place, self.name(place.path))
+
+    def new(self, path: str) -> ConfinedPath:
+        """The place of a file or folder that is to be made; or the one that is there.
+
+        Raises:
+            ToolError: it leads out or into `.git`, or can't be made.
+        """
+        return self._allowed(self.confined.locate_new(path), path)
 
     def existing(self, path: str) -> ConfinedPath:
         """The file or folder at `path`.
@@ -172,7 +205,10 @@ class Workspace:
                     if place.path in met:
                         continue
                     met.add(place.path)
+                skipped.looked_at += 1
                 yield place, found
+        if not skipped.looked_at:
+            skipped.note = self._why_none(pattern, path, hidden=hidden)
 
     def name(self, path: Path) -> str:
         """The path as callers name it."""
@@ -186,9 +222,9 @@ class Workspace:
                 yield top, None
             return
         rules = () if hidden else rules_above(top.path, top.root)
-        walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden, rules=rules)
+        walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden, rules=rules, excluded=self.excluded)
         spared = [path for path in self.spared if top.path in path.parents]  # a spared path may be asked for by itself
-        for place, found in self._walked(walk, top):
+        for place, found in self._walked(walk, top, skipped):
             if any(place.path.is_relative_to(path) for path in spared):
                 skipped.hidden += 1  # an edit would be refused for them, and the record of it matches what it asks for
             else:
@@ -196,15 +232,42 @@ class Workspace:
         skipped.hidden += walk.ignored + walk.records
         skipped.unreadable += walk.unreadable
 
-    def _walked(self, walk: Walk, top: ConfinedPath) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:
+    def _walked(
+        self, walk: Walk, top: ConfinedPath, skipped: Skipped
+    ) -> Iterator[tuple[ConfinedPath, WalkedFile | None]]:
         folder = self.confined.open_folder(str(top.path))
         try:
             for found in walk.files(folder):
-                if not found.is_link:
+                if found.is_link:
+                    skipped.links += 1
+                else:
                     parts = (*top.parts, *found.path.split("/"))
                     yield ConfinedPath(root=top.root, parts=parts), found
         finally:
             os.close(folder)
+
+    def _why_none(self, pattern: str, path: str, *, hidden: bool) -> str:
+        """What a pattern that no file fits is taken for, and what may have been meant."""
+        said = f"no file fits {shown(pattern)}"
+        segments = [each for each in pattern.split("/") if each != "."]
+        fixed = [*takewhile(lambda each: not _GLOBBED & {*each}, segments)]
+        if not segments:
+            return f"{said}: it is a folder, and a pattern fits files; '**/*' is all of them."
+        try:
+            place = self.existing("/".join([*([] if path in ("", ".") else [path]), *fixed])) if fixed else None
+        except ToolError as error:
+            return f"{said}: {error}" if len(segments) > 1 else f"{said}: {self._near(pattern, path, hidden=hidden)}"
+        if place is not None and fixed == segments and place.path.is_dir():
+            return f"{said}: it is a folder, and a pattern fits files; {shown('/'.join([*fixed, '**']))} is all in it."
+        return f"{said}, of those that are not hidden and not ignored by git."
+
+    def _near(self, name: str, path: str, *, hidden: bool) -> str:
+        """What a name that no file has is taken for, with names of files that are near to it."""
+        found = self.files("**/*", path, skipped=Skipped(), hidden=hidden)
+        names = dict.fromkeys(place.parts[-1] for place, _ in islice(found, _NAMES_COMPARED))
+        close = get_close_matches(name, names, n=3)
+        advice = f" Did you mean {' or '.join(map(shown, close))}?" if close else ""
+        return f"without a '/' it is the name of a file, in any folder.{advice}"
 
     def _tops(self, path: str) -> list[ConfinedPath]:
         if path in ("", "."):

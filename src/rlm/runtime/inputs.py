@@ -23,6 +23,7 @@ from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
 from rlm.files.walk import Walk, WalkedFile, matches, rules_above
+from rlm.helpers.opening import recover_at
 from rlm.repl.guest.wire import encode_value
 from rlm.trajectory.own_files import HEAD_BYTES, begins_own, is_exact
 
@@ -76,6 +77,7 @@ def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = 
     paths = [_inside(name, confined) for name in names]
     if len(paths) == 1 and paths[0].is_file():
         _refuse_exact(paths[0])
+        recover_at(paths)
         return _text_of(confined.open_read(str(paths[0])), names[0], reading)
     return _from_paths(paths, reading)
 
@@ -142,6 +144,7 @@ def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes) -> Contex
 
 
 def _from_paths(paths: list[Path], reading: Reading) -> Context:
+    recover_at(paths)
     if len(paths) == 1 and not paths[0].is_dir() and (paths[0].exists() or not _is_glob(paths[0])):
         return _text_of(_named(paths[0]), str(paths[0]), reading)
     wanted = [_Wanted.of(path) for path in paths]

@@ -24,7 +24,7 @@ from rlm.core.replay.serving import Recall
 from rlm.core.run import Run, Task
 from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice
-from rlm.helpers.opening import guest_helpers
+from rlm.helpers.opening import guest_helpers, recovery
 from rlm.repl.guest.wire import encode_value
 from rlm.runtime.inputs import prepare, read_images
 from rlm.runtime.models import RunModels
@@ -165,7 +165,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         sandbox.start(),
         parts.connected.start(config),
     )
-    given = (*file_tools(config.allowed_paths, parts.workers), *parts.tools, *parts.connected.tools)
+    given = (*file_tools(config.allowed_paths, parts.workers, recovery(config)), *parts.tools, *parts.connected.tools)
     skills = offered_skills(config)
     tools = ToolRegistry(given, own=skills)
     return Kit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
@@ -10,7 +12,7 @@ from rlm.tools.decorator import tool
 from rlm.tools.reading import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rlm.core.interfaces import Tool
     from rlm.core.types import Json
@@ -21,19 +23,23 @@ _SEARCH_ANSWERS_S = 15.0
 """Seconds after which a search returns what it has found so far."""
 
 
-def file_tools(allowed_paths: Iterable[str], workers: WorkerPool) -> tuple[Tool, ...]:
+def file_tools(
+    allowed_paths: Iterable[str], workers: WorkerPool, recover: Callable[[], None] = lambda: None
+) -> tuple[Tool, ...]:
     """`file_read`, `list_files` and `search_files` over these folders and files; no tools if nothing is allowed.
 
+    `recover` is called, in a thread, before each look at the files: it puts back what edits that were cut off left.
     Raises:
         ConfigError: a path does not exist.
     """
     confined = Confined(allowed_paths)
     if not confined.roots:
         return ()
-    return (_file_read(confined), _list_files(confined, workers), _search_files(confined, workers))
+    search = _Search(roots=[str(root) for root in confined.roots], workers=workers, recover=recover)
+    return (_file_read(confined, recover), _list_files(search), _search_files(search))
 
 
-def _file_read(confined: Confined) -> Tool:
+def _file_read(confined: Confined, recover: Callable[[], None]) -> Tool:
     @tool(reads_only=True)
     def file_read(path: str, start_line: int = 1, end_line: int | None = None) -> str:
         """Read lines of a text file, at most 2,000 at a time; a mark at the end says if there is more.
@@ -43,14 +49,13 @@ def _file_read(confined: Confined) -> Tool:
             start_line: The first line to read, from 1.
             end_line: The last line to read, inclusive.
         """
+        recover()
         return read_lines(confined, path, start_line, end_line)
 
     return file_read
 
 
-def _list_files(confined: Confined, workers: WorkerPool) -> Tool:
-    roots = [str(root) for root in confined.roots]
-
+def _list_files(search: _Search) -> Tool:
     @tool(reads_only=True)
     async def list_files(path: str = ".", pattern: str = "**/*", limit: int = 200, hidden: bool = False) -> str:
         """List the files below a folder with their sizes, one a line, at most 1,000.
@@ -61,15 +66,12 @@ def _list_files(confined: Confined, workers: WorkerPool) -> Tool:
             limit: The most files to list.
             hidden: Whether to list hidden and git-ignored files too.
         """
-        arguments = {"roots": roots, "path": path, "pattern": pattern, "limit": limit, "hidden": hidden}
-        return await _in_worker(workers, "find_files", arguments)
+        return await search("find_files", {"path": path, "pattern": pattern, "limit": limit, "hidden": hidden})
 
     return list_files
 
 
-def _search_files(confined: Confined, workers: WorkerPool) -> Tool:
-    roots = [str(root) for root in confined.roots]
-
+def _search_files(search: _Search) -> Tool:
     @tool(reads_only=True)
     async def search_files(
         pattern: str,
@@ -91,13 +93,25 @@ def _search_files(confined: Confined, workers: WorkerPool) -> Tool:
         """
         query: dict[str, Json] = {"pattern": pattern, "path": path, "glob": glob, "ignore_case": ignore_case}
         query |= {"max_results": max_results, "hidden": hidden, "seconds": _SEARCH_ANSWERS_S}
-        return await _in_worker(workers, "find_lines", {"roots": roots, "query": query})
+        return await search("find_lines", {"query": query})
 
     return search_files
 
 
-async def _in_worker(workers: WorkerPool, function: str, arguments: Mapping[str, Json]) -> str:
-    try:
-        return str(await workers.call(f"rlm.tools.reading:{function}", arguments, timeout_s=SEARCH_TIMEOUT_S))
-    except UnicodeEncodeError as error:
-        raise ToolError("an argument holds characters that no text can have (lone surrogates).") from error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """Looks through files in a worker, which can be killed."""
+
+    roots: list[str]
+    workers: WorkerPool
+    recover: Callable[[], None]
+
+    async def __call__(self, function: str, arguments: Mapping[str, Json]) -> str:
+        await asyncio.to_thread(self.recover)
+        roots: list[Json] = [*self.roots]
+        asked = {"roots": roots, **arguments}
+        try:
+            found = await self.workers.call(f"rlm.tools.reading:{function}", asked, timeout_s=SEARCH_TIMEOUT_S)
+        except UnicodeEncodeError as error:
+            raise ToolError("an argument holds characters that no text can have (lone surrogates).") from error
+        return str(found)

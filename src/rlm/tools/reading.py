@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from rlm.core.contexts.context import printable, readable_size
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, ConfinedPath, shown
-from rlm.files.encodings import HEAD_BYTES, byte_order_mark, guess_encoding, why_binary
+from rlm.files.encodings import HEAD_BYTES, byte_order_mark, ends_by_return, guess_encoding, why_binary
 from rlm.files.walk import Walk, matches
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class _Hits:
             with _text(os.dup(fd), name) as file:
                 self.files += 1
                 for number, piece in _pieces(file):
-                    line = piece.rstrip("\r\n")
+                    line = piece.removesuffix("\n").removesuffix("\r")
                     if found := pattern.search(line):
                         self._add(f"{name}:{number}:{_window(line, found.start())}")
                     if (found or not number % 1024) and self.full:
@@ -215,14 +215,15 @@ class _Search:
 
 @contextmanager
 def _text(fd: int, path: str) -> Iterator[io.TextIOWrapper]:
-    """An open file as text, its newlines as they are; takes over `fd`."""
+    """An open file as text, its newlines as they are, but `\\n` for those of a file without one; takes over `fd`."""
     with os.fdopen(fd, "rb") as file:
         head = os.pread(fd, HEAD_BYTES, 0)
         if reason := why_binary(head):
             raise ToolError(f"{shown(path)} is {reason}.")
         encoding, mark_bytes = byte_order_mark(head)
         os.lseek(fd, mark_bytes, os.SEEK_SET)
-        with io.TextIOWrapper(file, encoding or _encoding_of(head), "replace", newline="\n") as text:
+        newline = None if ends_by_return(fd, head) else "\n"
+        with io.TextIOWrapper(file, encoding or _encoding_of(head), "replace", newline=newline) as text:
             yield text
 
 

@@ -50,6 +50,29 @@ async def test_lines_are_read_from_one_and_inclusive(tools):
         await read({"path": "src/b.txt", "start_line": 0})
 
 
+async def test_lines_are_counted_as_the_helpers_count_them(tools, folder):
+    (folder / "p.log").write_bytes(b"10%\r20%\rdone\nnext line\n")
+    (folder / "mac.txt").write_bytes(b"one\rnext line\r")
+    read, search = tools["file_read"].call, tools["search_files"].call
+    assert await search({"pattern": "next|20%"}) == (
+        "mac.txt:2:next line\np.log:1:10%\\r20%\\rdone\np.log:2:next line\n[1 binary files were not searched]\n"
+        "[1 hidden or git-ignored entries are left out]\n[1 entries cannot be read]"
+    )
+    assert await read({"path": "p.log", "start_line": 1, "end_line": 1}) == "10%\r20%\rdone\n"
+    assert await read({"path": "mac.txt", "start_line": 2}) == "next line\n"
+
+
+async def test_what_an_edit_left_half_done_is_put_back_first(folder):
+    calls = []
+    workers = WorkerPool(size=1)
+    tools = {tool.spec.name: tool for tool in file_tools([str(folder)], workers, lambda: calls.append(len(calls)))}
+    await tools["file_read"].call({"path": "src/a.py"})
+    await tools["list_files"].call({})
+    await tools["search_files"].call({"pattern": "class"})
+    await workers.aclose()
+    assert calls == [0, 1, 2]
+
+
 async def test_a_long_file_is_capped_with_the_way_on(tools, folder):
     (folder / "long").write_text("".join(f"{n}\n" for n in range(1, 5001)))
     text = await tools["file_read"].call({"path": "long"})

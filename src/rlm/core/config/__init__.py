@@ -41,7 +41,7 @@ Policy: TypeAlias = Annotated[
 ]
 Dialect: TypeAlias = Literal["auto", "tools", "code"]
 Mask: TypeAlias = Annotated[Literal["secrets", "pii", "off"], Meta(extra={"from_strongest": ("pii", "secrets", "off")})]
-HelperRight: TypeAlias = Literal["read", "write", "git", "push"]
+HelperRight: TypeAlias = Literal["read", "write", "git", "push", "labels"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,6 +213,8 @@ class McpServerConfig(Section, frozen=True):
     """Of one call."""
     output_chars: AtLeastOne = 100_000
     """The most of a result that is kept."""
+    labels: bool = False
+    """Let tools that write files be given labels such as [REDACTED_API_KEY], which would overwrite secrets there."""
 
 
 class PriceConfig(Section, frozen=True):
@@ -264,7 +266,7 @@ class Config(Section, frozen=True):
     To have them read alone: `helper_rights = ["read"]`. Needs trust."""
     helper_rights: tuple[HelperRight, ...] = ("read", "write")
     """What the helpers `fs`, `code`, `transform` and `git` may do in allowed_paths: read, write (files, with undo), git
-    (stage, commit, branch), push. Needs trust."""
+    (stage, commit, branch), push, labels (write those of masked secrets, see docs/helpers.md). Needs trust."""
     mask: Mask = "secrets"
     """What is masked in what models see of results, in the record and in answers; pii: personal data too."""
     guest_tools: tuple[Name, ...] | None = None

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ToolError
-from rlm.helpers.changes import Change, Edit, edit
+from rlm.helpers.changes import Edit, edit
+from rlm.helpers.edits.pending import PendingWorkspace
 from rlm.helpers.operation import helper
 from rlm.helpers.operation_table import find, names
-from rlm.helpers.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
-    from rlm.helpers.workspace import Skipped
+    from rlm.helpers.workspace import Workspace
 
 _NAME = "transform.batch"
+_ALONE = "transform.move_module"
+"""An operation after which those that follow would not find the files."""
 _MOST = 100
 
 
@@ -33,7 +30,7 @@ def batch(work: Workspace, operations: list[dict[str, Any]], dry_run: bool = Fal
     """
     if len(operations) > _MOST:
         raise ToolError(f"{_NAME}: at most {_MOST} operations at once.")
-    over = _Changed(**{each.name: getattr(work, each.name) for each in fields(Workspace)})
+    over = PendingWorkspace.over(work)
     results: list[Json] = []
     for number, each in enumerate(operations):
         done = _apply(over, number, each)
@@ -47,7 +44,7 @@ def batch(work: Workspace, operations: list[dict[str, Any]], dry_run: bool = Fal
 def _apply(work: Workspace, number: int, asked: dict[str, Any]) -> Edit:
     arguments = dict(asked)
     name = "transform." + str(arguments.pop("operation", "")).removeprefix("transform.")
-    known = [each for each in names() if each.startswith("transform.") and each != _NAME]
+    known = [each for each in names() if each.startswith("transform.") and each not in (_NAME, _ALONE)]
     if name not in known:
         raise ToolError(f'{_NAME}: operations[{number}] needs an "operation", one of: {", ".join(known)}.')
     if arguments.get("dry_run"):
@@ -59,27 +56,3 @@ def _apply(work: Workspace, number: int, asked: dict[str, Any]) -> Edit:
         raise ToolError(f"{_NAME}: operations[{number}]: {error}") from error
     assert isinstance(done, Edit)
     return done
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Changed(Workspace):
-    """A workspace as it will be once pending changes are written."""
-
-    changes: dict[Path, Change] = field(default_factory=dict)
-
-    def take(self, done: Edit) -> None:
-        """Add the changes of an edit to the pending ones."""
-        for change in done.changes:
-            first = self.changes.get(change.place.path, change)
-            kept = Change(place=change.place, name=change.name, before=first.before, after=change.after)
-            self.changes[change.place.path] = kept
-
-    def contents(
-        self, pattern: str, path: str = ".", *, skipped: Skipped, hidden: bool = False
-    ) -> Iterator[tuple[ConfinedPath, bytes]]:
-        for place, content in Workspace.contents(self, pattern, path, skipped=skipped, hidden=hidden):
-            change = self.changes.get(place.path)
-            if change is None:
-                yield place, content
-            elif change.after is not None:
-                yield place, change.after

@@ -35,7 +35,7 @@ _SEMICOLON_AFTER = re.compile(rb"[ \t]*;[ \t]*(?=[^\s#])")
 _REST = re.compile(rb"[ \t]*;?[ \t]*(?:#[^\n]*)?(?:\r?\n|\r|$)")
 
 
-@helper("transform.remove_debug_statements", right="write")
+@helper("transform.remove_debug_statements", right="write", over_files=True)
 def remove_debug_statements(
     work: Workspace,
     path: str = ".",

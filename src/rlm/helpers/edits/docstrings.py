@@ -25,10 +25,12 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef, ast.Lambda)
 _GENERATORS = ("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator")
 _TYPE_CHARS = 60
+_HEADER = re.compile(rb"[()\[\]:]|#[^\r\n]*")
+"""Matches what tells where the header of a function ends, after its parameters and what it returns."""
 _INDENT = re.compile(rb"[ \t\f]*")
 
 
-@helper("transform.add_docstrings", right="write")
+@helper("transform.add_docstrings", right="write", over_files=True)
 def add_docstrings(
     work: Workspace,
     path: str = ".",
@@ -59,8 +61,9 @@ def add_docstrings(
 
 def _planned(file: PythonFile, style: Style, *, private: bool) -> RewritePlan:
     plan = RewritePlan()
+    passed_over = {"setter", "deleter", *_overload_names(file.tree)}
     for node in _functions(file.tree.body):
-        if not has_docstring(node) and _wanted(node, private=private):
+        if not has_docstring(node) and _wanted(node, passed_over, private=private):
             plan.spans.append(_span(file.layout, node, style))
             plan.count += 1
     return plan
@@ -77,19 +80,27 @@ def _functions(body: list[ast.stmt]) -> Iterator[FunctionNode]:
             waiting += [each for inner in blocks(statement) for each in inner][::-1]
 
 
-def _wanted(node: FunctionNode, *, private: bool) -> bool:
+def _overload_names(tree: ast.Module) -> Iterator[str]:
+    """The names by which the module calls `typing.overload`."""
+    yield "overload"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (each.asname for each in node.names if each.name == "overload" and each.asname)
+
+
+def _wanted(node: FunctionNode, passed_over: set[str], *, private: bool) -> bool:
     if node.name.startswith("__") and node.name.endswith("__"):
         return node.name == "__init__" and len(node.args.args) > 1
     decorators = {dotted(each).rpartition(".")[2] for each in node.decorator_list}
-    return not decorators & {"overload", "setter", "deleter"} and (private or not node.name.startswith("_"))
+    return not decorators & passed_over and (private or not node.name.startswith("_"))
 
 
 def _span(layout: Layout, node: FunctionNode, style: Style) -> TextSpan:
-    """The span that puts a docstring before the first statement of the body, which gets a line of its own."""
+    """The span that puts a docstring below the header; a statement on the header's line gets a line of its own."""
     start = _begin(layout, node.body[0])
     if layout.begins_line(start):
-        begin = layout.at(layout.line(start), 0)
-        indent = layout.content[begin:start].decode()
+        indent = layout.content[layout.at(layout.line(start), 0) : start].decode()
+        begin = layout.at(_header_line(layout, node) + 1, 0)
         return TextSpan(start=begin, end=begin, text=docstring(_described(node), style, indent) + "\n")
     outer = _INDENT.match(layout.content, layout.at(node.lineno, 0))
     assert outer is not None
@@ -99,6 +110,20 @@ def _span(layout: Layout, node: FunctionNode, style: Style) -> TextSpan:
     while layout.content[header - 1 : header] in (b" ", b"\t", b"\f", b"\\", b"\r", b"\n"):
         header -= 1
     return TextSpan(start=header, end=start, text=f"\n{docstring(_described(node), style, indent)}\n{indent}")
+
+
+def _header_line(layout: Layout, node: FunctionNode) -> int:
+    """The line on which the header of a function ends, with its colon; comments may follow before the body."""
+    given = node.args
+    known = [*given.posonlyargs, *given.args, *given.kwonlyargs, *given.defaults, *filter(None, given.kw_defaults)]
+    known += [each for each in (given.vararg, given.kwarg, node.returns) if each is not None]
+    start = max((layout.end(each) for each in known), default=layout.start(node))
+    depth = 0
+    for found in _HEADER.finditer(layout.content, start):
+        depth += {b"(": 1, b"[": 1, b")": -1, b"]": -1}.get(found[0], 0)
+        if found[0] == b":" and depth <= 0:
+            return layout.line(found.start())
+    return node.lineno
 
 
 def _begin(layout: Layout, statement: ast.stmt) -> int:

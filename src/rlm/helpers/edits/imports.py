@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.helpers.edits.code_in_strings import positions
+from rlm.helpers.edits.elsewhere import modules_elsewhere
 from rlm.helpers.edits.identifiers import checked_identifier
-from rlm.helpers.edits.import_paths import module_parts
+from rlm.helpers.edits.relative_imports import meant, module_of, module_span, written
 from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
 from rlm.helpers.edits.spans import TextSpan, Unlocatable
 from rlm.helpers.facts.names import Names
@@ -18,12 +19,13 @@ from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
     from rlm.helpers.changes import Edit
+    from rlm.helpers.edits.import_paths import Parts
     from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.facts.scopes import Mention
     from rlm.helpers.workspace import Workspace
 
 
-@helper("transform.change_imports", right="write")
+@helper("transform.change_imports", right="write", over_files=True)
 def change_imports(
     work: Workspace,
     path: str,
@@ -34,8 +36,8 @@ def change_imports(
 ) -> Edit:
     """Change the imports of a module (and of what is below it) to another module, and its uses by its full path.
 
-    The files themselves are not moved. Relative imports of the module, strings that begin with its path and uses of it
-    through its package stay as they are, and are listed in check_by_hand.
+    The files themselves are not moved: see move_module. Strings that begin with its path and uses of it through its
+    package stay as they are, and are listed in check_by_hand.
 
     Args:
         path: A file or a folder.
@@ -50,19 +52,33 @@ def change_imports(
     rewrite = Rewrite(
         name="transform.change_imports",
         counted="imports_changed",
-        plan=lambda file: _Changer(file=file, old=old_module, new=new_module).planned(),
+        plan=lambda file: ImportChanger(file=file, old=old_module, new=new_module).planned(),
         needles=(old_module.rpartition(".")[2].encode(),),
+        elsewhere=lambda known: modules_elsewhere(work, path, old_module, known),
     )
     return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Changer:
-    """Changes one file."""
+class ImportChanger:
+    """Changes the imports of one file."""
 
     file: PythonFile
     old: str
     new: str
+    moves: bool = False
+    """Whether the module's own files get the place that its new name says: their relative imports are changed so."""
+
+    @property
+    def package(self) -> Parts:
+        """The package that the file's relative imports start from."""
+        return module_of(self.file.source.place, self.old.partition(".")[0])[:-1]
+
+    @property
+    def package_then(self) -> Parts:
+        """The same once the module's files have moved."""
+        module = module_of(self.file.source.place, self.old.partition(".")[0])
+        return self._mapped(module)[:-1] if self.moves else module[:-1]
 
     def planned(self) -> RewritePlan:
         """The spans of imports, and of uses by the full path.
@@ -98,8 +114,7 @@ class _Changer:
         parent, _, leaf = self.old.rpartition(".")
         named = [alias for alias in node.names if alias.name == leaf]
         if node.level:
-            if self._is_relative(node):
-                plan.unsure.append(node.lineno)
+            self._relative(node, plan)
         elif self._is(module):
             plan.spans.append(self._module(node, module, self._changed(module)))
             plan.count += 1
@@ -108,12 +123,32 @@ class _Changer:
             plan.adds_statements |= len(node.names) > 1
             plan.count += 1
 
-    def _is_relative(self, node: ast.ImportFrom) -> bool:
-        """Whether a relative import means the module, as far as the file's path tells."""
-        folders = module_parts(self.file.name.rpartition("/")[0] + "/__init__.py")
-        base = (*folders[: len(folders) - node.level + 1], *(node.module.split(".") if node.module else ()))
-        wanted = tuple(self.old.split("."))
-        return any(_begins_within(parts, wanted) for parts in [base, *((*base, alias.name) for alias in node.names)])
+    def _relative(self, node: ast.ImportFrom, plan: RewritePlan) -> None:
+        """Plan the change of a relative import that means the module, or stands in a file that moves.
+
+        Raises:
+            Unlocatable: it takes the module and others from one package, and they would be in two.
+        """
+        module, package = meant(self.package, node), self.package_then
+        if module is None:
+            return
+        parent, leaf = (parts := tuple(self.old.split(".")))[:-1], parts[-1]
+        named = [alias for alias in node.names if alias.name == leaf] if module == parent else []
+        text = written(package, self._mapped(module))
+        same = text == "." * node.level + (node.module or "")
+        if named and (len(node.names) == 1 or same):
+            plan.spans += self._leaf(node, named[0], package)
+            plan.adds_statements |= len(node.names) > 1
+        elif named:
+            raise Unlocatable(node.lineno, f"{leaf} is imported beside others; give it an import of its own")
+        elif not same:
+            plan.spans.append(module_span(self.file.layout, node, text))
+        plan.count += bool(named) or not same
+
+    def _mapped(self, module: Parts) -> Parts:
+        """The parts of a module's name once the module has its new name."""
+        old, new = tuple(self.old.split(".")), tuple(self.new.split("."))
+        return (*new, *module[len(old) :]) if module[: len(old)] == old else module
 
     def _module(self, node: ast.ImportFrom, module: str, changed: str) -> TextSpan:
         layout = self.file.layout
@@ -123,9 +158,13 @@ class _Changer:
             raise Unlocatable(node.lineno, "the module is not where it should be")
         return TextSpan(start=found.start(1), end=found.end(1), text=changed)
 
-    def _leaf(self, node: ast.ImportFrom, alias: ast.alias) -> list[TextSpan]:
-        """Change `from a import b` of the module `a.b` to `from c import d as b`; other names keep the old import."""
-        parent, _, last = self.new.rpartition(".")
+    def _leaf(self, node: ast.ImportFrom, alias: ast.alias, package: Parts = ()) -> list[TextSpan]:
+        """Change `from a import b` of the module `a.b` to `from c import d as b`; other names keep the old import.
+
+        With a package, `c` is named as relative imports there do.
+        """
+        *above, last = self.new.split(".")
+        parent = written(package, tuple(above)) if above else ""
         bound = alias.asname or alias.name
         name = last if last == bound else f"{last} as {bound}"
         text = f"from {parent} import {name}" if parent else f"import {name}"
@@ -220,11 +259,6 @@ def _is_import(mention: Mention) -> bool:
     """Whether a mention is `import name` or `import name.other`."""
     node = mention.node
     return isinstance(mention.statement, ast.Import) and isinstance(node, ast.alias) and node.asname is None
-
-
-def _begins_within(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    """Whether a module's path ends with the wanted one, or is below such a path."""
-    return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts)))
 
 
 def _base(node: ast.AST) -> ast.AST:

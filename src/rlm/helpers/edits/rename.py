@@ -17,6 +17,7 @@ from rlm.core.paths import shown
 from rlm.helpers.changes import edit
 from rlm.helpers.edits.bindings import Bindings
 from rlm.helpers.edits.clashes import Clash, clashes_over_files
+from rlm.helpers.edits.elsewhere import names_elsewhere
 from rlm.helpers.edits.identifiers import checked_identifier
 from rlm.helpers.edits.import_paths import ImportPaths
 from rlm.helpers.edits.members import add_members
@@ -44,7 +45,7 @@ _STAR = re.compile(rb"import\s*\(?\s*\*")
 _CLASHES_LISTED = 10
 
 
-@helper("transform.rename_identifier", right="write")
+@helper("transform.rename_identifier", right="write", over_files=True)
 def rename_identifier(
     work: Workspace,
     pattern: str,
@@ -76,7 +77,10 @@ def rename_identifier(
     target = target_of(SourceTree(modules=found.modules, bindings=bindings, old=asked.old, new=asked.new), asked.place)
     add_members(target)
     changes = _changes(target, paths)
-    more = by_hand([*target.unsure, *_in_strings(target)]) if changes else _advice(found.modules, asked.old)
+    if changes:
+        more = by_hand([*target.unsure, *_in_strings(target), *_in_other_files(target, work, pattern, found.files)])
+    else:
+        more = _advice(found.modules, asked.old)
     counts = {change.name: count for change, count in changes}
     facts = changed(counts, each="replacements", total="total_replacements") | more | found.unread.facts()
     return edit(_NAME, [change for change, _ in changes], facts, dry_run=dry_run)
@@ -176,9 +180,19 @@ def _advice(modules: Mapping[str, Module], old: str) -> dict[str, Json]:
     }
 
 
+def _is_local(target: Target) -> bool:
+    return target.kind == "types" or (target.kind == "function" and not target.is_parameter)
+
+
+def _in_other_files(target: Target, work: Workspace, path: str, files: list[str]) -> Iterator[tuple[str, int]]:
+    """The lines of stubs and project files that may mean the name; none if it is local."""
+    if not _is_local(target):
+        yield from names_elsewhere(work, path, target.tree.old, {*files})
+
+
 def _in_strings(target: Target) -> Iterator[tuple[str, int]]:
     """The strings that may refer to the name; none if it is local."""
-    if target.kind == "types" or (target.kind == "function" and not target.is_parameter):
+    if _is_local(target):
         return
     for module in target.tree.modules.values():
         known = {*module.names.quoted, *(each.node for each in module.mentions(target.tree.old))}

@@ -16,7 +16,7 @@ from rlm.helpers.facts.unread import Unread
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from rlm.helpers.changes import Edit
     from rlm.helpers.edits.python_files import PythonFile
@@ -49,6 +49,10 @@ class Rewrite:
     plan: Callable[[PythonFile], RewritePlan]
     needles: Sequence[bytes]
     """Only files with one of these are parsed."""
+    also: str = ""
+    """A file, or a folder, whose files are parsed whether they have one or not."""
+    elsewhere: Callable[[Container[str]], Iterable[tuple[str, int]]] = lambda _known: ()
+    """The files and lines that a user should check in files of other kinds, without those that were looked at."""
 
     def edit(self, work: Workspace, path: str, file_pattern: str, *, dry_run: bool) -> Edit:
         """The edit of all files.
@@ -59,6 +63,7 @@ class Rewrite:
         """
         unread, changes, counts = Unread(), list[Change](), dict[str, int]()
         unsure: list[tuple[str, int]] = []
+        looked_at: set[str] = set()
         # A file that was named is always parsed, whatever its content: if it can't be, that is an error.
         is_wanted = _always if work.is_file(path) else self._is_wanted
         for file in python_files(work, file_pattern, path, unread, is_wanted):
@@ -67,15 +72,19 @@ class Rewrite:
             except RecursionError:
                 unread.unparsed.append(TOO_DEEP.of(file.name))
                 continue
+            looked_at.add(file.name)
             unsure += [(file.name, line) for line in plan.unsure]
             if plan.spans:
                 changes.append(self._change(file, plan))
                 counts[file.name] = plan.count
         refuse_unparsed_file(work, path, unread)
+        unsure += self.elsewhere(looked_at) if changes else ()
         facts = changed(counts, each=self.counted, total=self.counted) | by_hand(unsure) | unread.facts()
         return edit(self.name, changes, facts, dry_run=dry_run)
 
-    def _is_wanted(self, _name: str, content: bytes) -> bool:
+    def _is_wanted(self, name: str, content: bytes) -> bool:
+        if self.also and (name == self.also or name.startswith(f"{self.also}/")):
+            return True
         return any(needle in content for needle in self.needles)
 
     def _planned(self, file: PythonFile) -> RewritePlan:

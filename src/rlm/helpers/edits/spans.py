@@ -4,11 +4,10 @@ byte.
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from rlm.helpers.text_files import lines_of
 
 if TYPE_CHECKING:
     import ast
@@ -38,7 +37,7 @@ class Layout:
     def __init__(self, text: str) -> None:
         self.content = text.encode("utf-8", "surrogatepass")
         self._starts = [0]
-        for line in lines_of(text):
+        for line in io.StringIO(text, newline="").readlines():  # as Python's parser counts them
             self._starts.append(self._starts[-1] + len(line.encode("utf-8", "surrogatepass")))
 
     def start(self, node: ast.AST) -> int:

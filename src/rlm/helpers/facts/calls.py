@@ -32,7 +32,7 @@ class CallEdge(msgspec.Struct, frozen=True, kw_only=True):
     line: int
 
 
-@helper("code.call_graph")
+@helper("code.call_graph", over_files=True)
 def call_graph(
     work: Workspace,
     path: str = ".",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
 
 
-@helper("code.find_functions")
+@helper("code.find_functions", over_files=True)
 def find_functions(
     work: Workspace,
     path: str = ".",
@@ -38,7 +38,7 @@ def find_functions(
     return ask(where, "functions", functions_in, pattern=pattern)
 
 
-@helper("code.find_classes")
+@helper("code.find_classes", over_files=True)
 def find_classes(
     work: Workspace,
     path: str = ".",
@@ -61,7 +61,7 @@ def find_classes(
     return ask(where, "classes", classes_in, pattern=pattern)
 
 
-@helper("code.find_complex")
+@helper("code.find_complex", over_files=True)
 def find_complex(
     work: Workspace,
     path: str = ".",

@@ -34,7 +34,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """The modules under `standard`, `relative` and `other`."""
 
 
-@helper("code.find_imports")
+@helper("code.find_imports", over_files=True)
 def find_imports(
     work: Workspace,
     path: str = ".",
@@ -57,7 +57,7 @@ def find_imports(
     return ask(where, "imports", imports_in, module=module)
 
 
-@helper("code.analyze_dependencies")
+@helper("code.analyze_dependencies", over_files=True)
 def analyze_dependencies(
     work: Workspace, path: str = ".", file_pattern: str = "**/*.py", limit: int | None = None, offset: int = 0
 ) -> Json:

@@ -29,7 +29,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """The scope that binds the name: the qualified name of a function or class, `<module>`, or empty if unknown."""
 
 
-@helper("code.find_references")
+@helper("code.find_references", over_files=True)
 def find_references(
     work: Workspace,
     path: str,

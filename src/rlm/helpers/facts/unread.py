@@ -31,7 +31,9 @@ class Unread:
             said["errors"] = [msgspec.to_builtins(each) for each in self.unparsed[:_ERRORS_LISTED]]
             said["errors_total"] = len(self.unparsed)
         if left_out := self.skipped.facts():
-            said["left_out"] = left_out
+            said["left_out"] = {**left_out}
+        if self.skipped.note:
+            said["note"] = self.skipped.note
         return said
 
     def refuse_one(self, hint: str = "") -> None:

@@ -57,7 +57,7 @@ class Unused(msgspec.Struct, frozen=True, kw_only=True):
     line: int
 
 
-@helper("code.find_unused_imports")
+@helper("code.find_unused_imports", over_files=True)
 def find_unused_imports(
     work: Workspace,
     path: str = ".",

@@ -106,7 +106,7 @@ def batch_copy(work: Workspace, operations: list[CopyOperation], dry_run: bool =
     facts: dict[str, Json] = {
         "operations": len(operations), "lines_copied": batch.copied, "files_modified": len(targets), "files": files,
     }  # fmt: skip
-    return edit("fs.batch_copy", changes, facts, dry_run=dry_run)
+    return edit("fs.batch_copy", changes, facts, dry_run=dry_run, from_files=True)
 
 
 @dataclass(kw_only=True)
@@ -165,24 +165,29 @@ def _place_of(number: int, lines: list[str], name: str) -> int:
 def _with_blocks(target: SourceText, inserted: Blocks) -> Change:
     """The change that inserts each block before its line, counted before the change."""
     lines = target.lines
-    newline = target.newline if target.is_mixed else "\n"
     out: list[str] = []
     done = 0
     for at in sorted(inserted):
         out += lines[done:at]
         done = at
         for text in inserted[at]:
-            _add(out, text, newline, followed=at < len(lines))
+            _add(out, text, _newline_at(lines, at), followed=at < len(lines))
     return target.change("".join([*out, *lines[done:]]))
+
+
+def _newline_at(lines: list[str], at: int) -> str:
+    """The newline of the line before a place, or after it where it is the first."""
+    beside = lines[max(0, at - 1)] if lines else ""
+    return "\r\n" if beside.endswith("\r\n") else "\n"
 
 
 def _add(out: list[str], text: str, newline: str, *, followed: bool) -> None:
     """Append a block to `out` as lines of its own."""
     if not text:
         return
-    if out and not out[-1].endswith(("\n", "\r")):
+    if out and not out[-1].endswith("\n"):
         out.append(newline)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
     out.append(text.replace("\n", newline))
     if followed and not text.endswith("\n"):
         out.append(newline)

@@ -27,7 +27,7 @@ MAX_TREE_LINES = 1_000
 _KINDS = {S_IFDIR: "folder", S_IFREG: "file"}
 
 
-@helper("fs.glob")
+@helper("fs.glob", over_files=True)
 def glob(
     work: Workspace,
     pattern: str = "**/*",
@@ -80,7 +80,7 @@ def stat(work: Workspace, path: str) -> Json:
     return facts
 
 
-@helper("fs.tree")
+@helper("fs.tree", over_files=True)
 def tree(work: Workspace, path: str = ".", depth: int = 3, limit: int = 200, hidden: bool = False) -> Json:
     """Return folders and files as an indented list, with the count and size of what each folder holds.
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, why_binary
 from rlm.helpers.changes import edit
+from rlm.helpers.labels import holds_label, label_searched
 from rlm.helpers.operation import helper
 from rlm.helpers.text_files import NotText, SourceText
 from rlm.helpers.workspace import Skipped
@@ -27,7 +29,7 @@ _LISTED = 200
 """The most files that the facts name."""
 
 
-@helper("fs.search_replace", right="write")
+@helper("fs.search_replace", right="write", over_files=True)
 def search_replace(
     work: Workspace,
     file_pattern: str,
@@ -52,16 +54,19 @@ def search_replace(
         text, count = query.applied(source)
         if count:
             found.append((source.change(text), count))
-    facts = _facts(found)
+    facts = _facts(found, skipped)
+    if note := skipped.note or (label_searched(r"TOKEN=\S+") if not found and holds_label(search) else ""):
+        facts["note"] = note
     if left_out := skipped.facts():
         facts["left_out"] = {**left_out}
     return edit("fs.search_replace", [change for change, _ in found], facts, dry_run=dry_run)
 
 
-def _facts(found: list[tuple[Change, int]]) -> dict[str, Json]:
+def _facts(found: list[tuple[Change, int]], skipped: Skipped) -> dict[str, Json]:
     changed = [(change, count) for change, count in found if change.before != change.after]
     files: list[Json] = [{"file": change.name, "replacements": count} for change, count in changed[:_LISTED]]
     facts: dict[str, Json] = {
+        "files_looked_at": skipped.looked_at,
         "files_modified": len(changed),
         "total_replacements": sum(count for _, count in changed),
         "files": files,
@@ -111,7 +116,16 @@ class _Query:
 
     def applied(self, source: SourceText) -> tuple[str, int]:
         """The text after the replacements, and their number."""
+        query = self.with_feeds if source.newline == "\r\n" and not source.is_mixed else self
+        if query.is_regex:
+            return query.pattern.subn(query.replacement, source.text)
+        count = source.text.count(query.search)
+        return (source.text.replace(query.search, query.replacement) if count else source.text), count
+
+    @property
+    def with_feeds(self) -> _Query:
+        """The query for a text in which each `\\r\\n` was made `\\n`."""
         if self.is_regex:
-            return self.pattern.subn(self.replacement, source.text)
-        count = source.text.count(self.search)
-        return (source.text.replace(self.search, self.replacement) if count else source.text), count
+            plain = self.pattern.pattern.replace("\\r\\n", "\\n").replace("\r\n", "\n")
+            return replace_fields(self, pattern=re.compile(plain, re.MULTILINE))
+        return replace_fields(self, search=self.search.replace("\r\n", "\n"))

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.helpers.journal_entries import PART
 from rlm.helpers.operation import helper
 from rlm.helpers.repository.names import checked_branch
 from rlm.helpers.repository.opening import open_repository
+from rlm.helpers.repository.passed_by import COMMIT_HOOKS, passed_by
 from rlm.helpers.repository.status import read_status, readable
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ def git_add(work: Workspace, files: list[str], path: str = ".") -> Json:
     names = repository.paths(files)
     if not names:
         raise ToolError("git.git_add: name what to stage; ['.'] is all.")
-    _refuse_filtered(repository, read_status(repository, names).paths)
+    changed = [*read_status(repository, names).paths]
+    _refuse_left_over(changed)
+    _refuse_filtered(repository, changed)
     repository.git.checked("add", "--all", "--", *names, changes=True)
     staged = read_status(repository).staged
     return {"staged": len(staged), "files": [*map(readable, staged[:_NAMED])]}
@@ -48,7 +52,7 @@ def git_add(work: Workspace, files: list[str], path: str = ".") -> Json:
 
 @helper("git.git_commit", right="git")
 def git_commit(work: Workspace, message: str, path: str = ".") -> Json:
-    """Commit what is staged, unsigned and without hooks.
+    """Commit what is staged, unsigned and without hooks; what was passed by is named.
 
     Args:
         message: The message, its first line the subject.
@@ -66,7 +70,8 @@ def git_commit(work: Workspace, message: str, path: str = ".") -> Json:
     made = git.checked("log", "-1", "--no-show-signature", "--format=%H%x00%s", "HEAD")
     commit, _, subject = made.decode("utf-8", "replace").strip().partition("\0")
     counts = git.checked("diff-tree", "--root", "--no-commit-id", "--name-only", "-r", "-z", "HEAD")
-    return {"commit": commit, "subject": subject[:200], "files": counts.count(b"\0")}
+    facts: dict[str, Json] = {"commit": commit, "subject": subject[:200], "files": counts.count(b"\0")}
+    return facts | passed_by(repository, COMMIT_HOOKS, "commit.gpgsign")
 
 
 @helper("git.create_branch", right="git")
@@ -109,6 +114,21 @@ def _with_author(repository: Repository) -> GitProgram:
     who = {f"GIT_{role}_NAME": name for role in ("AUTHOR", "COMMITTER")}
     who |= {f"GIT_{role}_EMAIL": email for role in ("AUTHOR", "COMMITTER")}
     return replace(repository.git, extra={**repository.git.extra, **who})
+
+
+def _refuse_left_over(paths: Iterable[str]) -> None:
+    """Check that no file is what an edit has left that nobody here can roll back, such as one of another user.
+
+    Raises:
+        ToolError: one is, and others may be half edited.
+    """
+    left = [path for path in paths if PART.fullmatch(path.rpartition("/")[2])]
+    if left:
+        raise ToolError(
+            f"{shown(readable(left[0]))} was left by an edit that is being made, or was cut off, by somebody else: "
+            f"files may be half edited. Look at them, and remove what was left ({len(left):,} such files). "
+            "Nothing was staged."
+        )
 
 
 def _refuse_filtered(repository: Repository, paths: Iterable[str]) -> None:

@@ -72,7 +72,14 @@ def diff(
         path: A folder of the repository.
     """
     repository = open_repository(work, path)
-    what = ["diff", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "--submodule=short", "--find-renames"]
+    what = [
+        "diff",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--ignore-submodules=dirty",
+        "--submodule=short",
+        "--find-renames",
+    ]
     what += ["--cached"] * staged + ([] if base is None else [checked_revision(repository.git, base)])
     names = repository.paths(paths or [])
     facts = _counted(repository.git.checked(*what, "--numstat", "-z", "--", *names))

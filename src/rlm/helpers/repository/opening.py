@@ -48,8 +48,12 @@ class Repository:
 
     top: Path
     git_folder: Path
+    common: Path
+    """The git folder that it shares with its other working trees; the same as `git_folder` if it has none."""
     git: GitProgram
     settings: Settings
+    here: str = "."
+    """The folder that "." means, from the top: not the top itself where the caller works in a folder below it."""
 
     @property
     def state(self) -> str | None:
@@ -87,6 +91,8 @@ class Repository:
 
     def _path(self, path: str) -> str:
         check_text(path)
+        if path == ".":
+            return self.here
         above, last = os.path.split(path)
         whole = os.path.join(os.path.realpath(above) if path.startswith("/") else self.top / above, last)  # noqa: PTH118
         name = os.path.relpath(whole, self.top)
@@ -97,7 +103,7 @@ class Repository:
 
 
 def open_repository(work: Workspace, path: str) -> Repository:
-    """The repository that the folder `path` is in; its top must be in the workspace.
+    """The repository that the folder `path` is in; its top must be in the workspace, but for the user's own code.
 
     Raises:
         ToolError: there is no such repository, it reaches out of the workspace, could be changed while git runs, or git
@@ -113,7 +119,12 @@ def open_repository(work: Workspace, path: str) -> Repository:
     # As was just checked, git and the user's settings trust this folder; the later commands don't read those settings.
     overrides = {**settings.overrides(), "safe.directory": str(top)}
     return Repository(
-        top=top, git_folder=folder, git=replace(git, as_user=False, overrides=overrides), settings=settings
+        top=top,
+        git_folder=folder,
+        common=common,
+        git=replace(git, as_user=False, overrides=overrides),
+        settings=settings,
+        here=_here(work, top),
     )
 
 
@@ -125,9 +136,15 @@ def _top(work: Workspace, path: str) -> Path:
     for candidate in (folder, *folder.parents):
         if os.path.lexists(candidate / ".git"):
             return candidate
-        if candidate == place.root:
+        if candidate == place.root and not work.is_own:
             break
     raise ToolError(f"{shown(path)} is in no git repository whose top folder is in this workspace.")
+
+
+def _here(work: Workspace, top: Path) -> str:
+    """The workspace from the top of the repository, if it lies below that."""
+    root = work.confined.roots[0]
+    return os.path.relpath(root, top) if root != top and root.is_relative_to(top) else "."
 
 
 def _folders(top: Path, git: GitProgram) -> tuple[Path, Path]:
@@ -166,6 +183,8 @@ def _require_own(work: Workspace, folder: Path, common: Path) -> None:
 
 
 def _require_inside(work: Workspace, folder: Path) -> None:
+    if work.is_own:
+        return
     inside = [folder.relative_to(root).parts for root in work.confined.roots if folder.is_relative_to(root)]
     if not inside:
         raise ToolError("it keeps its objects outside of the workspace, so it is left alone.")

@@ -13,6 +13,7 @@ from rlm.core.paths import shown
 from rlm.helpers.operation import helper
 from rlm.helpers.repository.names import checked_branch, checked_remote
 from rlm.helpers.repository.opening import open_repository
+from rlm.helpers.repository.passed_by import PUSH_HOOKS, passed_by
 
 if TYPE_CHECKING:
     from rlm.core.types import Json
@@ -50,7 +51,8 @@ def git_push(work: Workspace, remote: str, branch: str | None = None, path: str 
     asked = ("push", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no")
     refspec = f"refs/heads/{name}:refs/heads/{name}"
     git.checked(*asked, "--receive-pack=git-receive-pack", "--", remote, refspec, changes=True)
-    return {"remote": remote, "url": url, "branch": name}
+    facts: dict[str, Json] = {"remote": remote, "url": url, "branch": name}
+    return facts | passed_by(repository, PUSH_HOOKS, "push.gpgsign")
 
 
 def _current(repository: Repository) -> str:

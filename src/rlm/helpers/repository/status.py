@@ -35,6 +35,8 @@ class Status:
     )
     renamed: list[tuple[str, str]] = field(default_factory=list)
     """The old and the new name of each renamed file."""
+    submodules: list[str] = field(default_factory=list)
+    """The submodules at another commit than the repository names; they are among the changed files too."""
 
     @property
     def paths(self) -> Iterator[str]:
@@ -48,6 +50,7 @@ class Status:
         renamed: list[Json] = [{"from": readable(old), "to": readable(new)} for old, new in self.renamed[:limit]]
         counts: dict[str, Json] = {kind: len(names) for kind, names in self.by_kind.items() if names}
         counts |= {"renamed": len(self.renamed)} if self.renamed else {}
+        counts |= {"submodules": len(self.submodules)} if self.submodules else {}
         return {
             "branch": self.branch,
             "commit": self.commit,
@@ -57,7 +60,12 @@ class Status:
             "state": state,
             "is_clean": not counts,
             "counts": counts,
-            "files": {**files, "renamed": renamed, "staged": [*map(readable, self.staged[:limit])]},
+            "files": {
+                **files,
+                "renamed": renamed,
+                "submodules": [*map(readable, self.submodules[:limit])],
+                "staged": [*map(readable, self.staged[:limit])],
+            },
         }
 
 
@@ -67,13 +75,13 @@ def readable(name: str) -> str:
 
 
 def read_status(repository: Repository, paths: Sequence[str] = ()) -> Status:
-    """Ask git for the status of the paths, or of all files; not inside submodules.
+    """Ask git for the status of the paths, or of all files; of a submodule only whether its commit is another.
 
     Raises:
         ToolError: git failed.
     """
     asked = ("status", "--porcelain=v2", "-z", "--branch", "--find-renames", "--untracked-files=all")
-    output = repository.git.checked(*asked, "--ignore-submodules=all", "--", *paths)
+    output = repository.git.checked(*asked, "--ignore-submodules=dirty", "--", *paths)
     status = Status()
     records = iter(os.fsdecode(output).split("\0"))
     for record in records:
@@ -106,9 +114,11 @@ def _changed(status: Status, kind: str, rest: str) -> None:
     elif kind == "u":
         status.by_kind["conflicted"].append(rest.split(" ", _UNMERGED_FIELDS - 1)[-1])
     elif kind == "1":
-        both, *_, path = rest.split(" ", _ORDINARY_FIELDS - 1)
+        both, submodule, *_, path = rest.split(" ", _ORDINARY_FIELDS - 1)
         if both[0] != ".":
             status.staged.append(path)
+        if submodule.startswith("S"):
+            status.submodules.append(path)
         status.by_kind[_KINDS.get(both[1] if both[1] != "." else both[0], "modified")].append(path)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.plain import one_line
 from rlm.tools.mcp.connection import MOST_TOOLS, Connection
-from rlm.tools.mcp.tool import McpTool, spec_of
+from rlm.tools.mcp.tool import McpTool, spec_of, writes_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,9 @@ def _add_tools(tools: dict[str, McpTool], connection: Connection) -> list[str]:
         if spec.name in tools:
             warnings.append(f"the MCP server {server} has two tools that would be named {spec.name}: one is left out")
             continue
-        tools[spec.name] = McpTool(connection=connection, remote_name=tool.name, spec=spec)
+        tools[spec.name] = McpTool(
+            connection=connection, remote_name=tool.name, spec=spec, writes_files=writes_files(tool)
+        )
     absent = set(connection.config.tools or ()) - {tool.name for tool in connection.tools}
     if absent:
         warnings.append(f"the MCP server {server} has no tool {', '.join(sorted(absent))}")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DESCRIPTION_CHARS = 1_000
 SCHEMA_CHARS = 20_000
 NAME_CHARS = 64
+_PATH = re.compile(r"(?:^|_)(?:path|file|uri)s?$|(?i:filepath|filename|file_name)")
+_LABEL_START = "[REDACTED_"
+"""The start of each label that `rlm.secrets` writes."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -35,6 +38,8 @@ class McpTool:
     remote_name: str
     spec: ToolSpec
     reads_only: bool = False
+    writes_files: bool = False
+    """Whether it may write into a file that an argument names: it takes a path, and doesn't say that it only reads."""
 
     async def call(self, arguments: Mapping[str, Json]) -> Json:
         """Have the server run the tool. Cancellation is passed on to it.
@@ -43,6 +48,8 @@ class McpTool:
             ToolError: the server refused, failed, took too long, or is gone.
         """
         config, name = self.connection.config, self.connection.name
+        if self.writes_files and not config.labels:
+            _require_no_label(self.spec.name, arguments)
         try:
             result = await self.connection.call(self.remote_name, dict(arguments))
         except TimeoutError as error:
@@ -71,6 +78,27 @@ def spec_of(server: str, tool: Tool) -> ToolSpec:
     said = one_line(tool.description or tool.title or tool.name, DESCRIPTION_CHARS)
     description = f"{said} (A tool of the MCP server {server}, in its own words.)"
     return ToolSpec(name=local_name(server, tool.name), description=description, parameters=schema)
+
+
+def writes_files(tool: Tool) -> bool:
+    """Whether a tool may write into a file that an argument names."""
+    if tool.annotations is not None and tool.annotations.read_only_hint:
+        return False
+    return any(map(_PATH.search, tool.input_schema.get("properties") or ()))
+
+
+def _require_no_label(name: str, arguments: Mapping[str, Json]) -> None:
+    """Check that no label of a masked secret would be written to a file, which may hold the secret.
+
+    Raises:
+        ToolError: an argument has one.
+    """
+    if _LABEL_START in json.dumps(dict(arguments), ensure_ascii=False, default=str):
+        raise ToolError(
+            f"{name}: an argument holds a label such as {_LABEL_START}API_KEY], shown in the place of a secret: "
+            "in the file it would overwrite that. Nothing was called. Edit around the secret, without the lines that "
+            "hold it; where files are meant to speak of labels, the user can set labels = true for this server."
+        )
 
 
 def local_name(server: str, tool: str) -> str:

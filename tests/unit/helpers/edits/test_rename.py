@@ -319,3 +319,15 @@ def test_a_coding_line_may_stand_after_a_long_first_one(tree: Path) -> None:
 def test_a_coding_that_python_has_no_text_in_is_an_error_of_that_file(tree: Path, coding: str) -> None:
     (tree / "a.py").write_bytes(b"# coding: %s\nold = '+AOk-'\n" % coding.encode())
     assert transform.rename_identifier(".", "old", "new")["errors"][0]["file"] == "a.py"
+
+
+def test_stubs_and_entry_points_that_name_it_are_listed(tree: Path) -> None:
+    (tree / "m.py").write_text("def main():\n    return 1\n")
+    (tree / "m.pyi").write_text("\ndef main() -> int: ...\n")
+    (tree / "pyproject.toml").write_text('[project]\nname = "main"\n[project.scripts]\nm = "m:main"\nn = "m:main_2"\n')
+    assert transform.rename_identifier(".", "main", "start")["check_by_hand"] == ["m.pyi:2", "pyproject.toml:4"]
+    facts = transform.change_imports(".", "m", "n")
+    assert "check_by_hand" not in facts
+    (tree / "use.py").write_text("import m\n")
+    facts = transform.change_imports(".", "m", "n")
+    assert facts["check_by_hand"] == ["pyproject.toml:4", "pyproject.toml:5"]

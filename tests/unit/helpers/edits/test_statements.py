@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
-from rlm.helpers import transform
+from rlm.helpers import fs, transform
 from rlm.helpers.changes import Edit
 from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
 from rlm.helpers.edits.spans import TextSpan
@@ -107,6 +109,34 @@ def test_a_function_on_one_line_gets_lines_of_its_own(tree: Path) -> None:
     assert (tree / "a.py").read_bytes().decode() == "class A:\r\n" + expected
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "def f():",
+        "def f(x: int = (1)) -> (int):  # what: it is",
+        "def f(\n    x,  # a: b\n    /,\n):",
+        "def f(x=':', *more: 'a:b') -> dict[str, int]:",
+        "async def f(x) -> 'a: b':",
+    ],
+)
+def test_docstrings_stand_directly_below_the_header(tree: Path, header: str) -> None:
+    (tree / "a.py").write_text(f"{header}\n    # why\n\n    return 1\n")
+    transform.add_docstrings("a.py")
+    text = (tree / "a.py").read_text()
+    assert text.startswith(f'{header}\n    """F.')
+    assert text.endswith("\n    # why\n\n    return 1\n")
+
+
+def test_overloads_get_no_docstring_however_they_are_called(tree: Path) -> None:
+    text = (
+        "import typing as t\nfrom typing import overload as many, overload\n\n"
+        "@many\ndef f(x: int) -> int: ...\n@t.overload\ndef f(x: str) -> str: ...\n@overload\ndef f(x): ...\n"
+    )
+    (tree / "a.py").write_text(text + "def f(x):\n    return x\n")
+    assert transform.add_docstrings("a.py")["docstrings_added"] == 1
+    assert (tree / "a.py").read_text().startswith(text)
+
+
 def test_docstrings_are_added_once(tree: Path) -> None:
     (tree / "a.py").write_text(SIGNATURES)
     transform.add_docstrings(".")
@@ -194,10 +224,113 @@ def test_imports_that_the_path_alone_does_not_tell_are_listed(tree: Path) -> Non
     (tree / "src/old/sub/a.py").write_text("from ..mod import x\nfrom .mod import y\npatch('old.mod.x')\n")
     (tree / "b.py").write_text("import old\nold.mod.f()\nx = 'old.model'\n")
     found = transform.change_imports(".", "old.mod", "new.place")["check_by_hand"]
-    assert found == [
-        "b.py:2",
-        *(f"src/old/{each}" for each in ("__init__.py:1", "__init__.py:2", "sub/a.py:1", "sub/a.py:3")),
-    ]
+    assert found == ["b.py:2", "src/old/sub/a.py:3"]
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("pkg/a.py", "from .mod import x\n", "from .core.place import x\n"),
+        ("pkg/__init__.py", "from .mod import (x,\n    y)\n", "from .core.place import (x,\n    y)\n"),
+        ("pkg/a.py", "from . import mod\nmod.f()\n", "from .core import place as mod\nmod.f()\n"),
+        ("pkg/a.py", "from . import other, mod\n", "from . import other\nfrom .core import place as mod\n"),
+        ("pkg/a.py", "from.mod import x\n", "from.core.place import x\n"),
+        ("pkg/a.py", "from . mod import x\n", "from .core.place import x\n"),
+        ("pkg/a.py", "from \\\n  .mod \\\n import x\n", "from \\\n  .core.place \\\n import x\n"),
+        ("pkg/sub/a.py", "from ..mod.inner import x\n", "from ..core.place.inner import x\n"),
+        ("pkg/sub/a.py", "from .mod import x\n", "from .mod import x\n"),
+        ("pkg/core/a.py", "from ..mod import x\n", "from .place import x\n"),
+        ("pkg/sub/a.py", "from ...mod import x\n", "from ...mod import x\n"),
+        ("pkg/a.py", "from .model import x\n", "from .model import x\n"),
+    ],
+)
+@pytest.mark.parametrize("top", ["", "src/"])
+@pytest.mark.parametrize("packages", [True, False])
+def test_relative_imports_change_with_the_others(
+    tree: Path, file: str, before: str, after: str, top: str, packages: bool
+) -> None:
+    for folder in ("pkg", "pkg/sub", "pkg/core"):
+        (tree / top / folder).mkdir(parents=True)
+        if packages:
+            (tree / top / folder / "__init__.py").touch()
+    (tree / top / file).write_text(before)
+    transform.change_imports(".", "pkg.mod", "pkg.core.place")
+    assert (tree / top / file).read_text() == after
+
+
+def test_a_relative_import_of_what_leaves_the_package_becomes_absolute(tree: Path) -> None:
+    (tree / "pkg").mkdir()
+    (tree / "pkg" / "__init__.py").write_text("from.mod import x\nfrom . import mod\n")
+    transform.change_imports(".", "pkg.mod", "other.mod")
+    assert (tree / "pkg" / "__init__.py").read_text() == "from other.mod import x\nfrom other import mod\n"
+
+
+PACKAGE = {
+    "src/pkg/__init__.py": "from .mod import f\nfrom . import mod, util\n",
+    "src/pkg/mod.py": "from . import util\nfrom .util import g\nimport pkg.util\n\ndef f(): return g()\n",
+    "src/pkg/util.py": "def g(): return 1\n",
+    "src/main.py": "import pkg.mod\nfrom pkg import mod\n\nprint(pkg.mod.f(), mod.f())\n",
+}
+MOVED = {
+    "src/pkg/__init__.py": "from .core.place import f\nfrom . import util\nfrom .core import place as mod\n",
+    "src/pkg/core/__init__.py": "",
+    "src/pkg/core/place.py": PACKAGE["src/pkg/mod.py"].replace("from . ", "from .. ").replace(".util ", "..util "),
+    "src/pkg/util.py": PACKAGE["src/pkg/util.py"],
+    "src/main.py": ("import pkg.core.place\nfrom pkg.core import place as mod\n\nprint(pkg.core.place.f(), mod.f())\n"),
+}
+
+
+def contents(tree: Path) -> dict[str, str]:
+    return {path.relative_to(tree).as_posix(): path.read_text() for path in tree.rglob("*.py")}
+
+
+@pytest.fixture
+def package(tree: Path) -> Path:
+    for name, text in PACKAGE.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    return tree
+
+
+def test_a_module_moves_with_its_imports_and_comes_back(package: Path) -> None:
+    facts = transform.move_module("src/pkg/mod.py", "src/pkg/core/place.py")
+    assert (facts["old_module"], facts["new_module"]) == ("pkg.mod", "pkg.core.place")
+    assert (facts["imports_changed"], facts["files_moved"]) == (6, 1)
+    assert contents(package) == MOVED
+    assert subprocess.run([sys.executable, "src/main.py"], check=True, capture_output=True).stdout == b"1 1\n"
+    fs.undo()
+    assert contents(package) == PACKAGE
+
+
+def test_a_package_moves_whole(package: Path) -> None:
+    (package / "src/pkg/mod.py").unlink()
+    (package / "src/pkg/mod").mkdir()
+    (package / "src/pkg/mod/__init__.py").write_text("from .inner import f\n")
+    (package / "src/pkg/mod/inner.py").write_text("from ..util import g as f\nfrom . import inner\n")
+    transform.move_module("src/pkg/mod", "src/other/deep")
+    after = contents(package)
+    assert after["src/other/deep/__init__.py"] == "from .inner import f\n"
+    assert after["src/other/deep/inner.py"] == "from pkg.util import g as f\nfrom . import inner\n"
+    assert (
+        after["src/pkg/__init__.py"] == "from other.deep import f\nfrom . import util\nfrom other import deep as mod\n"
+    )
+    assert after["src/main.py"].startswith("import other.deep\nfrom other import deep as mod\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "told"),
+    [
+        ("src/pkg/mod.py", "src/pkg/util.py", "already"),
+        ("src/pkg/mod.py", "src/pkg/core", "must be a path as"),
+        ("src/pkg/mod.py", "src/pkg/my-mod.py", "my-mod"),
+        ("src/pkg", "src/pkg.py", "must be a path as"),
+        ("gone.py", "a.py", "does not exist"),
+    ],
+)
+def test_a_module_that_can_not_move_stays(package: Path, source: str, target: str, told: str) -> None:
+    with pytest.raises(ToolError, match=told):
+        transform.move_module(source, target)
+    assert contents(package) == PACKAGE
 
 
 def test_a_batch_sees_its_own_changes_and_is_written_whole(tree: Path) -> None:

@@ -16,8 +16,7 @@ import pytest
 
 from rlm.helpers import fs
 from rlm.helpers.opening import open_workspace
-from rlm.helpers.operation_table import find
-from rlm.helpers.performing import plan
+from tests.support.cut_off import cut_off_edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,11 +82,14 @@ def forker() -> Iterator[Executor]:
 
 @pytest.fixture
 def outcomes(forker: Executor, tree: Path, home: Path) -> Callable[..., list[dict[str, str]]]:
-    return lambda prepare, act: forker.submit(_outcomes, tree, home, prepare, act).result()
+    return lambda prepare, act, then=look: forker.submit(_outcomes, (tree, home), prepare, act, then).result()
 
 
-def _outcomes(tree: Path, home: Path, prepare: Callable[[], object], act: Callable[[], object]) -> list[dict[str, str]]:
+def _outcomes(
+    places: tuple[Path, Path], prepare: Callable[[], object], act: Callable[[], object], then: Callable[[], object]
+) -> list[dict[str, str]]:
     """What the tree holds after each possible kill and one more call."""
+    tree, home = places
     os.environ["XDG_STATE_HOME"] = str(home)
     os.fsync = lambda _fd: None  # a kill loses nothing that waits for the disk
     _load(tree)
@@ -102,8 +104,8 @@ def _outcomes(tree: Path, home: Path, prepare: Callable[[], object], act: Callab
             (tree / name).write_text(text)
         prepare()
         more = killed_before(step, act)
-        edits = len(fs.history())
-        found.append({"edits": str(edits), **content(tree)})
+        then()
+        found.append({**content(tree), "edits": str(len(fs.history()))})
         assert not [path.name for path in home.rglob("*") if path.suffix in (".committing", ".stuck", ".trash")]
         step += 1
     return found
@@ -145,24 +147,23 @@ def look() -> Any:
 
 def begin_a_roll_back_of_files() -> None:
     work = open_workspace([Path()], ["write"], os.environ)
-    arguments = {"file_pattern": "*", "search": "old", "replace": "new"}
-    entry = plan(work, find("fs.search_replace"), arguments).entry
-    os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
-    Path(f".{entry}-1.rlm").write_text(NEW["b"])
-    Path("a").write_text(NEW["a"])
+    cut_off_edit(work, "fs.search_replace", file_pattern="*", search="old", replace="new")
 
 
 def begin_a_roll_back_of_folders() -> None:
     work = open_workspace([Path()], ["write"], os.environ)
-    entry = plan(work, find("fs.write_file"), {"path": "pkg/deep/x", "content": "x"}).entry
-    os.rename(f"{work.journal}/{entry}.staged", f"{work.journal}/{entry}.committing")  # noqa: PTH104
-    Path("pkg/deep").mkdir(parents=True)
-    Path(f"pkg/deep/.{entry}-0.rlm").write_text("x")
+    cut_off_edit(work, "fs.write_file", 0, path="pkg/deep/x", content="x")
 
 
 def test_an_edit_is_made_or_not(outcomes: Any) -> None:
     found = outcomes(nothing, edit)
     assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **NEW}]
+    assert len(found) > 40
+
+
+def test_an_edit_that_is_made_again_changes_what_is_left_to_change(outcomes: Any) -> None:
+    found = outcomes(nothing, edit, edit)
+    assert kinds(found) == [{"edits": "1", **NEW}]
     assert len(found) > 40
 
 

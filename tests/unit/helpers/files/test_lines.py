@@ -27,10 +27,31 @@ def test_a_range_that_is_not_there_is_refused(tree: Path, start: int, end: int) 
         fs.copy_lines("a", start, end)
 
 
-def test_lines_are_those_of_pythons_parser(tree: Path) -> None:
-    (tree / "a.py").write_bytes("x = 1\x0c\ry = '\u2028'\r\nz = 3\n".encode())
-    assert fs.copy_lines("a.py", 3, 3) == "z = 3\n"
-    assert fs.stat("a.py")["lines"] == 3
+def test_nothing_but_a_newline_ends_a_line(tree: Path) -> None:
+    (tree / "a.py").write_bytes("x = 1\x0c\x85y = '\u2028'\r\nz = 3\n".encode())
+    assert fs.copy_lines("a.py", 2, 2) == "z = 3\n"
+    assert fs.stat("a.py")["lines"] == 2
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_return_alone_is_data_where_lines_end_otherwise(tree: Path, end: bytes) -> None:
+    lines = [b"10%\r20%\rdone", b"next line", b"last"]
+    (tree / "p.log").write_bytes(end.join([*lines, b""]))
+    assert fs.copy_lines("p.log", 2, 2).rstrip() == "next line"
+    assert [row["line"] for row in fs.grep("next|20%")["matches"]] == [1, 2]
+    fs.paste_code("p.log", 2, "INSERTED")
+    assert (tree / "p.log").read_bytes() == end.join([lines[0], b"INSERTED", *lines[1:], b""])
+    fs.search_replace("p.log", "done", "")
+    assert (tree / "p.log").read_bytes() == end.join([b"10%\r20%\r", b"INSERTED", *lines[1:], b""])
+    fs.paste_code("p.log", -1, "30%\r40%\n")
+    assert (tree / "p.log").read_bytes().endswith(b"last" + end + b"30%\r40%" + end)
+
+
+@pytest.mark.parametrize(("search", "regex"), [("two\r\nthree", False), (r"two\r\nthree", True), ("two\nthree", False)])
+def test_a_newline_is_found_however_it_is_written(tree: Path, search: str, regex: bool) -> None:
+    (tree / "a").write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    assert fs.search_replace("a", search, "2\r\n3", regex=regex)["total_replacements"] == 1
+    assert (tree / "a").read_bytes() == b"one\r\n2\r\n3\r\n"
 
 
 def test_a_missing_last_newline_joins_no_lines(tree: Path) -> None:

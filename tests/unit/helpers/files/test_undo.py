@@ -18,6 +18,7 @@ from rlm.helpers.journal import UndoJournal
 from rlm.helpers.opening import open_workspace
 from rlm.helpers.operation_table import find
 from rlm.helpers.performing import Planned, commit, plan
+from tests.support.cut_off import cut_off_edit
 
 if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
@@ -152,10 +153,7 @@ def done(tree: Path) -> Path:
 
 def cut_off(tree: Path) -> Path:
     """The folder of a commit that was killed when it had replaced `a`."""
-    entry = planned(tree, "fs.search_replace", file_pattern="*", search="old", replace="new").entry
-    staged = Path(workspace(tree).journal) / f"{entry}.staged"
-    (tree / "a").write_text("new a\n")
-    return staged.rename(staged.with_suffix(".committing"))
+    return cut_off_edit(workspace(tree), "fs.search_replace", file_pattern="*", search="old", replace="new")
 
 
 def test_a_commit_that_was_cut_off_is_rolled_back_by_the_next_call(two: Path) -> None:
@@ -172,7 +170,7 @@ def test_what_cannot_be_rolled_back_is_kept_and_named(two: Path) -> None:
         ToolError, match="cut off, and not all of it could be taken back: these could not be restored: 'a'; .*kept in"
     ) as refused:
         fs.write_file("b", "x")
-    kept = left.with_suffix(".stuck")
+    kept = Path(workspace(two).journal) / f"{left.stem.partition('-')[2]}.stuck"
     assert f"undo/{kept.parent.name}/{kept.name} in the state folder of rlm" in str(refused.value)
     assert b"old a" in (kept / "before").read_bytes()
     assert [(two / name).read_text() for name in "ab"] == ["somebody's\n", "old b\n"]
@@ -276,7 +274,7 @@ def test_a_file_that_grew_was_changed_and_is_not_read_to_see_it(two: Path) -> No
 
 def test_an_edit_waits_for_another_but_not_for_ever(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fs.write_file("a", "x")
-    monkeypatch.setattr("rlm.helpers.journal.LOCK_S", 0.01)
+    monkeypatch.setattr("rlm.helpers.journal_folder.LOCK_S", 0.01)
     with open(f"{workspace(two).journal}/lock", "rb") as lock:  # noqa: PTH123
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ToolError, match="another edit of these folders has not ended"):

@@ -44,6 +44,69 @@ def test_status_tells_files_by_kind_with_renames(repository: Path) -> None:
     assert (status["branch"], status["state"], status["is_clean"]) == ("main", None, False)
 
 
+def test_the_users_own_code_works_below_the_top_of_a_repository(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "pkg").mkdir()
+    for name in ("pkg/new.py", "other.py"):
+        (repository / name).write_text("x = 1\n")
+    monkeypatch.chdir(repository / "pkg")
+    assert git.git_status()["files"]["untracked"] == ["other.py", "pkg/new.py"]
+    assert git.git_add(["."]) == {"staged": 1, "files": ["pkg/new.py"]}
+    assert git.git_commit("below")["files"] == 1
+    assert git.blame("new.py")["lines"] == 1
+    with pytest.raises(ToolError, match="in no git repository whose top folder is in this workspace"):
+        open_helpers(".").git.git_status()
+
+
+def test_the_users_own_code_works_in_another_working_tree(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_git(repository, "worktree", "add", "--quiet", "-b", "side", str(repository.parent / "side"))
+    monkeypatch.chdir(repository.parent / "side")
+    (repository.parent / "side" / "new.py").write_text("x = 1\n")
+    assert git.git_add(["."])["files"] == ["new.py"]
+    git.git_commit("in another tree")
+    assert git.current_branch() == "side"
+    with pytest.raises(ToolError, match="keeps its objects outside of the workspace"):
+        open_helpers(".").git.git_status()
+
+
+def test_a_submodule_that_moved_is_a_change(repository: Path) -> None:
+    make_repository(repository / "lib")
+    run_git(repository, "add", "lib")
+    run_git(repository, "commit", "--quiet", "-m", "lib")
+    assert git.git_status()["is_clean"]
+    run_git(repository / "lib", "commit", "--quiet", "--allow-empty", "-m", "on")
+    status = git.git_status()
+    assert (status["is_clean"], status["files"]["submodules"], status["counts"]["submodules"]) == (False, ["lib"], 1)
+    assert git.diff()["files"] == [{"file": "lib", "added": 1, "removed": 1}]
+    (repository / "lib" / "a.txt").write_text("changed in it")
+    assert git.git_status() == status
+
+
+def test_a_commit_names_what_it_passed_by(repository: Path) -> None:
+    for name in ("pre-commit", "commit-msg.sample", "post-commit", "pre-push"):
+        (repository / ".git" / "hooks").mkdir(exist_ok=True)
+        (repository / ".git" / "hooks" / name).write_text("#!/bin/sh\nexit 1\n")
+        (repository / ".git" / "hooks" / name).chmod(0o755)
+    (repository / ".git" / "hooks" / "post-commit").chmod(0o644)
+    run_git(repository, "config", "commit.gpgsign", "true")
+    run_git(repository, "config", "hook.lint.command", "false")
+    run_git(repository, "config", "hook.lint.event", "pre-commit")
+    (repository / "b.txt").write_text("b\n")
+    git.git_add(["."])
+    made = git.git_commit("b")
+    assert (made["hooks_not_run"], made["unsigned"]) == (["pre-commit", "lint"], True)
+
+
+def test_hooks_in_a_folder_of_the_users_choice_are_named_too(repository: Path) -> None:
+    (repository / "hooks").mkdir()
+    (repository / "hooks" / "commit-msg").write_text("#!/bin/sh\nexit 1\n")
+    (repository / "hooks" / "commit-msg").chmod(0o755)
+    run_git(repository, "config", "core.hooksPath", "hooks")
+    git.git_add(["."])
+    assert git.git_commit("b")["hooks_not_run"] == ["commit-msg"]
+
+
 def test_the_documents_round(repository: Path) -> None:
     (repository / "b.txt").write_text("b\n")
     assert git.git_add(["."]) == {"staged": 1, "files": ["b.txt"]}
