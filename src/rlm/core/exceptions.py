@@ -12,6 +12,7 @@
     │   ├── CostBudgetExhausted
     │   ├── ToolBudgetExhausted
     │   ├── SubcallBudgetExhausted
+    │   ├── SubcallInputTooLarge    one sub-call's prompt, not all
     │   ├── TimeLimitReached
     │   └── NoProgress              the model goes in circles
     ├── BackendError                a model provider                  exit 4
@@ -21,6 +22,7 @@
     │   ├── QuotaExhaustedError     the account's credit is used up
     │   ├── ContextOverflowError    the request exceeds the window
     │   ├── BadRequestError         the provider refuses the request
+    │   │   └── ToolsRefusedError   because it has tools
     │   └── BadReplyError           the reply breaks the wire
     ├── REPLError                   a sandbox                         exit 5
     │   ├── SandboxUnavailableError it cannot be started here
@@ -70,11 +72,13 @@ __all__ = [
     "SandboxUnavailableError",
     "StoreError",
     "SubcallBudgetExhausted",
+    "SubcallInputTooLarge",
     "TimeLimitReached",
     "TokenBudgetExhausted",
     "ToolBudgetExhausted",
     "ToolError",
     "ToolNotFoundError",
+    "ToolsRefusedError",
     "TurnLimitReached",
     "UnfinishedCall",
     "UntrustedConfigError",
@@ -140,6 +144,12 @@ class SubcallBudgetExhausted(LimitReached):
     limit = "subcall_budget"
 
 
+class SubcallInputTooLarge(LimitReached):
+    """The prompt of one sub-call is above `subcall_input_tokens`, or beyond its model's window; smaller ones may go."""
+
+    limit = "subcall_input_tokens"
+
+
 class TimeLimitReached(LimitReached):
     """The completion's `timeout_s` passed."""
 
@@ -192,6 +202,10 @@ class ContextOverflowError(BackendError):
 
 class BadRequestError(BackendError):
     """The provider refuses this request whatever the moment: unknown model, bad parameter."""
+
+
+class ToolsRefusedError(BadRequestError):
+    """The model, or the way it is served, takes no tool calls: it is to be asked without any."""
 
 
 class BadReplyError(BackendError):
