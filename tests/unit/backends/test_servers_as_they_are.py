@@ -196,9 +196,8 @@ async def test_an_error_within_a_stream_is_a_failed_attempt_and_never_an_answer(
             with pytest.raises(kind, match=words):
                 await backend.call(ASK)
             return
-        reply = await backend.call(ASK)
-        assert (reply.text, len(server.requests)) == ("ok", 2)
-        assert (reply.usage.output_tokens > 7) == (b"The answer" in body)  # what was lost is counted
+        assert (await backend.call(ASK)).text == "ok"
+        assert len(server.requests) == 2
     async with openai(raw(body, headers=EVENTS)) as (backend, _):
         with pytest.raises(kind, match=words):
             await backend.call(ASK)
