@@ -30,7 +30,7 @@ class Billing:
 
     async def __call__(self, received):
         said = received.body["messages"]
-        if said[-1]["content"].startswith("The run ends here"):
+        if "The run ends here" in said[-1]["content"]:
             return await self._answer(received, "Partial.")
         if "tools" not in received.body:
             return await self._answer(received, f"about {said[-1]['content']}")

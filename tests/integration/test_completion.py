@@ -403,6 +403,38 @@ def test_the_subcall_budget_cuts_a_batch_and_keeps_what_it_has(make):
     assert rlm.completion("x").value == [True, True, True, False, False]
 
 
+TRIES = """
+def tried(ask, chars):
+    try:
+        return ask("x" * chars)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+FINAL([tried(llm_query, LARGE), tried(rlm_query, LARGE), tried(llm_query, 9)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("large", "settings", "words"),
+    [
+        (2_000_000, {}, "about 667,000 tokens, and the window of m is 100,000"),
+        (9_000, {"subcall_input_tokens": 2_000}, "about 3,004 tokens, and subcall_input_tokens is 2,000"),
+    ],
+)
+def test_a_sub_call_that_is_too_large_is_refused_in_its_cell_before_any_request(make, large, settings, words):
+    backend = ScriptedBackend(
+        lambda request: cell(TRIES.replace("LARGE", str(large))) if request.tools else "small",
+        traits=ModelTraits(context_window_tokens=100_000),
+    )
+    rlm = make(backend, model="m", environment="local", **settings)
+    result = rlm.completion("x")
+    asked, child, small = result.value
+    assert f"the prompt has {words}: split it: llm_query_batched asks about many parts at once" in asked
+    assert f"the prompt has {words}: give the text as rlm_query(prompt, context)" in child
+    assert (small, len(backend.requests)) == ("small", 2)
+    assert rlm.replay(result.run_id).differences == ()
+
+
 def test_a_timeout_lands_and_kills_the_cell(make):
     rlm = make([cell("while True: pass"), "Ran out of time."], budget=Budget(timeout_s=1.0))
     result = rlm.completion("x")

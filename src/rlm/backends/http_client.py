@@ -66,8 +66,13 @@ class HttpAnswer:
         self._size_bytes = 0
 
     async def piece(self) -> bytes:
-        """The next piece of the body; empty at the end."""
-        piece = await self._response.content.readany()
+        """The next piece of the body; empty at the end. Raises:
+        BadReplyError: the body is cut short, or above 32 MB.
+        """
+        try:
+            piece = await self._response.content.readany()
+        except aiohttp.ClientPayloadError as error:
+            raise BadReplyError(f"{self._host}: the reply was cut short") from error
         self._clock.heard()
         self._size_bytes += len(piece)
         if self._size_bytes > REPLY_CAP_BYTES:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from rlm.backends.catalog import traits_of
 from rlm.backends.http_client import Endpoint, HttpAnswer, HttpClient, Timeouts
-from rlm.backends.refusals import Addressee, Refusal, read_refusal, refusal_within, to_error
+from rlm.backends.refusals import Addressee, Refusal, read_refusal, refusal_instead, refusal_within, to_error
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry
-from rlm.backends.sse import EventReader
-from rlm.core.exceptions import AuthenticationError, BackendError, BadReplyError
+from rlm.backends.sse import EventReader, ServerEvent
+from rlm.core.exceptions import AuthenticationError, BackendError, BadReplyError, ToolsRefusedError
 from rlm.core.types import ModelReply, ModelRequest, ModelTraits, TokenUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
     from rlm.backends import BackendSetup
     from rlm.core.config import ProviderConfig
@@ -32,6 +32,17 @@ _OPTIONAL: Mapping[str, re.Pattern[str]] = {
     "temperature": re.compile(r"temperature", re.IGNORECASE),
 }
 """The features that a request can do without, and the words in which servers refuse them."""
+_TOOLS = "tools"
+"""The feature that a request can't do without: whoever asked has to speak otherwise."""
+_UNTAKEN = frozenset({400, 422})
+"""The statuses with which servers refuse a feature."""
+_UNREAD = frozenset({400, 422, 500, 501})
+"""The statuses with which they refuse a form: llama.cpp's templates fail with 500."""
+_STREAM = re.compile(rb"(?:data|event|id|retry)?:")
+_JSON = (b"{", b"[", b"<")
+_BOM = b"\xef\xbb\xbf"
+_TOLD_BYTES = 8
+"""How much of a body tells whether it is a stream."""
 
 
 class Draft(Protocol):
@@ -42,9 +53,14 @@ class Draft(Protocol):
         """Whether the last event has arrived."""
         ...
 
-    def add(self, event: bytes) -> None:
-        """Take the data of the next event. Raises:
-        BadReplyError: it is malformed, or not an event of this wire.
+    @property
+    def finished(self) -> bool:
+        """Whether the reply has said that it ends: it is whole, whatever becomes of the stream."""
+        ...
+
+    def add(self, data: bytes, name: str = "") -> None:
+        """Take the data of the next event, which may have a name. Raises:
+        BadReplyError: it is malformed, or the server gives up.
         """
         ...
 
@@ -77,10 +93,15 @@ class Wire(Protocol):
         """The path of requests, below the base URL."""
         ...
 
+    @property
+    def forms(self) -> Mapping[str, re.Pattern[str]]:
+        """The other forms that a request can have, and the words in which servers ask for each."""
+        ...
+
     def headers(self, key: str | None) -> Mapping[str, str]: ...
 
-    def encode(self, request: ModelRequest, *, stream: bool) -> bytes:
-        """The body of a request."""
+    def encode(self, request: ModelRequest, *, stream: bool, forms: Set[str]) -> bytes:
+        """The body of a request, in some of its other forms."""
         ...
 
     def decode(self, body: bytes, request: ModelRequest) -> ModelReply:
@@ -113,7 +134,8 @@ class HttpBackend:
     """Calls one provider, by `wire`.
 
     Replies are streamed unless the settings or the server say otherwise; what a server refuses by name and a request
-    can do without (streaming, a response schema, a temperature) is left out from then on, for that model.
+    can do without (streaming, a response schema, a temperature) is left out from then on, for that model, and what it
+    wants in another form of the wire is written so. That a model takes no tools is remembered too.
     """
 
     def __init__(self, wire: Wire, settings: ProviderSettings, on_retry: OnRetry = ignore_retry) -> None:
@@ -134,7 +156,8 @@ class HttpBackend:
 
     def traits(self, model: str) -> ModelTraits:
         """What the bundled table says, for the provider itself; another server may serve anything under any name."""
-        return traits_of(self._wire.name, model) if self._own else ModelTraits()
+        traits = traits_of(self._wire.name, model) if self._own else ModelTraits()
+        return replace(traits, native_tools=False) if (model, _TOOLS) in self._refused else traits
 
     async def call(self, request: ModelRequest) -> ModelReply:
         lost = LostUsage()
@@ -149,7 +172,10 @@ class HttpBackend:
         while isinstance(outcome, Refusal) and self._can_do_without(outcome, request):
             outcome = await self._exchange(request, lost)
         if isinstance(outcome, Refusal):
-            raise self._error(outcome, request)
+            error = self._error(outcome, request)
+            if isinstance(error, ToolsRefusedError):
+                self._refused.add((request.model, _TOOLS))
+            raise error
         return outcome
 
     async def _exchange(self, request: ModelRequest, lost: LostUsage) -> ModelReply | Refusal:
@@ -164,13 +190,16 @@ class HttpBackend:
             return outcome
 
     async def _read(self, answer: HttpAnswer, draft: Draft, request: ModelRequest) -> ModelReply | Refusal:
-        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
-            return await _read_events(answer, draft)
-        body = await answer.whole()
+        head = await _head(answer)
+        if _is_stream(head, answer.headers.get("Content-Type", "")):
+            return await _read_events(answer, draft, head)
+        body = head + await answer.whole()
+        if refusal := refusal_within(body):
+            return refusal
         try:
             return self._wire.decode(body, request)
         except BadReplyError:
-            if refusal := refusal_within(body):
+            if refusal := refusal_instead(body):
                 return refusal
             raise
 
@@ -180,24 +209,26 @@ class HttpBackend:
             request = replace(request, response_schema=None)
         if request.temperature is not None and (model, "temperature") in self._refused:
             request = replace(request, temperature=None)
-        return self._wire.encode(request, stream=self._streams(model))
+        return self._wire.encode(request, stream=self._streams(model), forms=self._forms(model))
 
     def _streams(self, model: str) -> bool:
         return self._settings.stream and (model, "stream") not in self._refused
 
+    def _forms(self, model: str) -> frozenset[str]:
+        return frozenset(form for form in self._wire.forms if (model, form) in self._refused)
+
     def _can_do_without(self, refusal: Refusal, request: ModelRequest) -> bool:
-        """Note what the server refuses by name, if the request had it and can go without."""
-        if refusal.status not in (400, 422):
-            return False
-        had = {
-            "stream": self._streams(request.model),
-            "response_schema": request.response_schema is not None,
-            "temperature": request.temperature is not None,
-        }
-        for feature, words in _OPTIONAL.items():
-            if had[feature] and (request.model, feature) not in self._refused and words.search(refusal.says):
-                self._refused.add((request.model, feature))
+        """Note what the server refuses by name, if the request can go without, or be written otherwise."""
+        forms = self._wire.forms if refusal.status in _UNREAD else {}
+        features = _OPTIONAL if refusal.status in _UNTAKEN else {}
+        before = self._body(request)
+        for name, words in (*forms.items(), *features.items()):
+            if (request.model, name) in self._refused or not words.search(refusal.says):
+                continue
+            self._refused.add((request.model, name))
+            if self._body(request) != before:
                 return True
+            self._refused.discard((request.model, name))
         return False
 
     @contextmanager
@@ -243,29 +274,68 @@ class LostUsage:
         return replace(reply, usage=reply.usage + self._usage)
 
 
-async def _read_events(answer: HttpAnswer, draft: Draft) -> ModelReply | Refusal:
-    reader, count = EventReader(), 0
-    while not draft.complete and (piece := await answer.piece()):
-        events = reader.feed(piece)
+async def _head(answer: HttpAnswer) -> bytes:
+    """The beginning of a body, enough to tell what it is."""
+    pieces: list[bytes] = []
+    told_bytes = 0
+    while told_bytes < _TOLD_BYTES and (piece := await answer.piece()):
+        pieces.append(piece)
+        told_bytes += len(piece if told_bytes else piece.lstrip())
+    return b"".join(pieces)
+
+
+def _is_stream(head: bytes, content_type: str) -> bool:
+    """Whether a body is a stream of events, by its beginning, else by its type, which some get wrong."""
+    begin = head.removeprefix(_BOM).lstrip()
+    if begin.startswith(_JSON):
+        return False
+    return _STREAM.match(begin) is not None or content_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+async def _read_events(answer: HttpAnswer, draft: Draft, head: bytes) -> ModelReply | Refusal:
+    reader, count, piece = EventReader(), 0, head
+    while not draft.complete:
+        events = reader.feed(piece) if piece else reader.end()
         count += len(events)
         if count > EVENTS_CAP:
             raise BadReplyError(f"the stream has more than {EVENTS_CAP:,} events")
         for event in events:
-            if refusal := _add(draft, event):
+            if refusal := _take(draft, event):
                 return refusal
+        if not piece:
+            break
+        try:
+            piece = await answer.piece()
+        except BadReplyError:
+            if not draft.finished:
+                raise
+            break
     if draft.complete:
         await answer.drain()
     return draft.reply()
 
 
-def _add(draft: Draft, event: bytes) -> Refusal | None:
-    try:
-        draft.add(event)
-    except BadReplyError:
-        if refusal := refusal_within(event):
+def _take(draft: Draft, event: ServerEvent) -> Refusal | None:
+    """Give an event to the draft; what follows the end of a reply no longer matters."""
+    for data in _payloads(event.data):
+        if draft.complete:
+            return None
+        refusal = refusal_within(data, event.name)
+        if refusal is not None and not draft.finished:
             return refusal
-        raise
+        try:
+            draft.add(data, event.name)
+        except BadReplyError:
+            if not draft.finished:
+                raise
     return None
+
+
+def _payloads(data: bytes) -> list[bytes]:
+    """The data of an event; or of several, where a server leaves out the empty lines between them."""
+    lines = [line for line in data.split(b"\n") if line.strip()] if b"\n" in data else []
+    several = len(lines) > 1 and all(line.lstrip().startswith((b"{", b"[DONE")) for line in lines)
+    return lines if several else [data]
 
 
 def settings_of(wire: Wire, config: ProviderConfig, setup: BackendSetup) -> ProviderSettings:

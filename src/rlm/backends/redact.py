@@ -15,9 +15,12 @@ _WORD = re.compile(rf"[\w+/=.~-]{{{_PART_CHARS},}}")
 
 
 def redact(text: str, key: str | None) -> str:
-    """`text` on one line, at most 500 characters; any 8 characters of `key`, and what looks like a key, are masked."""
+    """`text` on one line, at most 500 characters; any 8 characters of `key`, and what looks like a key, are masked.
+
+    A shorter key isn't a secret: servers without keys are given one of a few letters, and words have those too.
+    """
     shown = text[:_READ_CHARS]
-    if key:
+    if key and len(key) >= _PART_CHARS:
         shown = _WORD.sub(lambda word: _MASK if _shares_part(word[0], key) else word[0], shown.replace(key, _MASK))
     shown = " ".join(_LIKE_A_KEY.sub(_MASK, shown).split())
     shown = "".join(char if char.isprintable() else "?" for char in shown)

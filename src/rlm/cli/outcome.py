@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.cli.console import answer, complain, counted, quiet_pipe, say, trace
 from rlm.core.exceptions import RLMError
+from rlm.core.texts import escape_surrogates
 
 if TYPE_CHECKING:
     from rlm.core.outcome import RLMResult
@@ -95,13 +96,15 @@ def _totals(result: RLMResult) -> str:
 
 
 def _jsonable(value: Any) -> Json:
-    """`value` as JSON that every parser takes: no NaN, no number that Python refuses to write."""
+    """`value` as JSON that every parser takes: no NaN, no half of a character, no number that Python can't write."""
+    if isinstance(value, str):
+        return escape_surrogates(value)
     if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {escape_surrogates(str(key)): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, int) and value.bit_length() > 10_000:
         return hex(value)
-    return value if value is None or isinstance(value, (str, int, float)) else repr(value)
+    return value if value is None or isinstance(value, (int, float)) else escape_surrogates(repr(value))

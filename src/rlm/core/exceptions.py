@@ -12,6 +12,7 @@
     │   ├── CostBudgetExhausted
     │   ├── ToolBudgetExhausted
     │   ├── SubcallBudgetExhausted
+    │   ├── SubcallInputTooLarge    one sub-call's prompt, not all
     │   ├── TimeLimitReached
     │   ├── RecordLimitReached
     │   └── NoProgress              the model goes in circles
@@ -22,6 +23,7 @@
     │   ├── QuotaExhaustedError     the account's credit is used up
     │   ├── ContextOverflowError    the request exceeds the window
     │   ├── BadRequestError         the provider refuses the request
+    │   │   └── ToolsRefusedError   because it has tools
     │   └── BadReplyError           the reply breaks the wire
     ├── REPLError                   a sandbox                         exit 5
     │   ├── SandboxUnavailableError it cannot be started here
@@ -72,11 +74,13 @@ __all__ = [
     "SandboxUnavailableError",
     "StoreError",
     "SubcallBudgetExhausted",
+    "SubcallInputTooLarge",
     "TimeLimitReached",
     "TokenBudgetExhausted",
     "ToolBudgetExhausted",
     "ToolError",
     "ToolNotFoundError",
+    "ToolsRefusedError",
     "TurnLimitReached",
     "UnfinishedCall",
     "UntrustedConfigError",
@@ -142,6 +146,12 @@ class SubcallBudgetExhausted(LimitReached):
     limit = "subcall_budget"
 
 
+class SubcallInputTooLarge(LimitReached):
+    """The prompt of one sub-call is above `subcall_input_tokens`, or beyond its model's window; smaller ones may go."""
+
+    limit = "subcall_input_tokens"
+
+
 class TimeLimitReached(LimitReached):
     """The completion's `timeout_s` passed."""
 
@@ -200,6 +210,10 @@ class ContextOverflowError(BackendError):
 
 class BadRequestError(BackendError):
     """The provider refuses this request whatever the moment: unknown model, bad parameter."""
+
+
+class ToolsRefusedError(BadRequestError):
+    """The model, or the way it is served, takes no tool calls: it is to be asked without any."""
 
 
 class BadReplyError(BackendError):

@@ -36,6 +36,11 @@ class Model:
     origin: str = ""
     """The address its backend was told to use: the same name elsewhere is another model."""
 
+    @property
+    def native_tools(self) -> bool:
+        """Whether it takes tool calls, as far as its backend knows by now: a server may have refused them since."""
+        return self.traits.native_tools and self.backend.traits(self.name).native_tools
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MAX_INT = 1 << 63
+_LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 NAMES = frozenset({"id", "tool_call_id", "key", "digest", "same_as", "salt", "resumed_from", "forked_from"})
 
 
@@ -36,6 +37,14 @@ def change_texts(value: T, change: Change, mapping: ChangeMapping | None = None)
 def escape_surrogates(text: str) -> str:
     """Return `text` as UTF-8 and JSON can carry it: a lone surrogate becomes its escape, as in `\\udce9`."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def escape_line_ends(line: bytes) -> bytes:
+    """A line of JSON with U+0085, U+2028 and U+2029 as escapes: `str.splitlines` and some readers end lines there."""
+    for raw, escape in _LINE_ENDS:
+        if raw in line:
+            line = line.replace(raw, escape)
+    return line
 
 
 def escape_bytes(content: bytes) -> str:

@@ -48,17 +48,27 @@ class Notes:
 
     def __init__(self) -> None:
         self._names: defaultdict[str, list[str]] = defaultdict(list)
-        self.undecodable = 0
+        self._undecodable: dict[str, int] = {}
 
     def add(self, what: str, name: str) -> None:
         """Note `what` of the file called `name`."""
         self._names[what].append(name)
 
+    def add_undecodable(self, places: int, name: str) -> None:
+        """Note how many places of a file could not be decoded."""
+        if places:
+            self._undecodable[name] = places
+
     def warnings(self) -> tuple[str, ...]:
         """One line for each kind of note."""
         texts = [f"{what}: {some_of(names)}" for what, names in self._names.items()]
-        if self.undecodable:
-            texts.append(f"{self.undecodable:,} places could not be decoded and hold U+FFFD")
+        if count := sum(self._undecodable.values()):
+            what = (
+                "1 place could not be decoded and holds"
+                if count == 1
+                else f"{count:,} places could not be decoded and hold"
+            )
+            texts.append(f"{what} U+FFFD: {some_of(list(self._undecodable))}")
         return tuple(texts)
 
 
@@ -116,7 +126,11 @@ class TextFile:
             notes.add("binary, one character per byte", self.name)
             return Charset(encoding="latin-1", start=0)
         if mark not in ("", "utf-8"):
+            if not mark_bytes:
+                notes.add(f"read as {mark}, which is a guess", self.name)
             return Charset(encoding=mark, start=mark_bytes)
+        if self.name.endswith(".ipynb"):
+            notes.add("a notebook, read as its JSON with outputs and images", self.name)
         invalid = first_invalid(self.fd, mark_bytes, self.end, seen)
         if invalid is None:
             return Charset(encoding="utf-8", start=mark_bytes, exact=True)
@@ -127,9 +141,11 @@ class TextFile:
 
     def copy(self, charset: Charset, spool: Spool, notes: Notes) -> None:
         """Append the text to `spool` as UTF-8."""
+        undecodable = 0
         for text in decoded(self.fd, charset.start, self.end, charset.encoding):
             spool.write_text(text)
-            notes.undecodable += 0 if charset.exact else text.count("\ufffd")
+            undecodable += 0 if charset.exact else text.count("\ufffd")
+        notes.add_undecodable(undecodable, self.name)
         self.check_unchanged(notes)
 
     def check_unchanged(self, notes: Notes) -> None:

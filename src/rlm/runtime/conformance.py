@@ -17,7 +17,7 @@ import msgspec
 from rlm.core.budget import Budget
 from rlm.core.dialects import fences
 from rlm.core.events import ModelEnd, ModelStart
-from rlm.core.exceptions import BackendError
+from rlm.core.exceptions import BackendError, ToolsRefusedError
 from rlm.runtime.rlm import RLM
 from rlm.sinks.memory import MemorySink
 
@@ -148,7 +148,8 @@ class Trials:
             result = rlm.completion(prompt, context, output_type=output_type)
         usage = result.usage
         self._total_tokens += usage.input_tokens + usage.output_tokens
-        if isinstance(result.error, BackendError) and not self._total_tokens:
+        reached = isinstance(result.error, ToolsRefusedError) or self._total_tokens > 0
+        if isinstance(result.error, BackendError) and not reached:
             raise result.error
         return _Trial(result=result, sink=sink)
 

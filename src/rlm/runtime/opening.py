@@ -281,7 +281,7 @@ def _unreachable(kit: Kit) -> Iterator[str]:
     """A warning of tools that nothing can call: in fenced code a model has only the functions of the REPL."""
     main = kit.models.main
     names = [tool.spec.name for tool in kit.tools if tool.spec.name not in kit.guest_tools]
-    if names and not choose(kit.config.dialect, native_tools=main.traits.native_tools).native_tools:
+    if names and not choose(kit.config.dialect, native_tools=main.native_tools).native_tools:
         yield (
             f"{main.label} writes fenced code and can't call {', '.join(names)}: "
             "name them in guest_tools, or mark those that change nothing with @tool(reads_only=True)"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.contexts.context import clip
+from rlm.core.dialects.arguments import read_value
 from rlm.core.dialects.fences import split
 from rlm.core.exceptions import ConfigError, OutputValidationError, ToolError
 from rlm.processes.worker import call_once
@@ -70,8 +71,12 @@ class JsonValidator:
             OutputValidationError: the value does not fit; the message tells the model why.
         """
         problem: ValueError | RecursionError | None = None
+        tried: list[Json] = []
         for reading in _readings(value):
             try:
+                if reading in tried:
+                    continue
+                tried.append(reading)
                 return self.convert(reading)
             except (ValueError, RecursionError) as error:
                 problem = error
@@ -137,11 +142,24 @@ def _keywords(schema: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _readings(value: Json) -> Iterator[Json]:
+    """What a value may stand for, the plainest first: itself, JSON, JSON in a fence or in prose, or nearly JSON."""
     yield value
-    if isinstance(value, str):
-        for text in (value, *(fence.code for fence in split(value)[0][:1])):
-            with suppress(msgspec.DecodeError, UnicodeEncodeError):
-                yield msgspec.json.decode(text)
+    if not isinstance(value, str):
+        return
+    texts = (value, *(fence.code for fence in split(value)[0][:1]))
+    for text in texts:
+        with suppress(msgspec.DecodeError, UnicodeEncodeError):
+            yield msgspec.json.decode(text)
+    for text in texts:
+        for part in _outermost(text):
+            with suppress(ValueError):
+                yield read_value(part)
+
+
+def _outermost(text: str) -> list[str]:
+    """The text from the first opening bracket of each kind to the last closing one: a value, if there is one."""
+    spans = ((text.find(opening), text.rfind(closing) + 1) for opening, closing in ("{}", "[]"))
+    return [text[start:end] for start, end in sorted(spans) if 0 <= start < end]
 
 
 def _told(problem: ValueError | RecursionError | None) -> str:

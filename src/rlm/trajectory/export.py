@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.events import CompletionEnd, CompletionStart, MessageAdded, ModelEnd, ModelStart
+from rlm.core.texts import escape_line_ends
 from rlm.trajectory.index.rows import RunQuery
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class _Chat:
 
     def line(self, end: CompletionEnd) -> str:
         chat = {"messages": self.messages, **self._about, "status": end.status, "response": end.response}
-        return msgspec.json.encode(chat).decode() + "\n"
+        return escape_line_ends(msgspec.json.encode(chat)).decode() + "\n"
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

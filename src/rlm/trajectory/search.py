@@ -14,7 +14,7 @@ import msgspec
 
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
-from rlm.core.texts import escape_surrogates
+from rlm.core.texts import escape_line_ends, escape_surrogates
 from rlm.trajectory.index.rows import RunQuery
 from rlm.trajectory.reader import LINE_BYTES, is_digest, open_record
 
@@ -248,4 +248,4 @@ def _as_utf8(text: str) -> bytes:
 
 
 def _as_json(text: str) -> bytes:
-    return msgspec.json.encode(escape_surrogates(text))[1:-1]
+    return escape_line_ends(msgspec.json.encode(escape_surrogates(text))[1:-1])

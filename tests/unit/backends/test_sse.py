@@ -11,7 +11,7 @@ from rlm.backends.sse import EventReader
 
 def read(*pieces: bytes) -> list[bytes]:
     reader = EventReader()
-    return [event for piece in pieces for event in reader.feed(piece)]
+    return [event.data for piece in pieces for event in reader.feed(piece)]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def read(*pieces: bytes) -> list[bytes]:
 def test_events_are_read_as_the_specification_says(sent: bytes, events: list[bytes]) -> None:
     assert read(sent) == events
     assert read(*(bytes([byte]) for byte in sent)) == events
+
+
+def test_an_event_has_its_name_and_the_last_one_needs_no_empty_line() -> None:
+    reader = EventReader()
+    assert reader.feed(b"event: error\ndata: a\n\ndata: b\nevent: x") == [(b"a", "error")]
+    assert reader.end() == [(b"b", "x")]
+    assert reader.end() == []
 
 
 TEXT = st.text(alphabet="ab:\n\r é").map(str.encode)

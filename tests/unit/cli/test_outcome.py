@@ -71,7 +71,7 @@ def test_a_limit_names_the_option_that_raises_it(capfd: pytest.CaptureFixture[st
         (float("nan"), None),
         ([float("inf"), 1.5], [None, 1.5]),
         ({"a": ("b", 1)}, {"a": ["b", 1]}),
-        ("\ud800", "\ud800"),
+        ({"\ud800k": "a\udce9"}, {"\\ud800k": "a\\udce9"}),
         (b"x", "b'x'"),
     ],
 )

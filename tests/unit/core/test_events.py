@@ -26,6 +26,13 @@ def test_round_trip(body):
     assert events.decode(line) == event(body)
 
 
+def test_a_line_is_one_to_every_reader():
+    said = event(events.Warned(message="a\u2028b\u2029c\x85d\x0be\x1cf\rg"))
+    line = events.encode(said)
+    assert len(line.decode().splitlines()) == 1
+    assert events.decode(line) == said
+
+
 def test_an_unknown_type_keeps_its_body():
     line = events.encode(event(events.Warned(message="x"))).replace(b'"warning"', b'"from.tomorrow"')
     assert events.decode(line).body == {"message": "x"}

@@ -97,14 +97,14 @@ def test_damage_in_utf8_is_replaced_and_counted(tmp_path):
     (tmp_path / "x").write_bytes("größer\n".encode() * 50 + b"bad \xff\xfe here\n" + "größer\n".encode() * 50)
     context = prepare(tmp_path / "x")
     assert "bad \ufffd\ufffd here" in text(context)
-    assert "2 places could not be decoded" in context.warnings[0]
+    assert context.warnings == (f"2 places could not be decoded and hold U+FFFD: {tmp_path / 'x'}",)
 
 
 def test_damage_far_into_a_file_is_found(tmp_path):
     (tmp_path / "x").write_bytes("é".encode() * 3_000_000 + b"\xff" + "é".encode() * 10)
     context = prepare(tmp_path / "x")
     assert context.chars == 3_000_011
-    assert context.warnings == ("1 places could not be decoded and hold U+FFFD",)
+    assert context.warnings == (f"1 place could not be decoded and holds U+FFFD: {tmp_path / 'x'}",)
 
 
 def test_an_encoding_can_be_given(tmp_path):
@@ -112,6 +112,42 @@ def test_an_encoding_can_be_given(tmp_path):
     assert text(prepare(tmp_path / "x", Reading(encoding="shift_jis"))) == "日本"
     (tmp_path / "y").write_bytes("no mark".encode("utf-16-le"))
     assert text(prepare(tmp_path / "y", Reading(encoding="utf-16-le"))) == "no mark"
+
+
+CSV = "Keyword\tClicks\r\ncafé\t5\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_wide_text_without_its_mark_is_read_alone_and_in_a_folder(tmp_path, encoding):
+    (tmp_path / "kw.csv").write_bytes(CSV.encode(encoding))
+    (tmp_path / "samples.bin").write_bytes(bytes(range(24)) * 2)
+    (tmp_path / "small.bin").write_bytes(b"".join(number.to_bytes(2, "little") for number in range(200)))
+    alone, folder = prepare(tmp_path / "kw.csv"), prepare(tmp_path)
+    assert text(alone) == texts(folder)["kw.csv"] == CSV
+    assert f"read as {encoding}, which is a guess: kw.csv" in folder.warnings
+    assert list(texts(folder)) == ["kw.csv"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "encoding"),
+    [
+        ("A001,髙橋のみかん,1,100\r\n" * 6, "cp932"),
+        ("①番,～,㈱テスト,髙島\r\n" * 6, "cp932"),
+        ("编号,名称\r\n1,苹果\r\n", "gb18030"),
+        ("Привет мир, как дела? да!", "koi8_r"),
+        ("안녕하세요 세계\r\n", "cp949"),
+        ("你好，世界，測試\r\n", "big5"),
+    ],
+)
+def test_short_texts_of_the_world_are_guessed(tmp_path, wanted, encoding):
+    (tmp_path / "x").write_bytes(wanted.encode(encoding))
+    assert text(prepare(tmp_path / "x")) == wanted
+
+
+def test_a_notebook_is_named_as_one(tmp_path):
+    (tmp_path / "a.ipynb").write_text('{"cells": []}')
+    [warning] = prepare(tmp_path).warnings
+    assert warning == "a notebook, read as its JSON with outputs and images: a.ipynb"
 
 
 @pytest.mark.parametrize("name", ["utf-9", "base64", "undefined", "a\0b"])
@@ -135,6 +171,24 @@ def test_known_formats_bring_advice(tmp_path):
     (tmp_path / "x.pdf").write_bytes(b"%PDF-1.7 text")
     with pytest.raises(ConfigError, match="pdftotext"):
         prepare(tmp_path / "x.pdf")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n%PDF-1.4\n1 0 obj\n<< >>\n", "pdftotext"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"text " * 9, "old office document"),
+    ],
+)
+def test_what_hides_its_format_is_known(tmp_path, content, words):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        prepare(tmp_path / "x")
+
+
+def test_a_text_about_pdfs_is_text(tmp_path):
+    (tmp_path / "x").write_text("A PDF begins with\n%PDF-1.4\nand has objects.")
+    assert text(prepare(tmp_path / "x")).startswith("A PDF")
 
 
 def test_noise_without_nul_bytes_is_binary(tmp_path):

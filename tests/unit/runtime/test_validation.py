@@ -58,6 +58,12 @@ def test_no_type_is_no_validator():
         (dict[int, str], {"1": "a"}, {1: "a"}),
         (SCHEMA, {"a": 1}, {"a": 1}),
         (SCHEMA, '{"a": 1}', {"a": 1}),
+        (SCHEMA, 'Here it is [1]:\n{"a": 4}\nDone.', {"a": 4}),
+        (SCHEMA, "{'a': 4}", {"a": 4}),
+        (SCHEMA, 'So: {"a": 4,}', {"a": 4}),
+        (SCHEMA, '{"a": 4}</s>', {"a": 4}),
+        (SCHEMA, '```json\n{"a": 4,}\n```', {"a": 4}),
+        (list[int], "The list is [1, 2, 3].", [1, 2, 3]),
     ],
 )
 def test_what_fits_becomes_the_type(output_type, value, result):

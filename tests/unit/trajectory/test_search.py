@@ -55,6 +55,13 @@ def test_a_hit_shows_where(index: Index) -> None:
     assert hit.excerpt[hit.start : hit.start + hit.length] == "first"
 
 
+def test_a_text_with_other_line_ends_is_found(tmp_path: Path) -> None:
+    write(tmp_path, events([*STEPS[:2], ("r", None, MessageAdded(role="user", content="one\u2028two"))]))
+    with Index.open(tmp_path) as index:
+        index.refresh()
+        assert search(index, "e\u2028t")
+
+
 def test_a_search_stops_at_its_limit(index: Index) -> None:
     assert len(search(index, "e", limit=3)) == 3
 

@@ -6,20 +6,22 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from rlm.backends.anthropic.schema import to_output_schema
 from rlm.backends.json_text import encode
-from rlm.core.types import Image, Json, Message, ModelRequest, ToolCall, ToolSpec
+from rlm.backends.tool_calls import arguments_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rlm.backends.anthropic.thinking import ThinkingMemory
+    from rlm.backends.reasoning import ReasoningMemory
+    from rlm.core.types import Image, Json, Message, ModelRequest, ToolSpec
 
 EMPTY = "(empty)"
 """The text that stands in for an empty message, which the API refuses."""
+NO_THINKING = "thinking"
+"""The other form of a request: without the thinking that came before, for servers that don't know it as their own."""
 MARKED_MESSAGES = 2
 """How many of the user's last turns are marked: one ends what the last request cached, one what this request will."""
 
@@ -75,7 +77,7 @@ class _Request(Struct, omit_defaults=True):
     stream: bool = False
 
 
-def encode_request(request: ModelRequest, thinking: ThinkingMemory, *, stream: bool, prompt_cache: bool) -> bytes:
+def encode_request(request: ModelRequest, thinking: ReasoningMemory, *, stream: bool, prompt_cache: bool) -> bytes:
     """The body of a request. Lone surrogates, which JSON cannot carry, become question marks."""
     system = [_Text(message.content) for message in request.messages if message.role == "system" and message.content]
     turns = list(_turns(request, thinking))
@@ -94,7 +96,7 @@ def encode_request(request: ModelRequest, thinking: ThinkingMemory, *, stream: b
     return encode(body)
 
 
-def _turns(request: ModelRequest, thinking: ThinkingMemory) -> Iterator[_Turn]:
+def _turns(request: ModelRequest, thinking: ReasoningMemory) -> Iterator[_Turn]:
     """The messages as turns: neighbours of one role are one turn, and the results of tools come first in theirs."""
     turn: _Turn | None = None
     for position, message in enumerate(request.messages):
@@ -125,19 +127,11 @@ def _blocks(message: Message) -> Iterator[_Block]:
     elif message.content.strip():
         yield _Text(message.content)
     for call in message.tool_calls:
-        yield _ToolUse(call.id, call.name, _to_input(call))
+        yield _ToolUse(call.id, name_of(call), arguments_of(call))
 
 
 def _to_image(image: Image) -> _Image:
     return _Image({"type": "base64", "media_type": image.media_type, "data": b64encode(image.data).decode("ascii")})
-
-
-def _to_input(call: ToolCall) -> dict[str, Json]:
-    """The arguments as the object that the wire requires; malformed ones go back to the model as text."""
-    try:
-        return msgspec.json.decode(call.arguments or "{}", type=dict[str, Json])
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return {"INVALID_JSON": call.arguments}
 
 
 def _mark(system: list[_Text], turns: list[_Turn]) -> None:

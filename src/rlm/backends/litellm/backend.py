@@ -6,22 +6,32 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rlm.backends.estimate import estimate_usage
+from rlm.backends.finishes import ending_of
 from rlm.backends.json_text import without_surrogates
 from rlm.backends.litellm.names import check_name
 from rlm.backends.litellm.prices import package_folder, traits_of
-from rlm.backends.openai.content import to_content
+from rlm.backends.openai.request import to_message
 from rlm.backends.provider import key_variable
 from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
-from rlm.core.exceptions import BackendConnectionError, BackendError, BadReplyError, ConfigError
+from rlm.backends.tool_calls import with_ids
+from rlm.backends.turns import in_turns
+from rlm.core.exceptions import (
+    BackendConnectionError,
+    BackendError,
+    BadReplyError,
+    ConfigError,
+    ToolsRefusedError,
+)
 from rlm.core.extras import install_command
-from rlm.core.types import Finish, Json, Message, ModelReply, ModelRequest, ModelTraits, TokenUsage, ToolCall, ToolSpec
+from rlm.core.types import Json, ModelReply, ModelRequest, ModelTraits, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +43,6 @@ if TYPE_CHECKING:
 _BEFORE_IMPORT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it fetches its price map over the network
     "LITELLM_MODE": "PRODUCTION",  # else it loads .env from the working directory, which may be a stranger's
-}
-_FINISHES: Mapping[str, Finish] = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
 }
 
 
@@ -54,6 +57,8 @@ class LiteLLMBackend:
         self._config = config
         self._retry = retry
         self._on_retry = on_retry
+        self._without_tools: set[str] = set()
+        """The models that have refused tools."""
 
     @classmethod
     def from_setup(cls, setup: BackendSetup) -> LiteLLMBackend:
@@ -74,17 +79,22 @@ class LiteLLMBackend:
             ConfigError: there is no such provider or model, as far as can be told without importing litellm.
             AuthenticationError: the provider's key isn't set, as far as that can be told.
         """
-        if self._config.base_url is not None:
-            _importing()
-            return ModelTraits()
-        check_name(model, os.environ)
+        if self._config.base_url is None:
+            check_name(model, os.environ)
         _importing()
-        return traits_of(model)
+        traits = ModelTraits() if self._config.base_url is not None else traits_of(model)
+        return replace(traits, native_tools=False) if model in self._without_tools else traits
 
     async def call(self, request: ModelRequest) -> ModelReply:
         complete = (await self._imported()).acompletion
         arguments = self._arguments(request)
-        return await call_with_retries(lambda: self._attempt(complete, arguments, request), self._retry, self._on_retry)
+        try:
+            return await call_with_retries(
+                lambda: self._attempt(complete, arguments, request), self._retry, self._on_retry
+            )
+        except ToolsRefusedError:
+            self._without_tools.add(request.model)
+            raise
 
     async def aclose(self) -> None:
         """Connections are litellm's own, shared by all who use it in this process, and end with it."""
@@ -106,7 +116,7 @@ class LiteLLMBackend:
         }
         return {
             "model": request.model,
-            "messages": without_surrogates([_to_message(message) for message in request.messages]),
+            "messages": without_surrogates([to_message(message) for message in in_turns(request.messages)]),
             "max_tokens": request.max_output_tokens,
             "timeout": self._config.request_timeout_s,
             "num_retries": 0,
@@ -179,18 +189,6 @@ def _key(model: str) -> str | None:
     return os.environ.get(key_variable(_provider(model))) or None
 
 
-def _to_message(message: Message) -> dict[str, Json]:
-    out: dict[str, Json] = {"role": message.role, "content": to_content(message)}
-    if message.tool_calls:
-        out["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        out["tool_call_id"] = message.tool_call_id
-    return out
-
-
 def _to_tool(tool: ToolSpec) -> dict[str, Json]:
     function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
     return {"type": "function", "function": function}
@@ -205,16 +203,22 @@ def _to_format(schema: Mapping[str, Json] | None) -> dict[str, Json] | None:
 def _to_reply(response: Any, request: ModelRequest) -> ModelReply:
     choice = response.choices[0]
     text = choice.message.content or ""
-    calls = tuple(
-        ToolCall(id=call.id or f"call_{number}", name=call.function.name or "", arguments=call.function.arguments or "")
-        for number, call in enumerate(choice.message.tool_calls or (), 1)
+    calls = with_ids(
+        (
+            ToolCall(id=call.id or "", name=call.function.name or "", arguments=call.function.arguments or "")
+            for call in choice.message.tool_calls or ()
+        ),
+        request,
     )
-    return ModelReply(
-        text=text,
-        usage=_to_usage(getattr(response, "usage", None)) or estimate_usage(request, text, calls),
-        tool_calls=calls,
-        finish=_FINISHES.get(choice.finish_reason or "", "unknown"),
+    usage = _to_usage(getattr(response, "usage", None))
+    ending = ending_of(
+        choice.finish_reason,
+        output_tokens=None if usage is None else usage.output_tokens,
+        cap_tokens=request.max_output_tokens,
     )
+    if ending == "error":
+        raise BadReplyError(f"{_who(request.model)}: the server gave up within its reply")
+    return ModelReply(text=text, usage=usage or estimate_usage(request, text, calls), tool_calls=calls, finish=ending)
 
 
 def _to_usage(usage: Any) -> TokenUsage | None:

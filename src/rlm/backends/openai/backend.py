@@ -1,43 +1,17 @@
 """Models over the OpenAI chat-completions API and every server that speaks it: vLLM, Ollama, llama.cpp, OpenRouter.
-It sends the key to the configured host and nowhere else, and keeps no conversation."""
+It sends the key to the configured host and nowhere else; of a conversation it keeps the opaque reasoning between tool
+calls, and nothing that was said."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.backends.openai.wire import OpenAIDraft, decode_reply, encode_request
+from rlm.backends.openai.wire import OpenAIWire
 from rlm.backends.provider import HttpBackend, ProviderSettings, settings_of
 from rlm.backends.retry import OnRetry, ignore_retry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rlm.backends import BackendSetup
-    from rlm.core.types import ModelReply, ModelRequest
-
-
-class OpenAIWire:
-    """Chat completions; the base URL ends in `/v1` with most servers.
-
-    Reasoning models (`o*`, `gpt-5` and later) are sent `max_completion_tokens` and no temperature, which they refuse;
-    others `max_tokens`. Where a server reports no usage, it is estimated.
-    """
-
-    name = "openai"
-    url = "https://api.openai.com/v1"
-    path = "/chat/completions"
-
-    def headers(self, key: str | None) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
-    def encode(self, request: ModelRequest, *, stream: bool) -> bytes:
-        return encode_request(request, stream=stream)
-
-    def decode(self, body: bytes, request: ModelRequest) -> ModelReply:
-        return decode_reply(body, request)
-
-    def draft(self, request: ModelRequest) -> OpenAIDraft:
-        return OpenAIDraft(request)
 
 
 class OpenAIBackend(HttpBackend):

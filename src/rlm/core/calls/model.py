@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rlm.core.budget import CallEstimate, Reservation
 from rlm.core.error_texts import error_text, revived
 from rlm.core.events import ModelEnd, ModelRetry, ModelStart
-from rlm.core.exceptions import BackendError
+from rlm.core.exceptions import BackendError, SubcallInputTooLarge
 from rlm.core.memo import Answered
 from rlm.core.replay.scope import Call, Earlier, Scope
 from rlm.core.types import Json, Message, ModelReply, ModelRequest, ToolSpec
@@ -29,6 +29,10 @@ LANDING = "landing"
 """The purpose of the last call; at the root it may use what was set aside for it."""
 LLM_QUERY = "llm_query"
 """The purpose of a sub-call."""
+
+SURELY = 0.75
+"""The share of an estimate that a prompt has at least: English takes four bytes to a token, not three."""
+SPLIT = "split it: llm_query_batched asks about many parts at once"
 
 _call_in_progress: ContextVar[tuple[Recorder, Span] | None] = ContextVar("call_in_progress", default=None)
 
@@ -112,8 +116,27 @@ def _reply_in(earlier: Earlier) -> ModelReply:
     return reply
 
 
+def check_size(run: Run, model: Model, input_tokens: int, advice: str = SPLIT) -> None:
+    """Refuse the prompt of a sub-call that is too large, before anything is sent.
+
+    Raises:
+        SubcallInputTooLarge: it is above the cap, or surely beyond the model's window.
+    """
+    cap, window = run.config.subcall_input_tokens, model.traits.context_window_tokens
+    if cap is not None and input_tokens > cap:
+        limit = f"subcall_input_tokens is {cap:,}"
+    elif window is not None and SURELY * input_tokens > window:
+        limit = f"the window of {model.label} is {window:,}"
+    else:
+        return
+    about = round(input_tokens, -3) if input_tokens >= 10_000 else input_tokens
+    raise SubcallInputTooLarge(f"the prompt has about {about:,} tokens, and {limit}: {advice}")
+
+
 async def _call_or_recall(run: Run, call: ModelCall, scope: Scope) -> ModelReply:
     """Make the call; a sub-call that is identical to another shares the reply of that one."""
+    if call.purpose == LLM_QUERY:
+        check_size(run, call.model, call.input_tokens)
     if run.memo is None or call.purpose != LLM_QUERY:
         return await call_model(run, scope.ledger, scope.span, call)
     known_as = call_key(call)

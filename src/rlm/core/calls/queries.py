@@ -12,7 +12,7 @@ import msgspec
 
 from rlm.core import prompts
 from rlm.core.budget import CallEstimate, estimate_message, estimate_tokens
-from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model, request_to
+from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model, check_size, request_to
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.excerpt import excerpt
 from rlm.core.error_texts import revived
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PLAIN_CONTEXT_CHARS = 200_000
 """How many characters of a context go into the prompt where a child can't have a REPL."""
+AS_CONTEXT = "give the text as rlm_query(prompt, context), which is not a part of the prompt"
 OUTPUT_ATTEMPTS = 3
 """How often a sub-call with an `output_type` may answer."""
 
@@ -132,6 +133,7 @@ class ChildQuery:
         async with self.run.slots.slot(ledger) as free:
             if not free:
                 return await self._plain()
+            check_size(self.run, self.run.find_model(None), estimate_tokens(self.prompt), AS_CONTEXT)
             async with self._context() as context:
                 task = Task(
                     prompt=self.prompt,

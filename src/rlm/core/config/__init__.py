@@ -248,6 +248,8 @@ class Config(Section, frozen=True):
     """REPLs alive at one time in a run; a child that finds none free runs as a plain call."""
     max_output_tokens: AtLeastOne = 8192
     """The output cap of one model call."""
+    subcall_input_tokens: AtLeastOne | None = None
+    """The most tokens, by estimate, that the prompt of one sub-call may have; none: what its model's window holds."""
     temperature: Temperature | None = None
     """None: the provider's default."""
     memoise: bool = True

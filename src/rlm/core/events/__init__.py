@@ -19,6 +19,7 @@ from rlm.core.events.cell import ArtifactSaved, ExecEnd, ExecOutput, ExecStart, 
 from rlm.core.events.completion import Compaction, CompletionEnd, CompletionStart, MessageAdded, TurnEnd, TurnStart
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
 from rlm.core.events.run import Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
+from rlm.core.texts import escape_line_ends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,8 +99,8 @@ _body_decoders = {tag: msgspec.json.Decoder(body) for tag, body in BODIES.items(
 
 
 def encode(event: Event) -> bytes:
-    """The event as one line of JSON, without the newline."""
-    return _encoder.encode(event)
+    """The event as one line of JSON to every reader, without the newline: what else ends lines is escaped."""
+    return escape_line_ends(_encoder.encode(event))
 
 
 def decode(line: bytes) -> Event:

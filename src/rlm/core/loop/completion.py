@@ -13,7 +13,7 @@ from rlm.core.calls.guest import SubCalls
 from rlm.core.calls.model import ModelCall, ask_model, request_to
 from rlm.core.calls.tools import call_tool
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
-from rlm.core.events import Limit, TurnEnd, TurnStart
+from rlm.core.events import Limit, TurnEnd, TurnStart, Warned
 from rlm.core.exceptions import (
     ContextOverflowError,
     LimitReached,
@@ -21,6 +21,7 @@ from rlm.core.exceptions import (
     OutputValidationError,
     REPLExecutionError,
     RLMError,
+    ToolsRefusedError,
     TurnLimitReached,
 )
 from rlm.core.loop.cells import CellRecord, result_in
@@ -52,7 +53,7 @@ class Completion:
     def __init__(self, run: Run, task: Task, complete: Complete) -> None:
         self.run = run
         self.task = task
-        own = dialects.choose(run.config.dialect, native_tools=task.model.traits.native_tools).name
+        own = dialects.choose(run.config.dialect, native_tools=task.model.native_tools).name
         self._own_dialect = own
         """The dialect of the model that answers live; what is served may have been said in another."""
         self.dialect = dialects.DIALECTS[dialects.known(task.scope.dialect(own), own)]()
@@ -106,8 +107,20 @@ class Completion:
         try:
             reply = await self._call_model(scope)
             return await self._follow(scope, self.dialect.parse(reply))
+        except ToolsRefusedError as refusal:
+            self._go_on_without_tools(refusal)
+            return None
         finally:
             self.run.recorder.record(scope.span, TurnEnd(turn=self.turns))
+
+    def _go_on_without_tools(self, refusal: ToolsRefusedError) -> None:
+        """Have the model write fenced code from the next turn on, unless the user has asked for tool calls."""
+        if self.run.config.dialect == "tools" or "without tools" in self._told:
+            raise refusal
+        self._told.add("without tools")
+        self._own_dialect = "code"
+        note = f"{self.task.model.label} takes no tool calls here: it goes on in fenced code"
+        self.run.recorder.record(self.task.scope.span, Warned(message=note))
 
     def _speak(self, name: str) -> None:
         """Go on in that dialect: the model is told how to work anew, and the conversation in a form that it knows."""

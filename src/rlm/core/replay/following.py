@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rlm.core.error_texts import revived_limit
+from rlm.core.error_texts import revived, revived_limit
 from rlm.core.events import ArtifactSaved, Limit, MessageAdded
-from rlm.core.exceptions import LimitReached, ResumeError
+from rlm.core.exceptions import LimitReached, ResumeError, ToolsRefusedError
 from rlm.core.record.recorder import Span
 from rlm.core.replay.cursor import Cursor
 from rlm.core.replay.record import Recorded, has_reply, reached_limit
@@ -231,6 +231,8 @@ class RecordedScope(Scope):
             return False
         if recorded.end.body.error is None or not recorded.has_ended:
             return False
+        if isinstance(revived(recorded.end.body.error), ToolsRefusedError) and not self._cursor.is_at_end:
+            return False  # the completion went on without tools
         calls = self._recorded.of("model")
         after = calls[calls.index(recorded) + 1 :]
         return not after or after[0].key != "compaction"

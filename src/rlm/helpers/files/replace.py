@@ -106,7 +106,7 @@ class _Query:
     def candidates(self, work: Workspace, file_pattern: str, skipped: Skipped) -> Iterator[SourceText]:
         """The files that may match."""
         for place, content in work.contents(file_pattern, skipped=skipped):
-            if self.needle is not None and self.needle not in content and not byte_order_mark(content[:4])[0]:
+            if self.needle is not None and self.needle not in content and not byte_order_mark(content[:HEAD_BYTES])[0]:
                 skipped.binary += why_binary(content[:HEAD_BYTES]) is not None
                 continue
             try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rlm.core.config import Config
 
 INSTRUCTIONS = """\
@@ -19,9 +21,11 @@ and the cell goes on."""
 MODEL_ANSWERS = """\
 A configured model answers llm_query; run_rlm has it do a whole task by itself."""
 HELPERS = """ \
-In cells, fs, code, transform and git work in bulk on the user's files below {folders} and give back counts and lines \
-(dir(fs) lists the calls, a wrong argument is answered with those a call takes; paths are relative; rights: {rights}; \
-fs.undo() takes an edit back)."""
+In cells, fs, code, transform and git work in bulk on the user's files and give back counts and lines (dir(fs) lists \
+the calls, a wrong argument is answered with those a call takes; paths are relative; rights: {rights}; fs.undo() takes \
+an edit back). The files are those below {folders}."""
+MOST_BYTES = 2_000
+"""The size of the instructions in UTF-8: Claude Code cuts them off at 2 KB."""
 
 PROMPT_DESCRIPTION = "How to answer a question over data that is too large to read."
 
@@ -45,8 +49,28 @@ def instructions(config: Config, *, asks_host: bool) -> str:
     text = INSTRUCTIONS + (HOST_ANSWERS if asks_host else MODEL_ANSWERS)
     if not config.allowed_paths:
         return text
-    folders, rights = ", ".join(config.allowed_paths), ", ".join(config.helper_rights)
-    return text + HELPERS.format(folders=folders, rights=rights)
+    rights = ", ".join(config.helper_rights)
+    room_bytes = MOST_BYTES - _size_bytes(text + HELPERS.format(rights=rights, folders=""))
+    return text + HELPERS.format(rights=rights, folders=_first_of(config.allowed_paths, room_bytes))
+
+
+def _first_of(folders: Sequence[str], room_bytes: int) -> str:
+    """As many of the folders as there is room for, and how many more there are."""
+    shown = list(folders)
+    while shown and _size_bytes(_listed(shown, len(folders))) > room_bytes:
+        shown.pop()
+    return _listed(shown, len(folders))
+
+
+def _listed(shown: Sequence[str], count: int) -> str:
+    more = count - len(shown)
+    if not shown:
+        return f"{count} allowed folders"
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _size_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def prompt(task: str, path: str = "") -> str:

@@ -90,7 +90,7 @@ async def failure(answer: Answer, *, timeout_s: float = 30.0) -> BackendError:
         (refusal(408), BackendConnectionError, "failed"),
         (raw(b"<html>Bad gateway", status=502), BackendConnectionError, "failed"),
         (raw(b'{"error": "model is required"}', status=400), BadRequestError, "model is required"),
-        (raw(b'{"detail": [{"msg": "x"}]}', status=422), BadRequestError, "msg"),
+        (raw(b'{"detail": [{"msg": "too deep"}]}', status=422), BadRequestError, "too deep"),
         (raw(b"[" * 99_999, status=418), BadRequestError, "refused"),
         (raw(b'{"error": {"code": 429, "message": "busy upstream"}}'), RateLimitError, "busy upstream"),
         (raw(b'{"error": {"code": "odd", "message": "upstream"}}'), BackendConnectionError, "upstream"),

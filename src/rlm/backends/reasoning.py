@@ -1,4 +1,4 @@
-"""Keeps the thinking that came with tool calls until the calls are answered: models that think between calls want it
+"""Keeps the reasoning that came with tool calls until the calls are answered: models that reason between calls want it
 back, unchanged and in its place. It is opaque here, never shown, and no part of a conversation's record."""
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ KEPT_CHARS = 32_000_000
 class _Thought:
     model: str
     position: int
-    """The number of messages before the one that the thinking belongs to."""
+    """The number of messages before the one that the reasoning belongs to."""
     before: Message
     """The last of these messages."""
     blocks: tuple[dict[str, Json], ...]
     size_chars: int
 
 
-class ThinkingMemory:
-    """Thinking, by the id of the first tool call after it; the oldest is dropped when there is too much."""
+class ReasoningMemory:
+    """Reasoning, by the id of the first tool call after it; the oldest is dropped when there is too much."""
 
     def __init__(self, kept_chars: int = KEPT_CHARS) -> None:
         self._kept_chars = kept_chars
@@ -33,7 +33,7 @@ class ThinkingMemory:
         self._size_chars = 0
 
     def keep(self, request: ModelRequest, reply: ModelReply, blocks: tuple[dict[str, Json], ...]) -> None:
-        """Keep the thinking `blocks` of the reply to `request`."""
+        """Keep the `blocks` of reasoning in the reply to `request`."""
         if not blocks or not reply.tool_calls:
             return
         size_chars = sum(len(str(value)) for block in blocks for value in block.values())
@@ -44,12 +44,20 @@ class ThinkingMemory:
             self._size_chars -= self._thoughts.popitem(last=False)[1].size_chars
 
     def before(self, request: ModelRequest, position: int) -> tuple[dict[str, Json], ...]:
-        """The thinking that led to the message at `position`; empty if there was none, or earlier messages changed.
+        """The blocks that led to the message at `position`; empty if there were none, or earlier messages changed.
 
-        Providers refuse thinking whose prefix has changed, so that of a shortened conversation stays out.
+        For providers that refuse reasoning whose prefix has changed: that of a shortened conversation stays out.
         """
-        message = request.messages[position]
-        thought = self._thoughts.get(message.tool_calls[0].id) if message.tool_calls else None
-        if thought is None or thought.model != request.model or thought.position != position:
+        thought = self._found(request, request.messages[position])
+        if thought is None or thought.position != position:
             return ()
         return thought.blocks if request.messages[position - 1] is thought.before else ()
+
+    def of(self, request: ModelRequest, message: Message) -> tuple[dict[str, Json], ...]:
+        """The blocks that led to a message of `request`, whatever is before it now."""
+        thought = self._found(request, message)
+        return () if thought is None else thought.blocks
+
+    def _found(self, request: ModelRequest, message: Message) -> _Thought | None:
+        thought = self._thoughts.get(message.tool_calls[0].id) if message.tool_calls else None
+        return None if thought is None or thought.model != request.model else thought

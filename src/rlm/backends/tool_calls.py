@@ -1,0 +1,85 @@
+"""Tool calls on their way in and out: ids that every server takes, and arguments that are JSON, for servers parse what
+is sent back to them and refuse the whole conversation for one odd call in it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.backends.json_text import without_surrogates
+from rlm.core.dialects import EXECUTE_CODE
+from rlm.core.dialects.arguments import read_code, read_object
+from rlm.core.types import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rlm.core.types import ModelRequest, ToolCall
+
+UNREAD = "INVALID_JSON"
+"""The one argument of a call whose own could not be read: their text."""
+NAME_CHARS = 64
+UNNAMED = "unnamed"
+
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+_ID_CHARS = string.ascii_letters + string.digits
+_OWN_ID_CHARS = 9
+"""The length of the ids that are made here: Mistral takes no other."""
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+_NO_OBJECT = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+def with_ids(calls: Iterable[ToolCall], request: ModelRequest) -> tuple[ToolCall, ...]:
+    """The calls of the reply to `request`, with an id of our own where one is missing, odd, or in use already."""
+    used = {call.id for message in request.messages for call in message.tool_calls}
+    named = []
+    for call in calls:
+        known = replace(call, id=_own_id()) if call.id in used or not _ID.fullmatch(call.id) else call
+        used.add(known.id)
+        named.append(known)
+    return tuple(named)
+
+
+def arguments_of(call: ToolCall) -> dict[str, Json]:
+    """The arguments as an object: as they are, or as they were understood, or else their text under one name."""
+    with suppress(*_NO_OBJECT):
+        return _object_in(call.arguments or "{}")
+    try:
+        return _object_in(msgspec.json.encode(without_surrogates(_understood(call))))
+    except _NO_OBJECT:
+        return {UNREAD: call.arguments}
+
+
+def arguments_text(call: ToolCall) -> str:
+    """The arguments as the JSON text of an object; what is one already stays as it was written."""
+    try:
+        _object_in(call.arguments)
+    except _NO_OBJECT:
+        return msgspec.json.encode(without_surrogates(arguments_of(call))).decode()
+    return call.arguments
+
+
+def name_of(call: ToolCall) -> str:
+    """The name of the tool in characters that every server takes; models make up others."""
+    return _NOT_IN_NAMES.sub("_", call.name)[:NAME_CHARS] or UNNAMED
+
+
+def _object_in(text: str | bytes) -> dict[str, Json]:
+    return msgspec.json.decode(text, type=dict[str, Json])
+
+
+def _understood(call: ToolCall) -> dict[str, Json]:
+    """What the dialects make of arguments that are not JSON."""
+    if call.name.rpartition(".")[2] == EXECUTE_CODE.name:
+        return {"code": read_code(call.arguments)}
+    return read_object(call.arguments)
+
+
+def _own_id() -> str:
+    return "".join(secrets.choice(_ID_CHARS) for _ in range(_OWN_ID_CHARS))
