@@ -16,9 +16,9 @@ def test_the_pages_of_a_checkout_are_found() -> None:
     assert find_app() == ROOT / "visualizer/app.py"
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match=r"rlm-runtime\[visualize\]"):
+    with pytest.raises(ConfigError, match="pip install 'streamlit"):
         find_app()
 
 
