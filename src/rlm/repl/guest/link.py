@@ -26,7 +26,7 @@ _HEAD_BYTES = 64
 _SKIP_BYTES = 1 << 16
 _TOO_LARGE = {"kind": "MemoryError", "message": "the answer does not fit into the memory of this REPL"}
 _Buffer = TypeVar("_Buffer", bytearray, memoryview)
-_exit, _readv, _write = os._exit, os.readv, os.write
+_exit, _readv, _write, _set_blocking = os._exit, os.readv, os.write, os.set_blocking
 
 
 class Transport(Protocol):
@@ -42,19 +42,27 @@ class Transport(Protocol):
 
 
 class DescriptorTransport:
-    """A transport over file descriptors; no socket call is made on them."""
+    """A transport over file descriptors; no socket call is made on them. One that guest code set not to block is set
+    back."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self._reading = reading
         self._writing = writing
 
     def read_into(self, buffer: memoryview) -> int:
-        return _readv(self._reading, [buffer])
+        while True:
+            try:
+                return _readv(self._reading, [buffer])
+            except BlockingIOError:
+                _set_blocking(self._reading, True)
 
     def write(self, frame: bytes) -> None:
         rest = memoryview(frame)
         while rest:
-            rest = rest[_write(self._writing, rest) :]
+            try:
+                rest = rest[_write(self._writing, rest) :]
+            except BlockingIOError:
+                _set_blocking(self._writing, True)
 
 
 class _Slot:
