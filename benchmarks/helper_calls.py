@@ -10,6 +10,7 @@ from benchmarks.figures import Figure
 from rlm import RLM, Budget, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.config import DockerConfig
+from rlm.repl import SANDBOXES
 
 CALLS = 300
 CALL_MS = 5.0
@@ -29,7 +30,7 @@ def helper_calls() -> list[Figure]:
         Path(folder, "a.py").write_text("x = 1\n", encoding="utf-8")
         return [
             Figure(name=f"helper call from a cell: {name}", value=_call_ms(folder, name), unit="ms", limit=CALL_MS)
-            for name in ("local", "docker", "wasm")
+            for name in SANDBOXES
         ]
 
 

@@ -26,8 +26,8 @@ from benchmarks.kills.host import Work, work
 from benchmarks.kills.model import ANSWER, ModelServer
 from benchmarks.kills.watch import PHASES, Watch
 from rlm.core.events import CompletionEnd
+from rlm.repl import SANDBOXES
 
-SANDBOXES = ("local", "docker", "wasm")
 FEW = 12
 """How many runs there are beside the other benchmarks."""
 MOST_KILLS = 5
@@ -170,7 +170,7 @@ def _faults(end: CompletionEnd, path: Path) -> list[str]:
     return wrong + [f"a replay differs: {each}" for each in differences]
 
 
-def kill(count: int, *, first: int = 0, jobs: int = 3, sandboxes: Sequence[str] = SANDBOXES) -> Tally:
+def kill(count: int, *, first: int = 0, jobs: int = 3, sandboxes: Sequence[str] = tuple(SANDBOXES)) -> Tally:
     """Make `count` runs, in the sandboxes by turns; prints each that goes wrong at once."""
     tally = Tally()
     folder = Path(tempfile.mkdtemp(prefix="rlm-kills-"))
@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("count", nargs="?", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--jobs", type=int, default=3, metavar="N", help="how many at one time")
-    parser.add_argument("--in", dest="sandboxes", nargs="+", choices=SANDBOXES, default=SANDBOXES)
+    parser.add_argument("--in", dest="sandboxes", nargs="+", choices=SANDBOXES, default=tuple(SANDBOXES))
     options = parser.parse_args(argv)
     began = time.perf_counter()
     tally = kill(options.count, first=options.first, jobs=options.jobs, sandboxes=options.sandboxes)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from rlm.core.config import DockerConfig
 from rlm.core.interfaces import Sandbox
 from rlm.repl.docker.launcher import DOCKER
+from rlm.repl.docker.owners import LABEL, Owner
 from rlm.repl.live import Limits
 from rlm.testing import SandboxSuite
 from tests.contract.unread import UnreadAnswers
+from tests.support.engines import client
 from tests.support.required import TEST_IMAGE, needs
 
 pytest_plugins = ("rlm.testing.fixtures",)
@@ -18,3 +20,11 @@ class TestDocker(SandboxSuite, UnreadAnswers):
     @classmethod
     def make(cls, limits: Limits, memory: str) -> Sandbox:
         return DOCKER.sandbox(DockerConfig(image=TEST_IMAGE, memory=memory), limits)
+
+    @classmethod
+    def guests(cls, host: int) -> set[int]:
+        """The containers of the host; the engine started them."""
+        with client() as api:
+            found = api.containers(filters={"label": LABEL})
+            mine = [each["Id"] for each in found if (owner := Owner.of(each["Labels"])) and owner.pid == host]
+            return {api.inspect_container(each)["State"]["Pid"] for each in mine}

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
+from rlm import repl
 from rlm.core.config import DockerConfig, LocalConfig, WasmConfig
 from rlm.core.config.files import user_folder
 from rlm.core.interfaces import Sandbox
@@ -100,6 +101,10 @@ async def test_the_corpus_bites_in_javascript(stage: Stage) -> None:
     assert pyodide
     weak = Assault(sandbox=WeakDeno(deno_runtime.find().binary, pyodide.folder), stage=stage, patience_s=PATIENCE_S)
     assert await weak.run(attempts("javascript"), until_broken=True)
+
+
+async def test_every_sandbox_is_attacked() -> None:
+    assert {name.partition("-")[0] for name in SANDBOXES} == set(repl.SANDBOXES)
 
 
 async def test_the_corpus_is_large_and_its_names_tell_attempts_apart() -> None:

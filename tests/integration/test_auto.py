@@ -40,7 +40,7 @@ def without_landlock(user: User, *arguments: str, **environ: str) -> tuple[int, 
     """Run `rlm` on a kernel that knows nothing of Landlock."""
     done = subprocess.run(
         [sys.executable, "-c", WITHHOLD, RLM, *arguments],
-        env={**user.environ, "XDG_CACHE_HOME": CACHE, **environ},
+        env={**user.environ, "XDG_CACHE_HOME": CACHE, "RLM_WASM_WARM": "0", "RLM_DOCKER_WARM": "0", **environ},
         cwd=user.cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,

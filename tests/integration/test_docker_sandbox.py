@@ -218,19 +218,17 @@ async def test_no_engine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             await running.start()
 
 
-def test_the_command_line_runs_code_and_models_in_it(tmp_path: Path) -> None:
-    with User(tmp_path) as user:
-        user.write("rlm.toml", f'[docker]\nimage = "{TEST_IMAGE}"\nwarm = 0\n')
-        user.write("data.txt", "one\ntwo\n")
-        code = "import os\nprint(os.getpid(), os.getuid(), len(context))"
-        done = user.rlm("exec", "--env", "docker", "-c", code, "-f", "data.txt")
-        assert (done.returncode, done.stdout.split()[1:]) == (0, ["65534", "8"]), done
-        ran = user.rlm("run", "how many lines?", "--environment", "docker", "--model", "demo", "-f", "data.txt")
-        assert (ran.returncode, "2 lines" in ran.stdout) == (0, True), ran
+def test_the_command_line_runs_code_and_models_in_it(user: User) -> None:
+    user.write("rlm.toml", f'[docker]\nimage = "{TEST_IMAGE}"\nwarm = 0\n')
+    user.write("data.txt", "one\ntwo\n")
+    code = "import os\nprint(os.getpid(), os.getuid(), len(context))"
+    done = user.rlm("exec", "--env", "docker", "-c", code, "-f", "data.txt")
+    assert (done.returncode, done.stdout.split()[1:]) == (0, ["65534", "8"]), done
+    ran = user.rlm("run", "how many lines?", "--environment", "docker", "--model", "demo", "-f", "data.txt")
+    assert (ran.returncode, "2 lines" in ran.stdout) == (0, True), ran
 
 
-def test_the_command_line_says_what_is_missing(tmp_path: Path) -> None:
-    with User(tmp_path) as user:
-        done = user.rlm("exec", "--env", "docker", "-c", "1", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
-        assert (done.returncode, done.stdout) == (5, "")
-        assert "systemctl start docker" in done.stderr
+def test_the_command_line_says_what_is_missing(user: User, tmp_path: Path) -> None:
+    done = user.rlm("exec", "--env", "docker", "-c", "1", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "systemctl start docker" in done.stderr

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rlm import RLM, Config, Session, load_skill, mask_secrets, save_skill
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from rlm.core.config import DockerConfig
+from tests.support.environments import COLD, EACH
 from tests.support.git_trees import run_git
-from tests.support.required import TEST_IMAGE, needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-DOORS = ["host", "local", pytest.param("docker", marks=needs("docker")), pytest.param("wasm", marks=needs("wasm"))]
+    Door = Callable[[Iterable[str]], list[Any]]
+
+DOORS = ["host", *EACH]
 IMPORTS = "from rlm.helpers import fs, code, transform, git\n"
 LISTING = {
     "host": "from pathlib import Path\nfiles = sorted(Path('.').glob('**/*.py'))\n",
@@ -170,66 +172,82 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     folder = tmp_path / "tree"
     folder.mkdir()
+    monkeypatch.chdir(folder)
+    lay_out(folder)
+    return folder
+
+
+def lay_out(folder: Path) -> None:
+    """Have the folder hold what an example begins with, and nothing else."""
+    for path in folder.iterdir():
+        path.unlink()
     (folder / "app.py").write_text(APP)
     (folder / "use.py").write_text(
         "import os\nfrom app import old_name, getUserData\n\nprint(old_name(), getUserData())\n"
     )
     for name in ("source", "target"):
         (folder / f"{name}.py").write_text("".join(f"{name[0]}{n} = {n}\n" for n in range(1, 60)))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.fixture(params=DOORS)
-def done(request: pytest.FixtureRequest, tree: Path) -> Callable[[str], Any]:
-    """Runs an example through one door and gives its `result`."""
+def door(request: pytest.FixtureRequest, tree: Path) -> Door:
+    """Runs pieces of code, each taken when the one before has run, and gives the `result` that each leaves."""
 
-    def on_host(code: str) -> Any:
-        names: dict[str, Any] = {}
-        exec(IMPORTS + code, names)
-        return names["result"]
+    def on_host(codes: Iterable[str]) -> list[Any]:
+        return list(map(result_of, codes))
 
-    def in_cell(code: str) -> Any:
+    def in_cells(codes: Iterable[str]) -> list[Any]:
+        cells = chain(["results = []"], (f"{code}\nresults.append(result)" for code in codes), ["FINAL(results)"])
         config = Config(
             environment=request.param,
-            docker=DockerConfig(image=TEST_IMAGE),
             allowed_paths=(str(tree),),
             helper_rights=("read", "write", "git", "push"),
             log_dir=str(tree.parent / "logs"),
+            **COLD,
         )
-        with RLM(ScriptedBackend([tool_call("execute_code", code=f"{code}\nFINAL(result)")]), config=config) as rlm:
+        backend = ScriptedBackend(lambda _request: tool_call("execute_code", code=next(cells)))
+        with RLM(backend, config=config) as rlm:
             return rlm.completion("Go.").raise_for_status().value
 
-    return on_host if request.param == "host" else in_cell
+    return on_host if request.param == "host" else in_cells
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_does_the_same_through_every_door(
-    name: str, done: Callable[[str], Any], request: pytest.FixtureRequest, tree: Path
-) -> None:
-    example = EXAMPLES[name]
-    door = "host" if request.node.callspec.params["done"] == "host" else "cell"
-    assert done(LISTING[door] + example.code) == example.result
-    assert {name: (tree / name).read_text() for name in example.leaves} == example.leaves
+def result_of(code: str) -> Any:
+    names: dict[str, Any] = {}
+    exec(IMPORTS + code, names)
+    return names["result"]
 
 
-@pytest.mark.parametrize("done", ["local"], indirect=True)
-def test_an_audit_of_a_hundred_files_file_by_file_fits_the_default_budget(
-    done: Callable[[str], Any], tree: Path
-) -> None:
+def test_every_example_does_the_same_through_every_door(door: Door, request: pytest.FixtureRequest, tree: Path) -> None:
+    listing = LISTING["host" if request.node.callspec.params["door"] == "host" else "cell"]
+    left = {}
+
+    def codes() -> Iterator[str]:
+        for name, example in EXAMPLES.items():
+            lay_out(tree)
+            yield listing + example.code
+            left[name] = {file: (tree / file).read_text() for file in example.leaves}
+
+    results = dict(zip(EXAMPLES, door(codes()), strict=True))
+    assert results == {name: example.result for name, example in EXAMPLES.items()}
+    assert left == {name: example.leaves for name, example in EXAMPLES.items()}
+
+
+@pytest.mark.parametrize("door", ["local"], indirect=True)
+def test_an_audit_of_a_hundred_files_file_by_file_fits_the_default_budget(door: Door, tree: Path) -> None:
     for number in range(100):
         (tree / f"module_{number}.py").write_text("import os\n")
-    audit = done(LISTING["cell"] + AUDIT.code)
+    (audit,) = door([LISTING["cell"] + AUDIT.code])
     assert (audit["audited"], len(audit["issues"])) == (104, 101)
 
 
 def test_a_branch_is_committed_and_pushed_through_every_door(
-    done: Callable[[str], Any], tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: Door, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = make_remote(tree, tmp_path, monkeypatch)
     (tree / "app.py").write_text("# other\n")
     (tree / "new.py").write_text("# new\n")
-    assert done(REPOSITORY.code) == REPOSITORY.result
+    assert door([REPOSITORY.code]) == [REPOSITORY.result]
     assert run_git(remote, "log", "-1", "--format=%s", "feature/new") == "feat: a new module"
 
 

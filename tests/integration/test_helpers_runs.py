@@ -12,11 +12,11 @@ from mcp_types import ListRootsResult, Root, ToolAnnotations
 from rlm import RLM, Budget, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
-from rlm.core.config import DockerConfig, LocalConfig
+from rlm.core.config import LocalConfig
 from rlm.sinks.memory import MemorySink
 from tests.integration.cli import User, fenced
+from tests.support.environments import COLD, in_each
 from tests.support.mcp_clients import LEGACY, Host, host
-from tests.support.required import TEST_IMAGE, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,11 +46,6 @@ FINAL({
     "bytes": failure(fs.write_file, "a.py", b"x").partition(" Its")[0],
 })
 """
-SANDBOXES = [
-    "local",
-    pytest.param("docker", marks=needs("docker")),
-    pytest.param("wasm", marks=needs("wasm")),
-]
 
 
 def cell(code: str) -> Any:
@@ -76,7 +71,7 @@ def make(tree: Path, tmp_path: Path) -> Iterator[Callable[..., RLM]]:
     def build(*codes: str, **settings: Any) -> RLM:
         script = settings.pop("script", None) or [cell(code) for code in codes]
         given = {"allowed_paths": (str(tree),), "log_dir": str(tmp_path / "logs")}
-        given |= {"docker": DockerConfig(image=TEST_IMAGE), **settings}
+        given |= {**COLD, **settings}
         config = Config(**given)
         sink = MemorySink()
         made.append(RLM(ScriptedBackend(script), config=config, sinks=[sink]))
@@ -113,7 +108,7 @@ def value(rlm: RLM) -> Any:
     return result.value
 
 
-@pytest.mark.parametrize("environment", SANDBOXES)
+@in_each
 def test_guest_code_reads_and_replaces_over_the_wire(make: Any, tree: Path, environment: str) -> None:
     code = """
     text = fs.read_file("a.py")
@@ -163,7 +158,7 @@ def test_a_name_of_a_helper_may_be_a_variable(make: Any) -> None:
     assert value(rlm) == ["one\n", 3]
 
 
-@pytest.mark.parametrize("environment", SANDBOXES)
+@in_each
 def test_a_pattern_that_never_ends_is_stopped(make: Any, tree: Path, environment: str) -> None:
     (tree / "c.txt").write_text("a" * 40 + "!")
     rlm = make(f"{ENDLESS}\nFINAL(said)", environment=environment, cell_timeout_s=1.0)
@@ -171,7 +166,7 @@ def test_a_pattern_that_never_ends_is_stopped(make: Any, tree: Path, environment
     assert (tree / "c.txt").read_text() == "a" * 40 + "!"
 
 
-@pytest.mark.parametrize("environment", SANDBOXES)
+@in_each
 def test_a_failure_reads_the_same_in_every_sandbox(make: Any, environment: str) -> None:
     rlm = make(FAILURES, environment=environment)
     assert value(rlm) == {
@@ -188,7 +183,7 @@ def test_a_failure_reads_the_same_in_every_sandbox(make: Any, environment: str) 
     }
 
 
-@pytest.mark.parametrize("environment", SANDBOXES)
+@in_each
 def test_a_path_of_a_cell_is_taken_as_its_text(make: Any, environment: str) -> None:
     code = "from pathlib import PurePosixPath\nFINAL(fs.copy_lines(PurePosixPath('a.py'), 1, 1))"
     assert value(make(code, environment=environment, local=LocalConfig(policy="off"))) == "one\n"

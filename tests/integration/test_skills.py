@@ -9,21 +9,16 @@ import pytest
 
 from rlm import RLM, Config, list_skills, load_skill, save_skill
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from rlm.core.config import DockerConfig, LocalConfig
+from rlm.core.config import LocalConfig
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.types import ToolCall
 from rlm.sinks.memory import MemorySink
-from tests.support.required import TEST_IMAGE, needs
+from tests.support.environments import COLD, in_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SANDBOXES = [
-    "local",
-    pytest.param("docker", marks=needs("docker")),
-    pytest.param("wasm", marks=needs("wasm")),
-]
 CODE = r"""
 def transform(code):
     import re
@@ -38,7 +33,7 @@ SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 def settings(tmp_path: Path) -> Callable[..., Config]:
     def make(**given: Any) -> Config:
         base = {"store_path": str(tmp_path / "store.sqlite"), "log_dir": str(tmp_path / "logs"), "environment": "local"}
-        return Config(**{**base, "docker": DockerConfig(image=TEST_IMAGE), **given})
+        return Config(**{**base, **COLD, **given})
 
     return make
 
@@ -57,7 +52,7 @@ def cell(code: str) -> Any:
     return tool_call("execute_code", code=code)
 
 
-@pytest.mark.parametrize("environment", SANDBOXES)
+@in_each
 def test_a_skill_is_tested_saved_and_used_by_guest_code(settings: Any, environment: str) -> None:
     config = settings(environment=environment, skills=("remove_debug_logs",))
     skill = saved(config, test=TEST)

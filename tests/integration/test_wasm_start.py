@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from rlm.repl import spool_folders
 from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots
 from rlm.repl.wasm.launcher import WASM
 from rlm.repl.wasm.pyodide_files import FILES, VERSION
-from rlm.testing.openers import shown
 from tests.support.required import needs
 from tests.support.wasm import cache, home, linked, opened, rewrite, variables
 
@@ -77,29 +75,6 @@ async def test_a_folder_of_another_version_is_refused(pyodide: Path, tmp_path: P
     reason = await refusal(pyodide_dir=str(folder))
     assert "holds Pyodide 399.1.0" in reason
     assert VERSION in reason
-
-
-async def test_a_closed_network_works_from_a_folder_and_a_damaged_snapshot_is_made_anew(
-    pyodide: Path, tmp_path: Path
-) -> None:
-    folder = linked(pyodide, tmp_path / "a folder % with ü #chars")
-    environ, deno, found = home(tmp_path), deno_runtime.find(), pyodide_files.given(folder)
-    whole = snapshots.find(cache(os.environ), deno, found)
-    assert whole is not None
-    cache(environ).mkdir(mode=0o700, parents=True)
-    snapshot = Path(shutil.copyfile(whole, cache(environ) / whole.name))
-    assert snapshots.find(cache(environ), deno, found) == snapshot
-    os.truncate(snapshot, 1_000_000)
-    assert snapshots.find(cache(environ), deno, found) is None
-    async with opened("data", pyodide_dir=str(folder), environ=environ) as repl:
-        assert shown(await repl.execute("context")) == "'data'"
-    (anew,) = cache(environ).glob("snapshot-*.bin")
-    assert anew != snapshot
-    with variables(environ):
-        probed = await WASM.probe(WasmConfig(pyodide_dir=str(folder)))
-    layers = {layer.name: layer for layer in probed.layers}
-    assert layers["pyodide"].active
-    assert layers["snapshot"].active
 
 
 async def test_a_path_that_deno_cannot_take_is_refused(pyodide: Path, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """MCP servers of the official SDK for tests of the client, well-behaved and not: `python -m` with a name over stdio, or
-`over_http` in this process."""
+`over_http` in this process. Those that misbehave start without the SDK, which takes a second to load."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-from mcp.server import MCPServer
-from mcp.types import ToolAnnotations
-from starlette.types import ASGIApp, Receive, Scope, Send
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +27,9 @@ def argv(name: str) -> tuple[str, ...]:
 
 
 def make() -> MCPServer:
+    from mcp.server import MCPServer
+    from mcp.types import ToolAnnotations
+
     server = MCPServer("test")
 
     @server.tool(annotations=ToolAnnotations(read_only_hint=True))
@@ -105,6 +108,8 @@ def speak_as_before() -> None:
 @asynccontextmanager
 async def over_http(bearer: dict[str, str] | None = None) -> AsyncIterator[str]:
     """Serve at the address given; with `bearer`, only to requests that carry its `token`."""
+    import uvicorn
+
     app: ASGIApp = make().streamable_http_app()
     config = uvicorn.Config(_guarded(app, bearer) if bearer else app, port=0, log_level="critical", lifespan="on")
     server = uvicorn.Server(config)

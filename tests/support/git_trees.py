@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ENVIRON = {
     "PATH": os.environ["PATH"],
@@ -72,8 +75,16 @@ class Hostile:
 
 
 def make_repository(folder: Path) -> Path:
-    """A repository with two commits."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A repository with two commits: a copy of the one that this process made first."""
+    shutil.copytree(_two_commits().name, folder, dirs_exist_ok=True)
+    run_git(folder, "update-index", "--refresh")  # to git a copied file may have changed
+    return folder
+
+
+@cache
+def _two_commits() -> TemporaryDirectory[str]:
+    made = TemporaryDirectory(prefix="rlm-tests-git-")
+    folder = Path(made.name)
     run_git(folder, "init", "--quiet", "--initial-branch=main", ".")
     run_git(folder, "config", "user.name", "Someone")
     run_git(folder, "config", "user.email", "someone@example.org")
@@ -81,4 +92,4 @@ def make_repository(folder: Path) -> Path:
         (folder / "a.txt").write_text(text)
         run_git(folder, "add", ".")
         run_git(folder, "commit", "--quiet", "-m", f"{len(text.splitlines())} lines")
-    return folder
+    return made

@@ -14,6 +14,7 @@ from rlm.core.config import WasmConfig
 from rlm.core.contexts.context import Context
 from rlm.core.interfaces import Repl
 from rlm.core.types import ReplSpec
+from rlm.repl.wasm import deno_runtime, pyodide_files, snapshots
 from rlm.repl.wasm.launcher import WASM
 from rlm.runtime.inputs import prepare
 
@@ -54,6 +55,18 @@ def rewrite(file: Path, content: bytes) -> None:
     """Give a file of a linked folder content of its own; other folders keep theirs."""
     file.unlink()
     file.write_bytes(content)
+
+
+def damaged_snapshot(folder: Path, theirs: Path) -> Path:
+    """Put this user's snapshot for the Pyodide in `folder`, cut off, into the cache `theirs`."""
+    deno, pyodide = deno_runtime.find(), pyodide_files.given(folder)
+    whole = snapshots.find(cache(os.environ), deno, pyodide)
+    assert whole is not None
+    theirs.mkdir(mode=0o700, parents=True)
+    copied = Path(shutil.copyfile(whole, theirs / whole.name))
+    assert snapshots.find(theirs, deno, pyodide) == copied
+    os.truncate(copied, 1_000_000)
+    return copied
 
 
 def cache(environ: Mapping[str, str]) -> Path:

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"rlm.testing.{name}" for name in ("backends", "calls", "cells", "contexts", "interrupts", "limits", "openers"))
-)
+_REWRITTEN = ("backends", "calls", "cells", "contexts", "hosts", "interrupts", "limits", "openers")
+pytest.register_assert_rewrite(*(f"rlm.testing.{name}" for name in _REWRITTEN))
 
 from rlm.testing.backends import BackendSuite  # noqa: E402 - once its asserts are to be rewritten
 from rlm.testing.suites import PolicySuite, SandboxSuite  # noqa: E402

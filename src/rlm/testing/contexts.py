@@ -20,8 +20,8 @@ class Contexts:
 
     @pytest.mark.parametrize(
         "value",
-        ["text", "żółć 🦉 \ud800", [1, "a", None], {"a": {"b": [1.5]}}, {1: b"x"}, [2**70, float("inf")], 5, True],
-        ids=lambda value: repr(value)[:20],
+        ["żółć 🦉 \ud800", [1, "a", None, True, 2**70, float("inf")], {1: b"x", "a": {"b": [1.5]}}, 5],
+        ids=["text", "list", "dict", "number"],
     )
     async def test_a_context_is_what_was_given(self, opener: Opener, value: Any) -> None:
         repl = await opener(value)

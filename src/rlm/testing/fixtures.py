@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from rlm.repl.live import Limits
-from rlm.testing.openers import TIMEOUT_S, Opener, echo
+from rlm.testing.openers import TIMEOUT_S, Opener, echo, forget_variables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,10 +79,21 @@ async def small(small_sandbox: Sandbox) -> AsyncIterator[Opener]:
         yield opening
 
 
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def shared_repl(sandbox: Sandbox) -> AsyncIterator[Repl]:
+    """The REPL behind `repl`, with what the last test left in it."""
+    async with _opening(sandbox) as opening:
+        yield await opening(echo=echo)
+
+
 @pytest_asyncio.fixture(loop_scope="class")
-async def repl(opener: Opener) -> Repl:
-    """A REPL without a context, with one function: echo."""
-    return await opener(echo=echo)
+async def repl(shared_repl: Repl) -> Repl:
+    """A REPL without a context and without variables, with one function: echo.
+
+    The tests of a class share it, for opening one costs more than most tests do.
+    """
+    await forget_variables(shared_repl)
+    return shared_repl
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from functools import wraps
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.contexts.context import Context
@@ -57,16 +58,27 @@ def threaded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[No
     """In a sandbox without threads, the test asserts that starting one is an error which keeps the state."""
 
     @wraps(test)
-    async def either(self: object, **fixtures: Any) -> None:
+    async def either(self: object, repl: Repl, **fixtures: Any) -> None:
         opener = next(fixture for fixture in fixtures.values() if isinstance(fixture, Opener))
         await opener.sandbox.start()  # from then on it knows its traits
-        await (test(self, **fixtures) if opener.sandbox.traits.threads else _refuses_threads(opener))
+        await (test(self, **fixtures) if opener.sandbox.traits.threads else _refuses_threads(repl))
 
+    wanted = signature(test)
+    either.__signature__ = wanted.replace(  # type: ignore[attr-defined]
+        parameters=[*wanted.parameters.values(), Parameter("repl", Parameter.KEYWORD_ONLY)]
+    )  # the fixtures that pytest makes
     return either
 
 
-async def _refuses_threads(opener: Opener) -> None:
-    repl = await opener()
+async def forget_variables(repl: Repl) -> None:
+    """Delete every variable that cells have set."""
+    listed = shown(await repl.execute("SHOW_VARS()"))
+    names = {line.split("  ")[0] for line in listed.splitlines() if "  " in line} - {"context"}
+    if names:
+        assert shown(await repl.execute(f"del {', '.join(sorted(names))}")) == ""
+
+
+async def _refuses_threads(repl: Repl) -> None:
     result = await repl.execute("kept = 1\nimport threading\nthreading.Thread(target=print).start()")
     assert result.error is not None
     assert (result.error.kind, result.error.message) == ("RuntimeError", "can't start new thread")

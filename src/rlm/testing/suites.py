@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rlm.testing.calls import Calls, CallsWithoutPolicy
 from rlm.testing.cells import Cells, CellsWithoutPolicy
 from rlm.testing.contexts import Contexts, ContextsWithoutPolicy
+from rlm.testing.hosts import Hosts
 from rlm.testing.interrupts import CellInterrupts, CellInterruptsWithoutPolicy
 from rlm.testing.limits import CellLimits
 
@@ -25,6 +26,12 @@ class PolicySuite(Cells, Calls, Contexts, CellInterrupts):
 
 
 class SandboxSuite(
-    PolicySuite, CellsWithoutPolicy, CallsWithoutPolicy, ContextsWithoutPolicy, CellInterruptsWithoutPolicy, CellLimits
+    PolicySuite,
+    CellsWithoutPolicy,
+    CallsWithoutPolicy,
+    ContextsWithoutPolicy,
+    CellInterruptsWithoutPolicy,
+    CellLimits,
+    Hosts,
 ):
     """What every sandbox keeps whose cells may use all of Python."""

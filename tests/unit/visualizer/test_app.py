@@ -6,18 +6,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
-import streamlit as st
-from rlm_visualizer.elements import texts_of
-from streamlit.testing.v1 import AppTest
 
 from rlm.trajectory.index.folder import Index
 from tests.architecture.sources import ROOT
 from tests.support.sample_runs import damage, record_all
 
-Open: TypeAlias = Callable[..., AppTest]
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+    Open = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def visit(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    import streamlit as st  # here, for it takes seconds to load, and most processes of a session run none of this
+    from streamlit.testing.v1 import AppTest
+
     def visit(folder: str | None = None, **params: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app.py", folder or runs["folder"]])
         app = AppTest.from_file(str(ROOT / "visualizer/app.py"), default_timeout=60)
@@ -43,6 +46,8 @@ def visit(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
 
 def seen(app: AppTest) -> str:
     """All text of the elements on the page; there is no exception on it."""
+    from rlm_visualizer.elements import texts_of
+
     assert [each.message for each in app.exception] == []
     mounted = [each.proto for each in app.main.children.values() for each in _leaves(each)]
     return "\n".join(texts_of(json.loads(proto.json)["tree"]) for proto in mounted if getattr(proto, "json", ""))
@@ -126,6 +131,18 @@ def test_a_call_outside_every_turn_is_shown_by_itself(visit: Open, runs: dict[st
 @pytest.mark.parametrize("name", ["review", "limit", "hostile", "damaged"])
 def test_every_view_of_every_run_stands(visit: Open, runs: dict[str, str], name: str, view: str) -> None:
     seen(visit(run=runs[name], view=view, q="tickets", other=runs["other"] if view == "compare" else ""))
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "0" * 32, "\0", "f" * 5_000])
+def test_what_is_no_run_of_the_folder_is_refused_in_words(visit: Open, name: str) -> None:
+    assert "no run in" in seen(visit(run=name))
+
+
+@pytest.mark.parametrize(
+    "params", [{"view": "steps", "step": "99999999999"}, {"view": "nonsense"}, {"page": "-1"}, {"page": "x"}]
+)
+def test_addresses_that_make_no_sense_break_nothing(visit: Open, runs: dict[str, str], params: dict[str, str]) -> None:
+    assert runs["review"][:8] in seen(visit(run=runs["review"], **params))
 
 
 def test_a_folder_that_cannot_be_read_is_said(visit: Open, tmp_path: Path) -> None:
