@@ -25,6 +25,7 @@ STARTED = {
     "trust": ([], 2, "error: "),
     "logs list": ([], 0, "a question"),
     "logs show": (["last"], 0, "prompt: a question"),
+    "logs answer": (["last"], 0, "7"),
     "logs tail": (["last"], 0, "run completed: 7"),
     "logs grep": (["needle"], 0, "needle"),
     "logs export": (["last"], 0, "a question"),

@@ -199,9 +199,24 @@ def test_a_reader_that_goes_away_is_no_error(user: User) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read() == ""
+    assert process.stderr.read().startswith("nobody read the answer; the answer is in the record: rlm logs answer ")
     process.stderr.close()
     assert process.wait() == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json", "stream-json"])
+def test_a_full_disk_loses_no_answer(user: User, form: str) -> None:
+    model = user.script(fenced("FINAL('the answer')"))
+    with Path("/dev/full").open("wb") as full:
+        process = user.start("run", "?", "--env", "local", "--model", model, "-o", form, stdout=full)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() not in (0, 2)
+    if form != "stream-json":
+        assert "stdout can't be written: No space left on device\nhint: the answer is in the record" in said
+        assert user.rlm("logs", "answer").stdout == "the answer\n"
+    assert "should not happen" not in said
 
 
 def test_a_reader_of_events_that_goes_away_ends_the_run(user: User) -> None:

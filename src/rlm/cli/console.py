@@ -22,6 +22,10 @@ class ReaderGone(Exception):
     """The reader of stdout has closed it; what is written from now on goes nowhere."""
 
 
+class OutputLost(Exception):
+    """stdout takes nothing, as where its disk is full; what is written from now on goes nowhere."""
+
+
 def fill_streams() -> None:
     """Open /dev/null for each standard stream that this process was started without, as by `>&-`.
 
@@ -89,6 +93,7 @@ def write_out(text: str) -> None:
 
     Raises:
         ReaderGone: the reader of stdout has closed it.
+        OutputLost: it can't be written.
     """
     if sys.stdout.isatty():
         text = _safe(text)
@@ -98,6 +103,9 @@ def write_out(text: str) -> None:
     except BrokenPipeError as error:
         drop_stdout()
         raise ReaderGone from error
+    except OSError as error:
+        drop_stdout()
+        raise OutputLost(f"stdout can't be written: {error.strerror}") from error
 
 
 @contextmanager

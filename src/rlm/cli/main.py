@@ -30,7 +30,7 @@ from rlm.cli.commands import (
     verify,
     visualize,
 )
-from rlm.cli.console import ReaderGone, complain, debug, fill_streams, trace, write_out
+from rlm.cli.console import OutputLost, ReaderGone, complain, debug, fill_streams, trace, write_out
 from rlm.cli.option_groups import grouped
 
 USAGE = 2
@@ -66,6 +66,7 @@ app.command("trust")(grouped(trust.trust))
 app.command("mcp-serve")(grouped(mcp_serve.mcp_serve))
 logs_app.command("list")(grouped(logs.list_logs))
 logs_app.command("show")(grouped(logs.show))
+logs_app.command("answer")(grouped(logs.answer))
 logs_app.command("tail")(grouped(logs.tail))
 logs_app.command("grep")(grouped(logs_search.grep))
 logs_app.command("export")(grouped(logs_export.export))
@@ -129,6 +130,9 @@ def call(arguments: list[str]) -> int:
         return 130
     except ReaderGone:  # as `rlm logs | head` wants it
         return 0
+    except OutputLost as error:
+        complain(str(error))
+        return 1
     except Exception as error:  # noqa: BLE001 - the top: whatever it is becomes a message and an exit code
         return _failed(error)
 

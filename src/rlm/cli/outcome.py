@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from rlm.cli.console import answer, complain, counted, quiet_pipe, say, trace
+from rlm.cli.console import OutputLost, ReaderGone, answer, complain, counted, say, trace
 from rlm.core.exceptions import RLMError
 from rlm.core.texts import escape_surrogates
 
@@ -40,10 +40,18 @@ def result_line(result: RLMResult) -> bytes:
     return json.dumps(_jsonable(fields)).encode()
 
 
-def print_answer(result: RLMResult, *, as_json: bool) -> None:
-    """Write the answer, the best there is, to stdout."""
-    with quiet_pipe():
+def print_answer(result: RLMResult, *, as_json: bool) -> bool:
+    """Write the answer, the best there is, to stdout, and return whether it could be; where it is left unread, say
+    where it is."""
+    again = f"the answer is in the record: rlm logs answer {result.run_id}"
+    try:
         answer(result_line(result).decode() if as_json else result.response)
+    except ReaderGone:
+        say(f"nobody read the answer; {again}")
+    except OutputLost as lost:
+        complain(f"{lost}\n{again}")
+        return False
+    return True
 
 
 def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class StreamJson:
-    """Lines to `stream`; when its reader is gone, `on_gone` is called once and nothing more is written."""
+    """Lines to `stream`; when it takes no more, `on_gone` is called once and nothing more is written."""
 
     def __init__(self, stream: IO[bytes], on_gone: Callable[[], None]) -> None:
         self._stream = stream
@@ -30,7 +30,7 @@ class StreamJson:
         try:
             self._stream.write(line + b"\n")
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError:  # its reader has gone, or its disk is full
             self.gone = True
             self._on_gone()
 

@@ -101,6 +101,28 @@ def show(
     return 0
 
 
+def answer(run: RunName = "last", log_dir: LogDir = None) -> int:
+    """Print the answer of a run again, or the best that it had."""
+    from rlm.cli.console import answer as print_text
+    from rlm.cli.console import say
+    from rlm.core.events import CompletionEnd
+    from rlm.core.exceptions import ConfigError
+    from rlm.trajectory.reader import ends_run
+
+    found = record_of(run, log_dir)
+    end = next((found.whole(event).body for event in found if ends_run(event)), None)
+    if not isinstance(end, CompletionEnd) or not end.response:
+        is_running = found.is_running()
+        way_on = (
+            "it still runs: rlm logs tail -f shows it" if is_running else f"go on with it: rlm resume {found.run_id}"
+        )
+        raise ConfigError(f"run {found.run_id} has no answer\n{way_on}")
+    print_text(end.response)
+    if end.status != "completed":
+        say(f"the run ended as {end.status}: this is the best it had")
+    return 0
+
+
 def tail(
     run: RunName = "last",
     log_dir: LogDir = None,

@@ -132,12 +132,14 @@ def answered(
 
 def _finish(result: RLMResult, watch: Watch, output: OutputOptions, received: Signals) -> int:
     """Write the answer of a run, say how it ended, and return the exit code."""
-    from rlm.cli.outcome import explain, print_answer, result_line
+    from rlm.cli.outcome import FAILED, explain, print_answer, result_line
     from rlm.cli.watching import BROKEN_PIPE_CODE
 
+    is_written = True
     if watch.stream is None:
-        print_answer(result, as_json=output.output_format == "json")
+        is_written = print_answer(result, as_json=output.output_format == "json")
     else:
         watch.stream.write_encoded(result_line(result))
     signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
-    return explain(result, signal_code=signal_code, brief=not watch.is_shown)
+    code = explain(result, signal_code=signal_code, brief=not watch.is_shown)
+    return code if is_written else code or FAILED
