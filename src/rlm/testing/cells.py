@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rlm.core.exceptions import REPLExecutionError
-from rlm.testing.openers import Opener, shown, threaded
+from rlm.testing.openers import Opener, echo, shown, threaded
 
 if TYPE_CHECKING:
     from rlm.core.interfaces import Repl
@@ -386,7 +386,8 @@ class CellsWithoutPolicy:
         assert (result.status, result.state_reset) == ("timeout", False)
         assert shown(await repl.execute("kept")) == "1"
 
-    async def test_what_a_cell_breaks_it_breaks_for_itself(self, repl: Repl) -> None:
+    async def test_what_a_cell_breaks_it_breaks_for_itself(self, opener: Opener) -> None:
+        repl = await opener(echo=echo)
         await repl.execute("kept = 1")
         harmful = {}
         for code in HOSTILE:
