@@ -17,7 +17,7 @@ from rlm.repl.docker import containers
 from rlm.repl.live import Limits
 from rlm.runtime.inputs import prepare
 from tests.integration.cli import User
-from tests.support.engines import SPEC, Proxy, client, parsed, sandbox
+from tests.support.engines import SPEC, Proxy, client, no_call, parsed, sandbox
 from tests.support.required import TEST_IMAGE, needs
 
 pytestmark = needs("docker")
@@ -232,3 +232,44 @@ def test_the_command_line_says_what_is_missing(user: User, tmp_path: Path) -> No
     done = user.rlm("exec", "--env", "docker", "-c", "1", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert (done.returncode, done.stdout) == (5, "")
     assert "systemctl start docker" in done.stderr
+
+
+RUNNING = "import os\n[int(pid) for pid in os.listdir('/proc') if pid.isdecimal()] == [1, os.getpid()]"
+FORKS = {
+    "children that raise": "import os\nwhile True: os.fork()",
+    "children that spin on": (
+        "import os\nfor _ in range(20):\n    if not os.fork():\n        os.setsid()\n        while True: pass"
+    ),
+    "children of children": (
+        "import os, time\nif not os.fork():\n    if not os.fork():\n        time.sleep(600)\n    os._exit(0)\nos.wait()"
+    ),
+    "a command": "import subprocess\np = subprocess.Popen(['sleep', '600'])",
+    "a shell": "import subprocess\nsubprocess.run('(sleep 600; echo late) & echo early', shell=True)",
+    "children that reach the end": "import os\nkept = os.getpid()\nif not os.fork(): print('child')\nelse: os.wait()",
+    "children that answer": "import os\nif not os.fork(): FINAL('child')\nos.wait()\nFINAL('own')",
+    "children that call": "import os\nif not os.fork(): ask(1)\nos.wait()",
+}
+
+
+async def test_what_a_cell_forked_ends_with_the_cell() -> None:
+    broken: dict[str, Any] = {}
+    async with sandbox() as running:
+        repl = await running.open(prepare(None), ReplSpec(call=no_call, functions=("ask",)))
+        await repl.execute("kept = 1")
+        for name, code in FORKS.items():
+            result, after = await repl.execute(code), await repl.execute(f"print(kept > 0)\n{RUNNING}")
+            if "\x1e" in result.output + after.output or after.output != "True\nTrue\n" or result.state_reset:
+                broken[name] = (result, after)
+                await repl.execute("kept = 1")
+            elif result.final is not None and result.final.value != "own":
+                broken[name] = result
+    assert broken == {}
+
+
+async def test_a_fork_bomb_that_never_ends_costs_no_later_cell() -> None:
+    code = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
+    async with sandbox(Limits(cell_timeout_s=0.5, grace_s=10)) as running:
+        repl = await running.open(prepare(None), SPEC)
+        assert (await repl.execute(code)).status == "timeout"
+        after = await repl.execute(RUNNING, 60)
+        assert (after.status, after.output) == ("ok", "True\n")

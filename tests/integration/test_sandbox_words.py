@@ -39,11 +39,27 @@ def test_a_model_is_told_where_python_starts_no_threads(tmp_path: Path, environm
 def test_how_a_sandbox_ended_is_told_and_recorded(tmp_path: Path, environment: str) -> None:
     result, _, shown = ran(tmp_path, environment, "import os\nprint('begun')\nos._exit(3)")
     assert (result.status, result.value) == ("completed", "done")
-    assert shown.splitlines()[:2] == ["begun", "the sandbox ended by itself, with exit code 3"]
+    assert shown.splitlines()[:2] == ["begun", "SandboxKilled: the sandbox ended by itself, with exit code 3"]
     end = recorded(result)
     assert (end.status, end.state_reset) == ("killed", True)
     assert end.error is not None
     assert end.error.message == "the sandbox ended by itself, with exit code 3"
+
+
+def test_a_cell_that_ran_out_of_time_is_told_so_and_what_is_kept(tmp_path: Path) -> None:
+    code = "y = 7\nprint('l1')\nwhile True: pass"
+    _, _, shown = ran(tmp_path, "local", code, cell_timeout_s=1.0)
+    first, *_, why, kept = shown.splitlines()
+    assert first == "l1"
+    assert why == "TimeoutError: the cell ran longer than 1 s and was stopped"
+    assert kept == "[All variables are kept, those too that this cell had set: y.]"
+
+
+def test_the_value_and_the_true_end_of_a_flood_are_shown(tmp_path: Path) -> None:
+    _, _, shown = ran(tmp_path, "local", "for i in range(200_000): print(i)\nprint('TOTAL')\n42")
+    assert shown.startswith("0\n1\n2\n")
+    assert shown.endswith("\n199999\nTOTAL\n42")
+    assert "1,278,899 of 1,288,899 characters cut here" in shown
 
 
 @needs("docker")

@@ -21,7 +21,6 @@ from rlm.core.contexts.context import Context
 from rlm.core.exceptions import REPLError, REPLExecutionError
 from rlm.core.types import ReplSpec
 from rlm.repl.forked import readable
-from rlm.repl.spool_folders import sweep
 from rlm.repl.wasm.launcher import WASM
 from rlm.testing.openers import shown
 from tests.integration.test_wasm_escapes import deno_children
@@ -50,7 +49,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("code", ["1", "while True: pass", "sum(range(10**12))", "import time\ntime.sleep(600)"])
 def test_a_killed_host_leaves_no_process(code: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOST.format(code=code)]
-    root, environ = Path(__file__).parents[2], {**os.environ, "TMPDIR": str(tmp_path)}  # its folders stay for a sweep
+    root, environ = Path(__file__).parents[2], {**os.environ, "TMPDIR": str(tmp_path)}
     host = subprocess.Popen(command, cwd=root, env=environ, stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
     with host.stdout:
@@ -64,27 +63,30 @@ def test_a_killed_host_leaves_no_process(code: str, tmp_path: Path) -> None:
         assert poll.poll(2_000 - (time.monotonic() - killed_at) * 1_000)
         os.close(pidfd)
     assert len(pidfds) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_closing_ends_processes_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_ends_processes_and_nothing_is_ever_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with opened("some context", warm=1) as repl:
-        await repl.execute("x = 1")
+    async with opened("a secret", warm=1) as repl:
+        assert (await repl.execute("import os\nos._exit(3)")).status == "killed"
+        assert shown(await repl.execute("context")) == "'a secret'"
         while len(deno_children()) < 2:  # this one's, and the one that waits for the next
             await asyncio.sleep(0.01)
-        assert len(spools()) == 2
+        assert list(tmp_path.iterdir()) == []
     assert deno_children() == []
-    assert spools() == set()
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_guest_that_dies_takes_its_folder_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with opened("some context") as repl:
-        first = spools()
-        assert (await repl.execute("import os\nos._exit(3)")).status == "killed"
-        assert shown(await repl.execute("context")) == "'some context'"
-        second = spools()
-    assert (len(first), len(second), first & second) == (1, 1, set())
+async def test_a_context_of_many_parts_comes_whole_and_in_order(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number:02}.txt").write_text(f"{number}" * (number * 40_000), encoding="utf-8")
+    async with opened(tmp_path) as repl:
+        code = "[(len(context[name]), set(context[name])) for name in sorted(context)]"
+        expected = [(number * 40_000 * len(str(number)), set(str(number) if number else "")) for number in range(20)]
+        assert shown(await repl.execute(f"{code} == {expected!r}")) == "True"
 
 
 async def test_a_warm_process_that_died_is_not_handed_out() -> None:
@@ -107,29 +109,6 @@ async def ended_once_there() -> None:
     os.close(pidfd)
 
 
-async def test_folders_of_killed_hosts_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "rlm-wasm-left").mkdir()
-    (tmp_path / "rlm-wasm-left" / "context").write_text("data of a run that was killed", encoding="utf-8")
-    os.utime(tmp_path / "rlm-wasm-left", (0, 0))
-    async with opened("in use"):
-        (used,) = (path for path in spools() if path.name != "rlm-wasm-left")
-        os.utime(used, (0, 0))
-        sweep("rlm-wasm-")
-        assert spools() == {used}
-
-
-async def test_no_copy_of_the_context_stays_once_the_guest_has_read_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with opened("a secret") as repl:
-        assert [list(folder.iterdir()) for folder in spools()] == [[]]
-        await repl.execute("import os\nos._exit(3)")
-        assert shown(await repl.execute("context")) == "'a secret'"
-        assert [list(folder.iterdir()) for folder in spools()] == [[]]
-
-
 async def test_closing_ends_a_repl_that_is_being_opened() -> None:
     sandbox = WASM.sandbox(WasmConfig(warm=1))
     await sandbox.start()
@@ -142,18 +121,13 @@ async def test_closing_ends_a_repl_that_is_being_opened() -> None:
     assert deno_children() == []
 
 
-async def test_without_descriptors_nothing_starts_and_nothing_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+async def test_without_descriptors_nothing_starts_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = WASM.sandbox(WasmConfig(warm=0))
     await sandbox.start()
     first = await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
-    before = spools()
     monkeypatch.setattr(os, "pidfd_open", no_descriptor)
     with pytest.raises(REPLError, match="Too many open files"):
         await sandbox.open(Context.empty(), ReplSpec(call=no_answer))
-    assert spools() == before
     assert len(deno_children()) == 1
     await first.aclose()
     await sandbox.aclose()
@@ -176,7 +150,3 @@ def test_a_host_killed_while_it_fetches_leaves_no_process(tmp_path: Path) -> Non
             asked.settimeout(10)
             while asked.recv(1 << 16):  # until Deno, which waits for an answer, is gone
                 pass
-
-
-def spools() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("rlm-wasm-*"))

@@ -247,7 +247,8 @@ class ExecResult:
 
     status: ExecStatus
     output: str
-    """What the cell printed (stdout and stderr in order, last expression included), at most the kept cap."""
+    """What the cell printed (stdout and stderr in order, last expression included), at most the kept cap: beyond that
+    the beginning and the end, with a note between them."""
     output_chars: int
     """How much it printed in all, in characters."""
     duration_s: float

@@ -6,12 +6,15 @@ import signal
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from rlm.repl.guest.reserve import OUT_OF_MEMORY
+
 Cause: TypeAlias = Literal["", "memory", "time", "engine"]
 _CAUSES: dict[Cause, str] = {
     "memory": "the sandbox ran out of memory and the kernel ended it",
     "time": "the sandbox had lived as long as it may (docker.ttl_s)",
     "engine": "the connection to the Docker engine was lost",
 }
+_USED_UP = "the sandbox had used up its memory, and the cells freed none"
 _UNKNOWN = "the sandbox ended by itself: out of memory, os._exit or a crash"
 
 
@@ -37,6 +40,8 @@ def words(death: Death | None) -> str:
         return _UNKNOWN
     if death.cause:
         return _CAUSES[death.cause]
+    if death.code == OUT_OF_MEMORY:
+        return _USED_UP
     if death.signal == signal.SIGKILL:
         return "the sandbox was ended by SIGKILL: by the kernel for want of memory, or by code of its own"
     if death.signal:

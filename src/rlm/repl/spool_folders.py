@@ -1,11 +1,12 @@
-"""Folders on disk in which hosts put contexts where their guests read them: made, filled, and swept after a kill.
+"""Ways by which guests get contexts: as a file in a folder on disk, made, filled, and swept after a kill; or in blocks.
 
-Each belongs to one user alone and is locked as long as its host lives. Who else may read what is in it is arranged by
-the sandboxes.
+Each folder belongs to one user alone and is locked as long as its host lives. Who else may read what is in it is
+arranged by the sandboxes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -17,12 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rlm.core.contexts.context import Context
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from rlm.core.contexts.context import Context, Part
     from rlm.core.types import Json
 
 _NEW_S = 60.0
 """Seconds for which a new folder is left alone: its host may not have locked it yet."""
 _READABLE = 0o444
+_BLOCK_BYTES = 1 << 20
 
 
 class SpoolFolder:
@@ -79,6 +83,26 @@ def note(context: Context) -> dict[str, Json]:
         parts.append([part.name, start, start + part.size_bytes])
         start += part.size_bytes
     return {"kind": context.kind, "parts": parts, "held": False}
+
+
+async def blocks(context: Context) -> AsyncIterator[bytes]:
+    """The bytes of all parts, one after another, for a guest that is sent them."""
+    if context.fd is None:
+        return
+    for start, end in _ranges(context.parts):
+        for at in range(start, end, _BLOCK_BYTES):
+            yield await asyncio.to_thread(os.pread, context.fd, min(_BLOCK_BYTES, end - at), at)
+
+
+def _ranges(parts: Iterable[Part]) -> Iterator[tuple[int, int]]:
+    """Where the bytes of these parts are: parts that follow each other are one range."""
+    start = end = 0
+    for part in parts:
+        if part.start != end:
+            yield start, end
+            start = part.start
+        end = part.end
+    yield start, end
 
 
 def size_bytes(context: Context) -> int:

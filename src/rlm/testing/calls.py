@@ -196,6 +196,30 @@ class Calls:
         assert received == [context]
         assert isinstance(received[0], Context)
 
+    async def test_a_large_context_that_a_cell_has_changed_goes_as_it_is_now(self, opener: Opener) -> None:
+        received: list[Any] = []
+
+        async def take(given: Any) -> None:
+            received.append(given)
+
+        large = "x" * (1 << 20)
+        repl = await opener([large, ["a", "b"], {"k": {"n": 1}}], take=take)
+        for change in (
+            "context.append('NEW')",
+            "context[1][0] = 'c'",
+            "context[2]['k']['n'] = 2",
+            "context[0] = 'short'",
+            "del context[1]",
+        ):
+            assert shown(await repl.execute(f"{change}\ntake(context)")) == ""
+        assert received == [
+            [large, ["a", "b"], {"k": {"n": 1}}, "NEW"],
+            [large, ["c", "b"], {"k": {"n": 1}}, "NEW"],
+            [large, ["c", "b"], {"k": {"n": 2}}, "NEW"],
+            ["short", ["c", "b"], {"k": {"n": 2}}, "NEW"],
+            ["short", {"k": {"n": 2}}, "NEW"],
+        ]
+
     async def test_a_small_context_given_to_a_call_goes_by_value(self, opener: Opener) -> None:
         repl = await opener("a text", echo=echo)
         assert shown(await repl.execute("echo(context)")) == "'a text'"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rlm.core.exceptions import REPLExecutionError
-from rlm.testing.openers import Opener, shown, threaded
+from rlm.testing.openers import Opener, echo, shown, threaded
 
 if TYPE_CHECKING:
     from rlm.core.interfaces import Repl
@@ -27,6 +28,65 @@ THREADED = [
     "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor() as pool:\n"
     "    r = list(pool.map(abs, range(3)))\nr",
 ]
+
+
+DEFINED = """
+import sys, threading
+class Loud:
+    def __getattribute__(self, name): raise ValueError(name)
+    def __repr__(self): raise ValueError("repr")
+    def __hash__(self): return hash("no name of anything")
+    def __eq__(self, other): raise ValueError("eq")
+    def __len__(self): raise ValueError("len")
+class Meta(type):
+    __name__ = property(lambda cls: 1 / 0)
+    def __hash__(cls): raise ValueError("hash")
+class Odd(metaclass=Meta): pass
+class OddError(Exception, metaclass=Meta):
+    __class__ = property(lambda self: 1 / 0)
+class Sly(str):
+    def startswith(self, *prefix): return False
+class Slyer(dict):
+    def __iter__(self): return iter(["a"])
+    def items(self): return [("$int", 1)]
+class Deep:
+    def __repr__(self): return repr(self)
+"""
+HOSTILE = [
+    "globals()[5] = 1",
+    "globals()[Loud()] = 1",
+    "globals()[Sly('kept too')] = 1",
+    "loud, odd, meta = Loud(), Odd(), Odd",
+    "raise OddError",
+    "Loud()",
+    "Deep()",
+    "FINAL(Deep())",
+    "FINAL([Loud(), Odd()])",
+    "FINAL({Sly('$int'): 1})",
+    "FINAL(Slyer())",
+    "FINAL({((((1,),),),): 1, (Odd,): 2})",
+    "deep = 1\nfor _ in range(90): deep = (deep,)\nFINAL([[[[[[[[[[[[{deep: 1}]]]]]]]]]]]])",
+    "deep = []\nfor _ in range(100_000): deep = [deep]\ndeep",
+    "deep = []\nfor _ in range(100_000): deep = [deep]\nFINAL(deep)",
+    "def f(): return f()\nf()",
+    "FINAL(10 ** 5_000)",
+    "10 ** 5_000",
+    "FINAL(i for i in [1])",
+    "del sys.stdout",
+    "sys.stdout = sys.stderr = Loud()",
+    "sys.stdout.flush = lambda: 1 / 0",
+    "sys.stdout.close()",
+    "sys.stdout.detach()",
+    "sys.stdin.read()",
+    "threading._active.clear()",
+    "sys.setrecursionlimit(60)",
+    "sys.setprofile(lambda *_: 1 / 0)",
+    "sys.modules.clear()",
+    "__builtins__ = 5",
+    "(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__)).pop('len')",
+    "import os\nfor descriptor in (0, 1, 2): os.close(descriptor)",
+]
+"""What a cell may do that is no use to it, and must be no harm to those after it."""
 
 
 class Cells:
@@ -203,12 +263,58 @@ class Cells:
         assert result.status == "ok"
         assert opener.pieces[0].startswith("early")
 
-    async def test_a_flood_is_cut_and_counted(self, opener: Opener) -> None:
+    async def test_of_a_flood_the_beginning_and_the_true_end_are_kept(self, opener: Opener) -> None:
         repl = await opener()
-        result = await repl.execute("for _ in range(300): print('x' * 9_999)")
-        assert result.output_chars == 3_000_000
-        assert len(result.output) == 1_000_000
-        assert sum(map(len, opener.pieces)) == 1_000_000
+        result = await repl.execute("print('BEGIN')\nfor _ in range(300): print('x' * 9_999)\nprint('TOTAL')\n42")
+        assert result.output_chars == 3_000_015
+        assert (result.output[:7], result.output[-10:]) == ("BEGIN\nx", "\nTOTAL\n42\n")
+        assert len(result.output) <= 1_000_000
+        assert "".join(opener.pieces) == result.output
+        kept, note = re.subn(r"\n\[\.\.\. [\d,]+ characters were not kept \.\.\.\]\n", "", result.output)
+        assert note == 1
+        assert f"[... {3_000_015 - len(kept):,} characters" in result.output
+
+    async def test_keys_that_would_become_one_are_an_error_of_the_cell(self, repl: Repl) -> None:
+        await repl.execute("kept = 1")
+        for given in (
+            "{float('nan'): i for i in range(100)}",
+            "{float('nan'): 1, float('nan'): 2}",
+            "{1: 'a', '1': 'b'}",
+            "[{'x': {True: 'a', 'true': 'b'}}]",
+            "{None: 1, 'null': 2}",
+            "{(1, 2): 'a', frozenset({1, 2}): 'b'}",
+            "{(2**61 - 1) * i: i for i in range(100)}",
+        ):
+            for code in (f"FINAL({given})", f"echo({given})"):
+                result = await repl.execute(code)
+                assert result.error is not None, code
+                assert (result.status, result.error.kind) == ("error", "TypeError"), code
+        result = await repl.execute("FINAL({1: 'a', '2': 'b', None: kept, 'None': 2, (1,): 3})")
+        assert result.final is not None
+        assert result.final.value == {1: "a", "2": "b", None: 1, "None": 2, (1,): 3}
+
+    async def test_nobody_answers_input(self, repl: Repl) -> None:
+        result = await repl.execute("kept = 1\ninput('name? ')")
+        assert result.error is not None
+        assert result.error.kind in ("EOFError", "NameError", "SyntaxError")
+        assert shown(await repl.execute("FINAL(kept) if False else kept")) == "1"
+
+    @threaded
+    async def test_what_a_thread_of_an_earlier_cell_prints_is_told_apart(self, opener: Opener) -> None:
+        repl = await opener()
+        code = "import threading\ngo, gone, on = threading.Event(), threading.Event(), threading.Event()\n"
+        code += "def late():\n    go.wait()\n    print('late in the cell')\n    gone.set()\n    on.wait()\n"
+        code += (
+            "    print('late in the last one')\nthread = threading.Thread(target=late)\nthread.start()\nprint('first')"
+        )
+        assert shown(await repl.execute(code)) == "first"
+        result = await repl.execute("print('own')\ngo.set()\ngone.wait()\nprint('own too')")
+        own, heading, late = result.output.partition("[Threads of earlier cells printed 17 characters meanwhile:]\n")
+        assert own.split("\n") == ["own", "own too", "", ""]
+        assert (bool(heading), late) == (True, "late in the cell\n")
+        last = shown(await repl.execute("on.set()\nthread.join()\n'own'"))
+        assert last.startswith("'own'\n")
+        assert last.endswith(":]\nlate in the last one")
 
     async def test_python_as_models_write_it(self, repl: Repl) -> None:
         assert [shown(await repl.execute(code)) for code in PROGRAMS] == ["[0, 1, 2]"] * len(PROGRAMS)
@@ -272,3 +378,23 @@ class CellsWithoutPolicy:
         repl = await opener()
         code = "import sys\nfor i in range(3):\n    print(i, end=' ')\n    print('err', file=sys.stderr)"
         assert shown(await repl.execute(code)) == "0 err\n1 err\n2 err"
+
+    async def test_an_error_that_cannot_be_told_in_time_is_cut_short(self, impatient: Opener) -> None:
+        repl = await impatient()
+        code = "kept = 1\nclass Endless(Exception):\n    def __str__(self):\n        while True: pass\nraise Endless"
+        result = await repl.execute(code)
+        assert (result.status, result.state_reset) == ("timeout", False)
+        assert shown(await repl.execute("kept")) == "1"
+
+    async def test_what_a_cell_breaks_it_breaks_for_itself(self, opener: Opener) -> None:
+        repl = await opener(echo=echo)
+        await repl.execute("kept = 1")
+        harmful = {}
+        for code in HOSTILE:
+            result = await repl.execute(f"{DEFINED}{code}")
+            after = await repl.execute("print('printed', file=sys.stderr)\nkept, len([1]), echo('called')")
+            if result.status not in ("ok", "error") or after.output != "printed\n(1, 1, 'called')\n":
+                harmful[code] = (result, after)
+                await repl.execute("kept = 1")
+        assert harmful == {}
+        assert "kept  int" in shown(await repl.execute("SHOW_VARS()"))

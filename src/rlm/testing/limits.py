@@ -181,6 +181,31 @@ class CellLimits:
         await repl.execute("hoard = None")
         assert shown(await repl.execute("1 + 1")) == "2"
 
+    async def test_variables_that_fill_the_memory_can_be_deleted(self, small: Opener) -> None:
+        repl = await small()
+        result = await repl.execute("kept = 1\nx = []\nwhile True:\n    x.append('%d' % len(x))")
+        assert result.error is not None
+        assert (result.error.kind, result.state_reset) == ("MemoryError", False)
+        assert "variables" in result.error.message
+        assert result.error.message in result.error.traceback
+        final = await repl.execute("FINAL(len(x) > 100_000)")
+        assert final.final is not None
+        assert final.final.value is True
+        assert shown(await repl.execute("x = None\nkept")) == "1"
+        again = await repl.execute("y = 'x' * (1 << 30)")
+        assert again.error is not None
+        assert "variables are kept" in again.error.message
+        assert shown(await repl.execute("kept")) == "1"
+
+    async def test_a_repl_that_stays_full_starts_anew_and_says_so(self, small: Opener) -> None:
+        repl = await small("the context")
+        code = "x = globals().get('x', [])\nwhile True:\n    x.append([len(x)] * 50)"
+        results = [await repl.execute(code) for _ in range(2)]
+        assert [(result.status, result.state_reset) for result in results] == [("error", False), ("killed", True)]
+        assert results[1].error is not None
+        assert "memory" in results[1].error.message
+        assert shown(await repl.execute("'x' in globals(), context")) == "(False, 'the context')"
+
     @threaded
     async def test_threads_without_end_stop_at_the_limit(self, small: Opener) -> None:
         repl = await small()

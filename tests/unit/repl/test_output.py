@@ -49,15 +49,64 @@ def test_undecodable_bytes_are_replaced() -> None:
     assert output.text == "a\ufffd\xe4\ufffd"
 
 
-def test_what_exceeds_the_cap_is_counted_only() -> None:
-    output, pieces = collect([b"x" * 600, b"y" * 600, MARK.encode()])
-    assert (len(output.text), output.total_chars) == (1_000, 1_200)
-    assert sum(map(len, pieces)) == 1_000
+def test_of_what_exceeds_the_cap_the_beginning_and_the_end_are_kept() -> None:
+    output, pieces = collect([b"x" * 600, b"y" * 600, b"z" * 600 + MARK.encode()])
+    assert output.text == f"{'x' * 600}{'y' * 200}\n[... 842 characters were not kept ...]\n{'z' * 158}"
+    assert (len(output.text), output.total_chars) == (998, 1_800)
+    assert "".join(pieces) == output.text
 
 
-def test_output_between_cells_belongs_to_the_next() -> None:
+def test_what_just_fits_is_kept_whole() -> None:
+    output, pieces = collect([b"x" * 999, b"y" + MARK.encode()])
+    assert output.text == "".join(pieces) == "x" * 999 + "y"
+
+
+def test_edges_are_those_of_lines_where_these_are_near() -> None:
+    output, _ = collect([b"%03d\n" % number for number in range(500)] + [MARK.encode()])
+    head, note, tail = output.text.partition("\n[... ")
+    assert head.splitlines()[-1] == "175"
+    assert note
+    assert tail.splitlines()[1:3] == ["437", "438"]
+
+
+@given(st.lists(st.text(alphabet="ab\n", max_size=400), max_size=12), st.integers(1, 700))
+def test_what_is_kept_does_not_depend_on_the_pieces(texts: list[str], size: int) -> None:
+    stream = "".join(texts).encode()
+    whole, _ = collect([stream, MARK.encode()], kept=500)
+    cut, pieces = collect([stream[at : at + size] for at in range(0, len(stream), size)] + [MARK.encode()], kept=500)
+    assert whole.text == cut.text == "".join(pieces)
+    assert len(cut.text) <= 500
+    assert cut.total_chars == len(stream)
+    if len(stream) <= 500:
+        assert cut.text == stream.decode()
+
+
+def test_output_between_cells_is_told_apart_from_that_of_the_next() -> None:
     output, _ = collect([b"first", MARK.encode() + b"late "])
     output.feed(b"later ")
     output.begin(MARK)
     output.feed(b"second" + MARK.encode())
-    assert output.text == "late later second"
+    assert output.text.splitlines() == [
+        "[Printed before this cell began, by what an earlier one left running:]",
+        "late later ",
+        "[Printed by this cell:]",
+        "second",
+    ]
+    assert output.total_chars == len(output.text)
+
+
+def test_output_between_cells_is_bounded() -> None:
+    output, _ = collect([b"first", MARK.encode()])
+    for _ in range(100):
+        output.feed(b"late" * 1_000)
+    output.begin(MARK)
+    assert len(output.text) < 5_000
+
+
+def test_a_mark_that_comes_too_late_is_never_shown() -> None:
+    output, _ = collect([b"first"])
+    output.end()
+    output.feed(b" rest" + MARK.encode())
+    output.begin(new_mark())
+    assert "\x1e" not in output.text
+    assert " rest" in output.text

@@ -38,9 +38,9 @@ def execute(
 ) -> int:
     """Run Python in the sandbox, with no model.
 
-    The variable `context` is what -f names, or what is piped in beside the code. What the code prints goes to stdout,
-    the first million characters of it, and the value it gives to FINAL after that; the traceback of an error goes to
-    stderr.
+    The variable `context` is what -f names, or what is piped in beside the code. What the code prints goes to stdout
+    (of more than a million characters, the beginning and the end), and the value it gives to FINAL after that; the
+    traceback of an error goes to stderr.
     """
     from rlm.cli.console import complain, warn
     from rlm.cli.inputs import read_context
@@ -129,10 +129,10 @@ def explain(result: ExecResult, config: Config) -> int:
 
     if result.output and not result.output.endswith("\n"):
         answer("\n")
-    if (lost := result.output_chars - len(result.output)) > 0:
+    if result.output_chars > len(result.output):
         warn(
-            f"the output is cut after {len(result.output):,} characters; {lost:,} more were not kept\n"
-            "FINAL(text) gives a longer text whole"
+            f"the code printed {result.output_chars:,} characters; the beginning and the end were kept, and a note "
+            "between them says how much is missing\nFINAL(text) gives a longer text whole"
         )
     if result.final is not None:
         with quiet_pipe():

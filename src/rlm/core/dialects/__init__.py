@@ -311,17 +311,21 @@ def landing_answer(reply: ModelReply) -> Answer | Cell:
     return Answer(text=said.spoken.strip() if answer is None else answer)
 
 
-def shorten(text: str, limit_chars: int) -> str:
-    """`text` cut in the middle to about `limit_chars`, with a mark that says how much and what to do."""
-    if len(text) <= limit_chars:
-        return text
-    head = limit_chars * 3 // 5
-    tail = limit_chars - head
+def shorten(text: str, limit_chars: int, total_chars: int | None = None) -> str:
+    """`text` cut in the middle to about `limit_chars`, with a mark that says how much and what to do.
+
+    `total_chars` is what there was in all, where the middle of `text` is missing already. A text is not cut where that
+    would take out less than the mark adds.
+    """
+    total = len(text) if total_chars is None else total_chars
     mark = (
-        f"\n[... {len(text) - limit_chars:,} of {len(text):,} characters cut here; "
+        f"\n[... {total - limit_chars:,} of {total:,} characters cut here; "
         "keep results in variables and print slices or counts to see more ...]\n"
     )
-    return text[:head] + mark + text[-tail:]
+    if len(text) <= limit_chars + len(mark):
+        return text
+    head = limit_chars * 3 // 5
+    return text[:head] + mark + text[head - limit_chars :]
 
 
 def _nothing_in(said: Passages, reply: ModelReply) -> str:

@@ -24,6 +24,7 @@ from rlm.core.exceptions import (
     ToolsRefusedError,
     TurnLimitReached,
 )
+from rlm.core.loop import shown
 from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.compaction import COMPACTION, compact, is_full
 from rlm.core.loop.conversation import Conversation
@@ -256,11 +257,13 @@ class Completion:
 
     def _shown(self, result: ExecResult) -> str:
         """What the model sees of a cell."""
-        texts = [result.output, "" if result.error is None else result.error.traceback or result.error.message]
-        # Masked before they are cut: half a secret is not recognised.
-        parts = [shorten(self._masked(text), self.run.config.cell_output_chars).rstrip("\n") for text in texts]
-        if result.state_reset:
-            parts.append("The REPL was restarted: every variable is gone but `context`.")
+        limit_chars = self.run.config.cell_output_chars
+        error = shorten(self._masked(shown.error_text(result)), limit_chars)
+        parts = [
+            shown.output_text(result, limit_chars, self._masked),
+            error,
+            self._masked(shown.variables_text(result)),
+        ]
         return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
 
     def _near(self) -> Iterator[Limit]:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rlm.core.dialects import shorten
+from rlm.core.loop import shown
 from rlm.core.plain import plain
 from rlm.core.texts import escape_surrogates
 
@@ -15,13 +16,11 @@ if TYPE_CHECKING:
 
     from rlm.core.contexts.context import Context
     from rlm.core.outcome import RLMResult
-    from rlm.core.types import ExecError, ExecResult, Json
+    from rlm.core.types import ExecResult, Json
     from rlm.mcp.server.session import Delivery, HostSession
     from rlm.trajectory.receipts import Verification
 
     Mask = Callable[[str], str]
-
-_NAMES_SHOWN = 12
 
 
 def clean(text: str) -> str:
@@ -31,12 +30,11 @@ def clean(text: str) -> str:
 
 def of_cell(result: ExecResult, limit_chars: int, mask: Mask) -> str:
     """The outcome of a cell: its output, error and final value."""
-    texts = [result.output.rstrip("\n")]
-    if result.error is not None:
-        texts.append(_error(result, result.error))
+    texts = [shown.error_text(result)]
     if result.final is not None:
         texts.append(f"FINAL: {result.final.text}")
-    parts = [shorten(mask(text), limit_chars) for text in (*texts, _state(result))]
+    rest = [shorten(mask(text), limit_chars) for text in (*texts, _state(result))]
+    parts = [shown.output_text(result, limit_chars, mask), *rest]
     return clean("\n".join(part for part in parts if part)) or "(nothing printed)"
 
 
@@ -45,23 +43,11 @@ def of_missed(result: ExecResult, limit_chars: int, mask: Mask) -> str:
     return f"[The cell before this one ended as {result.status}:]\n{of_cell(result, limit_chars, mask)}\n[This cell:]\n"
 
 
-def _error(result: ExecResult, error: ExecError) -> str:
-    short = f"{error.kind}: {error.message}"
-    if result.status in ("interrupted", "killed") or not error.traceback:
-        return short
-    traceback = error.traceback.rstrip()
-    return traceback if result.status == "error" else f"{traceback}\n{short}"
-
-
 def _state(result: ExecResult) -> str:
-    if result.state_reset:
-        return "[The REPL was killed and started anew: every variable is gone but context.]"
-    if result.status == "interrupted":
-        return "[Interrupted; all variables set before are there.]"
     nothing_shown = not result.output and result.error is None and result.final is None
-    if nothing_shown and result.changed:
-        return f"(nothing printed; set: {_some(result.changed)})"
-    return ""
+    if nothing_shown and result.changed and not result.state_reset:
+        return f"(nothing printed; set: {shown.some(result.changed)})"
+    return shown.variables_text(result)
 
 
 def of_delivery(delivery: Delivery) -> str:
@@ -94,7 +80,7 @@ def _line(session: HostSession, ttl_s: float) -> str:
     state = f"idle {idle_s:.0f} s, closes after {ttl_s:g} s" if session.is_idle else session.state
     return (
         f"{session.id}: {state}; {repl.cells} cells, {repl.usage.subcalls} sub-calls; context: {context}; "
-        f"variables: {session.masked(_some(session.names)) or 'none'}; record: {repl.path}"
+        f"variables: {session.masked(shown.some(session.names)) or 'none'}; record: {repl.path}"
     )
 
 
@@ -120,8 +106,3 @@ def as_answers(given: Mapping[str, Json]) -> dict[str, str]:
     """Answers as text: what a model gave as JSON is written as such."""
     texts = {key.strip(): value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
     return {key: escape_surrogates(text) for key, text in texts.items()}
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

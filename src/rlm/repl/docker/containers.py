@@ -61,8 +61,9 @@ _USER = "65534:65534"
 _OWN_BYTES = 64 << 20
 """What the two interpreters in a container take."""
 _FREE_CONTEXT_BYTES = 16 << 20
-_WIDEST = {"text": 4, "files": 4, "value": 24}
-"""The most bytes of memory for one byte of the encoded context: wide characters, and values of almost nothing."""
+_WIDEST = {"text": 4, "files": 4, "value": 40}
+"""The most bytes of memory for one byte of the encoded context: wide characters, and lists and dicts of nothing, of
+which the guest notes what was in them."""
 _START_TIMEOUT_S = 60.0
 _CREATION_S = 10.0
 """Seconds to wait for a container that nobody wants any more, so that it can be removed."""
@@ -179,7 +180,7 @@ class WarmContainer:
         placed = {"t": "place", "streamed_bytes": streamed, "memory_bytes": self._plan.section.memory_bytes}
         self.channel.send(pack(placed))
         if streamed:
-            async for block in contexts.blocks(context):
+            async for block in spool_folders.blocks(context):
                 await self.channel.push(block)
 
     async def aclose(self) -> None:

@@ -1,7 +1,6 @@
 """Puts contexts where containers can read them: one copy for all on this machine, linked into the folder of each.
 
-A container's folder is mounted there, read-only and empty, before it is known which context it will get. Where the
-engine's files are not this machine's, the same bytes are read in blocks to be streamed.
+A container's folder is mounted there, read-only and empty, before it is known which context it will get.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ from rlm.core.exceptions import REPLError
 from rlm.repl.spool_folders import write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from rlm.core.contexts.context import Context
 
 FILE = "context"
 """The name of the context in a container's folder."""
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +58,6 @@ def link(copied: ContextCopy, folder: Path) -> None:
         os.link(copied.path, folder / FILE)
     except OSError as e:
         raise _no_room(folder, e) from e
-
-
-async def blocks(context: Context) -> AsyncIterator[bytes]:
-    """The bytes of all parts, one after another."""
-    assert context.fd is not None
-    for part in context.parts:
-        for start in range(part.start, part.end, _BLOCK_BYTES):
-            yield await asyncio.to_thread(os.pread, context.fd, min(_BLOCK_BYTES, part.end - start), start)
 
 
 def _no_room(folder: Path, error: OSError) -> REPLError:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rlm.repl.guest import kernel
 from rlm.repl.guest.capture import Output
 from rlm.repl.guest.link import DescriptorTransport
 from rlm.repl.guest.main import Prepared, serve
@@ -25,12 +26,15 @@ from rlm.repl.guest.wire import HEADER, WireError, pack, unpack, unpack_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rlm.repl.guest.context import Given
+
 _FRAMES_IN, _FRAMES_OUT, _OUTPUT = 3, 4, 5
 _SPOOL = Path("/rlm")
 """Where the host's folder is mounted; empty, but for a mark, until a context is placed."""
 _MARK = "mark"
 _CONTEXT = "context"
 _FAILED = 70
+_kill, _waitpid, _SIGKILL = os.kill, os.waitpid, signal.SIGKILL
 
 
 def main(reading: int) -> NoReturn:
@@ -41,7 +45,8 @@ def main(reading: int) -> NoReturn:
         _import_while_idle()
         placed = _read_placed()
         streamed = _receive(placed["streamed_bytes"]) if placed["streamed_bytes"] else -1
-        prepared = Prepared(load=_loader(streamed, placed["memory_bytes"]), report={"sandbox": "docker"})
+        load = _loader(streamed, placed["memory_bytes"])
+        prepared = Prepared(load=load, end_strays=_end_strays, report={"sandbox": "docker"})
         serve(DescriptorTransport(_FRAMES_IN, _FRAMES_OUT), Output(_OUTPUT), prepared)
         os._exit(0)
     except BaseException as e:  # noqa: BLE001 - process 1 must not get its own code back from here
@@ -53,6 +58,8 @@ def main(reading: int) -> NoReturn:
 def _arrange(reading: int) -> None:
     """Give each descriptor its place, and bind the packages of the image's Python."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # else process 1 reaps them, a moment later
+        kernel.adopt_orphans()
     incoming, outgoing, output = (_lifted(fd) for fd in (reading, 1, 2))
     for source, target in ((incoming, _FRAMES_IN), (outgoing, _FRAMES_OUT), (output, _OUTPUT), (output, 1)):
         os.dup2(source, target)
@@ -60,6 +67,16 @@ def _arrange(reading: int) -> None:
     os.closerange(_OUTPUT + 1, os.sysconf("SC_OPEN_MAX"))
     sys.path += [folder for folder in site.getsitepackages() if Path(folder).is_dir()]
     os.environ.update({"HOME": "/tmp", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})  # noqa: S108 - the container's own
+
+
+def _end_strays() -> None:
+    """End every process of the container but the first one and this: all were started by cells. The kernel kills them
+    at one stroke, so that none can escape by forking, and those whose parents are gone are this one's children then.
+    """
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        _kill(-1, _SIGKILL)
+        while True:
+            _waitpid(-1, 0)
 
 
 def _lifted(descriptor: int) -> int:
@@ -124,16 +141,16 @@ def _read(size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _loader(streamed: int, memory_bytes: int) -> Callable[[Mapping[str, Any]], Any]:
-    def load(note: Mapping[str, Any]) -> Any:
-        value = None if note["kind"] == "none" else _decoded(streamed, note)
+def _loader(streamed: int, memory_bytes: int) -> Callable[[Mapping[str, Any]], Given | None]:
+    def load(note: Mapping[str, Any]) -> Given | None:
+        given = None if note["kind"] == "none" else _decoded(streamed, note)
         _limit_memory(memory_bytes)
-        return value
+        return given
 
     return load
 
 
-def _decoded(streamed: int, note: Mapping[str, Any]) -> Any:
+def _decoded(streamed: int, note: Mapping[str, Any]) -> Given:
     from rlm.repl.guest import context
 
     source = streamed if streamed >= 0 else os.open(_SPOOL / _CONTEXT, os.O_RDONLY)

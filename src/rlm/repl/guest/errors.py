@@ -15,6 +15,13 @@ _MAX_MESSAGE_CHARS = 10_000
 _MAX_TRACEBACK_CHARS = 20_000
 _MAX_FRAMES = 30
 
+_name_of = vars(type)["__name__"].__get__
+"""The method of `type` itself, whatever a class of the cells makes of its name."""
+
+_UNSHOWN = "<its message cannot be shown>"
+trace_of = vars(BaseException)["__traceback__"].__get__
+"""The traceback itself, past what a class of the cell makes of it."""
+
 _RAISED_AS_THEY_ARE: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
@@ -76,37 +83,55 @@ def raised(form: dict[str, Any]) -> Exception:
 
 def describe(error: BaseException) -> dict[str, str]:
     """Kind, message and traceback of an exception that ended a cell."""
+    message = _message(error)
+    shown = _UNSHOWN if message is None else message
+    trace = _bare_traceback(error) if message is None else _traceback(error, shown)
     return {
-        "kind": escape_surrogates(type(error).__name__)[:200],
-        "message": _shorten(escape_surrogates(_message(error)), _MAX_MESSAGE_CHARS),
-        "traceback": _shorten(escape_surrogates(_traceback(error)), _MAX_TRACEBACK_CHARS),
+        "kind": escape_surrogates(_name_of(type(error)))[:200],
+        "message": _shorten(escape_surrogates(shown), _MAX_MESSAGE_CHARS),
+        "traceback": _shorten(escape_surrogates(trace), _MAX_TRACEBACK_CHARS),
     }
 
 
-def _message(error: BaseException) -> str:
+def _message(error: BaseException) -> str | None:
+    """None if it can't be had: then it is not asked for again, for that may take without end."""
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 - a guest's own __str__
-        return "<its message cannot be shown>"
+        return None
 
 
-def _traceback(error: BaseException) -> str:
+def _traceback(error: BaseException, message: str) -> str:
     """The frames of cells and skills only: other frames show a model nothing that it can change."""
     try:
         report = traceback.TracebackException.from_exception(error, limit=-_MAX_FRAMES, compact=True)
         _keep_cells(report)
         return "".join(report.format())
     except BaseException:  # noqa: BLE001 - guest code may have broken what `traceback` uses
-        return f"{type(error).__name__}: {_message(error)}"
+        return f"{_name_of(type(error))}: {message}"
+
+
+def _bare_traceback(error: BaseException) -> str:
+    """The same without any text of the error's own."""
+    last = f"{_name_of(type(error))}: {_UNSHOWN}\n"
+    try:
+        stack = traceback.extract_tb(trace_of(error), limit=-_MAX_FRAMES)
+        return "".join(["Traceback (most recent call last):\n", *_of_cells(stack).format(), last])
+    except BaseException:  # noqa: BLE001 - as above
+        return last
 
 
 def _keep_cells(report: traceback.TracebackException) -> None:
-    frames = [frame for frame in report.stack if frame.filename.startswith(("<cell ", "<skill "))]
-    report.stack = traceback.StackSummary.from_list(frames)
+    report.stack = _of_cells(report.stack)
     inner = [report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())]
     for nested in inner:
         if nested is not None:
             _keep_cells(nested)
+
+
+def _of_cells(stack: traceback.StackSummary) -> traceback.StackSummary:
+    frames = [frame for frame in stack if frame.filename.startswith(("<cell ", "<skill "))]
+    return traceback.StackSummary.from_list(frames)
 
 
 def _shorten(text: str, limit: int) -> str:

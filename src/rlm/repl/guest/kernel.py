@@ -17,6 +17,7 @@ NEW_IPC = 0x08000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -64,6 +65,11 @@ def die_with_parent(parent_pid: int) -> None:
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(0)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of all below it whose own parent ends."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_undumpable() -> None:

@@ -25,8 +25,9 @@ _COMMANDS = 0
 _HEAD_BYTES = 64
 _SKIP_BYTES = 1 << 16
 _TOO_LARGE = {"kind": "MemoryError", "message": "the answer does not fit into the memory of this REPL"}
+_REPLY = b'{"t":"reply"'
 _Buffer = TypeVar("_Buffer", bytearray, memoryview)
-_exit, _readv, _write, _set_blocking = os._exit, os.readv, os.write, os.set_blocking
+_exit, _getpid, _readv, _write, _set_blocking = os._exit, os.getpid, os.readv, os.write, os.set_blocking
 
 
 class Transport(Protocol):
@@ -85,6 +86,7 @@ class Link:
 
     def __init__(self, transport: Transport, interrupts: Interrupts) -> None:
         self._transport = transport
+        self._pid = _getpid()
         self._interrupts = interrupts
         self._sending = allocate_lock()
         self._state = allocate_lock()
@@ -119,9 +121,11 @@ class Link:
 
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Call a host function and wait for the reply frame, whatever other threads do. Raises:
-        RuntimeError: no cell runs, or too many calls wait.
+        RuntimeError: no cell runs, too many calls wait, or this is a process that a cell has forked.
         WireError: the arguments are too large.
         """
+        if _getpid() != self._pid:
+            raise RuntimeError(f"{name}: a process that a cell has forked can't call it; call it in the cell itself")
         self._interrupts.shield()
         try:
             number = self._start_call({"t": "call", "id": 0, "name": name, "args": args, "kwargs": kwargs})
@@ -200,6 +204,8 @@ class Link:
             try:
                 return self._read_rest(head)
             except MemoryError:
+                if not head.startswith(_REPLY):
+                    raise
                 self._skip()
                 return {"t": "reply", "id": _id_in(head), "error": _TOO_LARGE}
         except WireError:

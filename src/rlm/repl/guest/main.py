@@ -7,14 +7,16 @@ prepared already.
 from __future__ import annotations
 
 import builtins
+import os
 import platform
 import random
+import sys
 import threading
 from _thread import _count as thread_count
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from gc import collect
 from time import sleep
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rlm.repl.guest import errors
 from rlm.repl.guest.carry.skills import LOAD, OBJECT, Loader, Skills
@@ -22,15 +24,18 @@ from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
 from rlm.repl.guest.namespace import CellOutcome, FinalGiven, Namespace, NoPolicy, Policy, form_of
 from rlm.repl.guest.objects import argument_form, objects_of
+from rlm.repl.guest.reserve import OUT_OF_MEMORY, Reserve
 from rlm.repl.guest.wire import VERSION, WireError, decode_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rlm.repl.guest.context import Given
+
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
-_SHARED_FROM_BYTES = 1 << 20
 _THREAD_GRACE_S = 0.5
+_exit, _getpid = os._exit, os.getpid
 
 
 class Printer(Protocol):
@@ -48,37 +53,72 @@ class Prepared:
     """What a sandbox gives its guest before the first frame."""
 
     policy: Policy = field(default_factory=NoPolicy)
-    context: Any = None
-    context_bytes: int = 0
-    has_context: bool = False
-    load: Callable[[Mapping[str, Any]], Any] | None = None
+    context: Given | None = None
+    load: Callable[[Mapping[str, Any]], Given | None] | None = None
     """Makes the context from its note in `init`; for a sandbox whose guest starts before its context is known."""
+    end_strays: Callable[[], object] = lambda: None
+    """Ends the processes that a cell has started, where it can start any."""
     report: Mapping[str, str] = field(default_factory=dict)
 
 
 def serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
-    """Answer `init`, then run cells until `exit`; the end of the stream ends the process instead."""
+    """Answer `init`, then run cells until `exit`; the end of the stream, or of memory, ends the process instead."""
+    try:
+        _serve(transport, output, prepared)
+    except MemoryError:
+        _exit(OUT_OF_MEMORY)
+
+
+def _serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
     interrupts = Interrupts()
     link = Link(transport, interrupts)
     init = link.next_command()
-    prepared = _with_context(prepared, init["context"])
+    if prepared.load is not None:
+        prepared = replace(prepared, context=prepared.load(init["context"]))
     functions = {name: _function(link, name, prepared) for name in init["functions"]}
-    namespace = _namespace(functions, prepared, output)
+    reserve = Reserve()
+    namespace = _namespace(functions, prepared, output, reserve)
     _silence_finals()
     if (seed := init.get("seed")) is not None:
         random.seed(seed)
+    reserve.fill()
     report = {"python": platform.python_version(), **prepared.report}
     link.send({"t": "ready", "v": VERSION, "report": report})
+    own = _getpid()
     while (command := link.next_command())["t"] == "exec":
         output.begin()
         outcome = namespace.execute(command["code"], errors.filename(command["id"]), interrupts)
-        if outcome.error is not None and outcome.error["kind"] == "MemoryError":
-            collect()  # what the cell held in circles would starve the next one
+        if _getpid() != own:
+            _end_forked(outcome)
+        prepared.end_strays()
+        outcome = _told_of_memory(outcome, reserve)
         output.end(command["mark"])
         _send_done(link, command["id"], outcome)
 
 
-def _namespace(functions: Mapping[str, Callable[..., Any]], prepared: Prepared, output: Printer) -> Namespace:
+def _end_forked(outcome: CellOutcome) -> NoReturn:
+    """A process that a cell has forked came to the end of the cell: it is no second REPL, and ends there."""
+    with suppress(BaseException):
+        sys.stdout.write("" if outcome.error is None else outcome.error["traceback"])
+        sys.stdout.flush()
+    _exit(0 if outcome.error is None else 1)
+
+
+def _told_of_memory(outcome: CellOutcome, reserve: Reserve) -> CellOutcome:
+    """The outcome with what there is to say of memory. Raises:
+    MemoryError: there is not enough for another cell.
+    """
+    error = outcome.error
+    said = reserve.settle(ran_out=error is not None and error["kind"] == "MemoryError")
+    if error is None or not said:
+        return outcome
+    message = f"{error['message']}; {said}" if error["message"] else said
+    return replace(outcome, error={**error, "message": message, "traceback": f"{error['traceback']}[{said}]\n"})
+
+
+def _namespace(
+    functions: Mapping[str, Callable[..., Any]], prepared: Prepared, output: Printer, reserve: Reserve
+) -> Namespace:
     """The namespace with the functions of the host, the objects made of them, and the context."""
     bound: dict[str, Any] = {name: each for name, each in functions.items() if "." not in name}
     bound["SubcallError"] = errors.SubcallError
@@ -86,19 +126,8 @@ def _namespace(functions: Mapping[str, Callable[..., Any]], prepared: Prepared, 
     if LOAD in functions:
         loader = Loader(functions[LOAD], prepared.policy, {**bound, **offered})
         bound[LOAD], offered[OBJECT] = loader.load_skill, Skills(loader.load_skill)
-    bound.update({"context": prepared.context} if prepared.has_context else {})
-    return Namespace(prepared.policy, bound, output.show, offered=offered)
-
-
-def _with_context(prepared: Prepared, note: Mapping[str, Any]) -> Prepared:
-    """The namespace that was prepared, with the context that `init` described."""
-    if prepared.load is None:
-        return prepared
-    value = prepared.load(note)
-    if note["kind"] == "none":
-        return prepared
-    size = max((part[2] for part in note["parts"]), default=0)
-    return replace(prepared, context=value, context_bytes=size, has_context=True)
+    bound.update({} if prepared.context is None else {"context": prepared.context.value})
+    return Namespace(prepared.policy, bound, output.show, reserve, offered=offered)
 
 
 def _silence_finals() -> None:
@@ -143,7 +172,7 @@ def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
     form_of_other = argument_form if "." in name else form_of
 
     def form(value: Any) -> Any:
-        if value is prepared.context and prepared.context_bytes >= _SHARED_FROM_BYTES:
+        if prepared.context is not None and prepared.context.stands_for(value):
             return {"$context": True}
         return form_of_other(value)
 

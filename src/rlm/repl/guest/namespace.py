@@ -19,20 +19,24 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from rlm.repl.guest import errors
 from rlm.repl.guest.carry.carrier import EXPORT, IMPORT, PIECE, Carrier
 from rlm.repl.guest.shorten import short_repr
-from rlm.repl.guest.wire import as_text, encode_value
+from rlm.repl.guest.wire import as_text, encode_value, refuse_alike_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rlm.repl.guest.interrupts import Interrupts
+    from rlm.repl.guest.reserve import Reserve
 
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _compile: Any = compile
 _run, _evaluate = exec, eval
-_trace_of = vars(BaseException)["__traceback__"].__get__  # past what a class of the cell makes of it
+_name_of_type = vars(type)["__name__"].__get__
 _lines = linecache.cache
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
+_modules = sys.modules
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+_recursion_limit, _limit_recursion = sys.getrecursionlimit, sys.setrecursionlimit
+_RECURSION_LIMIT = sys.getrecursionlimit()
 _HELD_BYTES = 65_536
 _SHOWN_CHARS = 1 << 20
 """The source of a longer cell is not kept for tracebacks: what is loaded into a session comes in such cells."""
@@ -89,8 +93,12 @@ class CellOutcome:
 
 
 def form_of(value: Any) -> Any:
-    """The wire's form of a guest value; a value without one goes as capped text."""
-    return encode_value(value, other=lambda part: as_text(short_repr(part)))
+    """The wire's form of a guest value; a value without one goes as capped text. Raises:
+    TypeError: a dict would lose some of its values on the way, or in JSON.
+    """
+    form = encode_value(value, other=lambda part: as_text(short_repr(part)))
+    refuse_alike_keys(form)
+    return form
 
 
 class Namespace:
@@ -101,51 +109,85 @@ class Namespace:
         policy: Policy,
         bound: Mapping[str, Any],
         show: Callable[[str], None],
+        reserve: Reserve,
         *,
         offered: Mapping[str, Any] | None = None,
     ) -> None:
         self._policy = policy
         self._show = show
+        self._reserve = reserve
         self._final: dict[str, Any] | None = None
         self._left: list[threading.Thread] = []
         """The threads that earlier cells left behind."""
         self._bound = {**bound, "FINAL": self._give, "FINAL_VAR": self._give_variable, "SHOW_VARS": self._list}
         self._offered = dict(offered or {})
         module = ModuleType("__repl__")
-        sys.modules["__repl__"] = module  # dataclasses and pickle look classes up there
+        _modules["__repl__"] = module  # dataclasses and pickle look classes up there
         self._names = module.__dict__
         self._names.update(policy.namespace())
         self._hidden = frozenset(self._names) | frozenset(self._bound)
         self._names.setdefault("context", None)
+        self._builtins: dict[str, Any] = self._names.setdefault("__builtins__", vars(builtins).copy())
+        self._builtins_given = self._builtins.copy()
+        self._modules_given = _modules.copy()
         self._carrier = Carrier(self._names, self._is_users)
         carrying = {EXPORT: self._carrier.give, PIECE: self._carrier.piece, IMPORT: self._carrier.take}
         self._bound |= carrying
         self._hidden |= carrying.keys()
 
     def execute(self, code: str, filename: str, interrupts: Interrupts) -> CellOutcome:
-        """Run one cell; whatever it raises is in the outcome."""
-        self._names.update(self._bound)
+        """Run one cell; whatever it raises, and whatever it has broken here, is in the outcome."""
+        try:
+            return self._execute(code, filename, interrupts)
+        except BaseException as e:  # noqa: BLE001 - guest code can reach all of this, and breaks its own cell only
+            interrupts.disarm()
+            return CellOutcome(error=self._described(e), final=self._final, changed=[], interrupted=False)
+
+    def _execute(self, code: str, filename: str, interrupts: Interrupts) -> CellOutcome:
+        self._drop_odd_names()
+        if _modules.get("sys") is not sys:
+            _modules.update(self._modules_given)
+        self._builtins.update(self._builtins_given)
+        self._names.update(self._bound, __builtins__=self._builtins)
         self._names.update((name, value) for name, value in self._offered.items() if name not in self._names)
         self._final = None
-        self._left = [each for each in _threads.values() if each is not current_thread()]
-        before = {name: _stamp(value) for name, value in self._names.items()}
-        error = None
+        self._left = [each for each in list(_threads.values()) if each is not current_thread()]
+        before = {name: _stamp(value) for name, value in list(self._names.items())}
+        error = described = None
         try:
             try:
                 self._run(code, filename, interrupts)
+                _keep_room_to_recurse()
+            except BaseException as e:  # noqa: BLE001 - whatever guest code raises is a result
+                _keep_room_to_recurse()
+                error, described = e, self._described(e)  # its own `__str__` may run without end: it can be interrupted
             finally:
                 interrupts.disarm()
-        except BaseException as e:  # noqa: BLE001 - whatever guest code raises is a result
-            error = e
+        except BaseException as e:  # noqa: BLE001 - an interrupt struck on the way out
+            error, described = e, self._described(e)
+        self._drop_odd_names()
         if error is None or (failed_at := _line_of(error, filename)) is not None:
             self._carrier.note(code, None if error is None else failed_at)
-        given = isinstance(error, FinalGiven) and self._final is not None
         return CellOutcome(
-            error=None if error is None or given else errors.describe(error),
+            error=described,
             final=self._final,
-            changed=[name for name, value in self._names.items() if self._is_new(name, value, before)],
-            interrupted=isinstance(error, KeyboardInterrupt),
+            changed=[name for name, value in list(self._names.items()) if self._is_new(name, value, before)],
+            interrupted=issubclass(type(error), KeyboardInterrupt),
         )
+
+    def _described(self, error: BaseException) -> dict[str, str] | None:
+        """The error in the form of `done`; None for the end of a cell that gave its final answer."""
+        kind = type(error)  # never `isinstance`, which asks the error itself
+        if issubclass(kind, MemoryError):
+            self._reserve.release()
+        return None if issubclass(kind, FinalGiven) and self._final is not None else errors.describe(error)
+
+    def _drop_odd_names(self) -> None:
+        """Take out what no code can use as a name: `globals()[5] = 1` puts it there, and it may answer as it likes."""
+        names = list(self._names.items())
+        if not all(type(name) is str for name, _value in names):
+            self._names.clear()
+            self._names.update((name, value) for name, value in names if type(name) is str)
 
     def _run(self, code: str, filename: str, interrupts: Interrupts) -> None:
         if len(code) <= _SHOWN_CHARS:
@@ -193,14 +235,20 @@ class Namespace:
     def _list(self) -> ShownText:
         """The names, types and sizes of all variables."""
         hidden = self._hidden - {"context"}
-        names = {n: v for n, v in self._names.items() if self._offered.get(n) is not v}
+        names = {n: v for n, v in list(self._names.items()) if type(n) is str and self._offered.get(n) is not v}
         rows = [_row(n, v) for n, v in names.items() if n not in hidden and not n.startswith("__")]
         return ShownText("\n".join(rows) or "no variables")
 
 
+def _keep_room_to_recurse() -> None:
+    """A limit lower than Python's own would leave none for what runs between cells."""
+    if _recursion_limit() < _RECURSION_LIMIT:
+        _limit_recursion(_RECURSION_LIMIT)
+
+
 def _line_of(error: BaseException, filename: str) -> int | None:
     """The line of the cell at which it failed; None if it did not begin."""
-    trace = _trace_of(error)
+    trace = errors.trace_of(error)
     while trace is not None and trace.tb_frame.f_code.co_filename != filename:
         trace = trace.tb_next
     return None if trace is None else trace.tb_lineno
@@ -212,16 +260,22 @@ def _stamp(value: Any) -> tuple[int, Any]:
     An id alone would miss a small value that was freed and whose place was taken by the new one.
     """
     kind = type(value)
-    held = kind in _PLAIN and value.__sizeof__() < _HELD_BYTES
+    held = any(kind is plain for plain in _PLAIN) and value.__sizeof__() < _HELD_BYTES
     return id(value), value if held else None
 
 
 def _row(name: str, value: Any) -> str:
-    size = ""
+    try:
+        return f"{name}  {_name_of_type(type(value))}{_size(value)}"
+    except Exception:  # noqa: BLE001 - an object of the cells, which answers as it likes
+        return f"{name}  {_name_of_type(type(value))}"
+
+
+def _size(value: Any) -> str:
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
-        size = f"  shape {shape}"
-    elif hasattr(type(value), "__len__"):
-        unit = "chars" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
-        size = f"  {len(value):,} {unit}"
-    return f"{name}  {type(value).__name__}{size}"
+        return f"  shape {shape}"
+    if not hasattr(type(value), "__len__"):
+        return ""
+    unit = "chars" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "items"
+    return f"  {len(value):,} {unit}"

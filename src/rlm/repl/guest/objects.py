@@ -9,7 +9,7 @@ import builtins
 from os import fspath
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rlm.repl.guest.wire import encode_value
+from rlm.repl.guest.wire import encode_value, refuse_alike_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,9 +41,11 @@ def argument_form(value: Any) -> Any:
     """The wire's form of an argument of a helper: exact, for what it shows might be written to a file.
 
     Raises:
-        TypeError: a part has no form; a path goes as its text.
+        TypeError: a part has no form, or a dict would lose some of its values; a path goes as its text.
     """
-    return encode_value(value, other=_path_form)
+    form = encode_value(value, other=_path_form)
+    refuse_alike_keys(form)
+    return form
 
 
 def _path_form(part: Any) -> Any:

@@ -51,11 +51,11 @@ def _container(value: Any, limit: int, path: set[int]) -> Iterator[str]:
     kind = type(value)
     opening, closing = _BRACKETS[kind]
     yield opening
-    for number, item in enumerate(value):
+    for number, item in enumerate(value.items() if kind is dict else value):
         if number:
             yield ", "
-        yield from _pieces(item, limit, path)
         if kind is dict:
+            yield from _pieces(item[0], limit, path)
             yield ": "
-            yield from _pieces(value[item], limit, path)
+        yield from _pieces(item[1] if kind is dict else item, limit, path)
     yield ",)" if kind is tuple and len(value) == 1 else closing

@@ -42,10 +42,14 @@ JSON_KIND = 0
 _MAX_PLAIN_INT = 2**53
 _MAX_DIGITS = 4300
 _MAX_ALIKE = 64
+_HASH_MODULUS = 2**61 - 1
+"""The number modulo which a Python of 64 bits hashes an int: on one of 32 bits the other side's hashes count."""
 _LARGE_BYTES = 1 << 20
 _FEW_VALUES = 100_000
 _ESCAPED = re.compile(rb"\\.")
 _PLAIN_STRING = re.compile(rb'"[^"]*+"')
+_ALIKE = "a dict has keys that become the same key when it is sent: make each a different str"
+_JSON_FLOATS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -156,7 +160,7 @@ def encode_value(value: Any, *, other: Other = refuse) -> Json:
     """The JSON form of `value`; `other` gives the form of each part that has none (or nests too deep).
 
     Raises:
-        TypeError: from the default `other`.
+        TypeError: from the default `other`, or a dict's keys would not come back as different keys.
     """
     return _encode(value, other, set())
 
@@ -168,6 +172,43 @@ def decode_value(form: Json, *, special: Special | None = None) -> Any:
         WireError: not a valid form, or nested too deep.
     """
     return _decode(form, special or {}, 0)
+
+
+def refuse_alike_keys(form: Json) -> None:
+    """Refuse a form with a dict whose keys differ in Python but not in JSON: one of the values would be lost there.
+
+    Raises:
+        TypeError: it has such keys, `1` and `"1"`, say.
+    """
+    waiting = [form]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is list:
+            waiting += part
+        elif type(part) is dict:
+            if "$map" in part:
+                _refuse_alike([key for key, _item in part["$map"]])
+            waiting += part.values()
+
+
+def _refuse_alike(keys: list[Json]) -> None:
+    seen: dict[str, Json] = {}
+    for key in keys:
+        text = _json_key(key)
+        if text is not None and seen.setdefault(text, key) is not key:
+            raise TypeError(f"a dict has the keys {seen[text]!r} and {key!r}, which are the same in JSON: make all str")
+
+
+def _json_key(form: Json) -> str | None:
+    """The text that JSON makes of a key; None for what JSON has no key of."""
+    if type(form) is str:
+        return form
+    if form is None or type(form) in (bool, int, float):
+        return str(_to_json(form), "utf-8")
+    if type(form) is dict and len(form) == 1:
+        ((mark, body),) = form.items()
+        return {"$int": body, "$float": _JSON_FLOATS.get(body) if type(body) is str else None, "$text": body}.get(mark)
+    return None
 
 
 def as_text(text: str) -> Json:
@@ -236,24 +277,43 @@ def _encode_dict(value: dict[Any, Any], other: Other, path: set[int], *, identit
     if len(path) >= MAX_DEPTH or identity in path:
         return other(value)
     path.add(identity)
+    items = list(value.items())
     try:
-        if all(_is_plain_key(key) for key in value):
-            return {str.__str__(key): _encode(item, other, path) for key, item in value.items()}
-        return {"$map": [[_encode_key(key, other), _encode(item, other, path)] for key, item in value.items()]}
+        if all(_is_plain_key(key) for key, _item in items):
+            form = {str.__str__(key): _encode(item, other, path) for key, item in items}
+            if len(form) < len(items):
+                raise TypeError(_ALIKE)
+            return form
+        keys = _distinct([_encode_key(key, other, path) for key, _item in items])
+        return {"$map": [[key, _encode(item, other, path)] for key, (_key, item) in zip(keys, items, strict=True)]}
     finally:
         path.discard(identity)
 
 
 def _is_plain_key(key: Any) -> bool:
-    if not isinstance(key, str) or key.startswith("$"):
+    if not issubclass(type(key), str):
         return False
-    return key.isascii() or type(_encode_str(key, refuse, set())) is str
+    text = str.__str__(key)
+    return not text.startswith("$") and (text.isascii() or type(_encode_str(text, refuse, set())) is str)
 
 
-def _encode_key(key: Any, other: Other) -> Json:
-    if isinstance(key, str | int | float | bytes | tuple | frozenset | None):
-        return _encode(key, other, set())
+def _encode_key(key: Any, other: Other, path: set[int]) -> Json:
+    if issubclass(type(key), str | int | float | bytes | tuple | frozenset | None):
+        return _encode(key, other, path)
     return other(key)
+
+
+def _distinct(forms: list[Json]) -> list[Json]:
+    """The forms of a dict's keys, if the other side can make a dict of them again. Raises:
+    TypeError: some become the same key there, as `nan` does, or more have one hash than may.
+    """
+    try:
+        keys = check_keys([_hashable(_decode(form, {"$text": str}, 0)) for form in forms])
+    except WireError as e:
+        raise TypeError(f"a dict has keys that can't be sent: {e}") from None
+    if len(set(keys)) < len(keys):
+        raise TypeError(_ALIKE)
+    return forms
 
 
 _ENCODERS: dict[type, Callable[[Any, Other, set[int]], Json]] = {
@@ -323,7 +383,9 @@ def check_keys(keys: list[Any]) -> list[Any]:
         WireError: too many of them have one hash.
         TypeError: one has none.
     """
-    hashes = sorted(map(hash, keys)) if len(keys) > _MAX_ALIKE else []
+    if len(keys) <= _MAX_ALIKE:
+        return keys
+    hashes = sorted([key % _HASH_MODULUS if type(key) is int else hash(key) for key in keys])
     if any(map(eq, hashes, hashes[_MAX_ALIKE:])):
         raise WireError(f"more than {_MAX_ALIKE} different keys have one hash")
     return keys

@@ -28,6 +28,10 @@ SCRIPTS = Path(__file__).parents[1] / "guest" / "deno"
 _ROOT = str(Path(__file__).parents[3])
 _BOOTSTRAP = "import sys; sys.path.append({root!r}); from rlm.repl.wasm.launch import {entry}; {entry}()"
 _OLDEST = (2, 5)
+_STACK_KB = 3072
+"""The stack that calls may take, of the 4 MB of the thread in which Python runs. Below V8's own limit, a third of this,
+a `__repr__` that calls itself ended the process before Python could raise RecursionError.
+"""
 _CLOSED = (
     "--no-remote",
     "--no-npm",
@@ -36,7 +40,7 @@ _CLOSED = (
     "--no-prompt",
     "--cached-only",
     "--no-code-cache",
-    "--v8-flags=--disallow-code-generation-from-strings",
+    f"--v8-flags=--disallow-code-generation-from-strings,--stack-size={_STACK_KB}",
 )
 _ENVIRONMENT = {
     "DENO_DIR": "/dev/null/none",  # can't exist: what a guest might keep there has no place at all

@@ -18,7 +18,7 @@ from rlm.repl import spool_folders
 from rlm.repl.guest.linux.confine import Layer
 from rlm.repl.pool import WarmPool
 from rlm.repl.sandbox import Kind, Probe
-from rlm.repl.wasm import deno_runtime, processes, pyodide_files, snapshots, wheelhouse
+from rlm.repl.wasm import deno_runtime, pyodide_files, snapshots, wheelhouse
 from rlm.repl.wasm.processes import DenoPlan, WasmProcess
 
 if TYPE_CHECKING:
@@ -114,7 +114,6 @@ def _layers(section: WasmConfig, environ: Mapping[str, str]) -> Iterator[Layer]:
 
 async def _plan(section: WasmConfig, environ: Mapping[str, str]) -> DenoPlan:
     deno = deno_runtime.find()
-    await asyncio.to_thread(spool_folders.sweep, processes.SPOOL_PREFIX)
     pyodide = await _pyodide(section, deno, environ)
     wheels = _wheels(section, pyodide)
     return DenoPlan(

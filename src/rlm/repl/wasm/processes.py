@@ -9,13 +9,13 @@ import resource
 import select
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlm.core.contexts.context import readable_size
 from rlm.core.exceptions import REPLError
 from rlm.repl.deaths import Death
 from rlm.repl.forked import ForkedChannel, readable
-from rlm.repl.spool_folders import SpoolFolder, size_bytes, write
+from rlm.repl.spool_folders import blocks, size_bytes
 from rlm.repl.wasm import deno_runtime
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.repl.wasm.deno_runtime import Deno
 
-SPOOL_PREFIX = "rlm-wasm-"
-_CONTEXT = "context"
 _READY = b"\x06"
 _START_TIMEOUT_S = 60.0
 _SETTLE_S = 0.1
@@ -64,14 +62,13 @@ class Ends:
 class WasmProcess:
     """Implements `Warm`: waits for the REPL that takes its channel."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ends: Ends, spool: SpoolFolder, plan: DenoPlan) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ends: Ends, plan: DenoPlan) -> None:
         self._process = process
         self._output = ends.output
-        self._spool = spool
         self._memory_bytes = plan.memory_bytes
         self._pidfd = os.pidfd_open(process.pid)
         self._channel = _Channel(
-            ends.frames, ends.output, process.pid, self._pidfd, how_ended=self._how_ended, on_exit=self._clean_up
+            ends.frames, ends.output, process.pid, self._pidfd, how_ended=self._how_ended, on_exit=process.wait
         )
 
     @classmethod
@@ -93,19 +90,17 @@ class WasmProcess:
     @classmethod
     def _begun(cls, plan: DenoPlan) -> WasmProcess:
         with contextlib.ExitStack() as undoing:
-            spool = SpoolFolder(SPOOL_PREFIX)
-            undoing.callback(spool.remove)
             ends, (theirs, writing) = _ends()
             undoing.callback(ends.close)
             try:
                 streams = deno_runtime.Streams(stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=writing)
-                process = deno_runtime.start(plan.deno, _task(plan, spool), streams)
+                process = deno_runtime.start(plan.deno, _task(plan), streams)
             finally:
                 theirs.close()
                 os.close(writing)
             undoing.callback(process.wait)
             undoing.callback(process.kill)
-            started = cls(process, ends, spool, plan)
+            started = cls(process, ends, plan)
             undoing.pop_all()
         return started
 
@@ -115,10 +110,8 @@ class WasmProcess:
         return not _is_readable(self._pidfd)
 
     async def give(self, context: Context) -> ForkedChannel:
-        """Put the context where the process can read it, and hand over the channel, which ends the process in the end.
-
-        Raises:
-            REPLError: there is no room for the context.
+        """Hand over the channel, which sends the context and ends the process in the end. Raises:
+        REPLError: there is no room for the context.
         """
         size = size_bytes(context)
         if size > _MOST_CONTEXT_BYTES:
@@ -128,11 +121,8 @@ class WasmProcess:
             )
         try:
             self._allow(self._memory_bytes + _WIDEST * size)
-            self._channel.context = await asyncio.to_thread(write, context, self._spool.path / _CONTEXT)
+            self._channel.context = context
             await self._channel.connect()
-        except OSError as e:
-            await self.aclose()
-            raise REPLError(f"the context cannot be kept in {self._spool.path.parent}: {e.strerror}") from e
         except BaseException:
             await self.aclose()
             raise
@@ -141,7 +131,7 @@ class WasmProcess:
     async def aclose(self) -> None:
         """End a process that no REPL has taken."""
         self._channel.abandon()
-        self._clean_up()
+        self._process.wait()
 
     async def _wait_until_ready(self) -> None:
         output = self._output
@@ -167,21 +157,26 @@ class WasmProcess:
         status = self._process.returncode
         return None if status is None else Death.of_status(status)
 
-    def _clean_up(self) -> None:
-        self._process.wait()
-        self._spool.remove()
-
 
 class _Channel(ForkedChannel):
-    """Its first frame says that the guest has read its context: from there no copy stays on the disk.
+    """The context follows the first frame, `init`, from the file that holds it: no copy of it is ever on the disk.
 
     An interrupt goes through an event loop of Deno's: frames that follow it wait until it has struck, for it must not
     hit the cell after its own.
     """
 
-    context: Path | None = None
+    context: Context | None = None
+    """The context that is still to be sent."""
+    _sending: asyncio.Task[None] | None = None
+    _has_room: asyncio.Event
+    """The guest has taken most of what was sent."""
     _settled_at = 0.0
     _held: tuple[bytes, ...] = ()
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     def interrupt(self) -> None:
         super().interrupt()
@@ -190,6 +185,8 @@ class _Channel(ForkedChannel):
     def send(self, frame: bytes) -> None:
         if self._loop.time() >= self._settled_at and not self._held:
             super().send(frame)
+            if self.context is not None:
+                self._sending, self.context = self._loop.create_task(self._send_context(self.context)), None
             return
         if not self._held:
             self._loop.call_at(self._settled_at, self._send_held)
@@ -203,24 +200,40 @@ class _Channel(ForkedChannel):
         for frame in held:
             super().send(frame)
 
-    def data_received(self, data: bytes) -> None:
-        if self.context is not None:
-            self.context.unlink(missing_ok=True)
-            self.context = None
-        super().data_received(data)
+    async def _send_context(self, context: Context) -> None:
+        """Send it at the pace of the guest, which says nothing before it has it all."""
+        try:
+            async for block in blocks(context):
+                await self._has_room.wait()
+                if self._has_disconnected:
+                    return
+                super().send(block)
+        except OSError:  # the run has ended, and closed the file
+            self.kill()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._has_room.clear()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._has_room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._has_room.set()
+        super().connection_lost(exc)
 
 
-def _task(plan: DenoPlan, spool: SpoolFolder) -> deno_runtime.DenoTask:
+def _task(plan: DenoPlan) -> deno_runtime.DenoTask:
     return deno_runtime.DenoTask(
         script="main.mjs",
         settings={
             "pyodide": str(plan.pyodide),
             "snapshot": str(plan.snapshot),
             "wheels": [str(wheel) for wheel in plan.wheels],
-            "context": str(spool.path / _CONTEXT),
             "memory_bytes": plan.memory_bytes,
         },
-        readable=(plan.pyodide, plan.snapshot, *plan.wheels, spool.path),
+        readable=(plan.pyodide, plan.snapshot, *plan.wheels),
         memory_bytes=plan.memory_bytes,
     )
 

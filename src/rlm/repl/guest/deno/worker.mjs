@@ -18,24 +18,6 @@ const [interrupt, echoes] = [0, 1];
 const ROUNDS = 3;
 const ROUND_MS = 1000;
 
-// Reads the context straight into a buffer of Python's memory.
-function fill(buffer) {
-  const view = buffer.getBuffer("u8");
-  const file = Deno.openSync(settings.context);
-  try {
-    let rest = view.data;
-    while (rest.length) {
-      const count = file.readSync(rest);
-      if (count === null) break;
-      rest = rest.subarray(count);
-    }
-    return view.data.length - rest.length;
-  } finally {
-    file.close();
-    view.release();
-  }
-}
-
 // Sleeps until the time is over or an interrupt has come; burns no CPU.
 function pause(milliseconds) {
   Atomics.wait(words, interrupt, 0, milliseconds);
@@ -74,7 +56,7 @@ try {
   strip(globalThis);
   stderr.writeSync(Uint8Array.of(READY));
   isReady = true;
-  main({ fill, pause, forget, seal: walls });
+  main({ pause, forget, seal: walls });
 } catch (error) {
   code = Number.isInteger(error?.status) ? error.status & 255 : 1;
   // Later, Python has said itself what there is to say.

@@ -238,16 +238,14 @@ class Zygote:
 
     def _hold(self, request: ForkRequest) -> None:
         (source,) = request.descriptors
-        parts = request.message["parts"]
         try:
-            value = context.load(source, request.message["kind"], parts)
+            given = context.load(source, request.message["kind"], request.message["parts"])
         except (WireError, MemoryError, ValueError, OSError) as e:
             self._control.send({"t": "failed", "message": f"the context cannot be loaded: {type(e).__name__}: {e}"})
             return
         finally:
             os.close(source)
-        size = max((part[2] for part in parts), default=0)
-        self._prepared = replace(self._prepared, context=value, context_bytes=size, has_context=True)
+        self._prepared = replace(self._prepared, context=given)
         _freeze()
         self._control.send({"t": "held"})
 

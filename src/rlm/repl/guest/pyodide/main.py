@@ -23,6 +23,8 @@ from rlm.repl.guest.wire import WireError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rlm.repl.guest.link import Transport
+
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _FRAMES_IN, _FRAMES_OUT, _OUTPUT = 0, 1, 2
@@ -34,10 +36,6 @@ _monotonic = time.monotonic
 
 class Host(Protocol):
     """What the JavaScript half offers."""
-
-    def fill(self, buffer: bytearray) -> int:
-        """Read the file of the context into the buffer; returns how many bytes there were."""
-        ...
 
     def pause(self, milliseconds: float) -> None:
         """Sleep for that time, or until an interrupt."""
@@ -80,27 +78,33 @@ def main(host: Host) -> None:
     _take_asyncio_back()
     _shut_doors()
     frames = DescriptorTransport(os.dup(_FRAMES_IN), os.dup(_FRAMES_OUT))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), _FRAMES_IN)  # `input()` would take frames for what somebody typed
     output = _CellOutput(os.dup(_OUTPUT), host.forget)
-    serve(frames, output, Prepared(load=_loader(host), report={"sandbox": "wasm"}))
+    serve(frames, output, Prepared(load=_loader(host, frames), report={"sandbox": "wasm"}))
 
 
-def _loader(host: Host) -> Callable[[Mapping[str, Any]], Any]:
-    def load(note: Mapping[str, Any]) -> Any:
+def _loader(host: Host, frames: Transport) -> Callable[[Mapping[str, Any]], context.Given | None]:
+    def load(note: Mapping[str, Any]) -> context.Given | None:
         try:
-            value = None if note["kind"] == "none" else _decoded(host, note["kind"], note["parts"])
+            given = None if note["kind"] == "none" else _decoded(frames, note["kind"], note["parts"])
         except (WireError, MemoryError, ValueError) as e:
             os.write(_OUTPUT, f"the context cannot be loaded: {type(e).__name__}: {e}".encode())
             os._exit(1)
         host.seal()
-        return value
+        return given
 
     return load
 
 
-def _decoded(host: Host, kind: str, parts: list[list[Any]]) -> Any:
-    buffer = bytearray(max((part[2] for part in parts), default=0))
-    if host.fill(buffer) != len(buffer):
-        raise WireError("the file of the context is too short")
+def _decoded(frames: Transport, kind: str, parts: list[list[Any]]) -> context.Given:
+    """The context, whose bytes follow `init` on the way of the frames."""
+    buffer = bytearray(context.size_bytes(parts))
+    rest = memoryview(buffer)
+    while rest:
+        count = frames.read_into(rest)
+        if not count:
+            os._exit(0)
+        rest = rest[count:]
     return context.decode(memoryview(buffer), kind, parts)
 
 
