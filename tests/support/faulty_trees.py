@@ -25,10 +25,10 @@ from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.runs import complete
 from rlm.runtime.wiring import Parts
-from rlm.sinks.memory import MemorySink
 from tests.servers.faults import Received, WireServer, event, serve
 from tests.servers.openai_server import DONE, chunk, refusal, wire_call
 from tests.support.programs import ProgramSandbox
+from tests.support.tree_runs import Watcher
 from tests.support.trees import PRICES, Plan, TreeModel, draw_plan
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class FaultyServer:
         reply = _Reply(request=request, text=text, calls=wired, prompt_tokens=max(1, prompt // CHARS_PER_TOKEN))
         try:
             return await answer(received, reply)
+        except ConnectionError:  # the client has hung up
+            return web.Response()
         finally:
             self._book(reply)
 
@@ -262,16 +264,15 @@ async def _grow(plan: Plan, log_dir: Path, server: FaultyServer) -> GrownOverHtt
             retry=RetryPolicy(max_retries=2, base_s=0.0),
         )
         backend = OpenAIBackend(settings, on_retry=note_retry)
-        sink = MemorySink()
+        sink = Watcher(plan)
         parts = Parts(backends=BackendPool(backend), tools=(), sinks=(sink,), sandboxes={"auto": ProgramSandbox()})
-        for _, delay_s in plan.cancel_at:
-            asyncio.get_running_loop().call_later(delay_s, parts.cancel)
+        sink.cancel = parts.cancel
         try:
             result = await complete(parts, _asked(plan, server, log_dir))
         finally:
             await parts.aclose()
             await backend.aclose()
-    recorded = sum(body.usage.total_tokens for body in sink.bodies("model.end"))
+    recorded = sum(event.body.usage.total_tokens for event in sink.events if event.type == "model.end")
     return GrownOverHttp(plan=plan, result=result, books=server.books, recorded_tokens=recorded)
 
 
