@@ -10,9 +10,10 @@ BROAD = {"Exception", "BaseException"}
 
 CATCHES_EVERYTHING = {
     "rlm.cli.main:call": "the top of the command line: a message and an exit code for everything",
+    "rlm.core.foreign:_settle": "raised to whoever waits for the thread",
     "rlm.core.loop.orchestrator:Orchestrator._to_end": "the boundary of a completion: any failure is its outcome",
+    "rlm.core.record.recorder:Recorder._flush": "a failing sink is detached and reported",
     "rlm.core.record.recorder:Recorder._offer": "a failing sink is detached and reported",
-    "rlm.core.record.recorder:Recorder.close": "a failing sink must not keep the others open",
     "rlm.repl.calls:CellCalls._answer": "a fault of the host, raised to its caller and never shown to guest code",
     "rlm.repl.docker.engines:_in_thread.run": "raised to the caller, on its event loop",
     "rlm.repl.guest.contained:main": "a guest never returns into the code of process 1",
@@ -24,6 +25,7 @@ CATCHES_EVERYTHING = {
     "rlm.repl.guest.namespace:_row": "the size of a value is guest code",
     "rlm.repl.guest.linux.zygote:Zygote._become_guest": "a guest never returns into the loop of its zygote",
     "rlm.repl.guest.linux.zygote:_preload": "a package of the user's may raise anything when it is imported",
+    "rlm.runtime.user_code:UserSink._have": "raised to the run by the next event",
     "rlm.tools.mcp.connection:Connection._live": "an MCP server can make the library raise anything",
     "rlm.repl.live:LiveGuest._pass_on": "a fault of the host, raised from `run`",
 }

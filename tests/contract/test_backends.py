@@ -230,22 +230,30 @@ async def test_a_stream_may_be_cut_anywhere_by_the_network(streaming: Subject) -
         assert (await backend.call(ask(streaming))).text == "part"
 
 
-async def test_a_stream_that_breaks_off_is_repeated_and_what_it_cost_is_counted(streaming: Subject) -> None:
+async def test_a_stream_that_breaks_off_is_repeated_and_the_reply_has_its_own_usage(streaming: Subject) -> None:
     words = streaming.words
     async with running(streaming, stream(words.begun), words.text("whole"), retries=1) as (backend, server):
         reply = await backend.call(ask(streaming))
         assert len(server.requests) == 2
-    assert reply.text == "whole"
-    assert reply.usage.input_tokens > 11
-    assert reply.usage.output_tokens > 7
+    assert (reply.text, reply.usage.input_tokens, reply.usage.output_tokens) == ("whole", 11, 7)
 
 
-@pytest.mark.parametrize("end", ["eof", "abort"])
-async def test_a_stream_that_breaks_off_before_the_reply_costs_nothing(streaming: Subject, end: Any) -> None:
-    words = streaming.words
-    async with running(streaming, stream(": hello\n\n", end=end), words.text("whole"), retries=1) as (backend, _):
-        reply = await backend.call(ask(streaming))
-    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (11, 7)
+@pytest.mark.parametrize("end", ["eof", "abort", "hang"])
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_stream_that_breaks_off_may_be_billed(streaming: Subject, end: Any, begun: bool) -> None:
+    said = streaming.words.begun if begun else ": hello\n\n"
+    error = await failure(streaming, stream(said, end=end), patience_s=0.2)
+    assert (error.billed, error.usage) == (True, None)
+
+
+@pytest.mark.parametrize("fault", [reset, truncated, raw(b"{nonsense"), silent])
+async def test_an_attempt_whose_fate_is_unknown_may_be_billed(subject: Subject, fault: Answer) -> None:
+    assert (await failure(subject, fault, patience_s=0.2)).billed
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
+async def test_a_refusal_by_its_status_is_free(subject: Subject, status: int) -> None:
+    assert not (await failure(subject, subject.words.refusal(status))).billed
 
 
 @pytest.mark.parametrize("junk", ["data: {nonsense\n\n", "data: \xff\n\n", 'data: {"type": 3}\n\n', "data: []\n\n"])
@@ -254,11 +262,13 @@ async def test_an_event_that_is_no_event_is_a_bad_reply(streaming: Subject, junk
     assert type(error) is BadReplyError
 
 
-async def test_an_error_within_a_stream_is_the_error_it_says(streaming: Subject) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+async def test_an_error_within_a_stream_is_the_error_it_says(streaming: Subject, begun: bool) -> None:
     said = 'data: {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}\n\n'
-    error = await failure(streaming, stream(streaming.words.begun, said))
+    error = await failure(streaming, stream(streaming.words.begun if begun else "", said))
     assert type(error) is BackendConnectionError
     assert "busy" in str(error)
+    assert error.billed == begun
 
 
 async def test_silence_before_a_stream_and_within_it_ends_the_attempt(streaming: Subject) -> None:

@@ -1,6 +1,7 @@
 """What a run leaves when it is cut short at an awkward moment: spend charged, answers kept, the record whole."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 
@@ -10,7 +11,7 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.exceptions import BadRequestError, RunFailed
-from rlm.core.types import ModelReply, ModelTraits, Price, TokenUsage
+from rlm.core.types import ModelReply, ModelTraits, Price, TokenUsage, ToolSpec
 from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.runs import complete
@@ -33,15 +34,17 @@ def is_landing(request):
     return request.messages[-1].content.startswith("The run ends here")
 
 
-def run(model, log_dir, *, sandbox=None, context=None, price=None, cancel_after_s=None, **config):
+def run(model, log_dir, *, sandbox=None, context=None, price=None, cancel_after_s=None, tools=(), **config):
     async def completed():
         backend = ScriptedBackend(model, traits=ModelTraits(price=price))
         sandboxes = {"auto": sandbox or ProgramSandbox()}
-        parts = Parts(backends=BackendPool(backend), tools=(), sinks=(sink,), sandboxes=sandboxes)
+        parts = Parts(backends=BackendPool(backend), tools=tools, sinks=(sink,), sandboxes=sandboxes)
         if cancel_after_s is not None:
             asyncio.get_running_loop().call_later(cancel_after_s, parts.cancel)
         settings = Config(model="main", sub_model="sub", log_dir=str(log_dir), memoise=False, **config)
-        return await complete(parts, Request(prompt="x", context=context, config=settings))
+        result = await complete(parts, Request(prompt="x", context=context, config=settings))
+        sink.took_s = asyncio.get_running_loop().time()
+        return result
 
     sink = MemorySink()
     return run_virtually(completed()), sink
@@ -191,3 +194,91 @@ def test_a_foreign_error_costs_a_batch_one_item(tmp_path, name):
     first, second, third = sandbox.calls[0].answer
     assert (first, third) == ("fine", "fine")
     assert isinstance(second, Exception)
+
+
+async def never(_request=None):
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 3.0, 600.0])
+def test_a_server_that_never_answers_holds_a_run_no_longer_than_its_time(tmp_path, timeout_s):
+    result, sink = run(never, tmp_path, budget=Budget(timeout_s=timeout_s))
+    starts = [event.body.purpose for event in sink.events if event.type == "model.start"]
+    assert (result.limit, result.response, starts) == ("timeout_s", "", ["turn", "landing"])
+    assert sink.took_s == pytest.approx(timeout_s, abs=0.01)
+
+
+def test_a_slow_model_is_given_the_time_that_it_needs_for_its_landing(tmp_path):
+    async def model(request):
+        await asyncio.sleep(8.0)
+        return "Partial." if is_landing(request) else cell(["say", "nothing yet"])
+
+    result, sink = run(model, tmp_path, budget=Budget(timeout_s=60))
+    assert (result.limit, result.response) == ("timeout_s", "Partial.")
+    assert 44.0 <= sink.took_s <= 60.0
+
+
+def test_the_landing_of_a_fast_model_takes_little_of_the_time(tmp_path):
+    result, sink = run(
+        lambda r: "Partial." if is_landing(r) else cell(["sleep", 99]), tmp_path, budget=Budget(timeout_s=60)
+    )
+    assert (result.limit, result.response) == ("timeout_s", "Partial.")
+    assert 59.0 <= sink.took_s <= 60.0
+
+
+def test_a_first_cell_gets_the_time_that_the_landing_of_a_fast_model_does_not_need(tmp_path):
+    result, _ = run(lambda r: cell(["sleep", 9.5], ["final", "in time"]), tmp_path, budget=Budget(timeout_s=10))
+    assert (result.status, result.response) == ("completed", "in time")
+
+
+@pytest.mark.parametrize("said", ["", "I look at it.\n"])
+def test_without_room_for_a_landing_the_last_value_printed_is_the_answer(tmp_path, said):
+    script = iter([f"{said}```repl\n{json.dumps(steps)}\n```" for steps in ([["say", "total 42"]], [["sleep", 99]])])
+
+    async def model(request):
+        return await never() if is_landing(request) else next(script)
+
+    result, sink = run(model, tmp_path, dialect="code", budget=Budget(timeout_s=10))
+    assert (result.limit, result.response) == ("timeout_s", "total 42")
+    assert sink.took_s <= 10.01
+
+
+def test_what_the_cell_in_progress_printed_counts_too(tmp_path):
+    script = iter([cell(["say", "total 41"]), cell(["say", "total 42"], ["sleep", 99])])
+
+    async def model(request):
+        return await never() if is_landing(request) else next(script)
+
+    result, _ = run(model, tmp_path, budget=Budget(timeout_s=10))
+    assert result.response == "total 42"
+
+
+def test_a_repl_that_does_not_close_holds_up_no_run(tmp_path):
+    sandbox = ProgramSandbox(close_s=60.0)
+    result, sink = run(lambda r: cell(["sleep", 99]), tmp_path, sandbox=sandbox, budget=Budget(timeout_s=10))
+    assert (result.limit, sink.took_s <= 12.0) == ("timeout_s", True)
+    assert any("to close" in body.message for body in sink.bodies("warning"))
+
+
+class Endless:
+    """A tool that takes no cancellation."""
+
+    spec = ToolSpec(name="endless", description="Go on.", parameters={"type": "object", "properties": {}})
+    reads_only = True
+
+    async def call(self, arguments):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5.0)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(100.0)
+        await asyncio.sleep(100.0)
+
+
+@pytest.mark.parametrize("ask", [tool_call("endless"), cell(["call", "endless", [], {}], ["final", 1])])
+@pytest.mark.parametrize("cancel_after_s", [None, 1.0])
+def test_a_tool_that_takes_no_cancellation_holds_up_no_run(tmp_path, ask, cancel_after_s):
+    limits = {"budget": Budget(timeout_s=3.0), "cancel_after_s": cancel_after_s}
+    result, sink = run(lambda r: "late" if is_landing(r) else ask, tmp_path, tools=(Endless(),), **limits)
+    assert (result.status, result.usage.tool_calls) == ("limit" if cancel_after_s is None else "cancelled", 1)
+    assert sink.took_s <= (cancel_after_s or 3.0) + 2.0
+    assert [body.message for body in sink.bodies("warning") if "endless" in body.message]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.core.budget import MIN_OUTPUT_TOKENS
 from rlm.core.exceptions import LimitReached, RLMError, SubcallBudgetExhausted, TimeLimitReached
-from rlm.core.types import TokenUsage
+from rlm.core.types import Charge, TokenUsage
 from rlm.trajectory.reader import Trajectory
 from tests.support.trees import MARK, PRICES
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.support.trees import Plan
 
 USD_ERROR = 1e-9
+SLACK_S = 2.0
+"""How long a run may take to return once its time is over."""
 
 
 def check(grown: Grown) -> None:
@@ -50,6 +52,8 @@ class _Watch:
     aside: int
     """Tokens that every call but the landing of the root must leave."""
     open: dict[str, Any] = field(default_factory=dict)
+    lost: dict[str, Charge] = field(default_factory=dict)
+    """What the attempts of a call were charged that have failed so far."""
     turns: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     error_tokens: int = 0
@@ -65,18 +69,24 @@ class _Watch:
         if event.type == "model.start" and event.body.max_output_tokens:  # a recalled reply has none
             self.open[event.span] = event.body
             self.left_aside = 0 if event.body.purpose == "landing" and event.parent == self.root else self.aside
+        elif event.type == "model.retry":
+            self.lost[event.span] = self.lost.get(event.span, Charge()) + event.body.charge
+            self.tokens += event.body.charge.usage.total_tokens
+            self.usd += event.body.charge.cost_usd or 0.0
         elif event.type == "model.end" and event.span in self.open:
-            self._settle(self.open.pop(event.span), event.body)
+            self._settle(self.open.pop(event.span), event.body, self.lost.pop(event.span, Charge()))
         elif event.type == "turn.start":
             self.turns[str(event.parent)] += 1
         self.tools += event.type == "tool.start"
 
-    def _settle(self, start: Any, end: Any) -> None:
-        self.tokens += end.usage.total_tokens
-        self.error_tokens += max(0, end.usage.input_tokens - start.input_tokens_estimate)
+    def _settle(self, start: Any, end: Any, lost: Charge) -> None:
+        self.tokens += end.usage.total_tokens - lost.usage.total_tokens
+        input_tokens = end.usage.input_tokens - lost.usage.input_tokens
+        self.error_tokens += max(0, input_tokens - start.input_tokens_estimate)
         if end.cost_usd is not None:
-            self.usd += end.cost_usd
-            self.error_usd += max(0.0, end.cost_usd - self._worst_usd(start))
+            last_usd = end.cost_usd - (lost.cost_usd or 0.0)
+            self.usd += last_usd
+            self.error_usd += max(0.0, last_usd - self._worst_usd(start))
 
     def _worst_usd(self, start: Any) -> float:
         if start.model not in self.plan.priced:
@@ -103,21 +113,25 @@ class _Watch:
 
 
 def _spend(grown: Grown) -> Iterator[str]:
-    """What is reported is what the model made, and what was charged for calls that were cut off."""
+    """What is reported is what the model made, and what was charged for calls that failed or were cut off, and for
+    attempts that failed before a reply came.
+    """
     made, usage = grown.model.made, grown.result.usage
+    answered = {event.span for event in grown.events if event.type == "model.end" and event.body.error is None}
     cut_off = [event.body for event in grown.events if _is_cut_off(event)]
-    total = sum((body.usage for body in cut_off), made.usage)
+    lost = [event.body for event in grown.events if event.type == "model.retry" and event.span in answered]
+    total = sum((body.usage for body in (*cut_off, *lost)), made.usage)
     reported = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.model_calls)
     if reported != (total.input_tokens, total.output_tokens, total.cached_tokens, made.replies + len(cut_off)):
         yield f"reported {usage}, made {made}, cut off {len(cut_off)}"
-    costs = [made.cost_usd, *(body.cost_usd for body in cut_off)]
+    costs = [made.cost_usd, *(body.cost_usd for body in cut_off), *(body.charge.cost_usd for body in lost)]
     known = [cost for cost in costs if cost is not None]
     if not _same_usd(sum(known) if len(known) == len(costs) else None, grown.result.cost_usd):
         yield f"cost reported {grown.result.cost_usd}, made {costs}"
 
 
 def _is_cut_off(event: Event) -> bool:
-    """A call that nobody waited for, charged by its worst case."""
+    """A call that failed or that nobody waited for, charged by its worst case."""
     return event.type == "model.end" and event.body.error is not None and event.body.usage.total_tokens > 0
 
 
@@ -266,7 +280,7 @@ def _limits(grown: Grown) -> Iterator[str]:
     turns = sum(event.type == "turn.start" and event.parent == grown.events[0].span for event in grown.events)
     reached = {
         "max_turns": turns == budget.max_turns,
-        "timeout_s": budget.timeout_s is not None and grown.took_s >= budget.timeout_s - USD_ERROR,
+        "timeout_s": budget.timeout_s is not None and grown.took_s >= 0.75 * budget.timeout_s - USD_ERROR,
         "tool_budget": result.usage.tool_calls == budget.tool_budget,
         "token_budget": budget.token_budget is not None,
         "cost_budget_usd": budget.cost_budget_usd is not None,
@@ -274,15 +288,20 @@ def _limits(grown: Grown) -> Iterator[str]:
     }
     if not reached[result.limit]:
         yield f"{result.limit} was not reached: {result.usage} after {grown.took_s} s"
+    if budget.timeout_s is not None and grown.took_s > budget.timeout_s + SLACK_S:
+        yield f"{grown.took_s} s of {budget.timeout_s}"
     yield from _refusals(grown)
 
 
 def _refusals(grown: Grown) -> Iterator[str]:
     """No call was refused that would have fitted."""
-    spent = 0
+    spent, lost = 0, Counter[str]()
     least = min(MIN_OUTPUT_TOKENS, grown.plan.max_output_tokens)
     for event in grown.events:
-        spent += event.body.usage.total_tokens if event.type == "model.end" else 0
+        if event.type == "model.retry":
+            lost[event.span] += event.body.usage.total_tokens
+            spent += event.body.usage.total_tokens
+        spent += event.body.usage.total_tokens - lost[event.span] if event.type == "model.end" else 0
         if event.type == "limit" and event.body.name == "token_budget" and event.body.state == "reached":
             found = re.search(r"about (\d+) input tokens", event.body.message)
             assert found

@@ -83,7 +83,7 @@ class CommandBackend:
         try:
             child = await start(Command(argv=argv, env=env, cwd=folder), line_bytes=_PIECE_BYTES)
         except OSError as error:
-            raise BackendConnectionError(f"{who} can't be started: {error.strerror}") from error
+            raise BackendConnectionError(f"{who} can't be started: {error.strerror}", billed=False) from error
         try:
             async with asyncio.timeout(config.request_timeout_s):
                 answer = await _answer(child, prompt_of(request.messages), memory_bytes(config.output), who)
@@ -124,7 +124,7 @@ def _check(code: int, complaint: str, who: str) -> None:
     if code == NOT_FOUND:
         raise BadRequestError(f"{who} can't be run{said}")
     if code != 0:
-        raise BadRequestError(f"{who} ended with exit code {code}{said}")
+        raise BadRequestError(f"{who} ended with exit code {code}{said}", billed=True)
 
 
 def prompt_of(messages: Sequence[Message]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REPLY_CAP_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 15.0
 DRAIN_S = 0.5
+REST_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,15 @@ class HttpAnswer:
             body += piece
         return bytes(body)
 
+    async def rest(self) -> bytes:
+        """The body as far as it comes soon, for an answer whose status says enough."""
+        body = bytearray()
+        with suppress(BadReplyError, aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
+            async with asyncio.timeout(REST_S):
+                while piece := await self.piece():
+                    body += piece
+        return bytes(body)
+
     async def drain(self) -> None:
         """Read what follows a reply that is complete, so that the connection can serve again; at most for a moment."""
         with suppress(TimeoutError, BadReplyError, aiohttp.ClientError, OSError):
@@ -146,7 +156,7 @@ class HttpClient:
         try:
             yield
         except TimeoutError as error:
-            raise BackendConnectionError(f"{self.host}: {clock.verdict()}") from error
+            raise BackendConnectionError(f"{self.host}: {clock.verdict()}", billed=clock.has_passed) from error
         except aiohttp.ClientPayloadError as error:
             raise BadReplyError(f"{self.host}: the reply was cut short") from error
         except aiohttp.ClientResponseError:
@@ -154,7 +164,8 @@ class HttpClient:
             raise BadReplyError(f"{self.host}: what it answered is not HTTP; check the base URL") from None
         except (aiohttp.ClientError, OSError) as error:
             said = redact(_in_words(error), self._endpoint.key)
-            raise BackendConnectionError(f"{self.host}: {said}\n{self._advice()}") from error
+            unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL)
+            raise BackendConnectionError(f"{self.host}: {said}\n{self._advice()}", billed=not unsent) from error
 
     def _advice(self) -> str:
         section = self._endpoint.section
@@ -208,6 +219,11 @@ class _Clock:
         self._begun = True
         if not self._timeout.expired():
             self._timeout.reschedule(min(self._end, self._loop.time() + self._timeouts.idle_s))
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether a limit of this clock was exceeded, not the time for a connection."""
+        return self._timeout.expired()
 
     def verdict(self) -> str:
         """Which of the limits was exceeded, in words."""

@@ -160,17 +160,15 @@ class HttpBackend:
         return replace(traits, native_tools=False) if (model, _TOOLS) in self._refused else traits
 
     async def call(self, request: ModelRequest) -> ModelReply:
-        lost = LostUsage()
-        reply = await call_with_retries(lambda: self._attempt(request, lost), self._settings.retry, self._on_retry)
-        return lost.added_to(reply)
+        return await call_with_retries(lambda: self._attempt(request), self._settings.retry, self._on_retry)
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _attempt(self, request: ModelRequest, lost: LostUsage) -> ModelReply:
-        outcome = await self._exchange(request, lost)
+    async def _attempt(self, request: ModelRequest) -> ModelReply:
+        outcome = await self._exchange(request)
         while isinstance(outcome, Refusal) and self._can_do_without(outcome, request):
-            outcome = await self._exchange(request, lost)
+            outcome = await self._exchange(request)
         if isinstance(outcome, Refusal):
             error = self._error(outcome, request)
             if isinstance(error, ToolsRefusedError):
@@ -178,16 +176,18 @@ class HttpBackend:
             raise error
         return outcome
 
-    async def _exchange(self, request: ModelRequest, lost: LostUsage) -> ModelReply | Refusal:
+    async def _exchange(self, request: ModelRequest) -> ModelReply | Refusal:
+        """One request and what came of it; a refusal is free, an error says what it may be billed."""
         draft = self._wire.draft(request)
-        async with self._client.post(self._wire.path, self._body(request)) as answer:
-            if answer.status != 200:
-                return read_refusal(answer.status, answer.headers, await answer.whole())
-            with lost.counting(draft), self._host_named():
-                outcome = await self._read(answer, draft, request)
-            if isinstance(outcome, Refusal):
-                lost.count(draft)
-            return outcome
+        with _billed(draft, request):
+            async with self._client.post(self._wire.path, self._body(request)) as answer:
+                if answer.status != 200:
+                    return read_refusal(answer.status, answer.headers, await answer.rest())
+                with self._host_named():
+                    outcome = await self._read(answer, draft, request)
+                if isinstance(outcome, Refusal) and draft.spent() is not None:
+                    raise self._error(outcome, request, billed=True)
+                return outcome
 
     async def _read(self, answer: HttpAnswer, draft: Draft, request: ModelRequest) -> ModelReply | Refusal:
         head = await _head(answer)
@@ -240,38 +240,28 @@ class HttpBackend:
             message = str(error) if str(error).startswith(host) else f"{host}: {error}"
             raise BadReplyError(message, status=200) from error
 
-    def _error(self, refusal: Refusal, request: ModelRequest) -> BackendError:
+    def _error(self, refusal: Refusal, request: ModelRequest, *, billed: bool = False) -> BackendError:
         addressee = Addressee(
             host=self._client.host,
             model=request.model,
             key_variable=key_variable(self._wire.name),
             key=self._settings.key,
         )
-        return to_error(refusal, addressee)
+        error = to_error(refusal, addressee)
+        error.billed = billed
+        return error
 
 
-class LostUsage:
-    """The usage of attempts that broke off after their reply had begun: providers bill it, though nobody gets it."""
-
-    def __init__(self) -> None:
-        self._usage = TokenUsage()
-
-    @contextmanager
-    def counting(self, draft: Draft) -> Iterator[None]:
-        """Count `draft` as lost if the block fails."""
-        try:
-            yield
-        except BackendError:
-            self.count(draft)
-            raise
-
-    def count(self, draft: Draft) -> None:
-        self._usage += draft.spent() or TokenUsage()
-
-    def added_to(self, reply: ModelReply) -> ModelReply:
-        if self._usage == TokenUsage():
-            return reply
-        return replace(reply, usage=reply.usage + self._usage)
+@contextmanager
+def _billed(draft: Draft, request: ModelRequest) -> Iterator[None]:
+    """Have an error say what the provider may bill, where that is more than what was granted."""
+    try:
+        yield
+    except BackendError as error:
+        spent = draft.spent()
+        if error.billed and spent is not None and spent.output_tokens > request.max_output_tokens:
+            error.usage = spent
+        raise
 
 
 async def _head(answer: HttpAnswer) -> bytes:

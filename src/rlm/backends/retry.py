@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 OnRetry: TypeAlias = Callable[[BackendError, float, int], None]
 """`on_retry(error, wait_s, attempt)`: called in the task of the call (so its context variables are the caller's),
-before the wait; `attempt` is the one that failed, from 1."""
+before the wait; `attempt` is the one that failed, from 1. It raises `error` where there must be no other attempt."""
 
 
 def ignore_retry(_error: BackendError, _wait_s: float, _attempt: int) -> None:

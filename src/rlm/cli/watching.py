@@ -24,6 +24,8 @@ BROKEN_PIPE_CODE = 141
 class Watch:
     """The sinks of one run; one of them itself, to know whether there is a run to land."""
 
+    on_loop = True
+
     def __init__(self, output: OutputOptions) -> None:
         self._view = _view(output)
         self._is_quiet = output.quiet

@@ -24,7 +24,7 @@ from rlm.core.exceptions import (
 )
 from rlm.core.fields import AtLeastOne, Count, Seconds, Usd  # noqa: TC001 (msgspec reads them at run time)
 from rlm.core.image_headers import pixel_size
-from rlm.core.types import RunUsage, TokenUsage
+from rlm.core.types import Charge, RunUsage, TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +61,10 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subcall_budget: Count | None = 1_000
     """llm_query and rlm_query calls, each item of a batch counted. Hard."""
     timeout_s: Seconds | None = 600.0
-    """Wall time of the root completion; a child ends with its parent. Soft by the time a landing takes."""
+    """Wall time of the root completion, hard: it returns within 2 s of it. Early enough before, by twice the slowest
+    reply of its model so far and a quarter of the limit at most, turns end and the model is asked for its best answer;
+    where there is no time for that, the answer is the last thing that a cell printed, or that it said. A child ends
+    with its parent."""
     max_concurrency: AtLeastOne = 64
     """Requests to backends at one time, over the tree. Hard."""
     record_bytes: AtLeastOne | None = 1_000_000_000
@@ -118,14 +121,10 @@ class CallEstimate:
     price: Price | None = None
 
     def cost_usd(self, output_tokens: int) -> float:
-        """The most that it can cost: with a prompt that is new to the provider's cache, or written to it."""
+        """The most that it can cost."""
         if self.price is None:
             return 0.0
-        usages = (
-            TokenUsage(input_tokens=self.input_tokens, output_tokens=output_tokens, cache_write_tokens=written)
-            for written in (0, self.input_tokens)
-        )
-        return max(self.price.cost_usd(usage) for usage in usages)
+        return self.price.worst_usd(TokenUsage(input_tokens=self.input_tokens, output_tokens=output_tokens))
 
     def output_tokens_for(self, usd: float) -> int:
         """How many output tokens `usd` buys on top of the prompt; negative where it doesn't buy the prompt."""
@@ -139,34 +138,53 @@ class CallEstimate:
 
 
 class Reservation:
-    """Room held for one model call; ends by exactly one `settle` or `release`, later ones do nothing."""
+    """Room held for one attempt at a model call; ends by exactly one `settle` or `release`, later ones do nothing."""
 
-    def __init__(self, ledger: Ledger, tokens: int, cost_usd: float, max_output_tokens: int) -> None:
+    def __init__(self, ledger: Ledger, estimate: CallEstimate, max_output_tokens: int, *, landing: bool) -> None:
         self._ledger: Ledger | None = ledger
-        self._tokens = tokens
-        self._cost_usd = cost_usd
+        self._estimate = estimate
+        self._landing = landing
         self.max_output_tokens = max_output_tokens
         """The output cap that was granted, to be sent to the provider."""
 
-    def settle(self, usage: TokenUsage, cost_usd: float | None) -> None:
-        """Replace the reservation by what was really spent; `cost_usd` None is an unknown price."""
-        self._end(usage, cost_usd, made=True)
+        self._has_room = True
+
+    @property
+    def tokens(self) -> int:
+        """How many are held."""
+        return self._estimate.input_tokens + self.max_output_tokens if self._has_room else 0
+
+    @property
+    def cost_usd(self) -> float:
+        """How much is held."""
+        return self._estimate.cost_usd(self.max_output_tokens) if self._has_room else 0.0
+
+    def renew(self, charge: Charge) -> bool:
+        """Charge an attempt that failed, and hold as much room again for the next; False where there is none just now:
+        nothing is held then.
+        """
+        ledger = self._ledger
+        if ledger is None:
+            return False
+        ledger._settle(self, charge, 0)
+        self._has_room = ledger._room(self._estimate, landing=self._landing) >= self.max_output_tokens
+        ledger._hold(self)
+        return self._has_room
+
+    def settle(self, usage: TokenUsage, cost_usd: float | None, *, calls: int = 1) -> None:
+        """Replace the room by what the last attempt spent; `cost_usd` None is an unknown price, and `calls` 0 is for a
+        call that cost nothing at all.
+        """
+        self._end(Charge(usage=usage, cost_usd=cost_usd), calls)
 
     def release(self) -> None:
-        """Give the room back: the call was not made, or failed unbilled."""
-        self._end(TokenUsage(), 0.0, made=False)
+        """Give the room back: no call was made."""
+        self._end(Charge(), 0)
 
-    def _end(self, usage: TokenUsage, cost_usd: float | None, *, made: bool) -> None:
+    def _end(self, charge: Charge, calls: int) -> None:
         ledger, self._ledger = self._ledger, None
         if ledger is not None:
-            ledger._settle(self._tokens, self._cost_usd, _Spend(usage, cost_usd, made))
-
-
-@dataclass(frozen=True, slots=True)
-class _Spend:
-    usage: TokenUsage
-    cost_usd: float | None
-    made: bool
+            ledger._settle(self, charge, calls)
 
 
 class Ledger:
@@ -216,7 +234,9 @@ class Ledger:
                 if not self._in_flight():
                     break
                 await self._settlement()
-            return self._grant(estimate, output_tokens)
+            reservation = Reservation(self, estimate, output_tokens, landing=landing)
+            self._hold(reservation)
+            return reservation
 
     def check_fits(self, estimate: CallEstimate) -> None:
         """Raise what keeps a call from ever fitting, even once nothing is in flight.
@@ -368,24 +388,21 @@ class Ledger:
             if node.budget.token_budget is not None or node.budget.cost_budget_usd is not None
         )
 
-    def _grant(self, estimate: CallEstimate, output_tokens: int) -> Reservation:
-        tokens = estimate.input_tokens + output_tokens
-        cost_usd = estimate.cost_usd(output_tokens)
+    def _hold(self, reservation: Reservation) -> None:
         for node in self.line():
-            node._reserved_tokens += tokens
-            node._reserved_cost_usd += cost_usd
+            node._reserved_tokens += reservation.tokens
+            node._reserved_cost_usd += reservation.cost_usd
             node._depth_reached = max(node._depth_reached, self.depth)
-        return Reservation(self, tokens, cost_usd, output_tokens)
 
-    def _settle(self, tokens: int, cost_usd: float, spend: _Spend) -> None:
+    def _settle(self, reservation: Reservation, charge: Charge, calls: int) -> None:
         for node in self.line():
-            node._reserved_tokens -= tokens
+            node._reserved_tokens -= reservation.tokens
             # Sums of floats drift; nothing reserved is nothing.
-            node._reserved_cost_usd = node._reserved_cost_usd - cost_usd if node._reserved_tokens else 0.0
-            node._usage += spend.usage
-            node._model_calls += spend.made
-            node._has_unknown_cost |= spend.cost_usd is None
-            node._cost_usd += spend.cost_usd or 0.0
+            node._reserved_cost_usd = node._reserved_cost_usd - reservation.cost_usd if node._reserved_tokens else 0.0
+            node._usage += charge.usage
+            node._model_calls += calls
+            node._has_unknown_cost |= charge.cost_usd is None
+            node._cost_usd += charge.cost_usd or 0.0
         settled = self._root._settled
         if settled is not None and not settled.done():
             settled.set_result(None)

@@ -45,7 +45,10 @@ Constructors store fields and do nothing else. `exit_code` is what `rlm` exits w
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from rlm.core.types import TokenUsage
 
 __all__ = [
     "AuthenticationError",
@@ -171,17 +174,39 @@ class NoProgress(LimitReached):
 
 
 class BackendError(RLMError):
-    """A model call failed. `retryable` says whether the same call may succeed later."""
+    """A model call failed. `retryable` says whether the same call may succeed later.
+
+    What a failed attempt costs is what the provider may bill for it: nothing where it refused the request or never had
+    it, else `usage`, or the most that it can have been where nobody knows.
+    """
 
     exit_code = 4
     retryable: ClassVar[bool] = False
+    refusal: ClassVar[bool] = False
+    """The provider refused the request before it wrote anything."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+        billed: bool | None = None,
+        usage: TokenUsage | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         """Seconds the provider asked to wait, if it did."""
         self.status = status
         """The HTTP status, if there was one."""
+        self.billed: bool = not self._is_refusal if billed is None else billed
+        """Whether the provider may bill the attempt; by default as the class and the status say."""
+        self.usage = usage
+        """What the provider says that it bills, if it may; None where it didn't say."""
+
+    @property
+    def _is_refusal(self) -> bool:
+        return self.refusal or (self.status is not None and self.status >= 300)
 
 
 class BackendConnectionError(BackendError):
@@ -193,23 +218,32 @@ class BackendConnectionError(BackendError):
 class AuthenticationError(BackendError):
     """The key is missing, refused, or not allowed to use this model."""
 
+    refusal = True
+
 
 class RateLimitError(BackendError):
     """The provider asks to slow down (429)."""
 
     retryable = True
+    refusal = True
 
 
 class QuotaExhaustedError(BackendError):
     """The account's credit or quota is used up: waiting does not help, paying does."""
 
+    refusal = True
+
 
 class ContextOverflowError(BackendError):
     """The request does not fit the model's window."""
 
+    refusal = True
+
 
 class BadRequestError(BackendError):
     """The provider refuses this request whatever the moment: unknown model, bad parameter."""
+
+    refusal = True
 
 
 class ToolsRefusedError(BadRequestError):

@@ -138,7 +138,11 @@ class Helpers(Toolbox, Protocol):
 
 
 class Sink(Protocol):
-    """Consumes events, in order, on the event loop; must not block for long."""
+    """Consumes the events of every run of a runtime, each run's in order; `RLM.close` closes it, no run does.
+
+    A user's sink has a thread of its own. One that never blocks may have the attribute `on_loop = True`: it is then
+    called on the event loop, before the run goes on.
+    """
 
     def write(self, event: Event) -> None: ...
 
@@ -151,6 +155,20 @@ class LineSink(Sink, Protocol):
 
     def write_encoded(self, line: bytes) -> None:
         """Take the next event as its line of JSON, without the newline."""
+        ...
+
+
+@runtime_checkable
+class BufferedSink(Sink, Protocol):
+    """A sink that takes events later than it is given them; it raises at one event what went wrong with another."""
+
+    @property
+    def name(self) -> str:
+        """The name by which users know it."""
+        ...
+
+    def flush(self) -> None:
+        """Wait until all events are taken, but not for long. May raise anything: what went wrong since the last."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlm.core.outcome import Outcome
@@ -11,6 +11,7 @@ from rlm.core.outcome import Outcome
 if TYPE_CHECKING:
     import asyncio
 
+    from rlm.core.clock import RunClock
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Backend, Helpers, Masker, Sandbox, Toolbox, Validator
@@ -70,6 +71,8 @@ class Run:
     """Variables that the root's REPL has from its session."""
     memo: Memo | None = None
     """Answers identical sub-calls; None where each is to be made."""
+    closing: set[asyncio.Future[None]] = field(default_factory=set)
+    """REPLs that take longer to close than their completions wait for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +84,17 @@ class Task:
     model: Model
     scope: Scope
     """The span and the ledger of the completion, and how what it asks is answered."""
-    timeout_s: float | None = None
-    """The wall time of the root; None for a child, which ends with its parent."""
-    answer_by: float | None = None
-    """The loop time at which sub-calls are cut short, so that the cell that asked can still use what it has."""
+    clock: RunClock
+    """The time of the whole run; a child ends with its parent."""
     validator: Validator | None = None
     images: tuple[Image, ...] = ()
     key: str | None = None
     """The key of a child, in the cell that asked; None for the root."""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the run's own, not a child's."""
+        return self.scope.ledger.parent is None
 
 
 Complete: TypeAlias = Callable[[Task], Awaitable[Outcome]]

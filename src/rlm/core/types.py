@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from rlm.core.image_headers import MediaType, media_type_of
@@ -174,6 +174,11 @@ class Price:
         )
         return total / 1_000_000
 
+    def worst_usd(self, usage: TokenUsage) -> float:
+        """The most that one call can cost: with a prompt that is new to the provider's cache, or written to it."""
+        fresh = TokenUsage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+        return max(self.cost_usd(fresh), self.cost_usd(replace(fresh, cache_write_tokens=usage.input_tokens)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongPrice:
@@ -181,6 +186,25 @@ class LongPrice:
 
     above_tokens: int
     price: Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a call, or one attempt at it, is charged."""
+
+    usage: TokenUsage = TokenUsage()
+    cost_usd: float | None = 0.0
+    """None where the price is unknown."""
+
+    @classmethod
+    def worst(cls, usage: TokenUsage, price: Price | None) -> Charge:
+        """The most that such a usage can cost."""
+        return cls(usage=usage, cost_usd=None if price is None else price.worst_usd(usage))
+
+    def __add__(self, other: Charge) -> Charge:
+        unknown = self.cost_usd is None or other.cost_usd is None
+        cost_usd = None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0)
+        return Charge(usage=self.usage + other.usage, cost_usd=cost_usd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

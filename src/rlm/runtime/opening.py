@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.core.budget import Ledger
+from rlm.core.clock import RunClock
 from rlm.core.dialects import choose
 from rlm.core.events import VERSION, RunStart, SandboxReady, SessionCarried, Warned
 from rlm.core.exceptions import RecordError
-from rlm.core.loop.landing_reserve import answer_by, root_ledger
+from rlm.core.loop.landing_reserve import root_ledger
 from rlm.core.memo import Memo
 from rlm.core.outcome import RLMResult
 from rlm.core.record.recorder import Recorder, new_run_id
@@ -307,6 +308,7 @@ def _wired(parts: Parts, kit: Kit, record: OpenRecord, recall: Recall) -> Run:
         masker=record.masker,
         kept_names=() if kit.begins is None else tuple(kit.begins.state.names),
         memo=Memo(parts.cache(config), recall.known if recall.record else None) if config.memoise else None,
+        closing=parts.closing,
     )
 
 
@@ -330,14 +332,12 @@ def _task(kit: Kit, recall: Recall) -> Task:
     """The task of the root. A REPL whose cells come from outside has no landing and no deadline of its own."""
     request, model, budget = kit.request, kit.models.main, kit.config.budget
     ledger = Ledger(budget) if request.is_interactive else root_ledger(budget, model)
-    task = Task(
+    return Task(
         prompt=request.prompt,
         context=kit.context,
         model=model,
         scope=root_scope(recall, ledger),
+        clock=RunClock(None if request.is_interactive else budget.timeout_s),
         validator=kit.validator,
         images=kit.images,
     )
-    if request.is_interactive:
-        return task
-    return replace(task, timeout_s=budget.timeout_s, answer_by=answer_by(budget))

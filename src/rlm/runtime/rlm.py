@@ -17,12 +17,13 @@ from rlm.runtime.open_repl import OpenRepl
 from rlm.runtime.request import Request
 from rlm.runtime.resume import Fork, replay_request, resume_request
 from rlm.runtime.runs import complete, replay
+from rlm.runtime.user_code import ToolThread, UserTool, threaded
 from rlm.runtime.wiring import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from pathlib import Path
-    from typing import Unpack
+    from typing import NoReturn, Unpack
 
     from rlm.core.budget import Budget
     from rlm.core.interfaces import Backend, Sink, Tool
@@ -39,7 +40,7 @@ class RLM:
     """A recursive language model: answers prompts over data of any size.
 
     Cheap to construct: the event loop, the sandbox and connections start at first use and live until `close`. It
-    may be used from several threads at once.
+    may be used from several threads at once, but in one process: a fork of it may use an RLM that was not used before.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RLM:
         sinks: Iterable[Sink] = (),
     ) -> None:
         """`model` is a name, or a backend that serves every name; `config` is by default what `Config.load()` finds.
+        `sinks` get the events of every run; they are closed by `close`.
 
         Raises:
             ConfigError: a configuration file or variable is wrong.
@@ -61,9 +63,11 @@ class RLM:
         base = Config.load().config if config is None else config
         self.config = _changed(base, model=_label(model, base), environment=environment, budget=budget)
         self._loop = LoopThread()
-        self._parts = Parts(backends=BackendPool(given), tools=_checked_tools(tools), sinks=tuple(sinks))
+        thread = ToolThread()
+        on_thread = tuple(UserTool(tool=each, thread=thread) for each in _checked_tools(tools))
+        self._parts = Parts(backends=BackendPool(given), tools=on_thread, sinks=tuple(map(threaded, sinks)))
         self._opened: set[Interactive] = set()
-        self._finalizer = weakref.finalize(self, _close, self._loop, self._parts, self._opened)
+        self._finalizer = weakref.finalize(self, _close, self._loop, self._parts, self._opened, thread)
 
     def completion(
         self,
@@ -204,6 +208,9 @@ class RLM:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an RLM can't be sent to another process: make one there")
+
     def _request(self, prompt: str, context: Any, output_type: Any, images: GivenImages, **changes: Any) -> Request:
         self._refuse_if_closed()
         config = _changed(self.config, **changes)
@@ -241,9 +248,16 @@ def _changed(config: Config, **changes: Any) -> Config:
         raise ConfigError(f"a setting is wrong: {error}") from error
 
 
-def _close(loop: LoopThread, parts: Parts, opened: set[Interactive]) -> None:
+def _close(loop: LoopThread, parts: Parts, opened: set[Interactive], thread: ToolThread) -> None:
+    """Close all that there is, unless it belongs to the process that this one is a fork of."""
     if loop.running:
-        for each in opened:  # their sessions are saved while the sandboxes live
-            loop.submit(each.aclose()).result()
-        loop.submit(parts.aclose()).result()
-        loop.stop()
+        try:
+            for each in opened:  # their sessions are saved while the sandboxes live
+                loop.submit(each.aclose()).result()
+            loop.submit(parts.aclose()).result()
+        finally:
+            loop.stop()
+            thread.close()
+    elif loop.is_here:
+        for sink in parts.sinks:
+            sink.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import ReplyCache, Sandbox, Sink, Tool
     from rlm.runtime.models import BackendPool
 
+CLOSE_S = 10.0
+"""How long REPLs may take to close once no run is left, in seconds: a session may have to be saved."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
@@ -31,6 +34,8 @@ class Parts:
     workers: WorkerPool = field(default_factory=WorkerPool)
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     """The tasks in which runs are made, which `cancel` ends."""
+    closing: set[asyncio.Future[None]] = field(default_factory=set)
+    """REPLs that are being closed though their runs have ended."""
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     replies: ReplyCache | None = None
     connected: ConnectedTools = field(default_factory=ConnectedTools)
@@ -68,11 +73,16 @@ class Parts:
             task.cancel()
 
     async def aclose(self) -> None:
-        """Cancel the runs in progress and close everything."""
-        self.cancel()
-        await asyncio.gather(*self.running, return_exceptions=True)
-        for sandbox in self.sandboxes.values():
-            await sandbox.aclose()
-        await self.connected.aclose()
-        await self.backends.aclose()
-        await self.workers.aclose()
+        """Cancel the runs in progress and close everything, sinks last; an error in one keeps no other open."""
+        async with AsyncExitStack() as closing:
+            for sink in self.sinks:
+                closing.callback(sink.close)
+            closing.push_async_callback(self.workers.aclose)
+            closing.push_async_callback(self.backends.aclose)
+            closing.push_async_callback(self.connected.aclose)
+            for sandbox in self.sandboxes.values():
+                closing.push_async_callback(sandbox.aclose)
+            self.cancel()
+            await asyncio.gather(*self.running, return_exceptions=True)
+            if self.closing:
+                await asyncio.wait(self.closing, timeout=CLOSE_S)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 class MemorySink:
     """Keeps the events that it is given, in order."""
 
+    on_loop = True
+
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.closed = False

@@ -37,6 +37,8 @@ _TEXT_CHARS = 200
 class StepLines:
     """A line for each step of a run."""
 
+    on_loop = True
+
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._run = LiveRun()
@@ -55,6 +57,8 @@ class StepLines:
 
 class LiveLine:
     """One line that follows a run, with its last notice above; the stream must be a terminal."""
+
+    on_loop = True
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console

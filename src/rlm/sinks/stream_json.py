@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class StreamJson:
     """Lines to `stream`; when it takes no more, `on_gone` is called once and nothing more is written."""
 
+    on_loop = True
+
     def __init__(self, stream: IO[bytes], on_gone: Callable[[], None]) -> None:
         self._stream = stream
         self._on_gone = on_gone

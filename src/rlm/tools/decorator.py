@@ -6,14 +6,15 @@ carry: a model is told what was wrong in words, and never gets a repr for an ans
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints, overload
 
 import msgspec
 
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
+from rlm.core.foreign import Escaped, in_thread
 from rlm.core.types import Json, ToolSpec
 from rlm.tools.docstrings import parameters_of, summary_of
 from rlm.tools.schemas import from_json, schema_of, to_json
@@ -48,8 +49,8 @@ class FunctionTool:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**given)
             else:
-                result = await asyncio.to_thread(self.function, **given)
-        except RLMError:
+                result = await in_thread(partial(self.function, **given))
+        except (RLMError, Escaped):
             raise
         except Exception as error:
             raise ToolError(f"{self.spec.name} failed: {type(error).__name__}: {error}") from error
@@ -92,7 +93,7 @@ def tool(
 
     The first paragraph of the docstring is the description, and its Google, NumPy or Sphinx part describes the
     parameters. `reads_only` says that it changes nothing, so that guest code may call it too. A sync function runs in
-    a thread, which nothing can stop: give a tool that may hang a time limit of its own.
+    a thread, which nothing can stop: a run that ends meanwhile names it in a warning and leaves it behind.
 
     Raises:
         ConfigError: a parameter has no annotation or one without a JSON form, or nothing describes the tool.

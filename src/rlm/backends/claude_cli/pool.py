@@ -58,7 +58,7 @@ class ClaudePool:
 
     async def _take(self, kind: ProgramKind) -> ClaudeProcess:
         if self._closed:
-            raise BackendConnectionError("claude: the backend is closed")
+            raise BackendConnectionError("claude: the backend is closed", billed=False)
         if (warm := await self._warm(kind)) is not None:
             return warm
         while self._idle and len(self._alive) >= self._size:

@@ -79,7 +79,7 @@ class ClaudeProcess:
         """
         program = shutil.which(launch.program, path=launch.env.get("PATH"))
         if program is None:
-            raise BackendConnectionError(missing(launch.program))
+            raise BackendConnectionError(missing(launch.program), billed=False)
         folder = Path(tempfile.mkdtemp(prefix="rlm-claude-"))
         try:
             command = Command(argv=_argv(program, kind, folder), env=_env(kind, launch), cwd=folder / "empty")
@@ -87,7 +87,8 @@ class ClaudeProcess:
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
-                raise BackendConnectionError(f"{launch.program} can't be started: {error.strerror}") from error
+                said = f"{launch.program} can't be started: {error.strerror}"
+                raise BackendConnectionError(said, billed=False) from error
             raise
         return cls(kind, child, folder, launch.idle_s)
 
@@ -166,7 +167,7 @@ class ClaudeProcess:
         code = await self._child.wait()
         said = self._child.complaint.replace("\n", " ")[-300:]
         if code == NOT_FOUND:
-            return BackendConnectionError(f"claude can't be run: {said}")
+            return BackendConnectionError(f"claude can't be run: {said}", billed=False)
         return BackendConnectionError(f"claude ended in mid-call with exit code {code}" + (f": {said}" if said else ""))
 
 

@@ -141,9 +141,13 @@ class LiteLLMBackend:
             raise _translated(error, request.model) from None
 
 
-@cache
 def _importing() -> Future[ModuleType]:
-    """litellm, being imported in a thread; once for all backends."""
+    """litellm, being imported in a thread; once for all backends of this process, which may be a fork."""
+    return _importing_in(os.getpid())
+
+
+@cache
+def _importing_in(_pid: int) -> Future[ModuleType]:
     with_one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="import litellm")
     future = with_one_thread.submit(_load)
     with_one_thread.shutdown(wait=False)

@@ -36,16 +36,16 @@ class Item(Protocol):
         ...
 
 
-async def answer_all(scope: Scope, items: Sequence[Item], answer_by: float | None) -> list[Json]:
+async def answer_all(scope: Scope, items: Sequence[Item], left_s: float | None) -> list[Json]:
     """The answers of a batch in the order of its items, which the cell `scope` asked; all are asked at once.
 
-    Those beyond the sub-call budget are refused. `answer_by` is the loop time at which they are cut short.
+    Those beyond the sub-call budget are refused. After `left_s` seconds they are cut short.
     """
-    is_late = _left_s(answer_by) == 0.0
+    is_late = left_s == 0.0
     refused = _refused(scope, [item.key for item in items], is_late=is_late)
     granted = [item for item in items if item.key not in refused]
     tasks = [asyncio.ensure_future(_answered(scope, item)) for item in granted]
-    answers = dict(zip((item.key for item in granted), await _all(scope, granted, tasks, answer_by), strict=True))
+    answers = dict(zip((item.key for item in granted), await _all(scope, granted, tasks, left_s), strict=True))
     return [answers[item.key] if item.key in answers else _refusal(scope, item, is_late=is_late) for item in items]
 
 
@@ -65,13 +65,13 @@ def _refusal(scope: Scope, item: Item, *, is_late: bool) -> LimitReached:
 
 
 async def _all(
-    scope: Scope, items: Sequence[Item], tasks: Sequence[asyncio.Future[Json]], answer_by: float | None
+    scope: Scope, items: Sequence[Item], tasks: Sequence[asyncio.Future[Json]], left_s: float | None
 ) -> list[Json]:
     """What every task gives; those that time is too short for are cancelled, and give an error value."""
     if not tasks:
         return []
     try:
-        await asyncio.wait(tasks, timeout=_left_s(answer_by))
+        await asyncio.wait(tasks, timeout=left_s)
     finally:
         for task in tasks:
             task.cancel()
@@ -95,7 +95,3 @@ async def _answered(scope: Scope, item: Item) -> Json:
     except asyncio.CancelledError:
         scope.cut(item.key)
         raise
-
-
-def _left_s(answer_by: float | None) -> float | None:
-    return None if answer_by is None else max(0.0, answer_by - asyncio.get_running_loop().time())

@@ -95,7 +95,7 @@ class SubCalls:
         validator = None if output_type is None else await self._validator(output_type)
         messages = arguments.messages(arguments.texts(prompts, "prompts"), images, validator)
         queries = [self._query(message, found, validator) for message in messages]
-        return await answer_all(self._here(), queries, self._task.answer_by)
+        return await answer_all(self._here(), queries, self._task.clock.answers_left_s)
 
     def _query(self, message: Message, model: Model, validator: Validator | None) -> Query:
         scope = self._here()
@@ -118,7 +118,7 @@ class SubCalls:
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
         children = [self._child(*pair) for pair in zip(texts, given, strict=True)]
-        return await answer_all(self._here(), children, self._task.answer_by)
+        return await answer_all(self._here(), children, self._task.clock.answers_left_s)
 
     def _child(self, prompt: str, given: Json) -> ChildQuery:
         scope = self._here()

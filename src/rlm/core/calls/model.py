@@ -3,24 +3,27 @@ requests, the call, the settlement, the record."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import math
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rlm.core.budget import CallEstimate, Reservation
+from rlm.core.budget import CallEstimate
 from rlm.core.error_texts import error_text, revived
-from rlm.core.events import ModelEnd, ModelRetry, ModelStart
+from rlm.core.events import ModelEnd, ModelRetry, ModelStart, Warned
 from rlm.core.exceptions import BackendError, SubcallInputTooLarge
+from rlm.core.foreign import Escaped, outcome_of
 from rlm.core.memo import Answered
 from rlm.core.replay.scope import Call, Earlier, Scope
-from rlm.core.types import Json, Message, ModelReply, ModelRequest, ToolSpec
+from rlm.core.types import Charge, Json, Message, ModelReply, ModelRequest, ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rlm.core.budget import Ledger
+    from rlm.core.budget import Ledger, Reservation
     from rlm.core.config import Config
     from rlm.core.record.recorder import Recorder, Span
     from rlm.core.run import Model, Run
@@ -34,7 +37,7 @@ SURELY = 0.75
 """The share of an estimate that a prompt has at least: English takes four bytes to a token, not three."""
 SPLIT = "split it: llm_query_batched asks about many parts at once"
 
-_call_in_progress: ContextVar[tuple[Recorder, Span] | None] = ContextVar("call_in_progress", default=None)
+_NO_ROOM = "the call is not repeated: the budget has no room for what another attempt can cost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +183,7 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
 
     Raises:
         LimitReached: its worst case does not fit the budget, or the record is full; nothing was sent.
-        BackendError: it failed; nothing was charged.
+        BackendError: it failed; what the provider may bill for its attempts was charged.
         asyncio.CancelledError: it was given up on; its worst case was charged, for the provider may bill it.
         RecordError: the record can't be written, so nothing may be paid.
     """
@@ -209,43 +212,138 @@ async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation)
         digest=call.digest,
     )
     run.recorder.record(span, start)
-    token = _call_in_progress.set((run.recorder, span))
-    try:
-        request = replace(call.request, max_output_tokens=reservation.max_output_tokens)
+    attempts = _Attempts(recorder=run.recorder, span=span, start=start, model=call.model, reservation=reservation)
+    request = replace(call.request, max_output_tokens=reservation.max_output_tokens)
+    token = _attempts_in_progress.set(attempts)
+
+    async def answered() -> ModelReply:
         reply = await call.model.backend.call(request)
+        attempts.succeed(reply)  # here, so that no cancellation comes between a reply and its settlement
+        return reply
+
+    try:
+        return await outcome_of(answered, attempts.left_behind)
+    except Escaped as error:
+        attempts.give_up(error)
+        raise BackendError(f"the backend of {call.model.label} raised {error}", billed=True) from error
     except BackendError as error:
-        run.recorder.record(span, ModelEnd(error=error_text(error)))
+        attempts.fail(error)
         raise
-    except BaseException as error:  # given up on: the provider has the request, and will not say what it bills
-        end = start.given_up(call.model.price, error_text(error))
-        reservation.settle(end.usage, end.cost_usd)
-        run.recorder.record(span, end)
+    except BaseException as error:
+        attempts.give_up(error)
         raise
     finally:
-        _call_in_progress.reset(token)
-    cost_usd = _cost_usd(call.model, reply)
-    reservation.settle(reply.usage, cost_usd)
-    run.recorder.record(
-        span,
-        ModelEnd(
+        _attempts_in_progress.reset(token)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempts:
+    """The attempts at one call: each that fails is charged what the provider may bill for it, and the last settles."""
+
+    recorder: Recorder
+    span: Span
+    start: ModelStart
+    model: Model
+    reservation: Reservation
+    _lost: Charge = field(default_factory=Charge)
+    """What the attempts are charged that have failed."""
+    _charged: BackendError | None = None
+    """The error of the last of them."""
+    _next_at: float = 0.0
+    """The loop time before which no further attempt is made."""
+    _is_over: bool = False
+
+    def retry(self, error: BackendError, wait_s: float, attempt: int) -> None:
+        """Charge an attempt, and make room for another.
+
+        Raises:
+            BackendError: the same, if the budget has no room.
+        """
+        charge = self._charge(error)
+        self._lost += charge
+        self._charged = error
+        if charge.usage.total_tokens and not self.reservation.renew(charge):
+            self.recorder.record(self.span, Warned(message=_NO_ROOM))
+            self.fail(error)
+            raise error
+        self._next_at = asyncio.get_running_loop().time() + wait_s
+        cost_usd = charge.cost_usd if charge.usage.total_tokens else None
+        retry = ModelRetry(
+            error=error_text(error), wait_s=wait_s, attempt=attempt, usage=charge.usage, cost_usd=cost_usd
+        )
+        self.recorder.record(self.span, retry)
+
+    def succeed(self, reply: ModelReply) -> None:
+        """Settle what the reply used, and record it."""
+        if self._is_over:
+            return  # it was given up before
+        self._is_over = True
+        charge = _charge_of(reply, self.start, self.model)
+        self.reservation.settle(charge.usage, charge.cost_usd)
+        total = self._lost + charge
+        end = ModelEnd(
             text=reply.text,
             tool_calls=list(reply.tool_calls),
-            usage=reply.usage,
+            usage=total.usage,
             finish=reply.finish,
-            cost_usd=cost_usd,
-        ),
-    )
-    return reply
+            cost_usd=total.cost_usd,
+        )
+        self.recorder.record(self.span, end)
+
+    def fail(self, error: BackendError) -> None:
+        """Settle what the last attempt may cost, and record that the call failed."""
+        self._end(Charge() if error is self._charged else self._charge(error), error, failed=True)
+
+    def give_up(self, error: BaseException) -> None:
+        """Settle the worst case, for the provider has the request and will not say what it bills; between two attempts
+        there is no such request.
+        """
+        is_waiting = asyncio.get_running_loop().time() < self._next_at
+        self._end(Charge() if is_waiting else Charge.worst(self.start.worst, self.model.price), error, failed=False)
+
+    def left_behind(self) -> None:
+        """Record that the backend goes on though its call was cancelled."""
+        said = f"the backend of {self.model.label} goes on though its call was cancelled: it was left behind"
+        self.recorder.record(self.span, Warned(message=said))
+
+    def _end(self, charge: Charge, error: BaseException, *, failed: bool) -> None:
+        if self._is_over:
+            return  # by a reply that came all the same, or by an attempt that must not be repeated
+        self._is_over = True
+        total = self._lost + charge
+        is_paid = total.usage.total_tokens > 0
+        self.reservation.settle(charge.usage, charge.cost_usd, calls=int(is_paid))
+        cost_usd = total.cost_usd if is_paid else None
+        end = ModelEnd(usage=total.usage, cost_usd=cost_usd, error=error_text(error), failed=failed and is_paid)
+        self.recorder.record(self.span, end)
+
+    def _charge(self, error: BackendError) -> Charge:
+        if not error.billed:
+            return Charge()
+        price = self.model.price
+        if error.usage is None:
+            return Charge.worst(self.start.worst, price)
+        return Charge(usage=error.usage, cost_usd=None if price is None else price.cost_usd(error.usage))
+
+
+_attempts_in_progress: ContextVar[_Attempts | None] = ContextVar("attempts_in_progress", default=None)
 
 
 def note_retry(error: BackendError, wait_s: float, attempt: int) -> None:
-    """Record a failed attempt of the call that the current task is making; backends are given this."""
-    if (current := _call_in_progress.get()) is not None:
-        recorder, span = current
-        recorder.record(span, ModelRetry(error=error_text(error), wait_s=wait_s, attempt=attempt))
+    """Charge and record a failed attempt at the call that the current task is making; backends are given this.
+
+    Raises:
+        BackendError: the same, where the budget has no room for another attempt.
+    """
+    if (attempts := _attempts_in_progress.get()) is not None:
+        attempts.retry(error, wait_s, attempt)
 
 
-def _cost_usd(model: Model, reply: ModelReply) -> float | None:
-    if reply.cost_usd is not None:
-        return reply.cost_usd
-    return None if model.price is None else model.price.cost_usd(reply.usage)
+def _charge_of(reply: ModelReply, start: ModelStart, model: Model) -> Charge:
+    """What a reply is charged: what its backend says, unless that can't be."""
+    used = reply.usage
+    if min(used.input_tokens, used.output_tokens, used.cached_tokens, used.cache_write_tokens) < 0:
+        return Charge.worst(start.worst, model.price)
+    if reply.cost_usd is not None and 0 <= reply.cost_usd < math.inf:
+        return Charge(usage=used, cost_usd=reply.cost_usd)
+    return Charge(usage=used, cost_usd=None if model.price is None else model.price.cost_usd(used))

@@ -140,7 +140,7 @@ class ChildQuery:
                     context=context,
                     model=self.run.find_model(None),
                     scope=scope.completion(ledger),
-                    answer_by=self.parent.answer_by,
+                    clock=self.parent.clock,
                     key=self.key,
                 )
                 return _answer(await self.complete(task))

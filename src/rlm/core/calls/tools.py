@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from rlm.core.error_texts import error_text, revived
-from rlm.core.events import ToolEnd, ToolStart
+from rlm.core.events import ToolEnd, ToolStart, Warned
 from rlm.core.events.cell import CUT_OFF
 from rlm.core.exceptions import ToolError, ToolNotFoundError, UnfinishedCall
+from rlm.core.foreign import Escaped, outcome_of
 from rlm.core.replay.scope import Call, Earlier, Scope
 
 if TYPE_CHECKING:
@@ -62,12 +63,14 @@ async def _call(run: Run, start: ToolStart, scope: Scope) -> Json:
     run.recorder.check(run.config.budget.record_bytes)
     scope.ledger.count_tool_call()
     run.recorder.record(scope.span, start)
+    left = Warned(message=f"the tool {start.name} goes on though its call was cancelled: it was left behind")
     try:
-        result = await tool.call(start.arguments)
+        result = await outcome_of(lambda: tool.call(start.arguments), lambda: run.recorder.record(scope.span, left))
     except BaseException as error:
-        run.recorder.record(scope.span, ToolEnd(error=error_text(error)))
+        said = str(error) if isinstance(error, Escaped) else error_text(error)
+        run.recorder.record(scope.span, ToolEnd(error=said))
         if isinstance(error, Exception) and not isinstance(error, ToolError):
-            raise ToolError(_failed(start.name, error_text(error))) from error
+            raise ToolError(_failed(start.name, said)) from error
         raise
     run.recorder.record(scope.span, ToolEnd(result=result))
     return result

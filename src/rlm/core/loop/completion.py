@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -60,10 +59,13 @@ class Completion:
         self.dialect = dialects.DIALECTS[dialects.known(task.scope.dialect(own), own)]()
         self._first_dialect = self.dialect.name
         self.conversation = Conversation(run.recorder, task.scope.span, self._specs())
-        self.best = ""
-        """The last thing the model said, for when no better answer can be had."""
+        self.said = ""
+        """The last thing that the model said, but for code."""
+        self.printed = ""
+        """The last thing that a cell printed."""
         self.turns = 0
-        self._started = time.monotonic()
+        self._printed = ""
+        """The end of what the cell in progress has printed."""
         self._cells = 0
         self._cell = task.scope
         """The cell in progress, or the last one."""
@@ -72,6 +74,11 @@ class Completion:
         self._subcalls.bind("read_history", self._read_history)
         self._repl: Repl | None = None
         self._record: CellRecord | None = None
+
+    @property
+    def best(self) -> str:
+        """The answer where no better one can be had."""
+        return self.said or self.printed
 
     async def open(self) -> None:
         """Write the first messages and open the REPL.
@@ -143,11 +150,13 @@ class Completion:
     async def _execute(self, repl: Repl, code: str, scope: Scope) -> ExecResult:
         self._cell = scope
         self._record = record = CellRecord(self.run, scope, self._cells, code)
-        result = None
+        self._printed, result = "", None
         try:
             result = await repl.execute(code)
         finally:
             record.end(result)
+            printed = self._printed if result is None else result.output
+            self.printed = shorten(printed, self.run.config.cell_output_chars).strip() or self.printed
         return result
 
     async def accept(self, final: Final) -> Final:
@@ -181,7 +190,7 @@ class Completion:
                 raise
             reply = await self._request_turn(scope)
         self.conversation.add_reply(reply)
-        self.best = fences.split(reply.text)[1].strip() or self.best  # code is no answer
+        self.said = fences.split(reply.text)[1].strip() or self.said  # code is no answer
         return reply
 
     async def _request_turn(self, scope: Scope) -> ModelReply:
@@ -192,7 +201,11 @@ class Completion:
             input_tokens=self.conversation.input_tokens,
             purpose="turn",
         )
-        return await ask_model(self.run, scope, call)
+        asked_at_s = self.task.clock.elapsed_s
+        reply = await ask_model(self.run, scope, call)
+        if self.task.is_root:
+            self.task.clock.heard(self.task.clock.elapsed_s - asked_at_s)
+        return reply
 
     async def _compact(self, scope: Scope) -> bool:
         done = await compact(self.run, self.task, self.conversation, scope)
@@ -278,9 +291,9 @@ class Completion:
         cap = self.run.config.budget.max_turns
         if self.turns >= NEAR_END * cap:
             yield "max_turns", f"turn {self.turns} of {cap} is done"
-        elapsed_s = time.monotonic() - self._started
-        if self.task.timeout_s is not None and elapsed_s >= NEAR_END * self.task.timeout_s:
-            yield "timeout_s", f"{elapsed_s:.0f} of {self.task.timeout_s:g} s have passed"
+        clock = self.task.clock
+        if self.task.is_root and clock.turns_s is not None and clock.elapsed_s >= NEAR_END * clock.turns_s:
+            yield "timeout_s", f"{clock.elapsed_s:.0f} of {clock.timeout_s:g} s have passed"
 
     def _specs(self) -> tuple[ToolSpec, ...]:
         return (EXECUTE_CODE, *(tool.spec for tool in self.run.tools)) if self.dialect.native_tools else ()
@@ -288,6 +301,7 @@ class Completion:
     def _on_output(self, text: str) -> None:
         if self._record is not None:
             self._record.output(text)
+            self._printed = (self._printed + text)[-self.run.config.cell_output_chars :]
 
     def _masked(self, text: str) -> str:
         """`text` as the model may see it."""

@@ -10,7 +10,7 @@ from rlm.core.budget import MIN_OUTPUT_TOKENS
 from rlm.core.calls.model import LANDING, ModelCall, ask_model, request_to
 from rlm.core.dialects import Cell, landing_answer
 from rlm.core.events import Warned
-from rlm.core.exceptions import OutputValidationError, RLMError
+from rlm.core.exceptions import OutputValidationError, RLMError, TimeLimitReached
 from rlm.core.types import Final, Message
 
 if TYPE_CHECKING:
@@ -18,18 +18,35 @@ if TYPE_CHECKING:
     from rlm.core.loop.completion import Completion
 
 LANDING_S = 30.0
-"""The longest a landing may take: the slack of `timeout_s`."""
+"""The longest a landing may take, in seconds, unless the model is slower than that."""
 
 
 async def land(completion: Completion, reason: LimitReached) -> Final:
-    """Ask for the best answer; where that is impossible, take the last thing the model said."""
+    """Ask for the best answer; where that is impossible, take the best there is. Where time is up, that is what a cell
+    printed last: whatever the model said was on its way to that.
+    """
     try:
-        async with asyncio.timeout(LANDING_S):
+        async with asyncio.timeout(_most_s(completion)):
             return await _ask(completion, reason)
     except (RLMError, TimeoutError) as error:
         note = f"no last answer could be asked for: {type(error).__name__}: {error}"
         completion.run.recorder.record(completion.task.scope.span, Warned(message=note))
-        return Final(value=None, text=completion.best)
+        is_late = isinstance(reason, TimeLimitReached)
+        return Final(value=None, text=(completion.printed if is_late else "") or completion.best)
+
+
+def _most_s(completion: Completion) -> float:
+    """The seconds that a landing may take.
+
+    Raises:
+        TimeLimitReached: no time is left.
+    """
+    clock = completion.task.clock
+    if not completion.task.is_root:
+        return LANDING_S
+    if not clock.left_s:
+        raise TimeLimitReached("no time is left")
+    return min(clock.left_s, max(LANDING_S, clock.landing_s))
 
 
 async def _ask(completion: Completion, reason: LimitReached) -> Final:

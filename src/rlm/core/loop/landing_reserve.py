@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from rlm.core.budget import CallEstimate, Ledger
@@ -16,16 +15,6 @@ LANDING_SHARE = 10
 LANDING_TOKENS = 16_000
 LANDING_LEAST_TOKENS = 2_000
 """Room for the instructions, a task and a short answer, where half of the budget has it."""
-LAST_SHARE = 10
-"""Sub-calls are cut short when one part in so many of the time is left, `LAST_S` at most."""
-LAST_S = 3.0
-
-
-def answer_by(budget: Budget) -> float | None:
-    """The loop time at which sub-calls are cut short; None without a time limit."""
-    if budget.timeout_s is None:
-        return None
-    return asyncio.get_running_loop().time() + budget.timeout_s - min(LAST_S, budget.timeout_s / LAST_SHARE)
 
 
 def root_ledger(budget: Budget, model: Model) -> Ledger:

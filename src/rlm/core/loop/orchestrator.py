@@ -6,11 +6,12 @@ Whatever happens, `complete` ends with a `completion.end` event and, but for a c
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rlm.core.events import CompletionEnd, CompletionStart, Limit
+from rlm.core.events import CompletionEnd, CompletionStart, Limit, Warned
 from rlm.core.exceptions import LimitReached, RunFailed, TimeLimitReached
 from rlm.core.loop.completion import Completion
 from rlm.core.loop.landing import land
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.core.run import Run, Task
     from rlm.core.types import Status
+
+CLOSE_S = 0.8
+"""How long a REPL may take to close once a completion is out of time or cancelled, in seconds."""
 
 
 class Orchestrator:
@@ -48,7 +52,7 @@ class Orchestrator:
             given_up = cancelled
             ending = _ended("cancelled", _said(completion), RunFailed("the run was cancelled"))
         try:
-            await _close(completion)
+            await _close(completion, given_up=given_up is not None)
         except asyncio.CancelledError as cancelled:  # too late to change how it ended
             given_up = cancelled
         spent, duration_s = task.scope.ledger, time.monotonic() - started
@@ -74,17 +78,19 @@ class Orchestrator:
             return _ended("limit", await land(completion, limit), limit)
 
     async def _turns(self, completion: Completion) -> Outcome:
-        timeout_s = completion.task.timeout_s
+        clock = completion.task.clock
         try:
-            async with asyncio.timeout(timeout_s) as clock:
+            async with clock.turns() if completion.task.is_root else asyncio.timeout(None) as turns:
                 await completion.open()
                 while (final := await completion.turn()) is None:
                     self._run.recorder.check(self._run.config.budget.record_bytes)
+                    _stop_if_cancelled()
                 return _ended("completed", final)
         except TimeoutError:
-            if not clock.expired():
+            if not turns.expired():
                 raise
-            raise TimeLimitReached(f"timeout_s of {timeout_s:g} s passed") from None
+            said = f"timeout_s of {clock.timeout_s:g} s passed, but for the {clock.left_s:.1f} s kept for a last answer"
+            raise TimeLimitReached(said) from None
 
     def _record_start(self, completion: Completion) -> None:
         task = completion.task
@@ -102,14 +108,40 @@ class Orchestrator:
         self._run.recorder.record(task.scope.span, body)
 
 
-async def _close(completion: Completion) -> None:
-    """Close the REPL to the end, even if cancelled meanwhile; cancelled once more, don't wait for it."""
+async def _close(completion: Completion, *, given_up: bool) -> None:
+    """Close the REPL, as long as there is time, and a moment longer; what takes longer goes on by itself."""
     closing = asyncio.ensure_future(completion.aclose())
+    left_s = completion.task.clock.left_s if completion.task.is_root else math.inf
+    patience_s = CLOSE_S + (0.0 if given_up else left_s)
     try:
-        await asyncio.shield(closing)
+        await asyncio.wait([closing], timeout=None if math.isinf(patience_s) else patience_s)
     except asyncio.CancelledError:
-        await closing
+        await asyncio.wait([closing], timeout=CLOSE_S)
         raise
+    finally:
+        if not closing.done():
+            _leave_to_itself(completion.run, closing)
+            said = f"the REPL took longer than {CLOSE_S:g} s to close; that goes on in the background"
+            completion.run.recorder.record(completion.task.scope.span, Warned(message=said))
+    if closing.done():
+        closing.result()
+
+
+def _leave_to_itself(run: Run, closing: asyncio.Future[None]) -> None:
+    run.closing.add(closing)
+    closing.add_done_callback(run.closing.discard)
+    closing.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+
+
+def _stop_if_cancelled() -> None:
+    """Raise the cancellation of this task, if something that it awaited has swallowed it.
+
+    Raises:
+        asyncio.CancelledError: it was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _ended(status: Status, final: Final, error: Exception | None = None) -> Outcome:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.events import Body, Event, Warned
 from rlm.core.exceptions import RecordError, RecordLimitReached
-from rlm.core.interfaces import LineSink
+from rlm.core.interfaces import BufferedSink, LineSink
 from rlm.core.notes import ImageNote
 from rlm.core.record.blobs import carried, fitted
 from rlm.core.texts import change_texts, is_plain
@@ -64,6 +64,7 @@ class Recorder:
         self._keeper = keeper
         self._journal: Journal | None = journal
         self._sinks = list(sinks)
+        self._buffered = [sink for sink in self._sinks if isinstance(sink, BufferedSink)]
         self._masker = masker
         self._seq = 0
         self._failure: RecordError | None = None
@@ -129,15 +130,17 @@ class Recorder:
         return kept + (0 if self._journal is None else self._journal.size_bytes)
 
     def close(self) -> None:
-        """Close the journal and every sink; idempotent."""
+        """Close the journal; idempotent. Sinks stay open, for whoever gave them: other runs may use them too."""
+        buffered, self._buffered = self._buffered, []
+        for sink in buffered:
+            self._flush(sink)
         journal, self._journal = self._journal, None
-        sinks, self._sinks = self._sinks, []
-        open_still: list[Sink | Journal] = [*sinks, *([journal] if journal else [])]
-        for each in open_still:
-            try:
-                each.close()
-            except Exception as error:  # noqa: BLE001 - one sink must not keep the others open
-                self._failure = self._failure or _record_error(error)
+        if journal is None:
+            return
+        try:
+            journal.close()
+        except OSError as error:
+            self._fail(error)
 
     @property
     def _writable(self) -> Journal | None:
@@ -182,9 +185,21 @@ class Recorder:
                 sink.write_encoded(line)
             else:
                 sink.write(event)
-        except Exception as error:  # noqa: BLE001 - a sink is foreign code; the run must not depend on it
+        except BaseException as error:  # noqa: BLE001 - a sink is foreign code; the run must not depend on it
+            self._detach(sink, error)
+
+    def _flush(self, sink: BufferedSink) -> None:
+        try:
+            sink.flush()
+        except BaseException as error:  # noqa: BLE001 - as for `_offer`
+            self._detach(sink, error)
+
+    def _detach(self, sink: Sink, error: BaseException) -> None:
+        """Go on without a sink, and say so once."""
+        if sink in self._sinks:
             self._sinks.remove(sink)
-            self.record(self.root, Warned(message=f"{type(sink).__name__} failed and was detached: {error!r}"))
+            name = sink.name if isinstance(sink, BufferedSink) else type(sink).__name__
+            self.record(self.root, Warned(message=f"{name} failed and was detached: {error!r}"))
 
 
 def _record_error(error: Exception) -> RecordError:

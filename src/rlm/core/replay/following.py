@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlm.core.error_texts import revived, revived_limit
-from rlm.core.events import ArtifactSaved, Limit, MessageAdded
+from rlm.core.events import ArtifactSaved, Limit, MessageAdded, ModelEnd
 from rlm.core.exceptions import LimitReached, ResumeError, ToolsRefusedError
 from rlm.core.record.recorder import Span
 from rlm.core.replay.cursor import Cursor
@@ -204,9 +204,12 @@ class RecordedScope(Scope):
         Raises:
             Halt: it may have had effects, and nobody said that it may have them twice.
         """
-        if self._ended_the_run(recorded):
-            return  # nothing was billed
-        self._repeat(call, recorded)
+        end = None if recorded.end is None else recorded.end.body
+        ended_the_run = self._ended_the_run(recorded)
+        if not ended_the_run or (isinstance(end, ModelEnd) and end.usage.total_tokens):
+            self._repeat(call, recorded)
+        if ended_the_run:
+            return
         if self._calls.get(call.key):
             return  # it was made again by a run that resumed that one
         if self._is_sealed:

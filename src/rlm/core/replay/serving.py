@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from rlm.core.events import ExecOutput, ModelEnd, Warned
+from rlm.core.events import ExecOutput, ModelEnd, ModelRetry, Warned
 from rlm.core.exceptions import ResumeError
 from rlm.core.memo import Answered
 from rlm.core.record.recorder import Span
@@ -165,6 +165,8 @@ class Recall:
     def close(self, recorded: Recorded, end: Body, ledger: Ledger) -> None:
         """Record a call that was cut off with its run, with `end` as its end, and count what it may have cost."""
         self.copy(recorded, ledger)
+        if isinstance(end, ModelEnd):
+            end = end.beside(event.body for event in recorded.bodies(ModelRetry))
         self.recorder.record(Span(recorded.id, recorded.parent), end, served=True)
         if isinstance(end, ModelEnd):
             spent = spent_on(end, ledger.depth)

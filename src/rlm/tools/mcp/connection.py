@@ -94,7 +94,7 @@ class Connection:
         if self._client is not None:
             await asyncio.wait([self._task], timeout=_CLOSE_S)
         self._task.cancel()  # a server that never answered is given no time
-        await asyncio.wait([self._task])
+        await asyncio.wait([self._task], timeout=_CLOSE_S)
 
     async def _live(self, opened: asyncio.Future[None]) -> None:
         """Hold the connection until it is to be closed; an error before that is the outcome of `opened`."""

@@ -1,0 +1,70 @@
+"""How much of a run's time its turns, its sub-calls and its landing have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+
+import pytest
+
+from rlm.core.clock import RunClock
+from tests.support.virtual_time import run_virtually
+
+
+def made(timeout_s: float | None, *replies_s: float) -> RunClock:
+    async def make() -> RunClock:
+        clock = RunClock(timeout_s)
+        for reply_s in replies_s:
+            clock.heard(reply_s)
+        return clock
+
+    return run_virtually(make())
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "replies_s", "landing_s"),
+    [
+        (600.0, [], 150.0),
+        (600.0, [10.0], 20.0),
+        (600.0, [10.0, 40.0, 1.0], 80.0),
+        (600.0, [500.0], 150.0),
+        (600.0, [0.001], 0.25),
+        (0.4, [0.001], 0.1),
+    ],
+)
+def test_a_landing_has_the_time_of_two_of_the_slowest_replies_and_a_quarter_at_most(
+    timeout_s: float, replies_s: list[float], landing_s: float
+) -> None:
+    clock = made(timeout_s, *replies_s)
+    assert clock.landing_s == pytest.approx(landing_s)
+    assert clock.turns_s == pytest.approx(timeout_s - landing_s)
+
+
+def test_without_a_limit_nothing_ends() -> None:
+    clock = made(None, 5.0)
+    assert (clock.landing_s, clock.turns_s, clock.answers_left_s, clock.left_s) == (0.0, None, None, math.inf)
+
+
+def test_the_end_of_the_turns_moves_while_they_run() -> None:
+    async def turns() -> float:
+        clock = RunClock(10.0)
+        with contextlib.suppress(TimeoutError):
+            async with clock.turns():
+                await asyncio.sleep(2.0)
+                clock.heard(1.0)
+                await asyncio.Event().wait()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtually(turns()) == pytest.approx(8.0)
+
+
+def test_sub_calls_end_a_little_before_the_turns_and_never_take_less_than_no_time() -> None:
+    async def left() -> list[float | None]:
+        clock = RunClock(100.0)
+        clock.heard(5.0)
+        first = clock.answers_left_s
+        await asyncio.sleep(95.0)
+        return [first, clock.answers_left_s]
+
+    assert run_virtually(left()) == [pytest.approx(87.0), 0.0]
