@@ -91,6 +91,8 @@ def test_a_command_works_in_an_interpreter_of_its_own(command: str, lived_in: Pa
         user.environ |= MOVABLE
         for folder in (user.home, user.cwd):
             shutil.copytree(lived_in / folder.name, folder, dirs_exist_ok=True)
+        (records,) = user.logs.parent.iterdir()
+        records.rename(user.logs)  # the project has moved
         done = user.process(*command.split(), *arguments, stdin=STDIN.get(command))
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr

@@ -34,6 +34,25 @@ def test_a_run_that_does_the_same_again_has_no_difference(tmp_path):
     assert len(list(tmp_path.glob("*.jsonl"))) == 1
 
 
+def test_a_replay_keeps_no_exact_text_and_no_copy_of_the_context(tmp_path, monkeypatch):
+    script = [cell("x = 'sk-proj-T3stKq8ZpL0vXw7YbN2mR9' + 'dF4gH6jKq8ZpL0vXw7Yb'\nprint(x)"), cell("FINAL(1)")]
+    first = recorded(tmp_path / "logs", script)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kept = set()
+
+    class Look:
+        def write(self, _event):
+            kept.update(path.suffix for path in tmp_path.glob("rlm-replay-*/*"))
+
+        def close(self):
+            pass
+
+    with RLM(ScriptedBackend([]), config=Config(log_dir=str(tmp_path / "logs")), sinks=[Look()]) as rlm:
+        assert rlm.replay(first.run_id, context="some data").cells == 2
+    assert kept >= {".jsonl", ".receipt"}
+    assert not kept & {".exact", ".context"}
+
+
 def test_each_difference_has_its_place_and_the_rest_follows_the_record(tmp_path):
     script = [cell("import time\nprint(time.time_ns())"), cell("b = 2\nprint(b)"), cell("FINAL(b)")]
     first = recorded(tmp_path, script)

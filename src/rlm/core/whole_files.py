@@ -45,6 +45,23 @@ def sole_writer(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+@contextmanager
+def new_file(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Write a file that isn't there yet; where that fails half-way, none is left.
+
+    Raises:
+        FileExistsError: there is one, which is left as it is.
+        OSError: it can't be written.
+    """
+    fd = os.open(path, _NEW, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def part_of(path: Path) -> Path:
     """The path under which `sole_writer` writes a file."""
     return path.with_name(f"{path.name}.part")

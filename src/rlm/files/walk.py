@@ -98,14 +98,16 @@ class Walk:
         if not self.everything:
             rules = (*_rules_in(folder, len(prefix)), *rules)
         for name, kind in self._entries(folder, prefix):
-            path = prefix + name
-            if self._left_out(path, name, kind == "folder", rules):
+            path, is_folder = prefix + name, kind == "folder"
+            wanted = (depth is None or depth > 0) if is_folder else self.keep(path)
+            if wanted and (is_own_folder(name) if is_folder else is_own_file(name, folder)):
+                self.records += 1
+            elif self._left_out(path, name, is_folder, rules) or not wanted:
                 continue
-            if kind != "folder":
-                if self.keep(path) and not self._is_record(is_own_file(name, folder)):
-                    yield WalkedFile(path=path, name=name, folder=folder, is_link=kind == "link")
-            elif (depth is None or depth > 0) and not self._is_record(is_own_folder(name)):
+            elif is_folder:
                 yield from self._inside(folder, path, rules, depth)
+            else:
+                yield WalkedFile(path=path, name=name, folder=folder, is_link=kind == "link")
 
     def _inside(
         self, folder: int, path: str, rules: tuple[IgnoreRules, ...], depth: int | None
@@ -128,11 +130,6 @@ class Walk:
         except OSError:
             self.unreadable.append(prefix or ".")
             return []
-
-    def _is_record(self, found: bool) -> bool:
-        """What was found, counted."""
-        self.records += found
-        return found
 
     def _left_out(self, path: str, name: str, is_folder: bool, rules: tuple[IgnoreRules, ...]) -> bool:
         if name.casefold() == _ALWAYS_SKIPPED:  # some file systems take .GIT for .git

@@ -207,7 +207,7 @@ def _open_record(parts: Parts, request: Request) -> OpenRecord:
     run_id, masking = new_run_id(), masker(config.mask)
     journal = TrajectoryWriter(log_folder(config.log_dir), run_id, receipt_key(os.environ))
     exact = ExactFile(exact_path(journal.path), encode_value)
-    keeper = None if request.is_interactive else exact  # a run without turns is never resumed
+    keeper = exact if request.is_resumable else None
     root = None if resumption is None else resumption.record.root.id
     recorder = Recorder(run_id, journal, parts.sinks, masking, keeper=keeper, root=root)
     return OpenRecord(recorder=recorder, path=journal.path, exact=exact, masker=masking)
@@ -217,7 +217,7 @@ def _begun(parts: Parts, kit: Kit, record: OpenRecord) -> OpenRun:
     """The run with the first events in its record; what a resumed run would need is kept beside that."""
     request, recorder, keeping = kit.request, record.recorder, None
     recall = _recall(request, recorder)
-    if not request.is_interactive:
+    if request.is_resumable:
         if recall.salt is None:
             record.exact.keep_salt(recall.secret)
         keeping = keep_context(kit.context, context_path(record.path))

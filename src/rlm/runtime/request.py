@@ -32,6 +32,12 @@ class Request:
     is_interactive: bool = False
     """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its run may be resumed: not where cells come from outside, for then there are no turns, and not if it
+        is a replay, which ends with a report."""
+        return not self.is_interactive and (self.resumption is None or not self.resumption.rules.is_replay)
+
     def __post_init__(self) -> None:
         """Raises:
         ConfigError: the prompt is empty.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
+from rlm.core.whole_files import new_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,15 +57,10 @@ class Artifacts:
         for number in range(1, MAX_FILES + 1):
             candidate = name if number == 1 else f"{stem}-{number}{dot}{suffix}"
             try:
-                fd = os.open(self._folder / candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with new_file(self._folder / candidate) as file:
+                    file.write(content)
             except FileExistsError:
                 continue
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(content)
-            except OSError:  # half a file is no artifact
-                (self._folder / candidate).unlink(missing_ok=True)
-                raise
             return candidate
         raise ToolError(f"there are too many artifacts named {name!r}")
 

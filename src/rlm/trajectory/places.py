@@ -62,14 +62,21 @@ def make_folder(log_dir: Path) -> None:
         mark = "*\n"
     except FileExistsError:
         mark = _MARK
+    if _is_folder(log_dir / ".git"):  # the ignore rules of a whole repository are for its users to write
+        _exclude_if_possible(log_dir)
+        return
     try:
         fd = os.open(log_dir / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:  # the user's own, or ours
-        with suppress(OSError):  # a repository that can't be written is no reason not to run
-            _exclude(log_dir)
+        _exclude_if_possible(log_dir)
         return
     with os.fdopen(fd, "w", encoding="ascii") as file:
         file.write(mark)
+
+
+def _exclude_if_possible(log_dir: Path) -> None:
+    with suppress(OSError):  # a repository that can't be written is no reason not to run
+        _exclude(log_dir)
 
 
 def _exclude(log_dir: Path) -> None:

@@ -415,12 +415,14 @@ def with_records(folder: Path) -> Path:
     return record
 
 
+@pytest.mark.parametrize("marked", [False, True])
 @pytest.mark.parametrize("pattern", [".", "**/*", "*.jsonl"])
-def test_no_record_is_data_in_whatever_folder(folder, pattern):
+def test_no_record_is_data_in_whatever_folder(folder, pattern, marked):
     (folder / "mine.jsonl").write_text('{"mine": 1}\n')
     expected = prepare(folder / pattern)
     with_records(folder)
-    (folder / ".gitignore").unlink(missing_ok=True)
+    if not marked:
+        (folder / ".gitignore").unlink()
     context = prepare(folder / pattern)
     assert (context.digest, context.items) == (expected.digest, expected.items)
     left = {".": 8, "**/*": 8, "*.jsonl": 2}[pattern]

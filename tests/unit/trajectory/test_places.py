@@ -92,6 +92,14 @@ def test_git_takes_no_record_in_a_folder_that_was_there_before(tmp_path: Path, o
     assert excluded.count("ords/[0-9a-f]") == (0 if own is None else 1)
 
 
+def test_a_repository_that_is_the_folder_of_records_gets_no_rules_of_ours(tmp_path: Path) -> None:
+    project = repository(tmp_path / "project")
+    (project / "mine.txt").write_text("kept")
+    write(project)
+    assert seen_by_git(project) == {"mine.txt"}
+    assert not (project / ".gitignore").exists()
+
+
 def test_a_folder_that_a_run_makes_is_ignored_whole(tmp_path: Path) -> None:
     project = repository(tmp_path / "project")
     write(project / "logs")

@@ -44,11 +44,12 @@ def _write_settings(model: str | None) -> int:
     from rlm.cli.reference import example
     from rlm.core.config.files import PROJECT_FILE
     from rlm.core.exceptions import ConfigError
+    from rlm.core.whole_files import new_file
 
     path = Path(PROJECT_FILE)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(example(model))
+        with new_file(path, mode=0o644) as file:
+            file.write(example(model).encode())
     except FileExistsError as error:
         raise ConfigError(f"{path} already exists and is left unchanged\nrlm config show tells what it sets") from error
     except OSError as error:

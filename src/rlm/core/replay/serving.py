@@ -40,6 +40,11 @@ class ReplayRules:
     addition: str = ""
     """What the user says where the run goes on live."""
 
+    @property
+    def is_replay(self) -> bool:
+        """Everything runs again, children too, to be held against the record."""
+        return self.on_divergence == "report"
+
 
 class Halt(Exception):
     """Carries a `ResumeError` past guest code and models, which must not take it for an answer."""
@@ -116,8 +121,8 @@ class Recall:
 
     @property
     def is_replay(self) -> bool:
-        """Everything runs again, children too, to be held against the record."""
-        return self.rules.on_divergence == "report"
+        """See `ReplayRules.is_replay`."""
+        return self.rules.is_replay
 
     def take_addition(self) -> str:
         """What the user says where the run goes on live; once."""
