@@ -22,6 +22,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rlm.helpers.files.moves": ("fs.move", "fs.delete"),
     "rlm.helpers.files.undo": ("fs.undo", "fs.history"),
     "rlm.helpers.edits.rename": ("transform.rename_identifier",),
+    "rlm.helpers.edits.rename_lines": ("transform.rename_lines",),
     "rlm.helpers.edits.debug": ("transform.remove_debug_statements",),
     "rlm.helpers.edits.docstrings": ("transform.add_docstrings",),
     "rlm.helpers.edits.imports": ("transform.change_imports",),
