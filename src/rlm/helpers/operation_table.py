@@ -26,6 +26,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rlm.helpers.edits.debug": ("transform.remove_debug_statements",),
     "rlm.helpers.edits.docstrings": ("transform.add_docstrings",),
     "rlm.helpers.edits.imports": ("transform.change_imports",),
+    "rlm.helpers.edits.unused_imports": ("transform.remove_unused_imports",),
     "rlm.helpers.edits.move_module": ("transform.move_module",),
     "rlm.helpers.edits.batch": ("transform.batch",),
     "rlm.helpers.facts.definitions": ("code.find_functions", "code.find_classes", "code.find_complex"),
