@@ -7,6 +7,7 @@ carriage return alone ends one only in a file without line feeds. Elsewhere it i
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 64 << 20
 _SAMPLE_BYTES = 32 << 10
+_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 
 class NotText(Exception):
@@ -122,11 +124,20 @@ def _decoded(content: bytes, encoding: str) -> tuple[str, str, str]:
     try:
         return content.decode("utf-8"), "utf-8", "strict"
     except UnicodeDecodeError as error:
-        guessed = encoding or guess_encoding(content[max(0, error.start - _SAMPLE_BYTES // 4) :][:_SAMPLE_BYTES])
-    text = _exactly(content, guessed)
-    if text is not None:
-        return text, guessed, "strict"
+        sample = content[max(0, error.start - _SAMPLE_BYTES // 4) :][:_SAMPLE_BYTES]
+    named = (encoding,) if encoding else (_declared(content[:HEAD_BYTES]), guess_encoding(sample))
+    for each in filter(None, named):
+        text = _exactly(content, each)
+        if text is not None:
+            return text, each, "strict"
     return content.decode("utf-8", "surrogateescape"), "utf-8", "surrogateescape"
+
+
+def _declared(head: bytes) -> str:
+    """The encoding that one of the first two lines names, as Python takes it; empty without one."""
+    lines = head.split(b"\n", 2)[:2]
+    found = next((found for line in lines if (found := _CODING.match(line))), None)
+    return "" if found is None else found[1].decode("ascii")
 
 
 def _exactly(content: bytes, encoding: str) -> str | None:

@@ -10,6 +10,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from rlm.helpers.edits.clashes import Clash
+from rlm.helpers.edits.families import Family
 from rlm.helpers.edits.targets import class_of, home_of
 from rlm.helpers.facts.python import last_name
 
@@ -29,7 +30,6 @@ def add_members(target: Target) -> None:
     """Add the uses of a target's attribute or parameter: to be renamed, or to be listed."""
     if target.kind == "class":
         _add_attributes(target)
-        _doubt_overrides(target, [*target.scopes], target.tree.old)
     elif target.is_parameter:
         _add_keywords(target)
     elif target.kind == "module":
@@ -51,14 +51,18 @@ def _is_fixture(node: ast.AST) -> bool:
 
 def _add_attributes(target: Target) -> None:
     tree, names = target.tree, _named(target, target.scopes[0])
+    assert target.home is not None
+    family = Family.of(tree, target.home, target.scopes)
     for module, part in tree.attributes(tree.new):
-        if _is_own(target, module, part.node.value, names):
+        if family.is_member(module, part.node.value, part.scope):
             target.clashes.append(Clash.at(module, part.node, f"the class has an attribute {tree.new!r} already"))
     for module, part in tree.attributes(tree.old):
-        if _is_own(target, module, part.node.value, names):
+        if family.is_member(module, part.node.value, part.scope):
             target.add(module, part)
         else:
             target.doubt(module, part.node)
+    _add_overrides(target, family)
+    _doubt_overrides(target, family, tree.old)
     if any(_is_field(where, tree.old) for where in target.scopes):
         _add_fields(target, names)
 
@@ -76,10 +80,15 @@ def _add_fields(target: Target, names: list[Bindings]) -> None:
                 target.doubt(module, node)
 
 
-def _is_own(target: Target, module: Module, value: ast.expr, names: list[Bindings]) -> bool:
-    if module is target.home and class_of(module, value) in target.scopes:
-        return True
-    return any(name.is_it(module, value) for name in names)
+def _add_overrides(target: Target, family: Family) -> None:
+    """Add the definitions of the attribute in the classes that are derived from its own."""
+    tree = target.tree
+    for file, scope in family.derived:
+        module = tree.modules[file]
+        if module.names.bound_in(scope, tree.old):
+            tree.bindings.add(file, scope)
+        if taken := module.names.bound_in(scope, tree.new):
+            target.clashes.append(Clash.at(module, taken[0].node, f"a class has an attribute {tree.new!r} already"))
 
 
 def _named(target: Target, where: NameScope) -> list[Bindings]:
@@ -98,14 +107,16 @@ def _is_field(where: NameScope, name: str) -> bool:
     return not made and any(isinstance(each, ast.Name) and each.id == name for each in annotated)
 
 
-def _doubt_overrides(target: Target, classes: list[NameScope], name: str, parameter: str = "") -> None:
+def _doubt_overrides(target: Target, family: Family, name: str, parameter: str = "") -> None:
     """List the definitions of the same name in classes that could be subclasses, bases or siblings of these."""
-    derived = any(_has_bases(where) for where in classes)
+    derived = any(_has_bases(where) for _, where in family.classes - family.derived)
     for module in target.tree.modules.values():
         for scope in module.names.scopes:
             outer = home_of(scope)
             holder = outer if parameter else scope
-            if holder is None or holder.kind != "class" or holder in classes or not (derived or _has_bases(holder)):
+            if holder is None or holder.kind != "class" or not (derived or _has_bases(holder)):
+                continue
+            if family.has(module, holder) and (not parameter or (module.name, holder) not in family.derived):
                 continue
             if parameter and (scope.kind != "function" or getattr(scope.node, "name", "") != name):
                 continue
@@ -138,7 +149,8 @@ def _add_keywords(target: Target) -> None:
         if last_name(node.func) in known_as:
             target.doubt(module, node)
     if is_method and made is None and outer is not None:
-        _doubt_overrides(target, [outer], function, parameter=tree.old)
+        assert target.home is not None
+        _doubt_overrides(target, Family.of(tree, target.home, [outer]), function, parameter=tree.old)
 
 
 def _calls_with_stars(tree: SourceTree) -> Iterator[tuple[Module, ast.Call]]:

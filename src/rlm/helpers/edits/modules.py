@@ -26,8 +26,10 @@ class Module:
     by_node: dict[ast.AST, Mention]
 
     @classmethod
-    def of(cls, file: PythonFile, wanted: set[str]) -> Module:
-        """Read the mentions of the wanted names, and of names before a dot and a wanted one."""
+    def of(cls, file: PythonFile, wanted: set[str], *, every: bool = False) -> Module:
+        """Read the mentions of the wanted names, and of names before a dot and a wanted one; or of `every` name."""
+        if every:
+            wanted = {*wanted, *_every_name(file.tree)}
         names = Names(file.tree, wanted | {_ALL})
         bases = {_first(part.node) for part in names.attributes} | {_first(part.node.func) for part in names.calls}
         if bases - {None}:
@@ -57,6 +59,16 @@ class Module:
         if any(each.role == "exported" for each in self.mentions(name)):
             return True
         return any(each.role == "load" for each in self.mentions(_ALL)) or not all(map(_is_plain, _all_values(self)))
+
+
+def _every_name(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            yield node.value  # a quoted annotation
 
 
 def _first(node: ast.expr) -> str | None:

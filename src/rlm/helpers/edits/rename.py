@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
 
 _NAME = "transform.rename_identifier"
+_SPECIAL = re.compile(r"__\w+__")
 _STAR = re.compile(rb"import\s*\(?\s*\*")
 _CLASHES_LISTED = 10
 
@@ -104,7 +105,14 @@ class _Asked:
         old, new = checked_identifier(bare, "old_name"), checked_identifier(new_name, "new_name")
         if old == new:
             raise ToolError(f"{_NAME}: old_name and new_name are the same.")
+        if outer and (special := next((name for name in (old, new) if _SPECIAL.fullmatch(name)), None)):
+            raise ToolError(f"{_NAME}: {special} is a special name, which Python itself uses; nothing was changed.")
         return cls(place=f"{file}::{outer}" if file else "", old=old, new=new)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the name is one in a class or function, of whose objects the code may speak anywhere."""
+        return not self.place.endswith("::") and bool(self.place)
 
     @property
     def wanted(self) -> set[str]:
@@ -136,7 +144,7 @@ class _Found:
 
         for file in python_files(work, file_pattern, path, found.unread, is_wanted):
             try:
-                found.modules[file.name] = Module.of(file, asked.wanted)
+                found.modules[file.name] = Module.of(file, asked.wanted, every=asked.is_member)
             except RecursionError:
                 found.unread.unparsed.append(TOO_DEEP.of(file.name))
         refuse_unparsed_file(work, path, found.unread)

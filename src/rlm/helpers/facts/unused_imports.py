@@ -35,18 +35,47 @@ _TIMEOUT_S = 120
 _NAMED = re.compile(r"`([^`]+)`")
 _BATCH = 2_000
 _BATCH_BYTES = 64 << 20
-_PREFIX = "rlm-imports-"
+"""The most files, and bytes, that Ruff is given at once."""
+PREFIX = "rlm-imports-"
+"""The beginning of the names of the folders with the copies that Ruff reads."""
 
 
-class _At(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True):
+    """A place in a file: row and column in characters, both from 1."""
+
     row: int
+    column: int
 
 
-class _Finding(msgspec.Struct, frozen=True):
+class Replacement(msgspec.Struct, frozen=True):
+    """A part of Ruff's fix: the text that comes between two places."""
+
+    content: str
+    location: Position
+    end_location: Position
+
+
+class Fix(msgspec.Struct, frozen=True):
+    """Ruff's fix for a finding."""
+
+    applicability: str
+    edits: list[Replacement]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A finding of Ruff's."""
+
     filename: str
     message: str
-    location: _At
+    location: Position
     code: str | None = None
+    fix: Fix | None = None
+
+    @property
+    def name(self) -> str:
+        """The imported name, with its module; empty if the finding is not about one."""
+        named = _NAMED.search(self.message)
+        return "" if self.code != "F401" or named is None else named[1]
 
 
 class Unused(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +103,7 @@ def find_unused_imports(
         offset: How many rows to leave out before them.
     """
     where = Where(work=work, path=path, file_pattern=file_pattern, limit=limit, offset=offset)
-    sweep(_PREFIX)
+    sweep(PREFIX)
     return survey(where, "unused_imports", lambda places: _answers(where, places))
 
 
@@ -82,7 +111,8 @@ def _answers(where: Where, places: Sequence[ConfinedPath]) -> Iterator[FoundRows
     most, named = where.window.end, not where.is_file
     for batch, unparsed in _batches(where.work, places):
         answer = FoundRows(unparsed=unparsed)
-        for file, unused in _unused(batch, answer.unparsed).items():
+        for file, found in unused_in(batch, answer.unparsed).items():
+            unused = [Unused(name=cut(each.name), line=each.location.row) for each in found]
             answer.add(file if named else None, unused, most)
         yield answer
 
@@ -105,14 +135,16 @@ def _batches(work: Workspace, places: Sequence[ConfinedPath]) -> Iterator[tuple[
     yield batch, unparsed
 
 
-def _unused(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list[Unused]]:
+def unused_in(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list[Finding]]:
     """The unused imports by file, in the order of the files; a file that crashes Ruff is found by halving the batch.
 
-    Files that Ruff can't parse go to `unparsed`.
+    `batch` has the content of each file in UTF-8, by its name. Files that Ruff can't parse go to `unparsed`. Raises:
+        ConfigError: Ruff is not installed.
+        ToolError: it took too long.
     """
     if not batch:
         return {}
-    folder = SpoolFolder(_PREFIX)
+    folder = SpoolFolder(PREFIX)
     try:
         names = _copied(batch, folder.path.resolve())
         findings = _ruff(folder.path.resolve())
@@ -126,7 +158,7 @@ def _unused(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list
         return {}
     half = len(files) // 2
     halves = ({file: batch[file] for file in part} for part in (files[:half], files[half:]))
-    return {file: rows for part in halves for file, rows in _unused(part, unparsed).items()}
+    return {file: rows for part in halves for file, rows in unused_in(part, unparsed).items()}
 
 
 def _copied(batch: dict[str, bytes], folder: Path) -> dict[str, str]:
@@ -144,13 +176,13 @@ def _copied(batch: dict[str, bytes], folder: Path) -> dict[str, str]:
     return names
 
 
-def _by_file(findings: list[_Finding], names: dict[str, str], unparsed: list[Unparsed]) -> dict[str, list[Unused]]:
-    found: dict[str, list[Unused]] = {file: [] for file in names.values()}
+def _by_file(findings: list[Finding], names: dict[str, str], unparsed: list[Unparsed]) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {file: [] for file in names.values()}
     broken: dict[str, Unparsed] = {}
     for each in findings:
-        file, named = names[each.filename], _NAMED.search(each.message)
-        if each.code == "F401" and named is not None:
-            found[file].append(Unused(name=cut(named[1]), line=each.location.row))
+        file = names[each.filename]
+        if each.name:
+            found[file].append(each)
         else:
             error = f"syntax error: {each.message[:200]}"
             broken.setdefault(file, Unparsed(file=file, error=error, line=each.location.row))
@@ -158,7 +190,7 @@ def _by_file(findings: list[_Finding], names: dict[str, str], unparsed: list[Unp
     return {file: rows for file, rows in found.items() if rows}
 
 
-def _ruff(folder: Path) -> list[_Finding] | None:
+def _ruff(folder: Path) -> list[Finding] | None:
     """Ruff's findings; None if it crashed."""
     try:
         from ruff import find_ruff_bin
@@ -175,7 +207,7 @@ def _ruff(folder: Path) -> list[_Finding] | None:
             check=False,
             env={},
         )
-        return msgspec.json.decode(done.stdout, type=list[_Finding])
+        return msgspec.json.decode(done.stdout, type=list[Finding])
     except subprocess.TimeoutExpired as error:
         raise ToolError("Ruff took too long over these files: narrow the path.") from error
     except msgspec.DecodeError:

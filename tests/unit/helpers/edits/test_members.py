@@ -44,7 +44,7 @@ def test_an_attribute_that_only_self_has_is_renamed(tree: Path) -> None:
     assert renamed(tree, "A.old", before)[0] == before.replace("self.old", "self.new")
 
 
-def test_overrides_are_listed(tree: Path) -> None:
+def test_overrides_in_classes_that_may_be_derived_are_listed(tree: Path) -> None:
     (tree / "b.py").write_text("class B(A):\n    def old(self): ...\nclass C:\n    def old(self): ...\n")
     assert renamed(tree, "A.old", "class A:\n    def old(self): ...\n")[1] == ["b.py:2"]
 
@@ -120,3 +120,109 @@ def test_parameters_that_stand_for_a_fixture_are_listed(tree: Path) -> None:
     (tree / "test_b.py").write_text("def test_b(old): ...\n")
     assert renamed(tree, "old", "@pytest.fixture(scope='x')\ndef old(): ...\n")[1] == ["test_b.py:1"]
     assert renamed(tree, "old", "def old(): ...\n")[1] == []
+
+
+BOXES = """
+class Box:
+    def old(self) -> int: return self.old()
+    def same(self) -> 'Box': return self
+class Small(Box):
+    def old(self): return super().old()
+class Tiny(Small):
+    def go(self): return self.old(), Tiny.old
+def make() -> Box: return Box()
+def use(a: Box, b: 'Small | None', c: Optional[Box], d, *e: Box):
+    f = Box()
+    g: Box = d
+    h = i = make()
+    (j := Tiny()).old()
+    Box().old(), Small().old(), make().old()
+    a.old(), b.old(), c.old(), f.old(), g.old(), h.old(), i.old(), j.old()
+class Shelf:
+    first: Box
+    def __init__(self, one: Box):
+        self.one = one
+        self.two = None
+    def put(self): self.two = Tiny()
+    def count(self): return self.first.old() + self.one.old() + self.two.old()
+"""
+UNKNOWN = """
+def unknown(d, *e: Box):
+    d.old(), e.old(), other().old(), [Box()].old()
+    k = Box()
+    k = d
+    k.old()
+    for m in Box(): m.old()
+class Both(Box, Else):
+    def go(self): self.old()
+class Shelf:
+    def __init__(self): self.x = Box()
+    def put(self, d): self.x = d
+    def count(self): self.x.old()
+"""
+
+
+def test_a_method_is_reached_through_objects_of_its_class_and_of_those_derived_from_it(tree: Path) -> None:
+    after, by_hand = renamed(tree, "Box.old", BOXES)
+    assert after == BOXES.replace("old", "new")
+    assert by_hand == []
+
+
+def test_objects_whose_class_the_code_does_not_say_are_listed(tree: Path) -> None:
+    after, by_hand = renamed(tree, "Box.old", BOXES + UNKNOWN)
+    assert after == BOXES.replace("old", "new") + UNKNOWN
+    lines = [number for number, line in enumerate((BOXES + UNKNOWN).splitlines(), 1) if number > 24 and ".old" in line]
+    assert by_hand == [f"a.py:{number}" for number in lines]
+
+
+def test_a_class_is_derived_from_one_in_another_module(tree: Path) -> None:
+    (tree / "b.py").write_text(
+        "import a\nfrom a import Box as B\nclass C(B): ...\nclass D(C):\n    def old(self): ...\n"
+        "a.Box().old(), D().old()\ndef f(x: a.Box, y: D): x.old(), y.old()\n"
+    )
+    before = (tree / "b.py").read_text()
+    assert renamed(tree, "Box.old", "class Box:\n    def old(self): ...\n")[1] == []
+    assert (tree / "b.py").read_text() == before.replace("old", "new")
+
+
+def test_a_new_name_that_a_derived_class_has_is_refused(tree: Path) -> None:
+    before = "class A:\n    def old(self): ...\nclass B(A):\n    def new(self): ...\n"
+    with pytest.raises(ToolError, match="a class has an attribute 'new' already"):
+        renamed(tree, "A.old", before)
+
+
+@pytest.mark.parametrize(("old", "new"), [("__len__", "size"), ("size", "__len__")])
+def test_special_methods_keep_their_names(tree: Path, old: str, new: str) -> None:
+    (tree / "a.py").write_text("class A:\n    def __len__(self): ...\n    def size(self): ...\n")
+    with pytest.raises(ToolError, match="__len__ is a special name"):
+        transform.rename_identifier(".", f"a.py::A.{old}", new)
+
+
+def test_what_is_listed_can_be_renamed_by_the_list_or_parts_of_it(tree: Path) -> None:
+    before = (
+        "class A:\n    def old(self): ...\ndef f(x, y):\n    x.old()\n    return y.old, getattr(x, 'old'), 'older'\n"
+    )
+    after, by_hand = renamed(tree, "A.old", before)
+    assert by_hand == ["a.py:4", "a.py:5"]
+    assert transform.rename_lines(by_hand[:1], "old", "new", dry_run=True)["total_replacements"] == 1
+    assert transform.rename_lines(by_hand, "a.py::A.old", "new")["files"] == [{"file": "a.py", "replacements": 3}]
+    assert (tree / "a.py").read_text() == before.replace("old", "new").replace("newer", "older")
+    assert after != before
+
+
+@pytest.mark.parametrize(
+    ("places", "new", "told"),
+    [
+        (["a.py:1"], "new", "'a.py:1' has no such name"),
+        (["a.py:9"], "new", "'a.py:9' has no such name"),
+        (["a.py"], "new", "'a.py' is not a line of a file"),
+        ([], "new", "name the lines"),
+        (["a.py:2"], "class", "can't name a variable"),
+        (["b.py:1"], "new", "syntax error"),
+    ],
+)
+def test_lines_that_can_not_be_changed_are_refused(tree: Path, places: list[str], new: str, told: str) -> None:
+    (tree / "a.py").write_text("x = 1\nold = 2\n")
+    (tree / "b.py").write_text("old = (\n")
+    with pytest.raises(ToolError, match=told):
+        transform.rename_lines(places, "old", new)

@@ -11,7 +11,7 @@ import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
-from rlm.helpers import fs, transform
+from rlm.helpers import code, fs, transform
 from rlm.helpers.changes import Edit
 from rlm.helpers.edits.rewrites import Rewrite, RewritePlan
 from rlm.helpers.edits.spans import TextSpan
@@ -391,3 +391,35 @@ def test_a_batch_leaves_what_is_spared(tree: Path) -> None:
     done = find("transform.batch")(work, operations=[{"operation": "remove_debug_statements"}])
     assert isinstance(done, Edit)
     assert [change.name for change in done.changes] == ["a.py"]
+
+
+UNUSED = """import os
+from typing import (
+    Any,  # é
+    List,
+)
+é = 1; import json, re; x = 1
+if x:
+    import csv
+import sys  # noqa: F401
+print(Any, "é"); import zipfile
+"""
+
+
+def test_unused_imports_go_and_nothing_else(tree: Path) -> None:
+    (tree / "a.py").write_bytes(UNUSED.replace("\n", "\r\n").encode())
+    (tree / "pkg").mkdir()
+    (tree / "pkg" / "__init__.py").write_text("from .m import face\n")
+    facts = transform.remove_unused_imports(".")
+    assert (facts["imports_removed"], facts["files_modified"]) == (6, 1)
+    assert facts["check_by_hand"] == ["pkg/__init__.py:1"]
+    after = (tree / "a.py").read_bytes().decode()
+    assert after.count("\r\n") == after.count("\n")
+    tree_after = ast.parse(after)
+    assert [ast.unparse(each) for each in tree_after.body] == [
+        "from typing import Any", "é = 1", "x = 1", "if x:\n    pass", "import sys", "print(Any, 'é')",
+    ]  # fmt: skip
+    assert "# é" in after
+    assert code.find_unused_imports("a.py") == []
+    fs.undo()
+    assert (tree / "a.py").read_bytes() == UNUSED.replace("\n", "\r\n").encode()

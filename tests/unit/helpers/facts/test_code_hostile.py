@@ -132,9 +132,9 @@ def test_links_and_fifos_are_not_read(tree: Path) -> None:
 
 def test_the_copies_of_a_search_that_was_killed_are_swept(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tree.parent))
-    left = Path(tempfile.mkdtemp(prefix=unused_imports._PREFIX))
+    left = Path(tempfile.mkdtemp(prefix=unused_imports.PREFIX))
     (left / "module.py").write_text("import os\n")
     os.utime(left, (0, 0))
     (tree / "a.py").write_text("import os\n")
     assert code.find_unused_imports("a.py") == [{"name": "os", "line": 1}]
-    assert not [*tree.parent.glob(f"{unused_imports._PREFIX}*")]
+    assert not [*tree.parent.glob(f"{unused_imports.PREFIX}*")]

@@ -95,6 +95,16 @@ def test_latin_1_is_kept_and_refuses_what_it_has_not(tree: Path) -> None:
         fs.paste_code("a", 1, "日本\n")
 
 
+def test_a_declared_encoding_is_no_guess(tree: Path) -> None:
+    text = "# -*- coding: koi8-r -*-\nname = 'Привет'\n"
+    (tree / "a.py").write_text(text, encoding="koi8-r")
+    assert fs.read_file("a.py") == text
+    fs.search_replace("a.py", "Привет", "Мир")
+    assert (tree / "a.py").read_text(encoding="koi8-r") == text.replace("Привет", "Мир")
+    (tree / "a.py").write_bytes(b"# coding: nonsense\nx = '\xe9'\n")
+    assert fs.read_file("a.py") == "# coding: nonsense\nx = 'é'\n"
+
+
 def test_damaged_utf_8_is_kept_byte_for_byte(tree: Path) -> None:
     damaged = "naïve café — déjà vu, señor\n".encode() * 20 + b"\xff\xfe broken\n"
     (tree / "a").write_bytes(damaged)
