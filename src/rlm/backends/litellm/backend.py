@@ -21,7 +21,7 @@ from rlm.backends.provider import key_variable
 from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
-from rlm.backends.tool_calls import with_ids
+from rlm.backends.tool_calls import with_ids, with_known_ids
 from rlm.backends.turns import in_turns
 from rlm.core.exceptions import (
     BackendConnectionError,
@@ -116,7 +116,9 @@ class LiteLLMBackend:
         }
         return {
             "model": request.model,
-            "messages": without_surrogates([to_message(message) for message in in_turns(request.messages)]),
+            "messages": without_surrogates(
+                [to_message(message) for message in in_turns(with_known_ids(request.messages))]
+            ),
             "max_tokens": request.max_output_tokens,
             "timeout": self._config.request_timeout_s,
             "num_retries": 0,

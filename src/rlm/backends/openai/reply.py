@@ -176,6 +176,8 @@ class OpenAIDraft:
     _reason: str | None = None
     _usage: Json = None
     _begun: bool = False
+    _counted: bool = False
+    """Whether the chunk has come that has the usage and no choices, which is the last one."""
 
     def __post_init__(self) -> None:
         tools = self.request.tools
@@ -184,7 +186,7 @@ class OpenAIDraft:
     @property
     def finished(self) -> bool:
         """Whether the reply has said that it ends, so that nothing more of it is needed."""
-        return self.complete or self._reason is not None
+        return self.complete or self._counted or self._reason is not None
 
     def add(self, data: bytes, name: str = "") -> None:  # noqa: ARG002 - this wire names no events
         if data.lstrip()[:1] == b"{":
@@ -206,7 +208,9 @@ class OpenAIDraft:
     def _add_chunk(self, chunk: dict[str, Json], *, has_usage: bool) -> None:
         if has_usage:
             self._usage = _usage_in(chunk) or self._usage
-        for choice in _choices(chunk):
+        choices = _choices(chunk)
+        self._counted = self._counted or (has_usage and self._usage is not None and self._begun and not choices)
+        for choice in choices:
             self._begun = True
             if (reason := said_reason(choice.get("finish_reason"))) is not None:
                 self._end(reason)
