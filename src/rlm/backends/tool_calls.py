@@ -20,7 +20,7 @@ from rlm.core.dialects.arguments import read_code, read_object
 from rlm.core.types import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from rlm.core.types import Message, ModelRequest, ToolCall
 
@@ -37,14 +37,17 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _NO_OBJECT = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 
 
-def with_ids(calls: Iterable[ToolCall], request: ModelRequest) -> tuple[ToolCall, ...]:
-    """The calls of the reply to `request`, with an id of our own where one is missing, odd, or in use already."""
+def with_ids(calls: Iterable[ToolCall], request: ModelRequest, elsewhere: Container[str] = ()) -> tuple[ToolCall, ...]:
+    """The calls of the reply to `request`, with an id of our own where one is missing, odd, or in use already.
+
+    `elsewhere` are ids of other conversations, by which something is kept.
+    """
     used = {call.id for message in request.messages for call in message.tool_calls}
     named = []
     for call in calls:
-        known = replace(call, id=_own_id()) if call.id in used or not _ID.fullmatch(call.id) else call
-        used.add(known.id)
-        named.append(known)
+        is_free = call.id not in used and call.id not in elsewhere and _ID.fullmatch(call.id) is not None
+        named.append(call if is_free else replace(call, id=_own_id()))
+        used.add(named[-1].id)
     return tuple(named)
 
 

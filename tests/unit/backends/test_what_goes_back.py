@@ -170,6 +170,14 @@ def test_reasoning_goes_back_with_the_calls_it_led_to(deltas: list[dict[str, Any
     assert streamed(wire, *deltas, {"content": "5"}).text == "5"
 
 
+def test_conversations_side_by_side_keep_their_reasoning_apart_whatever_ids_a_server_repeats() -> None:
+    wire = OpenAIWire()
+    one, other = (
+        answered(streamed(wire, {"reasoning_content": thought}, {"tool_calls": [CALL]})) for thought in ("one", "other")
+    )
+    assert [sent(wire, *each)[1]["reasoning_content"] for each in (one, other)] == ["one", "other"]
+
+
 SIGNED = {"google": {"thought_signature": "c2ln"}}
 
 

@@ -101,7 +101,7 @@ class MessageDraft:
         if ending == "error":
             raise BadReplyError(_GAVE_UP.format(reason=reason))
         text, reasoning = self.texts()
-        calls = with_ids(self.tool_calls(), request)
+        calls = with_ids(self.tool_calls(), request, memory)
         if any(not call.name for call in calls):
             raise BadReplyError("the reply isn't a chat completion: it has a tool call without a name")
         reply = ModelReply(
