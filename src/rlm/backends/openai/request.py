@@ -109,7 +109,7 @@ def _messages(request: ModelRequest, memory: ReasoningMemory, forms: Set[str]) -
     for message in messages:
         out = to_message(message)
         if message.tool_calls:
-            _give_back(out, memory.of(request, message), forms)
+            give_back(out, memory.of(request, message), forms)
         if SHORT_IDS in forms:
             _shorten_ids(out)
         written.append(out)
@@ -134,7 +134,7 @@ def _to_call(call: ToolCall) -> dict[str, Json]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _give_back(out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: Set[str]) -> None:
+def give_back(out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: Set[str] = frozenset()) -> None:
     """Put what a message with tool calls came with back into it: the fields of the message, then those of each call."""
     fields, *extras = kept or ({},)
     if NO_REASONING not in forms:
