@@ -140,6 +140,13 @@ async def test_folders_and_globs_become_a_dict(mine: Host, place: User) -> None:
     assert await mine.run("sorted(context)", session_id="two") == "['a.txt', 'c.md']"
 
 
+async def test_an_encoding_can_be_named_where_the_guess_is_wrong(mine: Host, place: User) -> None:
+    (place.cwd / "x.txt").write_bytes("Привет".encode("cp866"))
+    await mine.call("load_context", path="x.txt", encoding="cp866")
+    assert await mine.run("context") == "'Привет'"
+    assert "is not a text encoding" in await mine.refused("load_context", path="x.txt", encoding="utf-9")
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../home/x", "*/../../home/*", "link", "~/x"])
 async def test_nothing_outside_of_the_project_is_loaded(mine: Host, place: User, path: str) -> None:
     (place.home / "x").write_text("secret")

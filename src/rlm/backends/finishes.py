@@ -50,7 +50,7 @@ def is_failure(reason: str | None) -> bool:
     return _ENDINGS.get(_squashed(reason or "")) == "error"
 
 
-def ending_of(reason: str | None, *, output_tokens: int | None, cap_tokens: int) -> Ending:
+def ending_of(reason: str | None, *, output_tokens: int | None = None, cap_tokens: int = 0) -> Ending:
     """What a reason means, `unknown` for a new one; a reply that used its whole output cap was cut off by it.
 
     `output_tokens` is the server's own count, None where it gave none.

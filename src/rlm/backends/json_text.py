@@ -18,6 +18,7 @@ _NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 """Lone surrogates that do not stand for a byte, as those that the handler `surrogateescape` makes do."""
 
 _encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
 
 
 def encode(body: msgspec.Struct) -> bytes:
@@ -35,7 +36,7 @@ def decode(data: bytes) -> Json:
         ValueError: it is not JSON, or nested too deeply.
     """
     try:
-        return msgspec.json.decode(data)
+        return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = data.removeprefix(_BOM).decode("utf-8", "surrogateescape")
     try:

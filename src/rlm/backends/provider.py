@@ -166,9 +166,11 @@ class HttpBackend:
         await self._client.aclose()
 
     async def _attempt(self, request: ModelRequest) -> ModelReply:
-        outcome = await self._exchange(request)
-        while isinstance(outcome, Refusal) and self._can_do_without(outcome, request):
-            outcome = await self._exchange(request)
+        body = self._body(request)
+        outcome = await self._exchange(request, body)
+        while isinstance(outcome, Refusal) and self._can_do_without(outcome, request, body):
+            body = self._body(request)
+            outcome = await self._exchange(request, body)
         if isinstance(outcome, Refusal):
             error = self._error(outcome, request)
             if isinstance(error, ToolsRefusedError):
@@ -176,11 +178,11 @@ class HttpBackend:
             raise error
         return outcome
 
-    async def _exchange(self, request: ModelRequest) -> ModelReply | Refusal:
+    async def _exchange(self, request: ModelRequest, body: bytes) -> ModelReply | Refusal:
         """One request and what came of it; a refusal is free, an error says what it may be billed."""
         draft = self._wire.draft(request)
         with _billed(draft, request):
-            async with self._client.post(self._wire.path, self._body(request)) as answer:
+            async with self._client.post(self._wire.path, body) as answer:
                 if answer.status != 200:
                     return read_refusal(answer.status, answer.headers, await answer.rest())
                 with self._host_named():
@@ -217,18 +219,22 @@ class HttpBackend:
     def _forms(self, model: str) -> frozenset[str]:
         return frozenset(form for form in self._wire.forms if (model, form) in self._refused)
 
-    def _can_do_without(self, refusal: Refusal, request: ModelRequest) -> bool:
-        """Note what the server refuses by name, if the request can go without, or be written otherwise."""
+    def _can_do_without(self, refusal: Refusal, request: ModelRequest, body: bytes) -> bool:
+        """Note what the server refuses by name in `body`, if the request can go without, or be written otherwise.
+
+        A call beside this one may have noted it already.
+        """
         forms = self._wire.forms if refusal.status in _UNREAD else {}
         features = _OPTIONAL if refusal.status in _UNTAKEN else {}
-        before = self._body(request)
         for name, words in (*forms.items(), *features.items()):
-            if (request.model, name) in self._refused or not words.search(refusal.says):
+            if not words.search(refusal.says):
                 continue
+            known = (request.model, name) in self._refused
             self._refused.add((request.model, name))
-            if self._body(request) != before:
+            if self._body(request) != body:
                 return True
-            self._refused.discard((request.model, name))
+            if not known:
+                self._refused.discard((request.model, name))
         return False
 
     @contextmanager

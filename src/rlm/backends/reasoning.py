@@ -32,6 +32,10 @@ class ReasoningMemory:
         self._thoughts: OrderedDict[str, _Thought] = OrderedDict()
         self._size_chars = 0
 
+    def __contains__(self, call_id: object) -> bool:
+        """Whether something is kept by that id, which must not be another call's too."""
+        return call_id in self._thoughts
+
     def keep(self, request: ModelRequest, reply: ModelReply, blocks: tuple[dict[str, Json], ...]) -> None:
         """Keep the `blocks` of reasoning in the reply to `request`."""
         if not blocks or not reply.tool_calls:

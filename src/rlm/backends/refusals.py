@@ -86,6 +86,8 @@ _ITEMS = 3
 """How many errors of a list are told."""
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body)", re.IGNORECASE)
+_EVENT = re.compile(rb"(?:event:[^\r\n]*[\r\n]+)?data:([^\r\n]*)")
+"""An error as the only event of a stream, under a status that isn't 200."""
 _TAG = re.compile(r"<[^<>]*>")
 _SHOWN_BYTES = 4_000
 
@@ -219,8 +221,9 @@ def _host_of(location: str) -> str:
 
 
 def _decoded(content: bytes) -> Json:
+    event = _EVENT.match(content)
     try:
-        return decode(content)
+        return decode(event[1] if event else content)
     except ValueError:
         return None  # an HTML page, or nothing
 

@@ -121,7 +121,8 @@ class TextFile:
             if not reading.binary:
                 raise BinaryFileError(
                     f"{printable(self.name)} is {reason}.\n"
-                    'To read its bytes as text, one character for each, give path.read_bytes().decode("latin-1").'
+                    "To read its bytes as text, one character for each, give latin-1 as its encoding, "
+                    'or path.read_bytes().decode("latin-1") in Python.'
                 )
             notes.add("binary, one character per byte", self.name)
             return Charset(encoding="latin-1", start=0)

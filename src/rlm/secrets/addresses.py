@@ -17,6 +17,8 @@ _DATABASES: Final = (
     "firebird", "trino",
 )  # fmt: skip
 _SCHEME_CHARS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:"
+_SLASHES: Final = ("://", ":\\/\\/")
+"""What begins the host of an address; some write JSON with its slashes escaped."""
 _USERINFO = re.compile(r"(?P<user>[^\s/@:\"'<>\\]{0,256}+)(?::(?P<password>[^\s/@\"'<>\\]{1,512}+))?@(?=[\w\[/])")
 _REST = re.compile(r"[^\s\"'`<>\\,;)\]}]{0,2048}+")
 _WEBHOOKS: Final = tuple(
@@ -37,12 +39,13 @@ _WEBHOOKS: Final = tuple(
 
 def find_addresses(text: str) -> Iterator[SecretSpan]:
     """Find the credentials in addresses."""
-    at = text.find("://")
-    while at >= 0:
-        found = _credentials(text, at)
-        if found is not None:
-            yield found
-        at = text.find("://", at + 3 if found is None else found.end)
+    for slashes in _SLASHES:
+        at = text.find(slashes)
+        while at >= 0:
+            found = _credentials(text, at, at + len(slashes))
+            if found is not None:
+                yield found
+            at = text.find(slashes, at + len(slashes) if found is None else found.end)
     for anchor, pattern, family in _WEBHOOKS if "hook" in text else ():
         at = text.find(anchor)
         while at >= 0:
@@ -52,8 +55,9 @@ def find_addresses(text: str) -> Iterator[SecretSpan]:
             at = text.find(anchor, at + len(anchor))
 
 
-def _credentials(text: str, at: int) -> SecretSpan | None:
-    place = _USERINFO.match(text, at + 3)
+def _credentials(text: str, at: int, user: int) -> SecretSpan | None:
+    """The credentials that begin at `user`, in the address whose scheme ends at `at`."""
+    place = _USERINFO.match(text, user)
     if place is None:
         return None
     scheme = text[_start(text, at) : at].lower()
@@ -64,7 +68,7 @@ def _credentials(text: str, at: int) -> SecretSpan | None:
         rest = _REST.match(text, place.end())
         assert rest is not None
         return SecretSpan(at - len(scheme), rest.end(), "DATABASE_URL")
-    return SecretSpan(at + 3, place.end() - 1, "CREDENTIALS")
+    return SecretSpan(user, place.end() - 1, "CREDENTIALS")
 
 
 def _address_start(text: str, at: int) -> int:

@@ -49,7 +49,7 @@ _STEMS: Final = [
 _LOWER_LABEL: Final = LABEL_START.lower()
 _CLOUD: Final = "aws:secretsmanager:"
 _ASSIGN = re.compile(
-    r"(?P<close>\\{0,3}[\"'`]|\*\*)?\]?"
+    r"(?P<close>\\{0,31}[\"'`]|\*\*)?\]?"
     r"(?:[ \t]{0,8}+(?P<sign>=>|:=|===?|!==?|\?=|\+="
     r"|=(?![A-Za-z_.\-]{1,24}=[^=\s&;,\"'])"  # in `key=key=value` the last name decides
     r"|:[ \t]{0,4}[A-Za-z&][\w.\[\]<>]{0,40}+(?:[ \t]\|[ \t]\w{1,20}+)?[ \t]{0,4}=[ \t]{0,4}(?=[fFbBrR]{0,2}[\"'`])"
@@ -63,7 +63,9 @@ _ASSIGN = re.compile(
     r"|[ \t]{1,8}+(?:string[ \t]{0,4}+=[ \t]{0,4}+)?(?P<gap>(?=\S)))"
 )
 _COMPARES: Final = ("==", "===", "!=", "!==")
-_OPEN = re.compile(r"(?:![a-z]\w{0,20} )?[fFbBrRuU@$]{0,2}(\\{0,3}[\"'`])")
+_OPEN = re.compile(r"(?:![a-z]\w{0,20} )?[fFbBrRuU@$]{0,2}(\\{0,31}[\"'`])")
+"""The start of a quoted value; within JSON in JSON its quote has 1, 3, 7, 15 or 31 backslashes."""
+_QUOTES = re.compile(r"(\\*+)([\"'`])")
 _BARE: Final = r"[^\s\"'`,;&<>(){}\[\]|\\]"
 _YAML: Final = r"[^\s\"'`,;<>(){}\[\]|\\]"
 _SHELL: Final = r"[^\s\"'`\\]"
@@ -261,10 +263,13 @@ def _quoted(text: str, opened: re.Match[str]) -> _Value:
     quote, at = opened[1], opened.end()
     line = text.find("\n", at, at + VALUE_CHARS)
     stop = line if line >= 0 else min(len(text), at + VALUE_CHARS)
-    end = text.find(quote, at, stop)
-    while end > at and len(quote) == 1 and text[end - 1] == "\\" and text[end - 2] != "\\":
-        end = text.find(quote, end + 1, stop)
-    return _Value(at, end if end >= 0 else stop, quoted=True, lone=True)
+    slashes = len(quote) - 1
+    for found in _QUOTES.finditer(text, at, stop):
+        # At the same depth of escapes: what is escaped once more has more backslashes, in steps of twice as many.
+        if found[2] == quote[-1] and len(found[1]) % (2 * slashes + 2) == slashes:
+            stop = found.end() - len(quote)
+            break
+    return _Value(at, stop, quoted=True, lone=True)
 
 
 def _credentials(text: str, scheme: re.Match[str]) -> _Value | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,8 @@ from rlm.core.exceptions import AuthenticationError, BadRequestError, ConfigErro
 from rlm.core.types import Message, ModelRequest
 from tests.servers.anthropic_server import anthropic_server
 from tests.servers.anthropic_server import refusal as anthropic_refusal
-from tests.servers.openai_server import openai_server, refusal
+from tests.servers.faults import together
+from tests.servers.openai_server import completion, openai_server, refusal
 
 ASK = ModelRequest(model="m", messages=(Message(role="user", content="hi"),), max_output_tokens=64)
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -41,6 +43,18 @@ async def test_what_a_server_refuses_by_name_is_left_out_from_then_on(
         await backend.call(replace(asked, model="another"))
         await backend.aclose()
         assert [field in each.body for each in server.requests] == [True, False, False, True]
+
+
+async def test_what_calls_side_by_side_are_refused_is_left_out_of_each() -> None:
+    asked = replace(ASK, temperature=0.2)
+    async with openai_server() as server:
+        no = together(5, refusal(400, "no temperature, please"))
+        backend = OpenAIBackend(ProviderSettings(base_url=server.base_url))
+        server.default = lambda received: (no if "temperature" in received.body else completion("ok"))(received)
+        replies = await asyncio.gather(*(backend.call(asked) for _ in range(5)))
+        await backend.aclose()
+    assert [reply.text for reply in replies] == ["ok"] * 5
+    assert len(server.requests) == 10
 
 
 async def test_a_request_without_it_is_refused_for_good() -> None:

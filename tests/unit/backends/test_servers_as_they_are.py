@@ -99,6 +99,7 @@ PARTS = [THOUGHT, {"type": "text", "text": "The answer "}, {"type": "text", "tex
         data(choice(text="The answer is 5.", finish_reason="stop"), "[DONE]"),
         data({**SAID, "error": None}, {**STOP, "error": {}}, "[DONE]"),
         data(SAID, STOP).rstrip(b"\n"),
+        data(SAID, {"choices": [], "usage": USAGE}),
         data(SAID, STOP, "[DONE]").replace(b"\n\n", b"\n"),
         b'data: {"choices": [{"delta": {"content": "The answer is 5."}, "logprobs": NaN}]}\n\n' + data(STOP),
     ],
@@ -247,6 +248,7 @@ async def test_what_is_no_server_of_models_is_told_at_once(body: bytes, words: s
         ),
         ({"error_msg": "in Chinese clouds", "error_code": 17}, "in Chinese clouds"),
         ("plain words", "plain words"),
+        ({"error": {"code": None, "message": "", "metadata": {"raw": "raw words"}}}, "raw words"),
         ({"unheard": "of"}, "unheard"),
     ],
 )

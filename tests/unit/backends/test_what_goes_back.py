@@ -81,6 +81,23 @@ def test_ids_are_kept_where_every_server_takes_them_and_made_where_not() -> None
     assert ids_of("toolu_1", asked=before) != ["toolu_1"]
 
 
+def test_ids_of_a_record_that_are_odd_or_repeated_are_made_anew_with_their_results() -> None:
+    twice = replace(called("f", "{}", "call_1"), tool_calls=called("f", "{}", "call_1").tool_calls * 2)
+    results = [Message(role="tool", content=text, tool_call_id="call_1") for text in "abc"]
+    odd = called("f", "{}", "functions.f:0")
+    told = Message(role="tool", content="d", tool_call_id="functions.f:0")
+    conversation = (USER, twice, *results[:2], called("f", "{}", "call_1"), results[2], odd, told)
+    shown = sent(OpenAIWire(), *conversation)
+    asked = [call["id"] for each in shown for call in each.get("tool_calls", ())]
+    assert [each["tool_call_id"] for each in shown if each["role"] == "tool"] == asked
+    assert asked[0] == "call_1"
+    assert len(set(asked)) == 4
+    assert shown == sent(OpenAIWire(), *conversation)
+    turns = sent(AnthropicWire(), *conversation)
+    used = [block["id"] for turn in turns for block in turn["content"] if block["type"] == "tool_use"]
+    assert used == asked
+
+
 def test_roles_take_turns_and_nobody_speaks_after_a_tool() -> None:
     result = Message(role="tool", content="4", tool_call_id="c1")
     image = replace(USER, images=(Image.of(png()),))
@@ -153,6 +170,14 @@ def test_reasoning_goes_back_with_the_calls_it_led_to(deltas: list[dict[str, Any
     assert streamed(wire, *deltas, {"content": "5"}).text == "5"
 
 
+def test_conversations_side_by_side_keep_their_reasoning_apart_whatever_ids_a_server_repeats() -> None:
+    wire = OpenAIWire()
+    one, other = (
+        answered(streamed(wire, {"reasoning_content": thought}, {"tool_calls": [CALL]})) for thought in ("one", "other")
+    )
+    assert [sent(wire, *each)[1]["reasoning_content"] for each in (one, other)] == ["one", "other"]
+
+
 SIGNED = {"google": {"thought_signature": "c2ln"}}
 
 
@@ -190,6 +215,18 @@ def test_ids_of_another_server_are_shortened_for_mistral() -> None:
     call, answer = sent(OpenAIWire(), called("f", "{}", "call_long"), result, forms={SHORT_IDS})
     assert re.fullmatch(r"[a-zA-Z0-9]{9}", answer["tool_call_id"])
     assert call["tool_calls"][0]["id"] == answer["tool_call_id"]
+
+
+def test_thinking_goes_back_after_the_results_of_tools_too() -> None:
+    wire, messages = AnthropicWire(), (USER,)
+    for call_id in ("c1", "c2"):
+        blocks = [
+            {"type": "thinking", "thinking": call_id, "signature": "c2ln"},
+            {"type": "tool_use", "id": call_id, "name": "f", "input": {}},
+        ]
+        reply = wire.decode(json.dumps({"content": blocks}).encode(), replace(ASK, messages=messages))
+        messages = (*messages, *answered(reply)[1:])
+    assert [turn["content"][0].get("thinking") for turn in sent(wire, *messages)[1::2]] == ["c1", "c2"]
 
 
 @pytest.mark.parametrize(

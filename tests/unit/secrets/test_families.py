@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import rlm
@@ -198,3 +200,22 @@ def test_off_masks_nothing() -> None:
 )
 def test_what_only_looks_like_a_secret(line: Labelled) -> None:
     assert SecretMasker().find(line.text) == []
+
+
+@pytest.mark.parametrize("depth", range(6))
+@pytest.mark.parametrize("password", ['Xk7"q0tESul', "Xk7q0tESul\\\\", 'Xk7q0"tE"Sul'])
+def test_json_within_json_is_masked_whole_and_stays_json(depth: int, password: str) -> None:
+    text = json.dumps({"password": password, "n": 1})
+    for _ in range(depth):
+        text = json.dumps({"b": text})
+    shown = masked(text)
+    assert "Sul" not in shown
+    for _ in range(depth):
+        shown = json.loads(shown)["b"]
+    assert json.loads(shown) == {"password": "[REDACTED_PASSWORD]", "n": 1}
+
+
+def test_the_slashes_of_an_address_may_be_escaped() -> None:
+    assert (
+        json.loads(masked(r'{"url": "https:\/\/u:OYpSqL44C651@h\/x"}'))["url"] == "https://[REDACTED_CREDENTIALS]@h/x"
+    )

@@ -207,7 +207,7 @@ def _to_reply(
     reply = ModelReply(
         text=_text(blocks),
         usage=_to_usage(usage, request, blocks),
-        tool_calls=with_ids(_calls(blocks), request),
+        tool_calls=with_ids(_calls(blocks), request, memory),
         finish=ending,
     )
     memory.keep(request, reply, tuple(_thoughts(blocks)))

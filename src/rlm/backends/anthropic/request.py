@@ -4,13 +4,14 @@ cache should end. It reads no reply. Source: https://platform.claude.com/docs/en
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
 from rlm.backends.anthropic.schema import to_output_schema
 from rlm.backends.json_text import encode
-from rlm.backends.tool_calls import arguments_of, name_of
+from rlm.backends.tool_calls import arguments_of, name_of, with_known_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +80,7 @@ class _Request(Struct, omit_defaults=True):
 
 def encode_request(request: ModelRequest, thinking: ReasoningMemory, *, stream: bool, prompt_cache: bool) -> bytes:
     """The body of a request. Lone surrogates, which JSON cannot carry, become question marks."""
+    request = replace(request, messages=tuple(with_known_ids(request.messages)))
     system = [_Text(message.content) for message in request.messages if message.role == "system" and message.content]
     turns = list(_turns(request, thinking))
     if prompt_cache and system:  # a request without a system prompt is a single question, and nothing follows it

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from rlm.backends.finishes import ending_of
 from rlm.backends.json_text import encode
 from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Finish, Image, Json, ModelReply, TokenUsage
@@ -30,8 +31,6 @@ _CONVERSATION = (
     "Write the assistant's next message, as plain text without such an element around it."
 )
 _QUESTION = "The user's message:\n"
-_FINISHES: dict[str, Finish] = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
-_FINISHES |= {"model_context_window_exceeded": "length", "refusal": "content_filter"}
 
 
 class _Content(Struct, frozen=True, kw_only=True):
@@ -220,7 +219,7 @@ class ProgramReply:
     @property
     def ends_early(self) -> bool:
         """Whether the message is complete but the program would ask for more: it met the output cap, or is empty."""
-        return self._complete and (_FINISHES.get(self._stop or "") == "length" or not "".join(self._text).strip())
+        return self._complete and (_finish(self._stop) == "length" or not "".join(self._text).strip())
 
     def early_reply(self) -> ModelReply:
         """The reply as the message alone gives it; only the result would say what it cost."""
@@ -237,4 +236,5 @@ class ProgramReply:
 
 
 def _finish(stop_reason: str | None) -> Finish:
-    return _FINISHES.get(stop_reason or "", "unknown")
+    ending = ending_of(stop_reason)
+    return "unknown" if ending == "error" else ending

@@ -12,16 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rlm.backends.estimate import estimate_usage
-from rlm.backends.finishes import ending_of
+from rlm.backends.finishes import ending_of, said_reason
 from rlm.backends.json_text import without_surrogates
 from rlm.backends.litellm.names import check_name
 from rlm.backends.litellm.prices import package_folder, traits_of
-from rlm.backends.openai.request import to_message
+from rlm.backends.openai.request import give_back, to_message
 from rlm.backends.provider import key_variable
+from rlm.backends.reasoning import ReasoningMemory
 from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
 from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
-from rlm.backends.tool_calls import with_ids
+from rlm.backends.tool_calls import with_ids, with_known_ids
 from rlm.backends.turns import in_turns
 from rlm.core.exceptions import (
     BackendConnectionError,
@@ -45,6 +46,9 @@ _BEFORE_IMPORT = {
     "LITELLM_MODE": "PRODUCTION",  # else it loads .env from the working directory, which may be a stranger's
 }
 
+_OPAQUE = ("reasoning_content", "thinking_blocks", "provider_specific_fields", "extra_content")
+"""The fields of messages and calls that providers want back."""
+
 
 class LiteLLMBackend:
     """Calls `litellm.acompletion`, not streamed; the model's name holds the provider, as in `gemini/gemini-3-pro`.
@@ -57,6 +61,7 @@ class LiteLLMBackend:
         self._config = config
         self._retry = retry
         self._on_retry = on_retry
+        self._memory = ReasoningMemory()
         self._without_tools: set[str] = set()
         """The models that have refused tools."""
 
@@ -116,7 +121,7 @@ class LiteLLMBackend:
         }
         return {
             "model": request.model,
-            "messages": without_surrogates([to_message(message) for message in in_turns(request.messages)]),
+            "messages": without_surrogates(self._messages(request)),
             "max_tokens": request.max_output_tokens,
             "timeout": self._config.request_timeout_s,
             "num_retries": 0,
@@ -126,10 +131,18 @@ class LiteLLMBackend:
             **{name: value for name, value in optional.items() if value is not None},
         }
 
+    def _messages(self, request: ModelRequest) -> list[dict[str, Json]]:
+        written = []
+        for message in in_turns(with_known_ids(request.messages)):
+            written.append(to_message(message))
+            if message.tool_calls:
+                give_back(written[-1], self._memory.of(request, message))
+        return written
+
     async def _attempt(self, complete: Any, arguments: dict[str, Any], request: ModelRequest) -> ModelReply:
         try:
             async with asyncio.timeout(self._config.request_timeout_s):
-                return _to_reply(await complete(**arguments), request)
+                return _to_reply(await complete(**arguments), request, self._memory)
         except BackendError:
             raise
         except TimeoutError as error:
@@ -204,25 +217,37 @@ def _to_format(schema: Mapping[str, Json] | None) -> dict[str, Json] | None:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
 
 
-def _to_reply(response: Any, request: ModelRequest) -> ModelReply:
+def _to_reply(response: Any, request: ModelRequest, memory: ReasoningMemory) -> ModelReply:
     choice = response.choices[0]
     text = choice.message.content or ""
+    called = choice.message.tool_calls or ()
     calls = with_ids(
         (
             ToolCall(id=call.id or "", name=call.function.name or "", arguments=call.function.arguments or "")
-            for call in choice.message.tool_calls or ()
+            for call in called
         ),
         request,
+        memory,
     )
     usage = _to_usage(getattr(response, "usage", None))
     ending = ending_of(
-        choice.finish_reason,
+        said_reason(choice.finish_reason),
         output_tokens=None if usage is None else usage.output_tokens,
         cap_tokens=request.max_output_tokens,
     )
     if ending == "error":
         raise BadReplyError(f"{_who(request.model)}: the server gave up within its reply")
-    return ModelReply(text=text, usage=usage or estimate_usage(request, text, calls), tool_calls=calls, finish=ending)
+    usage = usage or estimate_usage(request, text, calls)
+    reply = ModelReply(text=text, usage=usage, tool_calls=calls, finish=ending)
+    kept = [_opaque(part) for part in (choice.message, *called)]
+    memory.keep(request, reply, tuple(kept) if any(kept) else ())
+    return reply
+
+
+def _opaque(part: Any) -> dict[str, Json]:
+    """What has to go back with a message or a call, unread."""
+    found = {name: getattr(part, name, None) for name in _OPAQUE}
+    return {name: value for name, value in found.items() if value}
 
 
 def _to_usage(usage: Any) -> TokenUsage | None:

@@ -4,8 +4,9 @@ in ways of their own, so the rules go by what can't be otherwise:
 1. An id that is known is that call's. Else the index decides, and where that is unknown or missing, the last call goes
    on. A delta without a name never begins a call, whatever id or index it has.
 2. A delta with a name begins a call if the call that it would go on with has another name, or the same and arguments
-   that are complete; or if it brings a new id for a call whose arguments need nothing more. The same call once more is
-   a repetition. A name may come in pieces, where the pieces make the name of a tool that is on offer.
+   that are complete; or if it brings a new id for a call whose arguments need nothing more; or a new index, unless it
+   goes on in the midst of arguments. The same call once more is a repetition. A name may come in pieces, where the
+   pieces make the name of a tool that is on offer.
 3. Arguments that begin with all that came before, from the opening brace on, take its place: they are sent anew with
    each delta.
 """
@@ -64,6 +65,8 @@ class CallDraft:
     id: str = ""
     name: str = ""
     extras: dict[str, Json] = field(default_factory=dict)
+    may_repeat: bool = False
+    """Whether it began with the name of the call before it: without arguments it is that one's head once more."""
     _pieces: list[str] = field(default_factory=list)
     _size_chars: int = 0
     _brackets: _Brackets = field(default_factory=_Brackets)
@@ -126,7 +129,7 @@ class CallDrafts:
 
     def named(self) -> list[CallDraft]:
         """The calls, without what holds nothing; a call without a name is that of the only tool, if there is one."""
-        calls = [call for call in self.calls if call.name or not call.is_blank]
+        calls = [call for call in self.calls if not call.is_blank or (call.name and not call.may_repeat)]
         names = [tool.name for tool in self.tools]
         for call in calls:
             call.name = call.name or (names[0] if len(names) == 1 else "")
@@ -141,9 +144,11 @@ class CallDrafts:
             return known
         if said.name != known.name:
             return known if self._are_pieces(known.name, said.name) else self._begun()
-        if not known.is_complete or not said.arguments.strip():
+        if not known.is_complete or (said.id and said.id == known.id and not said.arguments.strip()):
             return known
-        return None if _same(known.arguments, said.arguments) else self._begun()
+        if _same(known.arguments, said.arguments):
+            return None
+        return self._begun(may_repeat=True)
 
     def _known(self, said: _Said) -> CallDraft | None:
         """The call that a delta would go on with, by id, by index, or by its place."""
@@ -153,7 +158,9 @@ class CallDrafts:
         known = last if said.index is None else self._by_index.get(said.index)
         if not said.name:
             return known or last
-        is_new = known is not None and bool(said.id and known.id) and not self._waits(known)
+        if known is None:
+            return last if last is not None and _goes_on(last, said) else None
+        is_new = bool(said.id and known.id) and not self._waits(known)
         return None if is_new else known
 
     def _waits(self, call: CallDraft) -> bool:
@@ -167,8 +174,8 @@ class CallDrafts:
         names = [tool.name for tool in self.tools]
         return head not in names and any(name.startswith(head + tail) for name in names)
 
-    def _begun(self) -> CallDraft:
-        self.calls.append(CallDraft())
+    def _begun(self, *, may_repeat: bool = False) -> CallDraft:
+        self.calls.append(CallDraft(may_repeat=may_repeat))
         return self.calls[-1]
 
     def _note(self, call: CallDraft, said: _Said) -> None:
@@ -202,6 +209,12 @@ class _Said:
             arguments=_arguments(function.get("arguments")),
             extras={key: delta[key] for key in EXTRAS if delta.get(key)},
         )
+
+
+def _goes_on(call: CallDraft, said: _Said) -> bool:
+    """Whether a delta of an unknown index goes on with the call of its name: in the midst of the arguments."""
+    begun = not call.is_blank and not call.is_complete
+    return begun and call.name == said.name and said.arguments != "" and said.arguments.lstrip()[:1] != "{"
 
 
 def _arguments(value: Json) -> str:

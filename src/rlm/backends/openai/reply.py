@@ -17,7 +17,7 @@ from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Json, ModelReply, ModelRequest, TokenUsage, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rlm.backends.reasoning import ReasoningMemory
 
@@ -39,9 +39,10 @@ def decode_reply(body: bytes, request: ModelRequest, memory: ReasoningMemory) ->
         reply = decode(body)
     except ValueError as error:
         raise BadReplyError(f"the reply isn't a chat completion: {error}") from error
-    choice = next(_choices(reply), None) or next(_all_choices(reply), None)
-    if choice is None:
+    choices = _choices(reply) or _all_choices(reply)
+    if not choices:
         raise BadReplyError("the reply isn't a chat completion: it has no choices")
+    choice = choices[0]
     message, reason = _message_in(choice), said_reason(choice.get("finish_reason"))
     if message is None and reason is None:
         raise BadReplyError("the reply isn't a chat completion: its choice has no message")
@@ -72,17 +73,13 @@ class MessageDraft:
         """Take the next delta. Raises:
         BadReplyError: its content is neither text nor parts.
         """
-        self._add_texts(delta)
-        for call in _listed(delta.get("tool_calls")):
-            self.calls.add(call)
+        self._add(delta, self.calls.add)
 
     def add_whole(self, message: dict[str, Json]) -> None:
         """Take a whole message. Raises:
         BadReplyError: as `add`.
         """
-        self._add_texts(message)
-        for call in _listed(message.get("tool_calls")):
-            self.calls.add_whole(call)
+        self._add(message, self.calls.add_whole)
 
     def texts(self) -> tuple[str, str]:
         """What was said so far, and what was reasoned."""
@@ -104,7 +101,7 @@ class MessageDraft:
         if ending == "error":
             raise BadReplyError(_GAVE_UP.format(reason=reason))
         text, reasoning = self.texts()
-        calls = with_ids(self.tool_calls(), request)
+        calls = with_ids(self.tool_calls(), request, memory)
         if any(not call.name for call in calls):
             raise BadReplyError("the reply isn't a chat completion: it has a tool call without a name")
         reply = ModelReply(
@@ -117,18 +114,30 @@ class MessageDraft:
         memory.keep(request, reply, self._kept())
         return reply
 
-    def _add_texts(self, delta: dict[str, Json]) -> None:
-        self.content += filter(None, _texts_in(delta.get("content")))
-        if isinstance(refusal := delta.get("refusal"), str) and refusal:
-            self.refusal.append(refusal)
-        for name in _REASONING:
-            if isinstance(text := delta.get(name), str) and text:
-                self.reasoning.setdefault(name, []).append(text)
-        for detail in _listed(delta.get("reasoning_details")):
-            self._add_detail(detail)
-        self.extra_content = delta.get("extra_content") or self.extra_content
-        if isinstance(call := delta.get("function_call"), dict):
-            self.legacy.add(call)
+    def _add(self, delta: dict[str, Json], add_call: Callable[[Json], None]) -> None:
+        for name, value in delta.items():
+            if not value:
+                continue
+            if name == "content":
+                self.content += [value] if isinstance(value, str) else filter(None, _texts_in(value))
+            elif name == "tool_calls":
+                for call in _listed(value):
+                    add_call(call)
+            elif name in _REASONING and isinstance(value, str):
+                self.reasoning.setdefault(name, []).append(value)
+            else:
+                self._add_rare(name, value)
+
+    def _add_rare(self, name: str, value: Json) -> None:
+        if name == "refusal" and isinstance(value, str):
+            self.refusal.append(value)
+        elif name == "function_call" and isinstance(value, dict):
+            self.legacy.add(value)
+        elif name == "extra_content":
+            self.extra_content = value
+        elif name == "reasoning_details":
+            for detail in _listed(value):
+                self._add_detail(detail)
 
     def _add_detail(self, detail: Json) -> None:
         """Take a piece of structured reasoning; pieces of one kind and index that follow each other are one."""
@@ -167,6 +176,8 @@ class OpenAIDraft:
     _reason: str | None = None
     _usage: Json = None
     _begun: bool = False
+    _counted: bool = False
+    """Whether the chunk has come that has the usage and no choices, which is the last one."""
 
     def __post_init__(self) -> None:
         tools = self.request.tools
@@ -175,13 +186,13 @@ class OpenAIDraft:
     @property
     def finished(self) -> bool:
         """Whether the reply has said that it ends, so that nothing more of it is needed."""
-        return self.complete or (self._reason is not None and not is_failure(self._reason))
+        return self.complete or self._counted or self._reason is not None
 
     def add(self, data: bytes, name: str = "") -> None:  # noqa: ARG002 - this wire names no events
-        if data.strip(b' \t"').lower() in _DONE:
-            self.complete = True
-        elif data.lstrip()[:1] == b"{":  # anything else, such as `null`, carries nothing
-            self._add_chunk(_chunk_in(data))
+        if data.lstrip()[:1] == b"{":
+            self._add_chunk(_chunk_in(data), has_usage=b'"usage"' in data)
+        elif data.strip(b' \t"').lower() in _DONE:
+            self.complete = True  # anything else, such as `null`, carries nothing
 
     def reply(self) -> ModelReply:
         if not self._begun or not self.finished:
@@ -194,18 +205,25 @@ class OpenAIDraft:
         text, reasoning = self._message.texts()
         return to_usage(self._usage, self.request, text + reasoning, self._message.tool_calls())
 
-    def _add_chunk(self, chunk: dict[str, Json]) -> None:
-        self._usage = _usage_in(chunk) or self._usage
-        for choice in _choices(chunk):
+    def _add_chunk(self, chunk: dict[str, Json], *, has_usage: bool) -> None:
+        if has_usage:
+            self._usage = _usage_in(chunk) or self._usage
+        choices = _choices(chunk)
+        self._counted = self._counted or (has_usage and self._usage is not None and self._begun and not choices)
+        for choice in choices:
             self._begun = True
-            self._reason = said_reason(choice.get("finish_reason")) or self._reason
-            if is_failure(self._reason):
-                raise BadReplyError(_GAVE_UP.format(reason=self._reason))
+            if (reason := said_reason(choice.get("finish_reason"))) is not None:
+                self._end(reason)
             delta = _delta_in(choice)
             if delta is not None:
                 self._message.add(delta)
             elif self._message.is_empty and (message := _message_in(choice)) is not None:
                 self._message.add_whole(message)  # some send it once, at the end
+
+    def _end(self, reason: str) -> None:
+        if is_failure(reason):
+            raise BadReplyError(_GAVE_UP.format(reason=reason))
+        self._reason = reason
 
 
 def _chunk_in(data: bytes) -> dict[str, Json]:
@@ -216,14 +234,14 @@ def _chunk_in(data: bytes) -> dict[str, Json]:
     return chunk
 
 
-def _choices(reply: Json) -> Iterator[dict[str, Json]]:
+def _choices(reply: Json) -> list[dict[str, Json]]:
     """The first choice, or its part of a chunk; others were not asked for."""
-    return (choice for choice in _all_choices(reply) if not count_in(choice.get("index")))
+    return [choice for choice in _all_choices(reply) if not choice.get("index") or not count_in(choice["index"])]
 
 
-def _all_choices(reply: Json) -> Iterator[dict[str, Json]]:
-    choices = _listed(reply.get("choices")) if isinstance(reply, dict) else ()
-    return (choice for choice in choices if isinstance(choice, dict))
+def _all_choices(reply: Json) -> list[dict[str, Json]]:
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    return [choice for choice in _listed(choices) if isinstance(choice, dict)]
 
 
 def _message_in(choice: dict[str, Json]) -> dict[str, Json] | None:
@@ -237,7 +255,7 @@ def _message_in(choice: dict[str, Json]) -> dict[str, Json] | None:
 
 def _delta_in(choice: dict[str, Json]) -> dict[str, Json] | None:
     delta = choice.get("delta")
-    return delta if isinstance(delta, dict) and delta else None
+    return delta if delta and isinstance(delta, dict) else None
 
 
 def _listed(value: Json) -> list[Json]:

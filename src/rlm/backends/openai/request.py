@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/chat"""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from msgspec import Struct
 
 from rlm.backends.json_text import encode
 from rlm.backends.openai.content import to_content
-from rlm.backends.tool_calls import arguments_text, name_of
+from rlm.backends.tool_calls import arguments_text, name_of, short_id, with_known_ids
 from rlm.backends.turns import in_turns, system_in_task
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ OWED = "(not kept)"
 OWED_SIGNATURE = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """What Gemini takes in place of a signature that was lost.
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures"""
-_SHORT_ID_CHARS = 9
 
 
 class _Request(Struct, omit_defaults=True):
@@ -104,14 +102,14 @@ def is_reasoning(model: str) -> bool:
 
 
 def _messages(request: ModelRequest, memory: ReasoningMemory, forms: Set[str]) -> list[dict[str, Json]]:
-    messages = in_turns(request.messages)
+    messages = in_turns(with_known_ids(request.messages))
     if NO_SYSTEM in forms:
         messages = system_in_task(messages)
     written = []
     for message in messages:
         out = to_message(message)
         if message.tool_calls:
-            _give_back(out, memory.of(request, message), forms)
+            give_back(out, memory.of(request, message), forms)
         if SHORT_IDS in forms:
             _shorten_ids(out)
         written.append(out)
@@ -136,7 +134,7 @@ def _to_call(call: ToolCall) -> dict[str, Json]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _give_back(out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: Set[str]) -> None:
+def give_back(out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: Set[str] = frozenset()) -> None:
     """Put what a message with tool calls came with back into it: the fields of the message, then those of each call."""
     fields, *extras = kept or ({},)
     if NO_REASONING not in forms:
@@ -151,16 +149,9 @@ def _give_back(out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: S
 
 def _shorten_ids(out: dict[str, Json]) -> None:
     for call in out.get("tool_calls", ()):
-        call["id"] = _short(call["id"])
+        call["id"] = short_id(call["id"])
     if "tool_call_id" in out:
-        out["tool_call_id"] = _short(out["tool_call_id"])
-
-
-def _short(call_id: str) -> str:
-    """An id of the length that Mistral takes; one that has it stays."""
-    if len(call_id) == _SHORT_ID_CHARS and call_id.isalnum() and call_id.isascii():
-        return call_id
-    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:_SHORT_ID_CHARS]
+        out["tool_call_id"] = short_id(out["tool_call_id"])
 
 
 def _to_tool(tool: ToolSpec) -> dict[str, Json]:

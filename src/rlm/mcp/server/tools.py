@@ -14,6 +14,7 @@ from pydantic import Field
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined
+from rlm.files.texts import Reading
 from rlm.mcp.server import clients, results
 from rlm.mcp.server import variables as cells
 from rlm.mcp.server.rounds import write_round
@@ -100,12 +101,15 @@ class Tools:
         ],
         session_id: SessionId = None,
         replace: Annotated[bool, Field(description="Load even if variables of this session are lost by it.")] = False,
+        encoding: Annotated[
+            str | None, Field(description="The encoding of all files, where the guess is wrong.")
+        ] = None,
     ) -> str:
         """Load files of any size into the REPL as the variable `context`, without their text passing through here.
 
         Do this first: loading starts the REPL anew. Returns kind, size and a short preview.
         """
-        data = await self._data(ctx, path)
+        data = await self._data(ctx, path, encoding)
         session = self._sessions.ensure(clients.owner_of(ctx), session_id)
         await session.load(data, replace=replace)
         return results.of_context(session, data)
@@ -197,12 +201,12 @@ class Tools:
             raise ToolError(f"timeout has to be more than 0 and at most {cap_s:g} seconds (mcp.max_cell_timeout_s)")
         return timeout
 
-    async def _data(self, ctx: Context[Any, Any], path: str | list[str]) -> Data:
+    async def _data(self, ctx: Context[Any, Any], path: str | list[str], encoding: str | None = None) -> Data:
         names = [path] if isinstance(path, str) else path
         if not names:
             raise ToolError("name at least one file, folder or glob")
         folders = self._config.allowed_paths or await clients.folders_of(ctx)
-        return await asyncio.to_thread(prepare_within, names, Confined(folders))
+        return await asyncio.to_thread(prepare_within, names, Confined(folders), Reading(encoding=encoding))
 
     async def _answered(
         self, session: HostSession, given: dict[str, str], progress: Progress

@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from rlm.backends import BackendSetup, create
+from rlm.backends.litellm.backend import LiteLLMBackend, _to_reply
 from rlm.backends.litellm.prices import package_folder, traits_of
+from rlm.backends.retry import RetryPolicy
 from rlm.core.config import Config, LiteLLMConfig
 from rlm.core.exceptions import BackendError, ConfigError
 from rlm.core.types import Message, ModelRequest
@@ -41,6 +44,23 @@ def test_it_is_imported_without_network_chatter_or_a_strangers_env_file(tmp_path
     (tmp_path / ".env").write_text("SMUGGLED=1\nOPENAI_BASE_URL=http://127.0.0.1:9/\n")
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.split() == ["True", "True", "[]", "False"]
+
+
+def test_reasoning_and_signatures_go_back_with_the_calls_they_led_to() -> None:
+    backend = LiteLLMBackend(LiteLLMConfig(), retry=RetryPolicy())
+    signed = {"thought_signature": "c2ln"}
+    function = SimpleNamespace(name="f", arguments="")
+    call = SimpleNamespace(id="call__thought__" + "x" * 90, function=function, provider_specific_fields=signed)
+    message = SimpleNamespace(content=None, reasoning_content="I think.", tool_calls=[call])
+    response = SimpleNamespace(choices=[SimpleNamespace(message=message, finish_reason="tool_calls")])
+    asked = ModelRequest(model="gemini/m", messages=(Message(role="user", content="hi"),), max_output_tokens=9)
+    reply = _to_reply(response, asked, backend._memory)
+    said = Message(role="assistant", content="", tool_calls=reply.tool_calls)
+    _, sent = backend._arguments(replace(asked, messages=(*asked.messages, said)))["messages"]
+    assert sent["reasoning_content"] == "I think."
+    assert sent["tool_calls"][0]["provider_specific_fields"] == signed
+    assert sent["tool_calls"][0]["function"]["arguments"] == "{}"
+    assert len(sent["tool_calls"][0]["id"]) == 9
 
 
 def test_the_price_map_is_read_without_the_package() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rlm.backends.openai.calls import CallDrafts
@@ -19,11 +19,12 @@ from rlm.core.exceptions import BadReplyError
 from rlm.core.types import Message, ModelReply, ModelRequest, ToolSpec
 
 CASES = json.loads((Path(__file__).parents[3] / "corpus/wires/openai_streams.json").read_text(encoding="utf-8"))
+NEEDS = {"type": "object", "required": ["x"]}
 ASK = ModelRequest(
     model="m",
     messages=(Message(role="user", content="hi"),),
     max_output_tokens=100,
-    tools=(EXECUTE_CODE, *(ToolSpec(name=name, description="", parameters={"type": "object"}) for name in "fg")),
+    tools=(EXECUTE_CODE, *(ToolSpec(name=name, description="", parameters=NEEDS) for name in "fg")),
 )
 
 
@@ -58,6 +59,36 @@ def test_where_arguments_are_cut_changes_nothing(cuts: list[int], repeated: str)
     pieces = [CODE[start:end] for start, end in itertools.pairwise(ends)]
     reply = streamed([head, *({**more, "function": {**name, "arguments": piece}} for piece in pieces)])
     assert called(reply) == [["execute_code", json.loads(CODE)]]
+
+
+CALLS = st.lists(
+    st.tuples(st.sampled_from(["f", "g"]), st.integers(0, 9) | st.text(max_size=9)), min_size=1, max_size=3
+)
+
+
+@given(
+    st.data(),
+    CALLS.filter(lambda calls: all(one != other for one, other in itertools.pairwise(calls))),
+    st.sampled_from(["first", "all", "fresh", "none"]),
+    st.sampled_from(["right", "zero", "none", "counting"]),
+    st.sampled_from(["first", "all"]),
+    st.booleans(),
+)
+def test_calls_one_after_the_other_are_told_apart_in_any_style(
+    data: Any, calls: list[tuple[str, Any]], ids: str, indexes: str, names: str, bare_head: bool
+) -> None:
+    assume(not (indexes == "counting" and names == "all" and bare_head and ids != "all"))  # a call each, as it seems
+    deltas: list[dict[str, Any]] = []
+    for number, (name, value) in enumerate(calls):
+        written = json.dumps({"x": value})
+        cuts = data.draw(st.lists(st.integers(1, len(written) - 1), max_size=3))
+        pieces = [written[start:end] for start, end in itertools.pairwise(sorted({0, len(written), *cuts}))]
+        for place, piece in enumerate(["", *pieces] if bare_head else pieces):
+            function = {"arguments": piece, **({"name": name} if place == 0 or names == "all" else {})}
+            id_ = {"first": "" if place else f"c{number}", "all": f"c{number}", "fresh": f"t{len(deltas)}", "none": ""}
+            index = {"right": number, "zero": 0, "counting": len(deltas), "none": None}
+            deltas.append({"index": index[indexes], "id": id_[ids], "function": function})
+    assert called(streamed(deltas)) == [[name, {"x": value}] for name, value in calls]
 
 
 def test_a_call_without_a_name_is_the_only_tool_that_is_on_offer() -> None:
