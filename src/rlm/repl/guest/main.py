@@ -17,6 +17,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlm.repl.guest import errors
+from rlm.repl.guest.awaiting import FORM, Forms
 from rlm.repl.guest.carry.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
@@ -62,8 +63,9 @@ def serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
     link = Link(transport, interrupts)
     init = link.next_command()
     prepared = _with_context(prepared, init["context"])
-    functions = {name: _function(link, name, prepared) for name in init["functions"]}
-    namespace = _namespace(functions, prepared, output)
+    forms = Forms(link)
+    functions = {name: _function(link, forms, name, prepared) for name in init["functions"]}
+    namespace = _namespace(functions, forms, prepared, output)
     _silence_finals()
     if (seed := init.get("seed")) is not None:
         random.seed(seed)
@@ -78,10 +80,12 @@ def serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
         _send_done(link, command["id"], outcome)
 
 
-def _namespace(functions: Mapping[str, Callable[..., Any]], prepared: Prepared, output: Printer) -> Namespace:
+def _namespace(
+    functions: Mapping[str, Callable[..., Any]], forms: Forms, prepared: Prepared, output: Printer
+) -> Namespace:
     """The namespace with the functions of the host, the objects made of them, and the context."""
     bound: dict[str, Any] = {name: each for name, each in functions.items() if "." not in name}
-    bound["SubcallError"] = errors.SubcallError
+    bound |= {"SubcallError": errors.SubcallError, FORM: forms.find}
     offered: dict[str, Any] = dict(objects_of(functions))
     if LOAD in functions:
         loader = Loader(functions[LOAD], prepared.policy, {**bound, **offered})
@@ -137,8 +141,9 @@ def _threads_left(outcome: CellOutcome) -> int:
     return thread_count()
 
 
-def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
-    """The function of that name in the guest: calls the host and gives what it answers."""
+def _function(link: Link, forms: Forms, name: str, prepared: Prepared) -> Callable[..., Any]:
+    """The function of that name in the guest, which calls the host and gives what it answers; `forms` gets its async
+    form."""
 
     form_of_other = argument_form if "." in name else form_of
 
@@ -147,15 +152,21 @@ def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
             return {"$context": True}
         return form_of_other(value)
 
-    def function(*args: Any, **kwargs: Any) -> Any:
+    def sent(call: Callable[..., Any], args: Any, kwargs: Any, *more: Any) -> Any:
         try:
-            reply = link.call(name, [form(a) for a in args], {key: form(kwargs[key]) for key in kwargs})
+            return call(name, [form(a) for a in args], {key: form(kwargs[key]) for key in kwargs}, *more)
         except WireError as e:
             raise ValueError(f"{name}: the arguments are too large: {e}; send a part of them at a time") from None
+
+    def received(reply: Mapping[str, Any]) -> Any:
         if "error" in reply:
             raise errors.raised(reply["error"])
         return decode_value(reply["value"], special={"$error": errors.failed_item})
 
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return received(sent(link.call, args, kwargs))
+
     function.__name__ = function.__qualname__ = name
     function.__module__ = "__repl__"
+    forms.add(function, sent, received)
     return function
