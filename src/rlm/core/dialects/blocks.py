@@ -44,16 +44,16 @@ _TAG = re.compile(r"[ \t]*([\w+-]+)[ \t\r]*(?:\n|\Z)")
 _TAG_LINE = re.compile(rf"^[ \t]*(?:{CLOSING.pattern})", re.MULTILINE | re.IGNORECASE)
 _OPENING_LINE = re.compile(rf"^[ \t]*(?:{OPENING.pattern})", re.MULTILINE | re.IGNORECASE)
 _TOKEN = re.compile(
-    rf"(?P<string>'''|\"\"\"|['\"])|\#(?:[^\n`]++|`{{1,2}}(?!`)|`{{3,}}+(?![ \t\r]*(?:\n|\Z)))*+"
+    rf"(?P<string>'''|\"\"\"|['\"])|\#(?:[^\n`]++|`{{1,2}}(?!`)|`{{3,}}+(?![ \t\r]*(?:\n|\Z)))*"
     rf"|(?P<marks>`{{3,}}|^[ \t]*~{{3,}}[ \t]*$)"
     rf"|^[ \t]*(?:(?P<closing>{CLOSING.pattern})|(?P<opening>{OPENING.pattern}))",
     re.MULTILINE | re.IGNORECASE,
 )
 _STRING_REST = {
-    "'''": re.compile(r"(?:[^'\\]|\\.|'(?!''))*+'''", re.DOTALL),
-    '"""': re.compile(r'(?:[^"\\]|\\.|"(?!""))*+"""', re.DOTALL),
-    "'": re.compile(r"(?:[^'\\\n]|\\.)*+'?", re.DOTALL),
-    '"': re.compile(r'(?:[^"\\\n]|\\.)*+"?', re.DOTALL),
+    "'''": re.compile(r"(?:[^'\\]|\\.|'(?!''))*'''", re.DOTALL),
+    '"""': re.compile(r'(?:[^"\\]|\\.|"(?!""))*"""', re.DOTALL),
+    "'": re.compile(r"(?:[^'\\\n]|\\.)*'?", re.DOTALL),
+    '"': re.compile(r'(?:[^"\\\n]|\\.)*"?', re.DOTALL),
 }
 _LONG_ENDS = {mark: re.compile(mark) for mark in ("'''", '"""')}
 

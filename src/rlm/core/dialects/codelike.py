@@ -10,8 +10,8 @@ from dataclasses import dataclass
 MAX_CHARS = 200_000
 """Beyond this a text is not parsed: a tree takes some hundred times the memory of its text."""
 
-STRING = r"""'''(?:[^'\\]|\\.|'(?!''))*+(?:'''|\Z)|\"\"\"(?:[^"\\]|\\.|"(?!""))*+(?:\"\"\"|\Z)"""
-STRING += r"""|'(?:[^'\\\n]|\\.)*+'?|"(?:[^"\\\n]|\\.)*+"?|\#[^\n]*+"""
+STRING = r"""'''(?:[^'\\]|\\.|'(?!''))*(?:'''|\Z)|\"\"\"(?:[^"\\]|\\.|"(?!""))*(?:\"\"\"|\Z)"""
+STRING += r"""|'(?:[^'\\\n]|\\.)*'?|"(?:[^"\\\n]|\\.)*"?|\#[^\n]*+"""
 """A pattern, for DOTALL, of a string of Python, closed or not, or of a comment."""
 STRINGS = re.compile(STRING, re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:N\{[^{}\n]*\}|.)", re.DOTALL)

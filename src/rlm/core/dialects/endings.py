@@ -10,7 +10,7 @@ from rlm.core.dialects.passages import Taken
 from rlm.core.dialects.scanning import Text
 
 _END = re.compile(either(ENDS))
-_ENDS = re.compile(rf"(?:\s|{either(ENDS)})*+")
+_ENDS = re.compile(rf"(?:\s|{either(ENDS)})*")
 _STRUCK = re.compile("<s>")
 _ROLE = re.compile(either(ROLES))
 

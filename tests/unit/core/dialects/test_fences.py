@@ -105,7 +105,7 @@ def test_a_marked_call_in_a_fence_or_within_a_line_is_none():
         "[TOOL_CALLS]f[ARGS]{",
         "> ```repl\n> 1\n",
         "```repl\n'''\n```\n",
-        "```repl\n\"\"\"\n</think>\n```a\n",
+        '```repl\n"""\n</think>\n```a\n',
         "`</think> ",
         "<answer>",
     ],
