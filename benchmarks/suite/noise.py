@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from benchmarks.suite.families import CALLS, THOUGHTS
 from benchmarks.suite.policy import Intent, Policy
 from benchmarks.suite.speech import (
     DialectName,
@@ -205,6 +206,31 @@ def marked_call(intent: Intent, dialect: DialectName, rng: random.Random) -> Mod
     return text(f"{intent.thought}\n{rng.choice(forms)}{fake}")
 
 
+def family_call(intent: Intent, dialect: DialectName, rng: random.Random) -> ModelReply:
+    """A tool call in the text, as one of many families writes it, with what it may leave around it."""
+    write = rng.choice(list(CALLS.values()))
+    after = rng.choice(("", "", "<|im_end|>", "\n</tool_call>", f"\n<tool_response>\n{WRONG}\n</tool_response>"))
+    return text(f"{write(intent.code)}{after}")
+
+
+def family_thought(intent: Intent, dialect: DialectName, rng: random.Random) -> ModelReply:
+    """A draft in the thought of one family or another, perhaps one that the template opened, or nested."""
+    opening, closing = rng.choice(list(THOUGHTS.values()))
+    draft = f"Not `{closing}` yet.\n{rng.choice(list(CALLS.values()))(f'FINAL({WRONG})')}\nFINAL({WRONG})\n"
+    begun = rng.choice((f"{opening}\n", "", f"{opening}\n{opening}\n"))
+    ended = f"{closing}\nYes.\n{closing}\n" if begun.count(opening) > 1 else f"{closing}\n"
+    spoken = proper(intent, dialect)
+    return replace(spoken, text=f"{begun}{draft}{ended}{spoken.text}")
+
+
+def slip_in_code(intent: Intent, dialect: DialectName, rng: random.Random) -> ModelReply:
+    """Code that was indented, spaced or marked up by whatever wrote it."""
+    if "\n" in intent.code or dialect == "tools":
+        return proper(replace(intent, code="".join(f"    {line}\n" for line in intent.code.split("\n"))), dialect)
+    marks = (f"```repl\n{intent.code}```", f"```repl {intent.code}```", f"> ```repl\n> {intent.code}\n> ```")
+    return text(f"{intent.thought}\n\n{rng.choice(marks)}")
+
+
 def thinking(intent: Intent, dialect: DialectName, rng: random.Random) -> ModelReply:
     """Thoughts with a draft in them, which must not count."""
     draft = f"Maybe\n{fence(f'FINAL({WRONG})')}\nor plainly\nFINAL({WRONG})\nHm, no. Or:\n```repl\nanswer = {WRONG}\n"
@@ -238,6 +264,9 @@ KINDS: dict[str, Spoiler] = {
     "final of a name": final_name,
     "another language": foreign,
     "marked call": marked_call,
+    "family's call": family_call,
+    "family's thought": family_thought,
+    "slip in code": slip_in_code,
     "thinking": thinking,
     "final answer": final_answer,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rlm.testing.awaits import Awaits
 from rlm.testing.calls import Calls, CallsWithoutPolicy
 from rlm.testing.cells import Cells, CellsWithoutPolicy
 from rlm.testing.contexts import Contexts, ContextsWithoutPolicy
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rlm.repl.live import Limits
 
 
-class PolicySuite(Cells, Calls, Contexts, CellInterrupts):
+class PolicySuite(Awaits, Cells, Calls, Contexts, CellInterrupts):
     """What every sandbox keeps, also one whose policy lets cells use a part of Python only."""
 
     @classmethod

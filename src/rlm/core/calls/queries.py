@@ -15,6 +15,7 @@ from rlm.core.budget import CallEstimate, estimate_message, estimate_tokens
 from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model, check_size, request_to
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.excerpt import excerpt
+from rlm.core.dialects import plain_reply
 from rlm.core.error_texts import revived
 from rlm.core.exceptions import MaxDepthExceeded, OutputValidationError, ResumeError, RLMError, RunFailed
 from rlm.core.outcome import Outcome
@@ -79,7 +80,7 @@ class Query:
             purpose=LLM_QUERY,
             key=self.key,
         )
-        return (await ask_model(self.run, self.scope, call)).text
+        return plain_reply((await ask_model(self.run, self.scope, call)).text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

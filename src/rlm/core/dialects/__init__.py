@@ -1,39 +1,53 @@
 """How a model talks to us: native tool calls, or fenced code. Parses replies into steps, and renders results.
 
 Nothing is executed here, and no reply makes it raise: what follows no dialect becomes a `Correction`. Code is run only
-where the model meant it to run. The rules:
+where the model meant it to run: nothing that was only thought, quoted or printed runs, and nothing that was cut off.
+The rules, each in full where it is kept:
 
-1. Thoughts don't count (`fences`). Of what is said, the plainest form alone is followed, and everything else in the
-   reply is prose: native tool calls; else calls in the markup of some other protocol (`markup`), of execute_code only;
-   else ```repl fences; else, in the code dialect, Python fences; else fences with no or another tag, or a whole reply,
-   that are Python and do something. With native tools a reply may well be an answer with code in it: there such code
-   is run only if it uses a name of the REPL or a variable that is set, and the model is told.
-2. Where there is no code, `FINAL(...)`, `FINAL_VAR(name)` or `Final answer: ...` in the prose end the task (`prose`).
+1. A text is taken apart (`fences`) by the marks of many families of models (`families`): thoughts don't count, nor do
+   results that the model made up, nor what follows the end of its turn (`thoughts`, `endings`); a text in channels is
+   heard by channel (`channels`). Marks in backticks or quotation marks are spoken of, and mark nothing.
+2. What stands before a closing tag that nothing opened is a thought if code, a FINAL or an answer follows; else it is
+   what was said. A bare remark is no answer, nor is any text that follows nothing but code.
+3. Of what is said, the plainest form alone is followed, and everything else in the reply is prose: native tool calls;
+   else calls in the markup of some family (`markup`), of execute_code only; else ```repl fences; else, in the code
+   dialect, Python fences; else fences with no or another tag, or a whole reply, that are Python and do something. With
+   native tools a reply may well be an answer with code in it: there such code is run only if it uses a name of the REPL
+   or a variable that is set, and the model is told.
+4. A fence ends where Python says so: marks in a string are a part of it, marks after code close it (`blocks`). Code
+   that is no Python and becomes it by one small repair is run so, and the model is told (`repairs`).
+5. Where there is no code, `FINAL(...)`, `FINAL_VAR(name)` or `Final answer: ...` in the prose end the task (`prose`);
+   in the code dialect `<answer>...</answer>` and `\\boxed{...}` do too. A fence in the parentheses is in the answer.
    Beside code they were written too early, and are ignored; FINAL_VAR alone then follows the code.
-3. With native tools any other text is the answer, unless it only announces what comes next.
-4. Arguments may be broken JSON if what they mean is clear (`arguments`). What was cut off at the output limit is never
+6. With native tools any other text is the answer, unless it only announces what comes next, or has the markup of a
+   call that can't be read.
+7. Arguments may be broken JSON if what they mean is clear (`arguments`). What was cut off at the output limit is never
    completed, and never run.
-5. A constant given to FINAL in a cell after another one of the same reply is held back: the model has not seen what the
+8. A constant given to FINAL in a cell after another one of the same reply is held back: the model has not seen what the
    first one printed. So is a text given to FINAL that is the name of a variable. The same cell several times in a row
    runs once.
-6. Whoever says the same and gets the same, again and again, is told; `stuck` says when there is no more hope.
+9. Whoever says the same and gets the same, again and again, is told; `stuck` says when there is no more hope.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from rlm.core.dialects import cells, fences, markup, prose
+from rlm.core.dialects import cells, channels, endings, fences, markup, prose, thoughts
 from rlm.core.dialects.arguments import read_code, read_object, unfenced
+from rlm.core.dialects.blocks import PYTHON_TAGS
+from rlm.core.dialects.repairs import repaired
+from rlm.core.dialects.scanning import Text
 from rlm.core.dialects.slips import Memory
 from rlm.core.types import Json, Message, ModelReply, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rlm.core.dialects.fences import Passages
+    from rlm.core.dialects.passages import Passages
 
 EXECUTE_CODE = ToolSpec(
     name="execute_code",
@@ -128,8 +142,15 @@ ANNOUNCED = (
 OTHER_FENCES = "Of the fences in the reply only those that begin with ```repl were run."
 RAN_TEXT = "The code in the text was run. Call execute_code to run code; if the text was the answer, give it by FINAL."
 NATIVE_ONLY = "In the text of a reply only execute_code can be called; {name!r} needs a tool call proper."
+UNREADABLE = (
+    "The reply has the markup of a tool call, but not one that can be read, so nothing was run. If you only speak of "
+    "such markup, put it in backticks, or give your answer by FINAL."
+)
+REPAIRED = "The code was no Python as it stood, and ran after a repair: {what}. Look at what it gave with that in mind."
 NO_TOOLS = "There is no tool {name!r} to call: write Python in a ```repl fence, every function is there."
 
+_NAME_TAIL = re.compile(r"(?:<\|.*|:\d+)\Z", re.DOTALL)
+"""What some servers leave of a family's marks at the end of a tool's name."""
 NAME_CHARS = 80
 """How much of a tool's name is repeated to the model that made it up."""
 
@@ -168,23 +189,40 @@ class _Hearing:
             return [*steps, *([Correction(message=CUT_OFF)] if said.incomplete else [])]
         if name := prose.final_variable(said.prose):
             return [Cell(code=f"FINAL_VAR({name!r})")]
-        if (answer := prose.final_text(cells.plain_text(said))) is None:
+        if (answer := self._final(said)) is None:
             return []
         code = self._memory.as_code(answer)
         return [Answer(text=answer) if code is None else Cell(code=code)]
 
+    def _final(self, said: Passages) -> str | None:
+        """The answer that a text without code gives as such."""
+        return prose.final_text(cells.plain_text(said), cut=said.cut)
+
+    def _heard(self, reply: ModelReply) -> Passages:
+        """Of what stands between closing tags that nothing opened, the last that says something."""
+        last = said = fences.read(reply.text, cut=reply.finish == "length")
+        while not self._says(said):
+            if said.earlier is None:
+                return last
+            said = said.earlier
+        return said
+
+    def _says(self, said: Passages) -> bool:
+        """Whether there is something to follow; of what was cut off, whether it had begun."""
+        return (said.cut and bool(said.spoken.strip() or said.incomplete)) or bool(self._text_steps(said))
+
     def _calls(self, said: Passages) -> list[Step]:
-        return [_parse_marked(call, self._refusal) for call in markup.calls_in(said, EXECUTE_CODE.name)]
+        return _with_repairs(_parse_marked(call, self._refusal) for call in markup.calls_in(said, EXECUTE_CODE.name))
 
     def _cells(self, said: Passages) -> list[Step]:
         """The fences to run as cells, then what the prose says of a variable, and what the model has to know."""
         found = cells.chosen(said, self._memory.names if self._careful else None)
-        steps: list[Step] = [Cell(code=unfenced(fence.code)) for fence in found]
         if not found:
-            return steps
+            return []
+        steps = _with_repairs(_parse_fence(unfenced(fence.code)) for fence in found)
         if name := prose.final_variable(said.prose):
             steps.append(Cell(code=f"FINAL_VAR({name!r})"))
-        if any(fence.language in cells.PYTHON_TAGS for fence in said.fences if fence not in found):
+        if any(fence.language in PYTHON_TAGS for fence in said.fences if fence not in found):
             steps.append(Correction(message=OTHER_FENCES))
         if self._careful and any(fence.language != "repl" for fence in found):
             steps.append(Correction(message=RAN_TEXT))
@@ -220,11 +258,18 @@ class ToolsDialect(_Hearing):
         return (*messages, *self._notes(results))
 
     def _steps(self, reply: ModelReply) -> Sequence[Step]:
-        cut = reply.finish == "length"
         if reply.tool_calls:
-            return [_parse_call(call, cut=cut) for call in reply.tool_calls]
-        said = fences.read(reply.text, cut=cut)
+            cut = reply.finish == "length"
+            return _with_repairs(_parse_call(call, cut=cut) for call in reply.tool_calls)
+        said = self._heard(reply)
         return self._text_steps(said) or [self._answer(reply, said)]
+
+    def _says(self, said: Passages) -> bool:
+        if super()._says(said):
+            return True
+        if said.blank or prose.remarks(said.spoken):
+            return False
+        return said.earlier is None or not said.earlier.is_code
 
     def _answer(self, reply: ModelReply, said: Passages) -> Answer | Correction:
         """A text without code or FINAL."""
@@ -233,6 +278,8 @@ class ToolsDialect(_Hearing):
             return Correction(message=CUT_OFF)
         if said.blank:
             return Correction(message=f"{_nothing_in(said, reply)} Call execute_code, or answer in plain text.")
+        if markup.looks_called(Text(said.prose)):
+            return Correction(message=UNREADABLE)
         if prose.announces(text):
             return Correction(message=ANNOUNCED)
         return Answer(text=text)
@@ -251,7 +298,7 @@ class CodeDialect(_Hearing):
     )
 
     def parse(self, reply: ModelReply) -> tuple[Step, ...]:
-        said = fences.read(reply.text, cut=reply.finish == "length")
+        said = self._heard(reply)
         return self._judged(reply, self._text_steps(said) or [self._correction(reply, said)])
 
     def render(self, results: Sequence[StepResult]) -> tuple[Message, ...]:
@@ -259,6 +306,10 @@ class CodeDialect(_Hearing):
         if len(parts) > 1:
             parts = [f"[{number} of {len(parts)}]\n{part}" for number, part in enumerate(parts, 1)]
         return (Message(role="user", content="\n\n".join(parts)), *self._notes(results))
+
+    def _final(self, said: Passages) -> str | None:
+        answer = super()._final(said)
+        return prose.marked_text(said.prose) if answer is None and not said.cut else answer
 
     def _correction(self, reply: ModelReply, said: Passages) -> Correction:
         if reply.finish == "length":
@@ -303,12 +354,22 @@ def _fenced(call: ToolCall) -> str:
 def landing_answer(reply: ModelReply) -> Answer | Cell:
     """Read the last reply of a run: FINAL, FINAL_VAR, or the text as it is."""
     said = fences.read(reply.text)
+    while not said.spoken.strip() and said.earlier is not None:
+        said = said.earlier
     if name := prose.final_variable(said.prose):
         return Cell(code=f"FINAL_VAR({name!r})")
     answer = prose.final_text(cells.plain_text(said))
     if answer is None and said.fences and not said.prose.strip():  # a last answer in code that will not run
         answer = prose.final_text(said.fences[-1].code)
     return Answer(text=said.spoken.strip() if answer is None else answer)
+
+
+def plain_reply(text: str) -> str:
+    """What a reply says that is to be used as it is: without the thoughts before it, in whichever family's tags, and
+    without marks of the end. Empty where the model did nothing but think."""
+    messages = channels.messages_in(text, markup.CODE_TOOL)
+    said = text if messages is None else messages.said.strip()
+    return thoughts.without_thoughts(endings.without_end(said))
 
 
 def shorten(text: str, limit_chars: int, total_chars: int | None = None) -> str:
@@ -339,19 +400,41 @@ def _repeats(step: Step, before: Step | None) -> bool:
 
 def _parse_call(call: ToolCall, *, cut: bool) -> Step:
     """A tool call proper."""
-    if call.name.rpartition(".")[2] == EXECUTE_CODE.name:  # some models put a namespace before it
+    name = _NAME_TAIL.sub("", call.name)
+    if name.rpartition(".")[2] == EXECUTE_CODE.name:  # some models put a namespace before it
         return _parse_code(call, cut=cut)
     try:
-        return UseTool(name=call.name, arguments=read_object(call.arguments), call_id=call.id)
+        return UseTool(name=name, arguments=read_object(call.arguments), call_id=call.id)
     except ValueError as error:
         return _unreadable(call, error, cut=cut)
 
 
 def _parse_marked(call: ToolCall, refusal: str) -> Step:
     """A tool call in the text, which has no id."""
+    if not call.name:
+        return Correction(message=UNREADABLE)
     if call.name.rpartition(".")[2] != EXECUTE_CODE.name:
         return Correction(message=refusal.format(name=call.name[:NAME_CHARS]))
     return _parse_code(call, cut=False)
+
+
+def _parse_fence(code: str) -> Step:
+    """The code of a fence, which may be a call of execute_code as Python would write it."""
+    call = markup.spoken_call(code)
+    return Cell(code=code) if call is None else _parse_code(call, cut=False)
+
+
+def _with_repairs(steps: Iterable[Step]) -> list[Step]:
+    """The steps with code that can run, and at the end what was repaired in it."""
+    made: list[Step] = []
+    notes: dict[str, None] = {}
+    for step in steps:
+        if isinstance(step, Cell) and (mended := repaired(step.code)) is not None:
+            made.append(Cell(code=mended.code, call_id=step.call_id))
+            notes[mended.what] = None
+        else:
+            made.append(step)
+    return [*made, *([Correction(message=REPAIRED.format(what=", ".join(notes)))] if notes else [])]
 
 
 def _parse_code(call: ToolCall, *, cut: bool) -> Cell | Correction:

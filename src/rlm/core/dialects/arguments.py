@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from rlm.core.dialects import codelike, fences
+from rlm.core.dialects.repairs import is_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,14 @@ _BAD_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _QUOTE = re.compile(r"\\([\"\\\\])")
 _CODE_KEY = re.compile(r"""\s*\{\s*["'](?:code|source|python)["']\s*:\s*["']""")
-_CODE_END = re.compile(r"""["']\s*,?\s*\}\s*\Z""")
+_CODE_END = {quote: re.compile(rf"{quote}\s*,?\s*\}}\s*\Z") for quote in "\"'"}
+"""By the quote that opened the code: another one is a part of code that was cut off."""
+_NOTHING = frozenset({"", "null", "None", "nil", "undefined", '""', "''", '{}"', "{}}", '{"":""}'})
+"""What can only mean that there are no arguments."""
+_CODE_LINE = re.compile(
+    r"\s*(?:import |from [\w.]+ import |(?:async )?def |class |for |while |if |with |try:|@|#"
+    r"|[\w.\[\], ]+[+*/|&-]?= |[\w.]+\()"
+)
 _UNESCAPED = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "/": "/"}
 _TWO_MEANINGS = "\\\n"
 _BACKSPACE, _WORD_EDGE = "\b", r"\b"
@@ -42,9 +50,11 @@ def read_object(text: str) -> dict[str, Json]:
     Raises:
         ValueError: they are no JSON object, nor close to one; the message is fit for the model.
     """
-    value = read_value(text or "{}")
+    if _means_nothing(text):
+        return {}
+    value = read_value(text)
     if isinstance(value, str):
-        value = read_value(value)
+        value = {} if _means_nothing(value) else read_value(value)
     if isinstance(value, dict):
         return value
     raise ValueError("a JSON object is needed")
@@ -57,8 +67,10 @@ def read_code(text: str, *, strictly: bool = False) -> str:
         ValueError: there is none, or it was cut off; the message is fit for the model.
     """
     certain, guessed = [unfenced(code) for code in _codes(text)], map(unfenced, () if strictly else _guesses(text))
-    if code := next((code for code in chain(certain, guessed) if codelike.parse(code) is not None), None):
-        return code
+    readings = list(chain(certain, guessed))
+    for is_right in (_parses, is_python):
+        if code := next((code for code in readings if is_right(code)), None):
+            return code
     if certain:
         return certain[0]  # the cell will say what is wrong with it
     read_object(text)  # says what is wrong with the JSON
@@ -85,11 +97,19 @@ def read_value(text: str) -> Json:
 
 
 def unfenced(code: str) -> str:
-    """`code` without the fences around it; as it is, where it is Python already or has none."""
-    if ("```" not in code and "~~~" not in code) or codelike.parse(code) is not None:
+    """`code` without the fences around it; as it is, where it is Python already, begins as code, or has none."""
+    if ("```" not in code and "~~~" not in code) or _CODE_LINE.match(code) or codelike.parse(code) is not None:
         return code
     blocks, _ = fences.split(code)
     return "\n".join(block.code for block in blocks if block.code.strip()) or code
+
+
+def _parses(code: str) -> bool:
+    return codelike.parse(code) is not None
+
+
+def _means_nothing(text: str) -> bool:
+    return "".join(text.split()) in _NOTHING
 
 
 def _codes(text: str) -> list[str]:
@@ -103,7 +123,9 @@ def _codes(text: str) -> list[str]:
 def _guesses(text: str) -> Iterator[str]:
     """What the code may be in arguments that are no JSON: what stands where the code should, or the whole."""
     tail = max(0, len(text) - _TAIL)
-    if (opening := _CODE_KEY.match(text)) and (closing := _CODE_END.search(text, max(opening.end(), tail))):
+    if (opening := _CODE_KEY.match(text)) and (
+        closing := _CODE_END[opening[0][-1]].search(text, max(opening.end(), tail))
+    ):
         inside = text[opening.end() : closing.start()]
         if _TWO_MEANINGS in inside:
             return

@@ -6,17 +6,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlm.core.dialects import codelike
-from rlm.core.dialects.fences import Fence, Passages
+from rlm.core.dialects.blocks import OUTPUT_TAGS, PYTHON_TAGS, REPL_TAG
+from rlm.core.dialects.passages import Fence, Passages
+from rlm.core.dialects.repairs import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set
 
-PYTHON_TAGS = frozenset({"python", "py", "python3", "ipython", "tool_code", "execute_code"})
-OUTPUT_TAGS = frozenset(
-    {"output", "out", "stdout", "text", "txt", "plaintext", "console", "result", "json", "markdown"}
-)
 REPL_NAMES = frozenset(
-    {"context", "FINAL", "FINAL_VAR", "SHOW_VARS", "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched"}
+    {
+        "execute_code",
+        "context",
+        "FINAL",
+        "FINAL_VAR",
+        "SHOW_VARS",
+        "llm_query",
+        "llm_query_batched",
+        "rlm_query",
+        "rlm_query_batched",
+    }
 )
 
 
@@ -27,7 +35,7 @@ def chosen(said: Passages, known: Set[str] | None) -> list[Fence]:
     of the REPL, or stand in ```repl. None: the reply can only be code.
     """
     rules: list[Callable[[Fence], bool]] = [
-        lambda fence: fence.language == "repl",
+        lambda fence: fence.language == REPL_TAG,
         lambda fence: fence.language in PYTHON_TAGS and known is None,
         lambda fence: fence.language not in OUTPUT_TAGS and _meant(fence.code, known),
     ]
@@ -35,7 +43,7 @@ def chosen(said: Passages, known: Set[str] | None) -> list[Fence]:
     for rule in rules:
         if found := [fence for fence in full if rule(fence)]:
             return found
-    if not said.fences and _meant(said.prose, known) and not _is_final(said.prose):
+    if not said.fences and not said.cut and _meant(said.prose, known) and not _is_final(said.prose):
         return [Fence(language="", code=said.prose)]
     return []
 
@@ -46,7 +54,8 @@ def plain_text(said: Passages) -> str:
 
 
 def _meant(text: str, known: Set[str] | None) -> bool:
-    tree = codelike.parse(text)
+    mended = repaired(text)
+    tree = codelike.parse(text if mended is None else mended.code)
     if tree is None or not codelike.acts(tree):
         return False
     return known is None or not codelike.names_used(tree).isdisjoint(REPL_NAMES | known)

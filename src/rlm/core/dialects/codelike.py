@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 
 MAX_CHARS = 200_000
 """Beyond this a text is not parsed: a tree takes some hundred times the memory of its text."""
 
+STRING = r"""'''(?:[^'\\]|\\.|'(?!''))*(?:'''|\Z)|\"\"\"(?:[^"\\]|\\.|"(?!""))*(?:\"\"\"|\Z)"""
+STRING += r"""|'(?:[^'\\\n]|\\.)*'?|"(?:[^"\\\n]|\\.)*"?|\#[^\n]*+"""
+"""A pattern, for DOTALL, of a string of Python, closed or not, or of a comment."""
+STRINGS = re.compile(STRING, re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:N\{[^{}\n]*\}|.)", re.DOTALL)
 _HARMLESS = frozenset("\n\\'\"")
 _ESCAPES = frozenset("\n\\'\"abfnrtvxuUN01234567")
@@ -19,7 +24,7 @@ def parse(text: str) -> ast.Module | None:
     if len(text) > MAX_CHARS:
         return None
     try:
-        return ast.parse(_ESCAPE.sub(_plain, text))  # an invalid escape would warn the user of the model's mistake
+        return ast.parse(_without_escapes(text))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
 
@@ -36,6 +41,40 @@ def literal(text: str) -> object:
         return ast.literal_eval(_ESCAPE.sub(_doubled, text))
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"no Python literal: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantCall:
+    """A call whose arguments are constants."""
+
+    name: str
+    arguments: dict[str, object]
+    """By name; a lone argument without one is `code`."""
+
+
+def constant_calls(text: str) -> list[ConstantCall]:
+    """The call, or the list of calls, that a text is and nothing else; empty if it is anything else."""
+    if len(text) > MAX_CHARS:
+        return []
+    try:
+        value = ast.parse(_ESCAPE.sub(_doubled, text.strip()), mode="eval").body
+        nodes = value.elts if isinstance(value, ast.List) else [value]
+        return [_constant_call(node) for node in nodes]
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return []
+
+
+def _constant_call(node: ast.expr) -> ConstantCall:
+    """Raises TypeError or ValueError: it isn't one."""
+    if not isinstance(node, ast.Call):
+        raise TypeError("no call")
+    name = ast.unparse(node.func)
+    if name == "print" and len(node.args) == 1 and isinstance(node.args[0], ast.Call):
+        return _constant_call(node.args[0])
+    if len(node.args) > 1 or (node.args and node.keywords):
+        raise ValueError("more than one argument without a name")
+    named = [(keyword.arg or "", keyword.value) for keyword in node.keywords] or [("code", part) for part in node.args]
+    return ConstantCall(name=name, arguments={key: ast.literal_eval(value) for key, value in named})
 
 
 def acts(tree: ast.Module) -> bool:
@@ -71,6 +110,11 @@ def _bound(node: ast.AST) -> str | None:
             return other or name
         case _:
             return None
+
+
+def _without_escapes(text: str) -> str:
+    """The text with plain characters for the escapes in its strings: an invalid one would warn the user."""
+    return STRINGS.sub(lambda found: _ESCAPE.sub(_plain, found[0]), text) if "\\" in text else text
 
 
 def _plain(escape: re.Match[str]) -> str:

@@ -1,80 +1,68 @@
 """Takes a model's text apart, in linear time, for it is hostile and may be large: what was thought, what stands in
 fences, which tool calls are written as markup, and the prose between. Nothing is judged or run here.
 
-The rules, line by line:
-- A fence opens with three or more backticks or tildes and perhaps a language, and closes with at least as many. One
-  that never closes ends with the text.
-- A thought opens with `<think>` (`<thinking>`, `<thought>`, `<reasoning>`) at the beginning of a line of prose, and
-  goes up to its closing tag or to the end. A closing tag in prose, or at the beginning of a line in a fence, that
-  nothing opened ends a thought that began earlier: nothing before it counts.
-- A marked call opens with `<tool_call>`, `<function=name>` and the like at the beginning of a line of prose, and goes
-  up to its closing tag or to the end.
+It goes through the text line by line. At the beginning of a line the rules of `LINE_RULES` are tried, in prose those of
+`MARK_RULES` wherever a mark may stand; the first that makes something of the place decides how far it goes. What no
+rule wants is prose. The rules themselves stand where they are made: `blocks` (fences), `thoughts`, `markup` (calls),
+`endings`; a text in channels (`channels`) is taken apart into what each message says first.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING
 
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+.-]*)([^\n]*)")
-_THOUGHT = re.compile(r"[ \t]*<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
-_THOUGHT_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
-_CALL = re.compile(
-    r"""[ \t]*<(tool_call|function_call|execute_code|function|invoke)(?:(?:=| name=)["']?([\w.-]+)["']?)?>"""
+from rlm.core.dialects import blocks, endings, markup, prose, thoughts
+from rlm.core.dialects.channels import messages_in
+from rlm.core.dialects.families import CALLS, ENDS, PRINTED, THOUGHTS, either
+from rlm.core.dialects.passages import Fence, Passages, Taken
+from rlm.core.dialects.scanning import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Rule = Callable[[Text, int], Taken | None]
+
+LINE_RULES: Mapping[str, Rule] = {
+    "a fence": blocks.fenced,
+    "a fence in a block quote": blocks.quoted_fence,
+    "an answer with a fence in it": prose.answer_with_fence,
+    "Action and Action Input": markup.action,
+    "bare JSON": markup.bare,
+}
+MARK_RULES: Mapping[str, Rule] = {
+    "a thought": thoughts.thought,
+    "a closing tag that nothing opened": thoughts.unopened,
+    "a made-up result": thoughts.printed,
+    "the end of the turn": endings.turn_end,
+    "calls in the marks of a family": markup.wrapped,
+    "<function=name>": markup.named,
+    "<|tool_call_begin|>": markup.begun,
+    "<|python_tag|>": markup.python_tag,
+    "<execute_code>": markup.code_element,
+    "a tag around code": markup.code_fence,
+    "a closing tag of a call": markup.orphan,
+}
+
+_LINE_MARK = re.compile(r"[ \t\u00a0\u200b\ufeff]*+(?:[`~]{3}|>|[ \t*_#>`-]*+FINAL|\**Action|[{\[])")
+"""What a line begins with, if one of the rules for lines may want it."""
+_MARKS = [*THOUGHTS, *THOUGHTS.values(), *CALLS, *CALLS.values(), *ENDS, *(mark for pair in PRINTED for mark in pair)]
+_MARK = re.compile(
+    rf"(?i:{either(_MARKS)})|</?(?:\w+:|[|｜]DSML[|｜])?(?:function|invoke|parameter|tool_use|function_call|tool_call)"
+    r"|<[|｜](?:tool|python_tag)|<(?:execute|code|python|ipython|repl)|\[PYTHON\]"
 )
-_CLOSING_INDENT = 3
-"""How much deeper than its opening a fence may close, in characters."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
-    """A fenced block."""
-
-    language: str
-    """Lower case, empty where none is named."""
-    code: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedCall:
-    """A tool call written as markup."""
-
-    tag: str
-    name: str
-    """The tool, where the tag names it; else empty."""
-    body: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Passages:
-    """The parts of a text, each kind in its order."""
-
-    fences: list[Fence] = field(default_factory=list)
-    calls: list[MarkedCall] = field(default_factory=list)
-    prose: str = ""
-    """What is neither thought nor fence nor call."""
-    spoken: str = ""
-    """All but the thoughts: fences and calls are in it as they were written."""
-    incomplete: bool = False
-    """Whether a fence or call was left out."""
-
-    @property
-    def blank(self) -> bool:
-        """Whether nothing is said."""
-        return not (self.prose.strip() or self.calls or any(fence.code.strip() for fence in self.fences))
 
 
 def read(text: str, *, cut: bool = False) -> Passages:
     """Take `text` apart; of one that was `cut` off, a fence or call that never closed is left out."""
-    reader = _Reader(text)
-    while reader.position < len(text):
-        reader.take()
-    found = reader.found
-    found.prose, found.spoken = "".join(reader.prose), "".join(reader.spoken)
-    if cut and reader.open:
+    messages = messages_in(text, markup.CODE_TOOL)
+    if messages is None:
+        return _Reader(Text(text, cut=cut)).read()
+    found = _Reader(Text(messages.said, cut=cut)).read()
+    found.calls += messages.calls
+    if cut and messages.calls and not messages.closed:
         found.incomplete = True
-        (found.fences if reader.open == "fence" else found.calls).pop()
+        found.calls.pop()
     return found
 
 
@@ -84,92 +72,91 @@ def split(text: str) -> tuple[list[Fence], str]:
     return found.fences, found.prose
 
 
-def marked_call(text: str) -> MarkedCall | None:
-    """The marked call that `text` begins with."""
-    opening = _CALL.match(text := text.strip())
-    return None if opening is None else _call(text, opening)[0]
-
-
 class _Reader:
     """Where the reading of a text has got to, and what was found."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
-        self.found = Passages()
-        self.prose: list[str] = []
-        self.spoken: list[str] = []
-        self.open: Literal["fence", "call"] | None = None
-        """What the text ended in."""
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self._position = 0
+        self._found = Passages(cut=text.cut)
+        self._prose: list[str] = []
+        self._spoken: list[str] = []
+        self._last: Taken | None = None
+        """What the text ended in, if not in prose."""
 
-    def take(self) -> None:
-        """Take what begins at the line where the reading is."""
-        opening = _FENCE.match(self.text, self.position)
-        if opening and "`" not in opening[4]:
-            self._take_fence(opening)
-        elif opening := _CALL.match(self.text, self.position):
-            call, end, closed = _call(self.text, opening)
-            self.found.calls.append(call)
-            self.open = None if closed else "call"
-            self._pass(end)
-        elif opening := _THOUGHT.match(self.text, self.position):
-            closing = _THOUGHT_END.search(self.text, opening.end())
-            self.position = closing.end() if closing else len(self.text)
-        else:
-            self._take_prose()
+    def read(self) -> Passages:
+        while self._position < len(self._text):
+            self._take()
+        self._leave_out()
+        return self._finished()
 
-    def _take_prose(self) -> None:
-        end = self._line_end(self.position)
-        if closing := _THOUGHT_END.search(self.text, self.position, end):
-            self._discard(closing.end())
-            return
-        self.prose.append(self.text[self.position : end])
-        self._pass(end)
-
-    def _take_fence(self, opening: re.Match[str]) -> None:
-        lines: list[str] = []
-        position, closed = self._line_end(opening.end()), False
-        while position < len(self.text) and not closed:
-            end = self._line_end(position)
-            line = self.text[position:end]
-            if line.lstrip().startswith("</") and (tag := _THOUGHT_END.match(line.lstrip())):
-                self._discard(end - len(line.lstrip()) + tag.end())
+    def _take(self) -> None:
+        """Take what begins at the line, or the rest of a line, where the reading is."""
+        self._text.base = self._position
+        if _LINE_MARK.match(self._text.text, self._position):
+            for rule in LINE_RULES.values():
+                if (taken := rule(self._text, self._position)) is not None:
+                    self._add(self._position, taken)
+                    return
+        end = self._text.line_end(self._position)
+        place = self._text.next(_MARK, self._position)
+        while place is not None and place.start() < end:
+            if (taken := self._at_mark(place)) is not None:
+                self._say(place.start())
+                self._add(place.start(), taken)
                 return
-            closed = _closes(line, opening)
-            lines += [] if closed else [_outdented(line, len(opening[1]))]
-            position = end
-        self.found.fences.append(Fence(language=opening[3].lower(), code="".join(lines)))
-        self.open = None if closed else "fence"
-        self._pass(position)
+            place = self._text.next(_MARK, place.start() + 1)
+        self._say(end)
 
-    def _pass(self, end: int) -> None:
-        """Go on at `end`; what was passed is spoken."""
-        self.spoken.append(self.text[self.position : end])
-        self.position = end
+    def _at_mark(self, place: re.Match[str]) -> Taken | None:
+        if self._text.is_quoted(*place.span()):
+            return None
+        for rule in MARK_RULES.values():
+            if (taken := rule(self._text, place.start())) is not None:
+                return taken
+        return None
 
-    def _discard(self, end: int) -> None:
-        """Go on at `end`; all before it was thought."""
-        self.found, self.prose, self.spoken, self.position = Passages(), [], [], end
+    def _say(self, end: int) -> None:
+        """What stands up to `end` is prose."""
+        words = self._text.text[self._position : end]
+        self._prose.append(words)
+        self._spoken.append(words)
+        self._position = end
+        self._last = None if words.strip() else self._last
 
-    def _line_end(self, position: int) -> int:
-        return self.text.find("\n", position) + 1 or len(self.text)
+    def _add(self, start: int, taken: Taken) -> None:
+        words = self._text.text[start : taken.end]
+        if taken.prose:
+            self._say(taken.end)
+            return
+        self._position = taken.end
+        if taken.unopened:
+            self._begin_anew()
+            return
+        if taken.fence is not None:
+            self._found.fences.append(taken.fence)
+        self._found.calls += taken.calls
+        if taken.fence is not None or taken.calls:
+            self._spoken.append(words)
+            self._last = taken
 
+    def _begin_anew(self) -> None:
+        """All before may have been thought."""
+        before = self._finished()
+        before.cut = False
+        self._found = Passages(earlier=before if before.spoken.strip() else before.earlier, cut=self._text.cut)
+        self._prose, self._spoken, self._last = [], [], None
 
-def _call(text: str, opening: re.Match[str]) -> tuple[MarkedCall, int, bool]:
-    """The marked call at `opening`, where it ends, and whether it is closed."""
-    closing = f"</{opening[1]}>"
-    end = text.find(closing, opening.end())
-    call = MarkedCall(tag=opening[1], name=opening[2] or "", body=text[opening.end() : end if end >= 0 else None])
-    return (call, end + len(closing), True) if end >= 0 else (call, len(text), False)
+    def _finished(self) -> Passages:
+        self._found.prose, self._found.spoken = "".join(self._prose), "".join(self._spoken)
+        return self._found
 
-
-def _closes(line: str, opening: re.Match[str]) -> bool:
-    mark, stripped = opening[2], line.strip()
-    indent = len(line) - len(line.lstrip())
-    deep = indent > len(opening[1]) + _CLOSING_INDENT
-    return not deep and len(stripped) >= len(mark) and not stripped.strip(mark[0])
-
-
-def _outdented(line: str, indent: int) -> str:
-    """The line of an indented fence without the fence's indentation."""
-    return line[indent:] if not line[:indent].strip() else line
+    def _leave_out(self) -> None:
+        """Of a text that was cut off, take out what it was cut off in."""
+        if not self._text.cut or self._last is None or self._last.closed:
+            return
+        self._found.incomplete = True
+        if self._last.fence is not None:
+            self._found.fences.pop()
+        else:
+            del self._found.calls[-len(self._last.calls) :]

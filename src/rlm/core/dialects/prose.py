@@ -7,8 +7,13 @@ so does `Final answer: ...`, which goes up to the end. A placeholder, as in the 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from rlm.core.dialects import codelike
+from rlm.core.dialects.passages import Taken
+
+if TYPE_CHECKING:
+    from rlm.core.dialects.scanning import Text
 
 _LEAD = r"^[ \t>*_#`-]*"
 _FINAL = re.compile(_LEAD + r"FINAL[(（]", re.MULTILINE)
@@ -25,6 +30,12 @@ _INTENTIONS = (
     *("i should ", "i can start ", "we need to ", "we should "),
 )
 _BEFORE = re.compile(r"(?:first|now|next|then|so|ok|okay|sure|great|well|to start|to begin)\b[,.!]?\s*", re.IGNORECASE)
+_REMARK = re.compile(
+    r"(?:(?:all )?(?:done|finished|completed?|ready)|ok(?:ay)?|that['’]s (?:it|all)|(?:the )?end)[.! ]*", re.IGNORECASE
+)
+_TAGS = ("final_answer", "answer")
+_BOXED = "\\boxed{"
+_BRACE = re.compile(r"[{}]")
 _CLOSERS = ("let me know", "i will be ", "i'll be ")
 
 
@@ -34,14 +45,59 @@ def final_variable(prose: str) -> str | None:
     return found[1] if found else None
 
 
-def final_text(prose: str) -> str | None:
-    """The answer in the first `FINAL(...)` that is no placeholder, else after the last `Final answer:`."""
+def final_text(prose: str, *, cut: bool = False) -> str | None:
+    """The answer in the first `FINAL(...)` that is no placeholder, else after the last `Final answer:`; of a text that
+    was `cut` off, only an answer that ends before it does."""
     for opening in _FINAL.finditer(prose):
-        if (answer := _inside(prose, opening.end())).strip("<>[]").lower() not in _PLACEHOLDERS:
-            return _unquoted(answer)
+        answer, closed = _inside(prose, opening.end())
+        if answer.strip("<>[]").lower() not in _PLACEHOLDERS:
+            return _unquoted(answer) if closed or not cut else None
+    if cut:
+        return None
     *_, marked = [None, *_FINAL_ANSWER.finditer(prose)]
     answer = "" if marked is None else prose[marked.end() :].strip(_EMPHASIS)
     return final_text(answer) if _FINAL.match(answer) else answer or None
+
+
+def marked_text(prose: str) -> str | None:
+    """The answer between `<answer>` and `</answer>`, or in the last `\\boxed{...}`."""
+    for tag in _TAGS:
+        end = prose.rfind(f"</{tag}>")
+        start = prose.rfind(f"<{tag}>", 0, max(end, 0))
+        if start >= 0 and (answer := prose[start + len(tag) + 2 : end].strip()):
+            return answer
+    start, depth = prose.rfind(_BOXED) + len(_BOXED), 1
+    if start < len(_BOXED):
+        return None
+    for brace in _BRACE.finditer(prose, start):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return prose[start : brace.start()].strip() or None
+    return None
+
+
+def answer_with_fence(text: Text, position: int) -> Taken | None:
+    """The FINAL at `position`, if its parenthesis closes after a fence, which then is a part of the answer."""
+    opening = None if text.answered else _FINAL.match(text.text, position)
+    if opening is None:
+        return None
+    start, depth, marks = opening.end(), 1, 0
+    while start < len(text):
+        end = text.line_end(start)
+        if text.text[start:end].lstrip().startswith("```"):
+            marks += 1
+        if marks % 2 == 0:
+            depth += sum(1 if mark[0] in "(（" else -1 for mark in _PARENTHESIS.finditer(text.text, start, end))
+        if depth <= 0:
+            return Taken(end=end, prose=True) if marks else None
+        text.answered = True  # whatever comes of it: it is read once
+        start = end
+    return None
+
+
+def remarks(text: str) -> bool:
+    """Whether it says no more than that the model is done."""
+    return _REMARK.fullmatch(text.strip(_EMPHASIS)) is not None
 
 
 def announces(text: str) -> bool:
@@ -54,8 +110,8 @@ def announces(text: str) -> bool:
     return last.startswith(_INTENTIONS) and not last.startswith(_CLOSERS)
 
 
-def _inside(prose: str, start: int) -> str:
-    """What stands from `start` to the parenthesis that closes; it may be many lines down, or missing.
+def _inside(prose: str, start: int) -> tuple[str, bool]:
+    """What stands from `start` to the parenthesis that closes, and whether one does; it may be many lines down.
 
     A line that ends in a parenthesis is taken up to it, though an earlier one would do: answers hold smileys and lists.
     """
@@ -68,9 +124,9 @@ def _inside(prose: str, start: int) -> str:
         if depth <= 0:
             line = prose[position:end].rstrip(_EMPHASIS + "\r.。")
             end = position + len(line) - 1 if line.endswith((")", "）")) else closed_at
-            return prose[start:end].strip()
+            return prose[start:end].strip(), True
         position = end
-    return prose[start:].strip()
+    return prose[start:].strip(), False
 
 
 def _unquoted(text: str) -> str:

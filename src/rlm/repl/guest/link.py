@@ -10,12 +10,13 @@ from __future__ import annotations
 import builtins
 import os
 from _thread import allocate_lock
+from select import select as _select
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rlm.repl.guest.wire import HEADER, MAX_CALLS, WireError, pack_for_host, unpack, unpack_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rlm.repl.guest.interrupts import Interrupts
 
@@ -39,6 +40,10 @@ class Transport(Protocol):
 
     def write(self, frame: bytes) -> None:
         """Write all of the bytes."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor that is read from."""
         ...
 
 
@@ -66,18 +71,25 @@ class DescriptorTransport:
             except BlockingIOError:
                 _set_blocking(self._writing, True)
 
+    def fileno(self) -> int:
+        return self._reading
+
 
 class _Slot:
     """The place where one waiting thread gets its frame; `wake` is held while there is nothing for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrived: Callable[[], None] | None = None) -> None:
+        """`arrived` is called when there is something, where no thread waits for it."""
         self.frames: list[dict[str, Any]] = []
+        self.arrived = arrived
         self.is_waiting = False
         self.wake = allocate_lock()
         self.wake.acquire()
 
     def rouse(self) -> None:
-        if self.wake.locked():
+        if self.arrived is not None:
+            self.arrived()
+        elif self.wake.locked():
             self.wake.release()
 
 
@@ -128,7 +140,8 @@ class Link:
             raise RuntimeError(f"{name}: a process that a cell has forked can't call it; call it in the cell itself")
         self._interrupts.shield()
         try:
-            number = self._start_call({"t": "call", "id": 0, "name": name, "args": args, "kwargs": kwargs})
+            message = {"t": "call", "id": 0, "name": name, "args": args, "kwargs": kwargs}
+            number = self._start_call(message, _Slot())
             try:
                 return self._wait(self._slots[number])
             finally:
@@ -137,7 +150,46 @@ class Link:
         finally:
             self._interrupts.unshield()
 
-    def _start_call(self, message: dict[str, Any]) -> int:
+    def begin(self, name: str, args: list[Any], kwargs: dict[str, Any], arrived: Callable[[], None]) -> int:
+        """Call a host function without waiting, and give the number of the call; `arrived` is called when its reply is
+        there, by the thread that read it. Raises as `call` does.
+        """
+        self._interrupts.shield()
+        try:
+            message = {"t": "call", "id": 0, "name": name, "args": args, "kwargs": kwargs}
+            return self._start_call(message, _Slot(arrived))
+        finally:
+            self._interrupts.unshield()
+
+    def take(self, number: int) -> dict[str, Any]:
+        """The reply of a call that was begun, once it has arrived."""
+        return self._slots[number].frames.pop(0)
+
+    def forget(self, number: int) -> None:
+        """Wait no longer for a call that was begun."""
+        with self._state:
+            self._slots.pop(number, None)
+
+    def fileno(self) -> int:
+        """The descriptor that can be read from when a frame is there."""
+        return self._transport.fileno()
+
+    def read_one(self, *, only_ready: bool) -> None:
+        """Read a frame and hand it to whom it is for, unless another thread is at it, or it isn't there yet."""
+        self._interrupts.shield()
+        try:
+            if self._take_lead():
+                try:
+                    if not only_ready or _is_ready(self._transport.fileno()):
+                        self._deliver(self._read_frame())
+                finally:
+                    with self._state:
+                        self._leading = False
+                    self._offer_lead()
+        finally:
+            self._interrupts.unshield()
+
+    def _start_call(self, message: dict[str, Any], slot: _Slot) -> int:
         with self._sending:
             if not self._in_cell:
                 raise RuntimeError(f"{message['name']} can be called only while a cell runs")
@@ -147,7 +199,7 @@ class Link:
             frame = pack_for_host(message)
             self._calls = number
             with self._state:
-                self._slots[number] = _Slot()
+                self._slots[number] = slot
             self._transport.write(frame)
         return number
 
@@ -230,6 +282,11 @@ class Link:
             self._unread -= count
             rest = rest[count:]
         return buffer
+
+
+def _is_ready(descriptor: int) -> bool:
+    """Whether something can be read, or the end was reached."""
+    return bool(_select([descriptor], [], [], 0)[0])
 
 
 def _id_in(head: bytearray) -> int:

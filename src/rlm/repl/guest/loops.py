@@ -7,13 +7,30 @@ import asyncio
 import os
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlm.repl.guest.link import Link
 
 _LONGEST_S = 3600.0
 
 
 class PipeLoop(asyncio.SelectorEventLoop):
     """The ordinary selector loop, but for how another thread wakes it."""
+
+    _watched = 0
+
+    def watch(self, link: Link) -> None:
+        """Read frames as they come, while somebody awaits one; each call needs an `unwatch`."""
+        if not self._watched:
+            self.add_reader(link.fileno(), lambda: link.read_one(only_ready=True))
+        self._watched += 1
+
+    def unwatch(self, link: Link) -> None:
+        """Undo one `watch`."""
+        self._watched -= 1
+        if not self._watched and not self.is_closed():
+            self.remove_reader(link.fileno())
 
     def _make_self_pipe(self) -> None:
         self._wake_reading, self._wake_writing = os.pipe()
@@ -47,10 +64,17 @@ class PipeLoop(asyncio.SelectorEventLoop):
 
 
 class _Sleeper:
-    """Stands in for a selector: no event ever comes, so waiting for one is sleeping."""
+    """Stands in for a selector: no event ever comes, so waiting for one is sleeping. Where a frame is awaited, it is
+    reading that, and a timer waits for the frame.
+    """
+
+    def __init__(self) -> None:
+        self.awaited: list[Link] = []
 
     def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None or timeout > 0:
+        if self.awaited and timeout != 0:
+            self.awaited[-1].read_one(only_ready=False)
+        elif timeout is None or timeout > 0:
             time.sleep(_LONGEST_S if timeout is None else timeout)
         return []
 
@@ -61,6 +85,14 @@ class SleepingLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._selector = _Sleeper()
+
+    def watch(self, link: Link) -> None:
+        """Read a frame where there is nothing else to do; each call needs an `unwatch`."""
+        self._selector.awaited.append(link)
+
+    def unwatch(self, _link: Link) -> None:
+        """Undo one `watch`."""
+        self._selector.awaited.pop()
 
     def _process_events(self, _events: list[Any]) -> None:
         return None

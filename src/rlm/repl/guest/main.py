@@ -19,6 +19,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rlm.repl.guest import errors
+from rlm.repl.guest.awaiting import FORM, Forms
 from rlm.repl.guest.carry.skills import LOAD, OBJECT, Loader, Skills
 from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
@@ -75,9 +76,9 @@ def _serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
     init = link.next_command()
     if prepared.load is not None:
         prepared = replace(prepared, context=prepared.load(init["context"]))
-    functions = {name: _function(link, name, prepared) for name in init["functions"]}
-    reserve = Reserve()
-    namespace = _namespace(functions, prepared, output, reserve)
+    forms, reserve = Forms(link), Reserve()
+    functions = {name: _function(link, forms, name, prepared) for name in init["functions"]}
+    namespace = _namespace(functions, forms, prepared, output, reserve)
     _silence_finals()
     if (seed := init.get("seed")) is not None:
         random.seed(seed)
@@ -117,11 +118,11 @@ def _told_of_memory(outcome: CellOutcome, reserve: Reserve) -> CellOutcome:
 
 
 def _namespace(
-    functions: Mapping[str, Callable[..., Any]], prepared: Prepared, output: Printer, reserve: Reserve
+    functions: Mapping[str, Callable[..., Any]], forms: Forms, prepared: Prepared, output: Printer, reserve: Reserve
 ) -> Namespace:
     """The namespace with the functions of the host, the objects made of them, and the context."""
     bound: dict[str, Any] = {name: each for name, each in functions.items() if "." not in name}
-    bound["SubcallError"] = errors.SubcallError
+    bound |= {"SubcallError": errors.SubcallError, FORM: forms.find}
     offered: dict[str, Any] = dict(objects_of(functions))
     if LOAD in functions:
         loader = Loader(functions[LOAD], prepared.policy, {**bound, **offered})
@@ -166,8 +167,9 @@ def _threads_left(outcome: CellOutcome) -> int:
     return thread_count()
 
 
-def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
-    """The function of that name in the guest: calls the host and gives what it answers."""
+def _function(link: Link, forms: Forms, name: str, prepared: Prepared) -> Callable[..., Any]:
+    """The function of that name in the guest, which calls the host and gives what it answers; `forms` gets its async
+    form."""
 
     form_of_other = argument_form if "." in name else form_of
 
@@ -176,15 +178,21 @@ def _function(link: Link, name: str, prepared: Prepared) -> Callable[..., Any]:
             return {"$context": True}
         return form_of_other(value)
 
-    def function(*args: Any, **kwargs: Any) -> Any:
+    def sent(call: Callable[..., Any], args: Any, kwargs: Any, *more: Any) -> Any:
         try:
-            reply = link.call(name, [form(a) for a in args], {key: form(kwargs[key]) for key in kwargs})
+            return call(name, [form(a) for a in args], {key: form(kwargs[key]) for key in kwargs}, *more)
         except WireError as e:
             raise ValueError(f"{name}: the arguments are too large: {e}; send a part of them at a time") from None
+
+    def received(reply: Mapping[str, Any]) -> Any:
         if "error" in reply:
             raise errors.raised(reply["error"])
         return decode_value(reply["value"], special={"$error": errors.failed_item})
 
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return received(sent(link.call, args, kwargs))
+
     function.__name__ = function.__qualname__ = name
     function.__module__ = "__repl__"
+    forms.add(function, sent, received)
     return function

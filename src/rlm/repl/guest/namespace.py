@@ -16,7 +16,7 @@ from threading import current_thread
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from rlm.repl.guest import errors
+from rlm.repl.guest import awaiting, errors
 from rlm.repl.guest.carry.carrier import EXPORT, IMPORT, PIECE, Carrier
 from rlm.repl.guest.shorten import short_repr
 from rlm.repl.guest.wire import as_text, encode_value, refuse_alike_keys
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _compile: Any = compile
-_run, _evaluate = exec, eval
 _name_of_type = vars(type)["__name__"].__get__
 _lines = linecache.cache
 _modules = sys.modules
@@ -46,8 +45,8 @@ _threads: Mapping[int, threading.Thread] = threading._active  # type: ignore[att
 class Policy(Protocol):
     """What code may be compiled, and with which globals it starts."""
 
-    def compile(self, tree: ast.Module | ast.Expression, filename: str) -> CodeType:
-        """Raises:
+    def compile(self, tree: ast.Module | ast.Expression, filename: str, *, flags: int = 0) -> CodeType:
+        """`flags` are the compiler's. Raises:
         SyntaxError: the policy forbids it; the message is fit for the model.
         """
         ...
@@ -58,9 +57,9 @@ class Policy(Protocol):
 class NoPolicy:
     """Plain Python: the policy `off`."""
 
-    def compile(self, tree: ast.Module | ast.Expression, filename: str) -> CodeType:
+    def compile(self, tree: ast.Module | ast.Expression, filename: str, *, flags: int = 0) -> CodeType:
         mode = "exec" if isinstance(tree, ast.Module) else "eval"
-        code: CodeType = _compile(tree, filename, mode, dont_inherit=True)
+        code: CodeType = _compile(tree, filename, mode, flags, dont_inherit=True)
         return code
 
     def namespace(self) -> dict[str, Any]:
@@ -121,6 +120,8 @@ class Namespace:
         """The threads that earlier cells left behind."""
         self._bound = {**bound, "FINAL": self._give, "FINAL_VAR": self._give_variable, "SHOW_VARS": self._list}
         self._offered = dict(offered or {})
+        self._loop = awaiting.CellLoop()
+        self._calling = awaiting.functions_in(self._bound, self._offered)
         module = ModuleType("__repl__")
         _modules["__repl__"] = module  # dataclasses and pickle look classes up there
         self._names = module.__dict__
@@ -193,15 +194,18 @@ class Namespace:
         if len(code) <= _SHOWN_CHARS:
             _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
         tree: ast.Module = _compile(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        awaiting.rewrite(tree, self._calling)
+        awaits = awaiting.awaits(tree)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
         shown = None
         if tree.body and isinstance(last := tree.body[-1], ast.Expr):
             tree.body.pop()
-            shown = self._policy.compile(ast.Expression(last.value), filename)
-        body = self._policy.compile(tree, filename)
+            shown = self._policy.compile(ast.Expression(last.value), filename, flags=flags)
+        body = self._policy.compile(tree, filename, flags=flags)
         interrupts.arm()
-        _run(body, self._names)
-        if shown is not None:
-            value = _evaluate(shown, self._names)
+        with self._loop.cell():
+            self._loop.evaluate(body, self._names, awaits=awaits)
+            value = None if shown is None else self._loop.evaluate(shown, self._names, awaits=awaits)
             if value is not None:
                 self._show(short_repr(value))
 

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm.core.dialects import Answer, Cell, Correction, StepResult, UseTool, choose, landing_answer, shorten
+from rlm.core.dialects import (
+    Answer,
+    Cell,
+    Correction,
+    StepResult,
+    UseTool,
+    choose,
+    landing_answer,
+    plain_reply,
+    shorten,
+)
 from rlm.core.types import ModelReply, TokenUsage, ToolCall
 
 
@@ -508,3 +518,29 @@ def test_every_reply_has_steps_and_none_raises(text, name, called, cut):
         steps = model.parse(reply(text, *calls, finish=finish))
         assert steps
         assert model.render([StepResult(step=step, text="") for step in steps])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("42", "42"),
+        ("<think>hm</think>\n42", "42"),
+        ("[THINK]hm[/THINK]42", "42"),
+        ("<think>\na\n</think>\n<think>\nb\n</think>\n\n42", "42"),
+        ("<think>a<think>b</think>c</think>42", "42"),
+        ("The template opened it.\n</think>\n\n42", "42"),
+        ("42\n</think>", "42"),
+        ("42\n</think>\n</think>", "42"),
+        ("<think>never closed", ""),
+        ("42<|im_end|>", "42"),
+        ("42<|eot_id|><|start_header_id|>user<|end_header_id|>\nmore", "42"),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>42<|return|>", "42"),
+        ("The tags are `<think>` and `</think>`.", "The tags are `<think>` and `</think>`."),
+        ("The log:\n<think>a</think>\nb", "The log:\n<think>a</think>\nb"),
+        ("```python\nprint(1)\n```", "```python\nprint(1)\n```"),
+        ("<answer>42</answer>", "<answer>42</answer>"),
+        ('<think>{"n": 1}</think>{"n": 4}', '{"n": 4}'),
+    ],
+)
+def test_a_plain_reply_comes_without_thoughts(text, value):
+    assert plain_reply(text).strip() == value

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from rlm.core.dialects.fences import Fence, MarkedCall, marked_call, read, split
+from rlm.core.dialects.fences import read, split
+from rlm.core.dialects.passages import Fence
 
 
 def codes(text):
@@ -77,17 +78,12 @@ def test_tags_of_thought_in_code_are_code(line):
 
 def test_marked_calls():
     found = read('Now\n<tool_call>\n```{"name": 1}\n</tool_call>\n<function=f>\na\n</function>\n<invoke name="g">b')
-    assert found.calls == [
-        MarkedCall(tag="tool_call", name="", body='\n```{"name": 1}\n'),
-        MarkedCall(tag="function", name="f", body="\na\n"),
-        MarkedCall(tag="invoke", name="g", body="b"),
-    ]
+    assert [(call.name, call.arguments) for call in found.calls] == [("", ""), ("f", "a"), ("g", "b")]
     assert found.prose == "Now\n\n\n"
 
 
 def test_a_marked_call_in_a_fence_or_within_a_line_is_none():
     assert read("```\n<tool_call>x</tool_call>\n```\nsay <tool_call>y</tool_call>\n").calls == []
-    assert marked_call("text") is None
 
 
 @pytest.mark.parametrize(
@@ -103,6 +99,15 @@ def test_a_marked_call_in_a_fence_or_within_a_line_is_none():
         "\n",
         " ",
         "```\n~~~\n",
+        "<|channel|>final<|message|>",
+        "<|im_end|>",
+        "<|tool_call_begin|>",
+        "[TOOL_CALLS]f[ARGS]{",
+        "> ```repl\n> 1\n",
+        "```repl\n'''\n```\n",
+        '```repl\n"""\n</think>\n```a\n',
+        "`</think> ",
+        "<answer>",
     ],
 )
 def test_hostile_texts_take_linear_time(piece):

@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rlm.repl.guest.awaiting import functions_in, rewrite
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -99,6 +101,7 @@ class Loader:
         filename = f"<{title}>"
         _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
         tree: ast.Module = _parse(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        rewrite(tree, functions_in(self._offered, self._offered))
         public = [n for n in tree.body if isinstance(n, _DEFINING) and not n.name.startswith("_")]
         functions = [node.name for node in public if not isinstance(node, ast.ClassDef)]
         requires = _imports(tree)

@@ -68,6 +68,19 @@ class _Strict(SyntaxRules, RestrictingNodeTransformer):
 
     check_name = RestrictingNodeTransformer.check_name  # type: ignore[assignment]
 
+    def visit_Await(self, node: ast.Await) -> Any:
+        return self.node_contents_visit(node)
+
+    visit_AsyncFunctionDef = RestrictingNodeTransformer.visit_FunctionDef  # type: ignore[assignment]
+    visit_AsyncWith = RestrictingNodeTransformer.visit_With  # type: ignore[assignment]
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> Any:
+        return self.node_contents_visit(node)
+
+    def visit_comprehension(self, node: ast.comprehension) -> Any:
+        """The guard of loops is for what is no async iterator."""
+        return self.node_contents_visit(node) if node.is_async else super().visit_comprehension(node)
+
     def _bind_all(self, node: ast.ImportFrom, module: str) -> list[ast.stmt]:
         self.error(node, f"import * is not allowed under 'strict'; name what you need from {module}")
         return []
@@ -97,8 +110,8 @@ class RestrictedPolicy:
         self._writer = policy_guards.Writer({name.partition(".")[0] for name in allowed_imports})
         self.allowed_modules: frozenset[str] = self._importer.names
 
-    def compile(self, tree: ast.Module | ast.Expression, filename: str) -> CodeType:
-        """Rewrite the tree in place and compile it. Raises:
+    def compile(self, tree: ast.Module | ast.Expression, filename: str, *, flags: int = 0) -> CodeType:
+        """Rewrite the tree in place and compile it, with `flags` of the compiler. Raises:
         SyntaxError: it isn't allowed; the message says what, at which line, and what to write instead.
         """
         transformer = (_Strict if self._strict else _Relaxed)(self._importer)
@@ -106,7 +119,7 @@ class RestrictedPolicy:
         try:
             transformer.visit(tree)
             _raise_first(transformer.refusals, filename)
-            code: CodeType = builtins.compile(tree, filename, mode, transformer.future_flags, dont_inherit=True)
+            code: CodeType = builtins.compile(tree, filename, mode, flags | transformer.future_flags, dont_inherit=True)
         except RecursionError:
             raise SyntaxError("the code is nested too deeply; use variables for its parts") from None
         return code
