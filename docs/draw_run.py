@@ -6,6 +6,7 @@ Made by hand, not by `make docs`: its times differ each time. The fonts are the 
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,8 @@ def main(log: str) -> None:
     command = ["rlm", "run", PROMPT, "-f", Path(log).name, "--model", "demo", "--verbose"]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / Path(log).name).symlink_to(Path(log).absolute())
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603
+        environ = {**os.environ, "HOME": folder}
+        run = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)  # noqa: S603
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), highlight=False)
     console.print(Text(f'$ rlm run "{PROMPT}" \\\n      -f {Path(log).name} --model demo --verbose', style="bold"))
     for line in run.stderr.splitlines():

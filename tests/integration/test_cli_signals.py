@@ -55,7 +55,7 @@ def test_one_signal_lands_the_run(user: User, number: int, code: int) -> None:
     _, errors = process.communicate()
     assert process.returncode == code
     assert "error: cancelled" in errors
-    assert f"record: {user.logs}/" in errors
+    assert f"record: ~/{user.logs.relative_to(user.home)}/" in errors
     assert "Traceback" not in errors
     end = record_of(user)[-1]
     assert (end["type"], end["body"]["status"]) == ("completion.end", "cancelled")  # type: ignore[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 from rlm.cli.console import OutputLost, ReaderGone, answer, complain, counted, say, trace
@@ -11,6 +12,8 @@ from rlm.core.exceptions import RLMError
 from rlm.core.texts import escape_surrogates
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rlm.core.outcome import RLMResult
     from rlm.core.types import Json
 
@@ -58,7 +61,7 @@ def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
     """Say on stderr how the run ended, and return the exit code; `brief` leaves out what went well."""
     if result.status == "completed":
         if not brief:
-            say(f"{_totals(result)} · record: {result.trajectory}")
+            say(f"{_totals(result)} · record: {_shown(result.trajectory)}")
         return OK
     if result.status == "limit":
         name = result.limit or "a limit"
@@ -71,8 +74,15 @@ def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
         if result.error is not None:
             trace(result.error)
         complain(_reason(result.error))
-    say(f"record: {result.trajectory}")
+    say(f"record: {_shown(result.trajectory)}")
     return _exit_code(result, signal_code)
+
+
+def _shown(path: Path | None) -> str:
+    """A path, with `~` for the user's home, as a shell takes it."""
+    home = os.environ.get("HOME", "").rstrip("/")
+    text = str(path)
+    return f"~{text.removeprefix(home)}" if home and text.startswith(f"{home}/") else text
 
 
 def _way_on(result: RLMResult, name: str, option: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -262,6 +263,9 @@ class _Gathering:
             if not strict and begins_own(os.pread(fd, HEAD_BYTES, 0)):
                 self._records += 1
                 return
+            if not strict and _is_own_output(fd):
+                self._notes.add("where the output of this run goes, left out", name)
+                return
             self._copy(TextFile.of(fd, name))
         except BinaryFileError:
             if strict:
@@ -310,6 +314,16 @@ class _Gathering:
             warnings=self._warnings(),
             digest=tally.digest([(part.name, part.size_bytes) for part in self.parts]),
         )
+
+
+def _is_own_output(fd: int) -> bool:
+    """Whether an open file is the one that this process writes to: `rlm run ... -f . > answer.txt`."""
+    about = os.fstat(fd)
+    for own in (1, 2):
+        with suppress(OSError):  # a stream may be closed
+            if os.path.samestat(about, os.fstat(own)):
+                return True
+    return False
 
 
 def _named(path: Path) -> int:

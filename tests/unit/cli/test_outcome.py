@@ -51,6 +51,14 @@ def test_a_good_end_is_said_only_to_who_follows(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "2 turns, 0 tokens, $0.5000, 1.0 s · record: logs/r.jsonl\n")
 
 
+def test_the_record_is_named_as_a_shell_takes_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    explain(result(trajectory=Path("/home/ada/logs/r.jsonl")), signal_code=0, brief=False)
+    assert capfd.readouterr().err.endswith("record: ~/logs/r.jsonl\n")
+
+
 def test_one_turn_is_said_in_the_singular(capfd: pytest.CaptureFixture[str]) -> None:
     explain(result(usage=RunUsage(turns=1)), signal_code=0, brief=False)
     assert capfd.readouterr().err.startswith("1 turn, 0 tokens")

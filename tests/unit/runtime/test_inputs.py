@@ -444,3 +444,17 @@ def test_a_record_that_is_named_itself_is_data_but_not_what_masking_took_out(fol
     for named in (record.with_suffix(".exact"), [record.with_suffix(".exact"), folder / "a.md"]):
         with pytest.raises(ConfigError, match="masked"):
             prepare(named)
+
+
+def test_the_file_that_the_answer_goes_to_is_no_data(folder):
+    expected = prepare(folder)
+    own = os.dup(1)
+    try:
+        with (folder / "answer.txt").open("w") as file:
+            os.dup2(file.fileno(), 1)
+            context = prepare(folder)
+    finally:
+        os.dup2(own, 1)
+        os.close(own)
+    assert context.digest == expected.digest
+    assert context.warnings == ("where the output of this run goes, left out: answer.txt",)
