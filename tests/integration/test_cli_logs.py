@@ -88,6 +88,8 @@ def test_runs_of_other_projects_are_found_by_id_and_listed_only_if_asked_for(use
     assert "[elsewhere-0123456789ab]" in user.rlm("logs", "list", "--all").stdout
     assert user.rlm("logs", "show", found[0]["run_id"][:8]).returncode == 0
     assert user.rlm("verify", found[0]["run_id"]).returncode == 0
+    assert len(json.loads(user.rlm("logs", "export", found[0]["run_id"]).stdout)) == 1
+    assert len(json.loads(user.rlm("logs", "export", "--all").stdout)) == 2
     assert user.rlm("logs", "show", "last").returncode == 2
     assert user.rlm("logs", "list", "--all", "--log-dir", ".").returncode == 2
 

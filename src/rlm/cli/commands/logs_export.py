@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from rlm.cli.options import LogDir  # noqa: TC001 (Typer reads it at run time)
+from rlm.cli.options import All, LogDir  # noqa: TC001 (Typer reads it at run time)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,16 +45,18 @@ class ExportOptions:
 
 def export(
     runs: Annotated[
-        list[str] | None, Argument(metavar="[RUN]...", help="Ids of runs; every run if none is given.")
+        list[str] | None, Argument(metavar="[RUN]...", help="Ids of runs; every run of this project if none is given.")
     ] = None,
     options: ExportOptions = ExportOptions(),
     log_dir: LogDir = None,
+    everywhere: All = False,
 ) -> int:
     """Export runs: whole as JSON, their spans as CSV or OpenTelemetry, conversations for training; a run as a page."""
     from rlm.cli.commands.logs import folder
     from rlm.cli.console import say
     from rlm.core.exceptions import ConfigError
     from rlm.trajectory.index.folder import Index
+    from rlm.trajectory.reader import place_of
 
     if options.kind not in FORMATS:
         raise ConfigError(f"--format is one of {', '.join(FORMATS)}, not {options.kind!r}")
@@ -62,17 +64,20 @@ def export(
         raise ConfigError("--endpoint goes with --format otlp")
     if options.kind == "html" and len(runs or []) != 1:
         raise ConfigError("--format html takes one run: rlm logs export last --format html -o run.html")
-    with Index.open(folder(log_dir)) as index:
+    names, where = runs or [], folder(log_dir, everywhere=everywhere)
+    if len(names) == 1:
+        where, names[0] = place_of(names[0], where)
+    with Index.open(where) as index:
         index.refresh()
-        rows = _chosen(index, runs or [], options)
+        rows = _chosen(index, names, options)
         if options.endpoint:
             _send(index, rows, options)
         else:
             with _writing(options) as write:
                 for piece in _pieces(index, rows, options):
                     write(piece)
-    where = options.endpoint or options.output
-    say(f"{len(rows)} runs exported" + ("" if where == "-" else f" to {where}"))
+    target = options.endpoint or options.output
+    say(f"{len(rows)} runs exported" + ("" if target == "-" else f" to {target}"))
     return 0
 
 
