@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,20 @@ def test_there_is_nothing_to_resume_of_a_complete_run(tmp_path):
     completed(tmp_path, cell("FINAL('done')"))
     with rlm(tmp_path, []) as again, pytest.raises(ConfigError, match="nothing to resume; its answer: done"):
         again.resume("last")
+
+
+def test_a_run_is_resumed_from_any_folder_over_the_files_that_it_had(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for folder, text in ((here, "some data"), (elsewhere, "other data")):
+        folder.mkdir()
+        (folder / "in.txt").write_text(text)
+    monkeypatch.chdir(here)
+    settings = {"budget": Budget(max_turns=1), "environment": "local"}
+    first = completed(tmp_path / "logs", cell("a = 1"), "the best so far", context=Path("in.txt"), **settings)
+    monkeypatch.chdir(elsewhere)
+    with rlm(tmp_path / "logs", [cell("FINAL(context)")], **settings) as again:
+        result = again.resume(first.run_id, overrides={"max_turns": 2})
+    assert (result.status, result.response) == ("completed", "some data")
 
 
 def test_another_context_is_refused(tmp_path):

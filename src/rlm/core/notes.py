@@ -18,6 +18,8 @@ class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """SHA-256 over the data, as `sha256:<hex>`; None where it is shared with the parent completion."""
     sources: list[str] = []
     """Paths it was read from, at most 100."""
+    folder: str = ""
+    """The working directory of the run, where one of these paths is relative."""
 
 
 class ImageNote(Struct, frozen=True, kw_only=True):

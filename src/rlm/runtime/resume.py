@@ -252,9 +252,10 @@ def _found(note: ContextNote, line: Line) -> Context:
             if note.kind == "value":
                 return value_context(decode_value(msgspec.json.decode(content)), encode_value)
             return text_context(content.decode("utf-8", "surrogatepass"))
-    paths = [Path(source) for source in note.sources]
-    if paths and all(path.exists() or any(char in path.name for char in "*?[") for path in paths):
-        return prepare(paths if len(paths) > 1 else paths[0])
+    for folder in dict.fromkeys((note.folder, "")):  # where the run was, or where its files have moved to
+        paths = [source if source.parts[:1] == ("~",) else Path(folder, source) for source in map(Path, note.sources)]
+        if paths and all(path.exists() or any(char in path.name for char in "*?[") for path in paths):
+            return prepare(paths if len(paths) > 1 else paths[0])
     where = f" (it was read from {', '.join(note.sources[:3])})" if note.sources else ""
     raise ConfigError(f"the context of run {line.latest.run.run_id} is not here{where}\ngive it again with -f FILE")
 

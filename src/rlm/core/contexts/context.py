@@ -87,6 +87,7 @@ class Context:
     def note(self) -> ContextNote:
         """What the record keeps of it."""
         sources = [printable(source) for source in self.sources[:SOURCES_NOTED]]
+        is_relative = any(not os.path.isabs(source) for source in sources)  # noqa: PTH117 - texts, perhaps no paths
         return ContextNote(
             kind=self.kind,
             size_bytes=self.size_bytes,
@@ -94,6 +95,7 @@ class Context:
             parts=self.items,
             digest=self.digest,
             sources=sources,
+            folder=printable(os.getcwd()) if is_relative else "",  # noqa: PTH109 - as printable takes it
         )
 
     def describe(self) -> str:
