@@ -11,7 +11,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlm.backends.estimate import estimate_usage
+from rlm.backends.counts import count_in
+from rlm.backends.estimate import believed_usage
 from rlm.backends.finishes import ending_of, said_reason
 from rlm.backends.json_text import without_surrogates
 from rlm.backends.litellm.names import check_name
@@ -229,15 +230,15 @@ def _to_reply(response: Any, request: ModelRequest, memory: ReasoningMemory) -> 
         request,
         memory,
     )
-    usage = _to_usage(getattr(response, "usage", None))
+    said = getattr(response, "usage", None)
     ending = ending_of(
         said_reason(choice.finish_reason),
-        output_tokens=None if usage is None else usage.output_tokens,
+        output_tokens=count_in(getattr(said, "completion_tokens", None)),
         cap_tokens=request.max_output_tokens,
     )
     if ending == "error":
         raise BadReplyError(f"{_who(request.model)}: the server gave up within its reply")
-    usage = usage or estimate_usage(request, text, calls)
+    usage = _to_usage(said, request, text, calls)
     reply = ModelReply(text=text, usage=usage, tool_calls=calls, finish=ending)
     kept = [_opaque(part) for part in (choice.message, *called)]
     memory.keep(request, reply, tuple(kept) if any(kept) else ())
@@ -250,15 +251,15 @@ def _opaque(part: Any) -> dict[str, Json]:
     return {name: value for name, value in found.items() if value}
 
 
-def _to_usage(usage: Any) -> TokenUsage | None:
-    """The usage that the provider reported; None if it counted no prompt tokens, which can't be right."""
-    if not getattr(usage, "prompt_tokens", 0):
-        return None
+def _to_usage(usage: Any, request: ModelRequest, text: str, calls: tuple[ToolCall, ...]) -> TokenUsage:
+    """The usage that the provider reported, with an estimate for what is missing or can't be."""
+    said = count_in(getattr(usage, "prompt_tokens", None)), count_in(getattr(usage, "completion_tokens", None))
+    used = believed_usage(request, text, calls, said)
     details = getattr(usage, "prompt_tokens_details", None)
-    cached_tokens = min(getattr(details, "cached_tokens", 0) or 0, usage.prompt_tokens)
-    return TokenUsage(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens or 0,
+    cached_tokens = min(count_in(getattr(details, "cached_tokens", None)) or 0, used.input_tokens)
+    written_tokens = count_in(getattr(details, "cache_write_tokens", None)) or 0
+    return replace(
+        used,
         cached_tokens=cached_tokens,
-        cache_write_tokens=min(getattr(details, "cache_write_tokens", 0) or 0, usage.prompt_tokens - cached_tokens),
+        cache_write_tokens=min(written_tokens, used.input_tokens - cached_tokens),
     )
