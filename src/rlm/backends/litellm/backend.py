@@ -36,7 +36,7 @@ from rlm.core.extras import install_command
 from rlm.core.types import Json, ModelReply, ModelRequest, ModelTraits, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
     from rlm.backends import BackendSetup
@@ -49,6 +49,14 @@ _BEFORE_IMPORT = {
 
 _OPAQUE = ("reasoning_content", "thinking_blocks", "provider_specific_fields", "extra_content")
 """The fields of messages and calls that providers want back."""
+
+
+_CERTAIN = frozenset(
+    {"HTTPStatusError", "ConnectError", "ConnectTimeout", "ClientConnectorError", "ClientConnectorDNSError"}
+)
+"""The errors behind one of litellm's that show a server's refusal, or that there was no connection: litellm gives the
+status 500 or 408 to errors without any, too."""
+_MOST_CAUSES = 12
 
 
 class LiteLLMBackend:
@@ -192,7 +200,18 @@ def _translated(error: Exception, model: str) -> BackendError:
         retry_after_s=parse_retry_after(headers.get("retry-after")),
     )
     variable = key_variable(_provider(model))
-    return to_error(refusal, Addressee(host=_who(model), model=model, key_variable=variable, key=_key(model)))
+    translated = to_error(refusal, Addressee(host=_who(model), model=model, key_variable=variable, key=_key(model)))
+    translated.billed = (status == 408 or status >= 500) and not _CERTAIN.intersection(_causes(error))
+    return translated
+
+
+def _causes(error: BaseException | None) -> Iterator[str]:
+    """The names of the classes of an error and of what led to it, as far back as is worth it."""
+    for _ in range(_MOST_CAUSES):
+        if error is None:
+            return
+        yield type(error).__name__
+        error = error.__cause__ or error.__context__
 
 
 def _who(model: str) -> str:
