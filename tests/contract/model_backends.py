@@ -55,6 +55,8 @@ class Words:
     """The beginning of a stream, of a reply that says `par`."""
     more: str
     """One more event of it, that says `t`."""
+    said_end: str
+    """The event by which it says that it ends, which isn't the last."""
     end: str
     """Its last events."""
 
@@ -122,6 +124,7 @@ def _openai_words(*, stream: bool) -> Words:
         images=_openai_images,
         begun=wire.chunk({"role": "assistant", "content": "par"}),
         more=wire.chunk({"content": "t"}),
+        said_end=wire.chunk({}, "stop"),
         end=wire.chunk({}, "stop") + wire.DONE,
     )
 
@@ -144,6 +147,7 @@ def _anthropic_words(*, stream: bool) -> Words:
         images=_anthropic_images,
         begun=wire.start() + block + wire.delta(0, text="par"),
         more=wire.delta(0, text="t"),
+        said_end=event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}),
         end=wire.STOP,
     )
 

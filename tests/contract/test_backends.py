@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rlm.backends import provider
 from rlm.backends.litellm.backend import _importing
 from rlm.core.exceptions import (
     AuthenticationError,
@@ -282,6 +283,29 @@ async def test_a_stream_without_end_is_cut_off(streaming: Subject) -> None:
     error = await failure(streaming, endless(b": ping\n\n" * 100_000))
     assert type(error) is BadReplyError
     assert "32 MB" in str(error)
+
+
+async def test_a_stream_that_outgrows_its_grant_is_closed_and_what_came_is_the_reply(streaming: Subject) -> None:
+    async with running(streaming, endless(streaming.words.more.encode() * 50)) as (backend, server):
+        reply = await backend.call(ask(streaming))
+        async with asyncio.timeout(10):
+            await server.hung_up.wait()
+    assert (reply.finish, set(reply.text)) == ("length", {"t"})
+    assert reply.usage.output_tokens >= 64
+
+
+async def test_a_reply_that_said_its_end_is_whole_when_the_stream_falls_silent(
+    streaming: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "SILENCE_S", 0.05)
+    words = streaming.words
+    async with running(streaming, stream(words.begun, words.said_end, end="hang"), patience_s=20.0) as (
+        backend,
+        server,
+    ):
+        reply = await backend.call(ask(streaming))
+        assert len(server.requests) == 1
+    assert (reply.text, reply.finish) == ("par", "stop")
 
 
 async def test_a_server_that_refuses_to_stream_is_asked_without(streaming: Subject) -> None:

@@ -8,11 +8,13 @@ import pytest
 from rlm import RLM, Budget, Config
 from rlm.core.config import PriceConfig, ProviderConfig
 from rlm.core.exceptions import BackendConnectionError, ConfigError
+from rlm.core.types import TokenUsage
 from rlm.sinks.memory import MemorySink
-from tests.servers.faults import silent
-from tests.servers.openai_server import completion, openai_server, refusal, wire_call
+from tests.servers.faults import reset, silent, stream
+from tests.servers.openai_server import chunk, completion, openai_server, refusal, wire_call
 
 AGAIN = {"Retry-After": "0"}
+PRICE = PriceConfig(input_usd=1_000.0, output_usd=2_000.0)
 ASK_20 = """
 answers = llm_query_batched([f"question {i}" for i in range(20)])
 FINAL([answer if isinstance(answer, str) else None for answer in answers])
@@ -54,8 +56,8 @@ def make(tmp_path):
     """Makes an RLM over a server; all are closed at the end."""
     made = []
 
-    def build(server, *, retries=4, **settings):
-        provider = ProviderConfig(base_url=server.base_url, stream=False, max_retries=retries)
+    def build(server, *, retries=4, stream=False, **settings):
+        provider = ProviderConfig(base_url=server.base_url, stream=stream, max_retries=retries)
         config = Config(model="openai/m", log_dir=str(tmp_path / "logs"), openai=provider, **settings)
         rlm = RLM(config=config, sinks=[sink := MemorySink()])
         rlm.sink = sink
@@ -98,6 +100,63 @@ async def test_attempts_that_were_not_billed_charge_nothing(make):
         result = await rlm.acompletion("x")
     assert (result.response, spent(result), result.usage.model_calls) == ("fine", (9, 3), 1)
     assert [body.attempt for body in rlm.sink.bodies("model.retry")] == [1, 2]
+
+
+CUT = stream(chunk({"content": "par"}), end="abort")
+
+
+async def test_a_batch_whose_streams_are_cut_off_is_charged_and_ends_at_the_cap(make):
+    asked = []
+
+    async def cut(received):
+        asked.append(received.body["max_tokens"])
+        return await CUT(received)
+
+    code = "answers = llm_query_batched([f'question {i}' for i in range(200)])\nFINAL(sum(isinstance(a, str) for a in answers))"
+    async with openai_server(
+        completion("", calls=[wire_call("execute_code", {"code": code})], finish="tool_calls")
+    ) as server:
+        server.default = cut
+        rlm = make(server, retries=0, stream=True, budget=Budget(token_budget=50_000), max_output_tokens=2_000)
+        result = await rlm.acompletion("x")
+    assert (result.status, result.value) == ("completed", 0)
+    assert 10 < len(asked) < 200
+    assert sum(asked) <= result.usage.output_tokens <= sum(spent(result)) <= 50_000
+    ends = rlm.sink.bodies("model.end")
+    assert sum(end.usage.total_tokens for end in ends) == sum(spent(result))
+
+
+async def test_attempts_that_were_cut_off_are_charged_beside_the_reply_that_came(make):
+    async with openai_server(CUT, reset, completion("fine")) as server:
+        rlm = make(server, retries=2, stream=True, max_output_tokens=1_000, prices={"openai/m": PRICE})
+        result = await rlm.acompletion("x")
+    retries, (end,) = rlm.sink.bodies("model.retry"), rlm.sink.bodies("model.end")
+    assert [body.usage.output_tokens for body in retries] == [1_000, 1_000]
+    assert end.usage == TokenUsage(input_tokens=11, output_tokens=7) + retries[0].usage + retries[1].usage
+    assert (spent(result), result.usage.model_calls) == ((end.usage.input_tokens, 2_007), 1)
+    assert result.cost_usd == pytest.approx(end.usage.input_tokens / 1_000 + 2_007 / 500)
+
+
+async def test_an_attempt_is_not_repeated_where_the_budget_has_no_room_for_another(make):
+    async with openai_server() as server:
+        server.default = CUT
+        rlm = make(server, stream=True, budget=Budget(token_budget=12_000), max_output_tokens=4_000)
+        result = await rlm.acompletion("x")
+    assert result.status == "failed"
+    assert len(server.requests) == 1
+    assert 4_000 < sum(spent(result)) <= 12_000
+    assert any("not repeated" in body.message for body in rlm.sink.bodies("warning"))
+
+
+async def test_a_resumed_run_keeps_what_failed_attempts_were_charged(make):
+    async with openai_server(CUT, CUT) as server:
+        rlm = make(server, retries=1, stream=True, max_output_tokens=1_000)
+        failed = await rlm.acompletion("x")
+        again = await rlm.aresume(failed.run_id)
+        once_more = await rlm.aresume(failed.run_id)
+    assert (failed.status, spent(failed)[1]) == ("failed", 2_000)
+    assert (again.response, spent(again)) == ("ok", (spent(failed)[0] + 11, 2_007))
+    assert spent(once_more) == spent(again)
 
 
 async def test_a_call_that_never_succeeds_charges_nothing_and_holds_nothing(make):
@@ -151,10 +210,9 @@ async def test_a_sub_call_without_an_answer_does_not_cost_the_run_its_end(make):
 
 
 async def test_a_cost_budget_holds_with_the_prices_that_are_configured(make):
-    price = PriceConfig(input_usd=1_000.0, output_usd=2_000.0)
     async with openai_server() as server:
         server.default = billing = Billing(ASK_20)
-        rlm = make(server, budget=Budget(cost_budget_usd=20.0), max_output_tokens=1_000, prices={"openai/m": price})
+        rlm = make(server, budget=Budget(cost_budget_usd=20.0), max_output_tokens=1_000, prices={"openai/m": PRICE})
         result = await rlm.acompletion("x")
     input_tokens, output_tokens = billing.total
     assert result.cost_usd == pytest.approx(input_tokens / 1_000 + output_tokens / 500)

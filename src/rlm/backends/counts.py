@@ -22,6 +22,14 @@ def count_in(value: Json) -> int | None:
     return int(value) if value == int(value) else None
 
 
+def said_tokens(usage: Json) -> tuple[int | None, int | None]:
+    """The input and the output tokens of a usage, by the names of OpenAI's wires; None for what it doesn't say."""
+    return (
+        first_count(usage, "prompt_tokens", "input_tokens"),
+        first_count(usage, "completion_tokens", "output_tokens"),
+    )
+
+
 def usd_in(value: Json) -> float | None:
     """An amount in US dollars, as a number or as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -3,6 +3,7 @@ or not. What goes into a request and what a reply means is the business of each 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from rlm.backends import BackendSetup
     from rlm.core.config import ProviderConfig
 
+CHARS_PER_TOKEN = 12
+"""A stream may have so many characters for each token that it was granted: more than any language or code has."""
+LOOK_EVERY_BYTES = 16_384
+SILENCE_S = 2.0
+"""How long a stream is waited for whose reply has said that it ends: the usage may follow."""
 EVENTS_CAP = 500_000
 """The most events of one streamed reply."""
 _KEY = re.compile(r"[!-~]+")
@@ -68,6 +74,17 @@ class Draft(Protocol):
         """The complete reply. Raises:
         BadReplyError: the stream ended before the reply did.
         """
+        ...
+
+    def cut(self) -> ModelReply:
+        """The reply as far as it has come, as one that reached its output cap; its usage is estimated. Raises:
+        BadReplyError: what has come is no reply.
+        """
+        ...
+
+    @property
+    def written_chars(self) -> int:
+        """How many characters of it have come."""
         ...
 
     def spent(self) -> TokenUsage | None:
@@ -194,7 +211,7 @@ class HttpBackend:
     async def _read(self, answer: HttpAnswer, draft: Draft, request: ModelRequest) -> ModelReply | Refusal:
         head = await _head(answer)
         if _is_stream(head, answer.headers.get("Content-Type", "")):
-            return await _read_events(answer, draft, head)
+            return await _read_events(answer, draft, head, request.max_output_tokens)
         body = head + await answer.whole()
         if refusal := refusal_within(body):
             return refusal
@@ -270,6 +287,30 @@ def _billed(draft: Draft, request: ModelRequest) -> Iterator[None]:
         raise
 
 
+class _Meter:
+    """Tells when a stream has outgrown the output that it was granted, by more than a tokenizer can explain."""
+
+    def __init__(self, draft: Draft, granted_tokens: int) -> None:
+        self._draft = draft
+        self._granted_tokens = granted_tokens
+        self._seen_bytes = 0
+        self._look_at_bytes = 0
+
+    def is_exceeded_after(self, piece: bytes) -> bool:
+        """Whether it has, once this piece has come; looked at now and then, since that takes time."""
+        self._seen_bytes += len(piece)
+        if self._seen_bytes < self._look_at_bytes:
+            return False
+        self._look_at_bytes = self._seen_bytes + max(LOOK_EVERY_BYTES, self._seen_bytes // 8)
+        return self._draft.written_chars > CHARS_PER_TOKEN * self._granted_tokens
+
+    def cut(self) -> ModelReply:
+        """The reply as far as it has come, billed for no less than what was granted."""
+        reply = self._draft.cut()
+        output_tokens = max(reply.usage.output_tokens, self._granted_tokens)
+        return replace(reply, usage=replace(reply.usage, output_tokens=output_tokens))
+
+
 async def _head(answer: HttpAnswer) -> bytes:
     """The beginning of a body, enough to tell what it is."""
     pieces: list[bytes] = []
@@ -288,8 +329,8 @@ def _is_stream(head: bytes, content_type: str) -> bool:
     return _STREAM.match(begin) is not None or content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-async def _read_events(answer: HttpAnswer, draft: Draft, head: bytes) -> ModelReply | Refusal:
-    reader, count, piece = EventReader(), 0, head
+async def _read_events(answer: HttpAnswer, draft: Draft, head: bytes, granted_tokens: int) -> ModelReply | Refusal:
+    reader, count, piece, meter = EventReader(), 0, head, _Meter(draft, granted_tokens)
     while not draft.complete:
         events = reader.feed(piece) if piece else reader.end()
         count += len(events)
@@ -300,10 +341,13 @@ async def _read_events(answer: HttpAnswer, draft: Draft, head: bytes) -> ModelRe
                 return refusal
         if not piece:
             break
+        if meter.is_exceeded_after(piece):
+            return meter.cut()
         try:
-            piece = await answer.piece()
-        except BadReplyError:
-            if not draft.finished:
+            async with asyncio.timeout(SILENCE_S if draft.finished else None) as silence:
+                piece = await answer.piece()
+        except (BadReplyError, TimeoutError) as error:
+            if not draft.finished or (isinstance(error, TimeoutError) and not silence.expired()):
                 raise
             break
     if draft.complete:

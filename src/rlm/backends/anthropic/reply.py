@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.backends.counts import count_in, first_count
-from rlm.backends.estimate import estimate_usage
+from rlm.backends.estimate import believed_usage, estimate_usage
 from rlm.backends.finishes import ending_of, is_failure, said_reason
 from rlm.backends.json_text import decode, whole_text
 from rlm.backends.tool_calls import with_ids
@@ -128,6 +128,13 @@ class AnthropicDraft:
             raise BadReplyError("the stream ended before the reply did")
         return _to_reply(self._whole(), self._reason, self._usage, self.request, self.memory)
 
+    def cut(self) -> ModelReply:
+        return _to_reply(self._whole(), "max_tokens", {}, self.request, self.memory)
+
+    @property
+    def written_chars(self) -> int:
+        return sum(len(piece) for block in self._blocks.values() for piece in block.texts)
+
     def spent(self) -> TokenUsage | None:
         """The usage so far: Anthropic reports the prompt's when the reply begins, and one token of output."""
         if not self._begun:
@@ -236,25 +243,23 @@ def _thoughts(blocks: list[_Block]) -> Iterator[dict[str, Json]]:
 
 
 def _to_usage(usage: dict[str, int], request: ModelRequest, blocks: list[_Block]) -> TokenUsage:
-    """The usage that was reported, with an estimate for what is missing; a prompt of zero tokens counts as missing.
+    """The usage that was reported, with an estimate for what is missing or can't be.
 
     Its `input_tokens` are those that were neither read from the cache nor written to it.
     """
     cached_tokens, written_tokens = (usage.get(name, 0) for name in _COUNTS[2:])
     input_tokens = usage.get("input_tokens", 0) + cached_tokens + written_tokens
-    output_tokens = usage.get("output_tokens")
-    if not input_tokens or output_tokens is None:
-        estimate = _estimate(request, blocks)
-        input_tokens = input_tokens or estimate.input_tokens
-        output_tokens = estimate.output_tokens if output_tokens is None else output_tokens
-    return TokenUsage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cached_tokens=cached_tokens,
-        cache_write_tokens=written_tokens,
-    )
+    said = input_tokens, usage.get("output_tokens")
+    used = believed_usage(request, _written(blocks), _calls(blocks), said)
+    if used.input_tokens != input_tokens:
+        return used
+    return replace(used, cached_tokens=cached_tokens, cache_write_tokens=written_tokens)
 
 
 def _estimate(request: ModelRequest, blocks: list[_Block]) -> TokenUsage:
-    said = "".join(block.text for block in blocks if block.kind in ("text", "thinking"))
-    return estimate_usage(request, said, _calls(blocks))
+    return estimate_usage(request, _written(blocks), _calls(blocks))
+
+
+def _written(blocks: list[_Block]) -> str:
+    """The text and the thinking."""
+    return "".join(block.text for block in blocks if block.kind in ("text", "thinking"))

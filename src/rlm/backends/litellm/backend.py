@@ -11,7 +11,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlm.backends.estimate import estimate_usage
+from rlm.backends.counts import count_in
+from rlm.backends.estimate import believed_usage
 from rlm.backends.finishes import ending_of, said_reason
 from rlm.backends.json_text import without_surrogates
 from rlm.backends.litellm.names import check_name
@@ -35,7 +36,7 @@ from rlm.core.extras import install_command
 from rlm.core.types import Json, ModelReply, ModelRequest, ModelTraits, TokenUsage, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
     from rlm.backends import BackendSetup
@@ -48,6 +49,14 @@ _BEFORE_IMPORT = {
 
 _OPAQUE = ("reasoning_content", "thinking_blocks", "provider_specific_fields", "extra_content")
 """The fields of messages and calls that providers want back."""
+
+
+_CERTAIN = frozenset(
+    {"HTTPStatusError", "ConnectError", "ConnectTimeout", "ClientConnectorError", "ClientConnectorDNSError"}
+)
+"""The errors behind one of litellm's that show a server's refusal, or that there was no connection: litellm gives the
+status 500 or 408 to errors without any, too."""
+_MOST_CAUSES = 12
 
 
 class LiteLLMBackend:
@@ -191,7 +200,18 @@ def _translated(error: Exception, model: str) -> BackendError:
         retry_after_s=parse_retry_after(headers.get("retry-after")),
     )
     variable = key_variable(_provider(model))
-    return to_error(refusal, Addressee(host=_who(model), model=model, key_variable=variable, key=_key(model)))
+    translated = to_error(refusal, Addressee(host=_who(model), model=model, key_variable=variable, key=_key(model)))
+    translated.billed = (status == 408 or status >= 500) and not _CERTAIN.intersection(_causes(error))
+    return translated
+
+
+def _causes(error: BaseException | None) -> Iterator[str]:
+    """The names of the classes of an error and of what led to it, as far back as is worth it."""
+    for _ in range(_MOST_CAUSES):
+        if error is None:
+            return
+        yield type(error).__name__
+        error = error.__cause__ or error.__context__
 
 
 def _who(model: str) -> str:
@@ -229,15 +249,15 @@ def _to_reply(response: Any, request: ModelRequest, memory: ReasoningMemory) -> 
         request,
         memory,
     )
-    usage = _to_usage(getattr(response, "usage", None))
+    said = getattr(response, "usage", None)
     ending = ending_of(
         said_reason(choice.finish_reason),
-        output_tokens=None if usage is None else usage.output_tokens,
+        output_tokens=count_in(getattr(said, "completion_tokens", None)),
         cap_tokens=request.max_output_tokens,
     )
     if ending == "error":
         raise BadReplyError(f"{_who(request.model)}: the server gave up within its reply")
-    usage = usage or estimate_usage(request, text, calls)
+    usage = _to_usage(said, request, text, calls)
     reply = ModelReply(text=text, usage=usage, tool_calls=calls, finish=ending)
     kept = [_opaque(part) for part in (choice.message, *called)]
     memory.keep(request, reply, tuple(kept) if any(kept) else ())
@@ -250,15 +270,15 @@ def _opaque(part: Any) -> dict[str, Json]:
     return {name: value for name, value in found.items() if value}
 
 
-def _to_usage(usage: Any) -> TokenUsage | None:
-    """The usage that the provider reported; None if it counted no prompt tokens, which can't be right."""
-    if not getattr(usage, "prompt_tokens", 0):
-        return None
+def _to_usage(usage: Any, request: ModelRequest, text: str, calls: tuple[ToolCall, ...]) -> TokenUsage:
+    """The usage that the provider reported, with an estimate for what is missing or can't be."""
+    said = count_in(getattr(usage, "prompt_tokens", None)), count_in(getattr(usage, "completion_tokens", None))
+    used = believed_usage(request, text, calls, said)
     details = getattr(usage, "prompt_tokens_details", None)
-    cached_tokens = min(getattr(details, "cached_tokens", 0) or 0, usage.prompt_tokens)
-    return TokenUsage(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens or 0,
+    cached_tokens = min(count_in(getattr(details, "cached_tokens", None)) or 0, used.input_tokens)
+    written_tokens = count_in(getattr(details, "cache_write_tokens", None)) or 0
+    return replace(
+        used,
         cached_tokens=cached_tokens,
-        cache_write_tokens=min(getattr(details, "cache_write_tokens", 0) or 0, usage.prompt_tokens - cached_tokens),
+        cache_write_tokens=min(written_tokens, used.input_tokens - cached_tokens),
     )

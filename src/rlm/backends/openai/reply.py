@@ -4,11 +4,11 @@ over where it isn't understood. It believes nothing that it hasn't checked, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rlm.backends.counts import count_in, first_count, usd_in
-from rlm.backends.estimate import estimate_usage
+from rlm.backends.counts import count_in, first_count, said_tokens, usd_in
+from rlm.backends.estimate import believed_usage
 from rlm.backends.finishes import ending_of, is_failure, said_reason
 from rlm.backends.json_text import decode, whole_text
 from rlm.backends.openai.calls import CallDraft, CallDrafts
@@ -68,6 +68,12 @@ class MessageDraft:
     def is_empty(self) -> bool:
         """Whether nothing was said yet, nor called."""
         return not (self.content or self.refusal or self._called())
+
+    @property
+    def written_chars(self) -> int:
+        """How many characters came so far, reasoning and the arguments of calls included."""
+        calls = sum(len(call.name) + len(call.arguments) for call in self._called())
+        return calls + sum(map(len, self.texts()))
 
     def add(self, delta: dict[str, Json]) -> None:
         """Take the next delta. Raises:
@@ -199,6 +205,13 @@ class OpenAIDraft:
             raise BadReplyError("the stream ended before the reply did")
         return self._message.reply(self._reason, self._usage, self.request, self.memory)
 
+    def cut(self) -> ModelReply:
+        return self._message.reply("length", None, self.request, self.memory)
+
+    @property
+    def written_chars(self) -> int:
+        return self._message.written_chars
+
     def spent(self) -> TokenUsage | None:
         if not self._begun:
             return None
@@ -297,22 +310,16 @@ def _usage_in(reply: Json) -> Json:
 
 
 def to_usage(usage: Json, request: ModelRequest, text: str, calls: tuple[ToolCall, ...]) -> TokenUsage:
-    """The usage that was reported, with an estimate for what is missing; a prompt of zero tokens counts as missing."""
-    input_tokens = first_count(usage, "prompt_tokens", "input_tokens")
-    output_tokens = first_count(usage, "completion_tokens", "output_tokens")
-    if not input_tokens or output_tokens is None:
-        estimate = estimate_usage(request, text, calls)
-        input_tokens = input_tokens or estimate.input_tokens
-        output_tokens = estimate.output_tokens if output_tokens is None else output_tokens
+    """The usage that was reported, with an estimate for what is missing or can't be."""
+    used = believed_usage(request, text, calls, said_tokens(usage))
     details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
     cached_tokens = first_count(details, "cached_tokens")
     if cached_tokens is None:
         cached_tokens = first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
-    cached_tokens = min(cached_tokens or 0, input_tokens)
+    cached_tokens = min(cached_tokens or 0, used.input_tokens)
     written_tokens = first_count(details, "cache_write_tokens") or 0
-    return TokenUsage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
+    return replace(
+        used,
         cached_tokens=cached_tokens,
-        cache_write_tokens=min(written_tokens, input_tokens - cached_tokens),
+        cache_write_tokens=min(written_tokens, used.input_tokens - cached_tokens),
     )
