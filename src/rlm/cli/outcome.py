@@ -63,6 +63,9 @@ def explain(result: RLMResult, *, signal_code: int, brief: bool) -> int:
         if not brief:
             say(f"{_totals(result)} · record: {_shown(result.trajectory)}")
         return OK
+    if result.trajectory is None:
+        complain(f"{_reason(result.error)}\nno model was called, and there is no record")
+        return _exit_code(result, signal_code)
     if result.status == "limit":
         name = result.limit or "a limit"
         option = _RAISE.get(name, "--" + name.replace("_", "-"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from rlm.core.config import Config
-from rlm.core.exceptions import ConfigError
+from rlm.core.exceptions import ConfigError, RunFailed
 from rlm.runtime.interactive import Interactive
 from rlm.runtime.loop_thread import LoopThread, waited
 from rlm.runtime.models import BackendPool
@@ -166,6 +167,8 @@ class RLM:
         pending = self._loop.submit(work)
         try:
             return waited(pending)
+        except CancelledError:
+            raise RunFailed("it was cancelled, or this RLM was closed, before it was open") from None
         except KeyboardInterrupt:
             self.cancel()
             waited(pending)
@@ -177,6 +180,7 @@ class RLM:
         Without a model, everything but sub-calls works. Raises:
             ConfigError: what was asked for is not possible as asked.
             SandboxUnavailableError: the sandbox can't run here.
+            RunFailed: it was cancelled, or the RLM was closed, before the REPL was open.
             RecordError, StoreError: the record can't be written, the session can't be had.
         """
         self._refuse_if_closed()
@@ -184,7 +188,8 @@ class RLM:
         return OpenRepl(self, self._loop, self._waited(self._open(config, context)))
 
     async def _open(self, config: Config, context: Any) -> Interactive:
-        opened = await Interactive.open(self._parts, config, context)
+        with self._parts.in_progress():
+            opened = await Interactive.open(self._parts, config, context)
         self._opened.add(opened)
         return opened
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.core.exceptions import ResumeError
+from rlm.core.exceptions import LimitReached, ResumeError, RunFailed, TimeLimitReached
 from rlm.core.loop.orchestrator import Orchestrator
+from rlm.core.outcome import RLMResult
+from rlm.core.record.recorder import new_run_id
 from rlm.runtime.opening import open_run
 
 if TYPE_CHECKING:
-    from rlm.core.outcome import RLMResult
     from rlm.core.replay.serving import ReplayReport
+    from rlm.core.types import Status
     from rlm.runtime.opening import OpenRun
     from rlm.runtime.request import Request
     from rlm.runtime.wiring import Parts
@@ -23,11 +27,32 @@ if TYPE_CHECKING:
 async def complete(parts: Parts, request: Request) -> RLMResult:
     """Answer a request; what was begun comes back as a result, whatever ended it.
 
+    A run that is cancelled while it starts, or whose time is up by then, has a result without a record.
+
     Raises:
         RLMError: as `open_run`; nothing was called.
     """
+    timeout_s, began_at = request.config.budget.timeout_s, time.monotonic()
     with parts.in_progress():
-        return await to_the_end(await open_run(parts, request))
+        try:
+            async with asyncio.timeout(timeout_s) as clock:
+                opened = await open_run(parts, request)
+        except asyncio.CancelledError:
+            return _never_began("cancelled", RunFailed("the run was cancelled while it started"), began_at)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            late = TimeLimitReached(f"timeout_s of {timeout_s:g} s passed while the run started")
+            return _never_began("limit", late, began_at)
+        return await to_the_end(opened)
+
+
+def _never_began(status: Status, error: LimitReached | RunFailed, began_at: float) -> RLMResult:
+    limit = error.limit if isinstance(error, LimitReached) else None
+    duration_s = time.monotonic() - began_at
+    return RLMResult(
+        status=status, response="", limit=limit, error=error, duration_s=duration_s, run_id=new_run_id(), cost_usd=0.0
+    )
 
 
 async def replay(parts: Parts, request: Request) -> ReplayReport:
