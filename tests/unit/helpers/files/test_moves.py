@@ -13,7 +13,7 @@ from rlm.helpers import fs
 if TYPE_CHECKING:
     from pathlib import Path
 
-BINARY = b"\0\xff" * 9
+BINARY = b"\x7fELF\2\1\1" + bytes(9)
 FILES = {"a.txt": b"a\n", "pkg/.hidden": b"h\n", "pkg/deep/x.bin": BINARY, "pkg/run.sh": b"#!/bin/sh\n"}
 
 
