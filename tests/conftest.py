@@ -3,6 +3,7 @@ gate of `tests/support/required.py` holds each test that needs what isn't there,
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -28,3 +29,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("project")
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what was collected: thousands of tests that live as long as the session."""
+    gc.freeze()

@@ -33,6 +33,9 @@ def visit(runs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
     import streamlit as st  # here, for it takes seconds to load, and most processes of a session run none of this
     from streamlit.testing.v1 import AppTest
 
+    # Each visit would read what every installed package says of itself, to find components that the app has not.
+    monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
+
     def visit(folder: str | None = None, **params: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app.py", folder or runs["folder"]])
         app = AppTest.from_file(str(ROOT / "visualizer/app.py"), default_timeout=60)

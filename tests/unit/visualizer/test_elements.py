@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from rlm_visualizer import mounting
 from rlm_visualizer.addresses import Place
 from rlm_visualizer.elements import badge, h, pager, texts_of
 from rlm_visualizer.tree import PAGE, Scale, Unfolded
@@ -41,6 +40,8 @@ def test_bars_stay_within_the_run(began: float, ended: float | None, bar: tuple[
 
 
 def test_nothing_is_fetched_and_nothing_is_markup() -> None:
+    from rlm_visualizer import mounting  # here, for streamlit takes long to load
+
     for path in mounting.ASSETS.glob("*.js"):
         script = path.read_text(encoding="utf-8")
         found = re.findall(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|fetch\(|import\(", script)

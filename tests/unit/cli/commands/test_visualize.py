@@ -5,7 +5,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from streamlit import config
 
 from rlm.cli.commands.visualize import FLAGS, HOST, _free_port, find_app, stay_inside, what_is_shown
 from rlm.core.exceptions import ConfigError
@@ -66,6 +65,8 @@ def test_what_stays_here_is_left_alone(event: str, arguments: tuple[object, ...]
 
 
 def test_every_flag_is_one_that_streamlit_has() -> None:
+    from streamlit import config  # here, for it takes long to load
+
     assert set(FLAGS) - set(config.get_config_options()) == set()
     assert FLAGS["server.address"] == HOST
     assert FLAGS["browser.gatherUsageStats"] == "false"
