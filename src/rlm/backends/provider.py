@@ -3,6 +3,7 @@ or not. What goes into a request and what a reply means is the business of each 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 EVENTS_CAP = 500_000
 """The most events of one streamed reply."""
+CLOSING_S = 3.0
+"""How long the rest of a stream may take whose reply has said that it ends: its usage may still come."""
 _KEY = re.compile(r"[!-~]+")
 _OPTIONAL: Mapping[str, re.Pattern[str]] = {
     "stream": re.compile(r"stream", re.IGNORECASE),
@@ -301,8 +304,9 @@ async def _read_events(answer: HttpAnswer, draft: Draft, head: bytes) -> ModelRe
         if not piece:
             break
         try:
-            piece = await answer.piece()
-        except BadReplyError:
+            async with asyncio.timeout(CLOSING_S if draft.finished else None):
+                piece = await answer.piece()
+        except (BadReplyError, TimeoutError):
             if not draft.finished:
                 raise
             break
