@@ -473,7 +473,7 @@ def notes_or(answer):
 
     def reply(request):
         if "about to be shortened" in request.messages[-1].content:
-            return "n is 5; nothing else."
+            return "<think>What matters?</think>\nn is 5; nothing else."
         return answer(request)
 
     return reply
@@ -496,6 +496,7 @@ def test_a_conversation_near_the_window_is_shortened_and_stays_readable(make):
     compactions = rlm.sink.bodies("compaction")
     assert compactions
     assert "n is 5" in compactions[0].content
+    assert "What matters?" not in compactions[0].content
     assert any("n is 5" in message.content for message in backend.requests[-1].messages)
 
 
