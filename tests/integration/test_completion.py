@@ -403,6 +403,22 @@ def test_the_subcall_budget_cuts_a_batch_and_keeps_what_it_has(make):
     assert rlm.completion("x").value == [True, True, True, False, False]
 
 
+def test_the_value_of_a_sub_call_comes_without_thoughts_and_end_marks(make):
+    asks = """
+typed = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+FINAL([llm_query("a"), llm_query("b"), llm_query("c", output_type=typed), llm_query("d", output_type=typed)])
+"""
+    answers = [
+        "<think>hmm</think>\n42",
+        "42<|im_end|>",
+        '<think>{"n": 1}</think>{"n": 4}',
+        'Here it is:\n{"n": 4,}\nDone.',
+    ]
+    rlm = make([cell(asks), *answers], memoise=False)
+    assert rlm.completion("x").value == ["42", "42", {"n": 4}, {"n": 4}]
+    assert len(rlm.backend.requests) == 5
+
+
 TRIES = """
 def tried(ask, chars):
     try:
