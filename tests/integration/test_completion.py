@@ -403,6 +403,22 @@ def test_the_subcall_budget_cuts_a_batch_and_keeps_what_it_has(make):
     assert rlm.completion("x").value == [True, True, True, False, False]
 
 
+def test_the_value_of_a_sub_call_comes_without_thoughts_and_end_marks(make):
+    asks = """
+typed = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+FINAL([llm_query("a"), llm_query("b"), llm_query("c", output_type=typed), llm_query("d", output_type=typed)])
+"""
+    answers = [
+        "<think>hmm</think>\n42",
+        "42<|im_end|>",
+        '<think>{"n": 1}</think>{"n": 4}',
+        'Here it is:\n{"n": 4,}\nDone.',
+    ]
+    rlm = make([cell(asks), *answers], memoise=False)
+    assert rlm.completion("x").value == ["42", "42", {"n": 4}, {"n": 4}]
+    assert len(rlm.backend.requests) == 5
+
+
 TRIES = """
 def tried(ask, chars):
     try:
@@ -473,7 +489,7 @@ def notes_or(answer):
 
     def reply(request):
         if "about to be shortened" in request.messages[-1].content:
-            return "n is 5; nothing else."
+            return "<think>What matters?</think>\nn is 5; nothing else."
         return answer(request)
 
     return reply
@@ -496,6 +512,7 @@ def test_a_conversation_near_the_window_is_shortened_and_stays_readable(make):
     compactions = rlm.sink.bodies("compaction")
     assert compactions
     assert "n is 5" in compactions[0].content
+    assert "What matters?" not in compactions[0].content
     assert any("n is 5" in message.content for message in backend.requests[-1].messages)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rlm.core.types import Finish, Json
 
 Ending: TypeAlias = "Finish | Literal['error']"
-"""A finish, or `error`: the server gave up, and what it sent is no reply."""
+"""A finish, or `error`: the server gave up, so that what it sent is not a reply."""
 
 _WORDS: Mapping[Ending, str] = {
     "stop": "stop end endturn eos eostoken stopsequence complete completed done finished",

@@ -208,7 +208,7 @@ def _request_advice(refusal: Refusal, model: str) -> str:
             f"it redirects to {_host_of(refusal.location)}, which is not followed with a key; set the base URL itself"
         )
     if refusal.status == 200:
-        return "what answers there is no model; check the base URL"
+        return "what answers there is not a model; check the base URL"
     return "the request was refused"
 
 
@@ -234,7 +234,7 @@ def _first(body: Json) -> Json:
 
 
 def _error_in(body: Json, *, is_error: bool) -> Json:
-    """The error in a body or event: beside the choices, in one of them, or all there is; None where there is none."""
+    """The error in a body or event: beside the choices, in one of them, or all there is; None where it has none."""
     if not isinstance(body, dict):
         return {"message": body} if is_error else None
     choices = body.get("choices")

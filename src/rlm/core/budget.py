@@ -22,7 +22,7 @@ from rlm.core.exceptions import (
     TokenBudgetExhausted,
     ToolBudgetExhausted,
 )
-from rlm.core.fields import AtLeastOne, Count, Seconds, Usd  # noqa: TC001 (msgspec reads them at run time)
+from rlm.core.fields import AtLeastOne, Count, Seconds, TokenCounts, Usd  # noqa: TC001 (msgspec reads them at run time)
 from rlm.core.image_headers import pixel_size
 from rlm.core.types import Charge, RunUsage, TokenUsage
 
@@ -53,7 +53,10 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_turns: AtLeastOne = 30
     """Model calls of one completion, root or child. Hard; the landing call comes on top."""
     token_budget: AtLeastOne | None = 1_000_000
-    """Input and output tokens over the tree. Hard but for the error of the prompt's estimate."""
+    """Input and output tokens over the tree, cached input too. Hard but for the error of the prompt's estimate."""
+    token_budget_counts: TokenCounts = "all"  # noqa: S105 - tokens of another kind
+    """The tokens that token_budget counts: all; uncached, without input that the provider read from its cache (though a
+    call is made only if it fits with none of it cached); or output alone."""
     cost_budget_usd: Usd | None = None
     """US dollars over the tree; needs a known price for every model that may be used."""
     tool_budget: Count | None = 1_000
@@ -143,6 +146,7 @@ class Reservation:
     def __init__(self, ledger: Ledger, estimate: CallEstimate, max_output_tokens: int, *, landing: bool) -> None:
         self._ledger: Ledger | None = ledger
         self._estimate = estimate
+        self._prompt_tokens = ledger._prompt_tokens(estimate)
         self._landing = landing
         self.max_output_tokens = max_output_tokens
         """The output cap that was granted, to be sent to the provider."""
@@ -152,7 +156,7 @@ class Reservation:
     @property
     def tokens(self) -> int:
         """How many are held."""
-        return self._estimate.input_tokens + self.max_output_tokens if self._has_room else 0
+        return self._prompt_tokens + self.max_output_tokens if self._has_room else 0
 
     @property
     def cost_usd(self) -> float:
@@ -296,7 +300,11 @@ class Ledger:
         What is set aside counts for the root alone. With a `price`, no more than the money left surely buys.
         """
         is_root = self.parent is None
-        left = [node._left(cap, landing=is_root) for node, cap in self._caps("token_budget")]
+        left = (
+            [node._left(cap, landing=is_root) for node, cap in self._caps("token_budget")]
+            if self._prompts_count
+            else []
+        )
         if price is not None:
             dearest_usd = CallEstimate(input_tokens=1, max_output_tokens=1, price=price).cost_usd(1)
             money = [node._left_usd(cap, landing=is_root) for node, cap in self._caps("cost_budget_usd")]
@@ -312,7 +320,7 @@ class Ledger:
         """Yield (name, message) of each cap of the tree that is used to `NEAR` or more."""
         root = self._root
         spent = {
-            "token_budget": root._usage.total_tokens,
+            "token_budget": root._spent_tokens,
             "cost_budget_usd": root._cost_usd,
             "tool_budget": root._counts["tool_budget"],
             "subcall_budget": root._counts["subcall_budget"],
@@ -347,18 +355,36 @@ class Ledger:
             node._counts[cap_name] += granted
         return granted
 
+    @property
+    def _prompts_count(self) -> bool:
+        return self._root.budget.token_budget_counts != "output"  # noqa: S105 - tokens of another kind
+
+    def _prompt_tokens(self, estimate: CallEstimate) -> int:
+        """What a call's prompt counts at most: nobody knows before it how much of it is cached."""
+        return estimate.input_tokens if self._prompts_count else 0
+
+    @property
+    def _spent_tokens(self) -> int:
+        """The tokens that count, of those that were used."""
+        match self._root.budget.token_budget_counts:
+            case "all":
+                return self._usage.total_tokens
+            case "uncached":
+                return self._usage.total_tokens - self._usage.cached_tokens
+        return self._usage.output_tokens
+
     def _left(self, cap: int, *, landing: bool) -> int:
         """Tokens of this node's cap that aren't spent."""
-        return cap - self._usage.total_tokens - (0 if landing else self._landing_tokens)
+        return cap - self._spent_tokens - (0 if landing else self._landing_tokens)
 
     def _left_usd(self, cap_usd: float, *, landing: bool) -> float:
         return cap_usd - self._cost_usd - (0.0 if landing else self._landing_usd)
 
     def _room(self, estimate: CallEstimate, *, landing: bool) -> int:
         """Output tokens that fit now in every node of the line."""
-        room = estimate.max_output_tokens
+        room, prompt_tokens = estimate.max_output_tokens, self._prompt_tokens(estimate)
         for node, cap in self._caps("token_budget"):
-            room = min(room, node._left(cap, landing=landing) - node._reserved_tokens - estimate.input_tokens)
+            room = min(room, node._left(cap, landing=landing) - node._reserved_tokens - prompt_tokens)
         for node, cap_usd in self._caps("cost_budget_usd"):
             room = min(
                 room, estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing) - node._reserved_cost_usd)
@@ -369,10 +395,10 @@ class Ledger:
         """Raise what keeps the call from ever fitting, even once nothing is in flight."""
         least = min(MIN_OUTPUT_TOKENS, estimate.max_output_tokens)
         for node, cap in self._caps("token_budget"):
-            if node._left(cap, landing=landing) - estimate.input_tokens < least:
+            if node._left(cap, landing=landing) - self._prompt_tokens(estimate) < least:
                 raise TokenBudgetExhausted(
                     f"token_budget of {cap} does not fit another call of about {estimate.input_tokens} input tokens "
-                    f"({node._usage.total_tokens} used)"
+                    f"({node._spent_tokens} used)"
                 )
         for node, cap_usd in self._caps("cost_budget_usd"):
             if estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing)) < least:

@@ -7,7 +7,7 @@ weaker: a project file that nobody trusts may lower it, and raise it no further 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -22,6 +22,10 @@ Seconds = Annotated[float, Meta(gt=0, le=1e9, extra=_CAP)]
 Usd = Annotated[float, Meta(ge=0, le=1e9, extra=_CAP)]
 Share = Annotated[float, Meta(gt=0, le=1e6, extra=_CAP)]
 """A positive amount that need not be whole, such as a number of CPUs."""
+TokenCounts = Annotated[
+    Literal["all", "uncached", "output"], Meta(extra={"from_strongest": ("all", "uncached", "output")})
+]
+"""Which tokens count: all, all but input that was read from a provider's cache, or output alone."""
 Temperature = Annotated[float, Meta(ge=0, le=10)]
 Name = Annotated[str, Meta(min_length=1)]
 PathText = Annotated[str, Meta(min_length=1, extra={"path": True})]

@@ -79,12 +79,15 @@ def _after(text: str, lower: str, start: int, stop: int) -> tuple[int, int] | No
 
 
 def _next_line(text: str, start: int, line: int) -> tuple[int, int] | None:
-    """Text alone on the line after the mention's; a digest counts only if the mention's line leads up to it."""
+    """Text alone on the line after the mention's; a digest counts only if the mention's line leads up to it, and not as
+    the first of a list of digests."""
     end = text.find("\n", line + 1, line + 1 + 4 * REACH)
     after = text[line + 1 : end if end >= 0 else line + 1 + 4 * REACH]
     value = after.strip(" \t\r>#|*`")
     leads = text[start:line].rstrip()[-1:] in ("", ":")
     if not _CANDIDATE.fullmatch(value) or not _is_secret(value, 0 if leads else NEAR):
+        return None
+    if is_digest(value) and end >= 0 and is_digest(text[end + 1 : end + 1 + len(value)]):
         return None
     at = line + 1 + after.index(value)
     return at, at + len(value)

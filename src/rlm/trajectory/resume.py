@@ -322,8 +322,15 @@ def _is_lifted(event: Event, had: Mapping[str, Json], budget: Mapping[str, Json]
     return limit.name == "timeout_s" or limit.name not in had or is_raised(limit.name, had, budget)
 
 
+_COUNTS = {"all": 0, "uncached": 1, "output": 2}
+"""What a token budget counts; a higher one is less."""
+
+
 def is_raised(name: str, had: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
-    """Whether a cap is higher now than it was then."""
+    """Whether a cap is higher now than it was then, or counts less."""
+    counted, counts = (_COUNTS.get(str(caps.get("token_budget_counts")), 0) for caps in (had, now))
+    if name == "token_budget" and counts > counted:
+        return True
     before, after = had.get(name), now.get(name)
     return before is not None and (after is None or after > before)
 

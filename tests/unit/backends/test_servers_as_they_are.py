@@ -157,6 +157,13 @@ async def test_a_reply_that_is_whole_survives_the_loss_of_its_connection() -> No
         assert len(server.requests) == 1
 
 
+async def test_a_reply_that_is_whole_is_taken_when_its_stream_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlm.backends.provider.CLOSING_S", 0.05)
+    async with openai(stream(data(SAID, STOP), end="hang")) as (backend, server):
+        assert (await backend.call(ASK)).text == "The answer is 5."
+        assert len(server.requests) == 1
+
+
 FAILED = {"code": 502, "message": "provider disconnected"}
 
 
@@ -227,7 +234,7 @@ async def test_an_error_in_a_body_of_200_is_one_too(body: Any) -> None:
         (b'{"status": "alive"}', "alive"),
     ],
 )
-async def test_what_is_no_server_of_models_is_told_at_once(body: bytes, words: str) -> None:
+async def test_a_server_of_something_else_is_told_at_once(body: bytes, words: str) -> None:
     async with openai(raw(body), retries=4) as (backend, server):
         with pytest.raises(BadRequestError, match=f"base URL.*{words}"):
             await backend.call(ASK)
@@ -259,7 +266,7 @@ async def test_a_refusal_of_any_shape_is_told_in_its_words(body: Any, words: str
 
 
 @pytest.mark.parametrize("key", ["x", "1", "none", "test", "EMPTY"])
-async def test_a_key_that_is_none_masks_nothing(key: str) -> None:
+async def test_a_key_of_a_few_letters_masks_nothing(key: str) -> None:
     said = "maximum context length is 1; none of the test is EMPTY"
     async with openai_server(refusal(400, said)) as server:
         backend = OpenAIBackend(replace(settings(server, 0), key=key))
@@ -421,7 +428,7 @@ async def test_that_a_model_takes_no_tools_is_told_and_remembered(status: int, s
         "Unknown parameter: 'messages[2].tool_calls'",
     ],
 )
-async def test_other_words_of_tools_are_no_refusal_of_them(said: str) -> None:
+async def test_other_words_of_tools_do_not_refuse_them(said: str) -> None:
     async with openai(refusal(400, said)) as (backend, _):
         with pytest.raises(BadRequestError) as caught:
             await backend.call(replace(ASK, tools=(EXECUTE_CODE,)))

@@ -29,6 +29,20 @@ async def test_the_output_cap_shrinks_to_what_is_left():
     assert reservation.max_output_tokens == 800
 
 
+@pytest.mark.parametrize(("counts", "calls"), [("all", 4), ("uncached", 17), ("output", 49)])
+async def test_a_token_budget_counts_what_it_is_told_to(counts, calls):
+    """A conversation of 1,000 tokens that the provider caches; each reply has 81."""
+    budget = Budget(token_budget=5_000 if counts != "output" else 4_000, token_budget_counts=counts)
+    ledger, estimate = Ledger(budget), call(input_tokens=1_000, max_output_tokens=100)
+    for number in range(calls):
+        reservation = await ledger.reserve(estimate)
+        cached = 900 if number else 0
+        reservation.settle(TokenUsage(input_tokens=1_000, output_tokens=81, cached_tokens=cached), None)
+    with pytest.raises(TokenBudgetExhausted):
+        await ledger.reserve(estimate)
+    assert ledger.usage().input_tokens == 1_000 * calls
+
+
 async def test_below_the_least_output_a_call_is_refused():
     ledger = Ledger(Budget(token_budget=100 + MIN_OUTPUT_TOKENS - 1))
     with pytest.raises(TokenBudgetExhausted, match="token_budget of 611"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -213,6 +214,13 @@ def test_json_within_json_is_masked_whole_and_stays_json(depth: int, password: s
     for _ in range(depth):
         shown = json.loads(shown)["b"]
     assert json.loads(shown) == {"password": "[REDACTED_PASSWORD]", "n": 1}
+
+
+def test_a_list_of_digests_is_not_a_secret_that_the_line_before_it_names() -> None:
+    digests = [hashlib.sha1(str(number).encode()).hexdigest() for number in range(3)]
+    listed = "secret:\n" + "\n".join(digests)
+    assert masked(listed) == listed
+    assert masked("secret:\n" + digests[0] + "\nand more") == "secret:\n[REDACTED_SECRET]\nand more"
 
 
 def test_the_slashes_of_an_address_may_be_escaped() -> None:

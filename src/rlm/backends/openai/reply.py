@@ -280,7 +280,7 @@ def _listed(value: Json) -> list[Json]:
 
 def _texts_in(content: Json) -> Iterator[str]:
     """The texts of a content: one, or those of its parts, without thoughts and what isn't text. Raises:
-    BadReplyError: it is none of that.
+    BadReplyError: it is something else.
     """
     if content is None:
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rlm.core import prompts
 from rlm.core.budget import estimate_message
 from rlm.core.calls.model import ModelCall, ask_model, request_to
-from rlm.core.dialects import shorten
+from rlm.core.dialects import plain_reply, shorten
 from rlm.core.events import Compaction
 from rlm.core.exceptions import BackendError
 from rlm.core.types import Message
@@ -64,7 +64,7 @@ async def _take_notes(run: Run, task: Task, conversation: Conversation, start: i
         purpose=COMPACTION,
     )
     try:
-        return (await ask_model(run, scope, call)).text.strip() or _NOTES_LOST
+        return plain_reply((await ask_model(run, scope, call)).text).strip() or _NOTES_LOST
     except BackendError:
         return _NOTES_LOST
 

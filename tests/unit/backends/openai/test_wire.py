@@ -136,12 +136,14 @@ def test_tool_calls_come_in_with_an_id_and_text_arguments() -> None:
     calls = [
         {"function": {"name": "f", "arguments": {"a": 1}}},
         {"id": "x", "function": {"name": "g", "arguments": "{"}},
+        {"id": "y", "function": {"name": "h", "arguments": None}},
     ]
     got = decode_reply(reply(message={"content": None, "tool_calls": calls}, finish="tool_calls"), ASK)
     assert got.text == ""
     assert got.tool_calls == (
         ToolCall(id=got.tool_calls[0].id, name="f", arguments='{"a":1}'),
         ToolCall(id="x", name="g", arguments="{"),
+        ToolCall(id="y", name="h", arguments=""),
     )
     assert len(got.tool_calls[0].id) == 9
 

@@ -14,6 +14,7 @@ from tests.support.plugins import installed
 
 GUARDED = [
     "[local]\npolicy = 'off'",
+    "[rlm]\ntoken_budget_counts = 'output'",
     "[rlm]\nmask = 'off'",
     "[prices.'a/b']\ninput_usd = 0\noutput_usd = 0",
     "[openai]\nbase_url = 'http://evil.example/v1'",
