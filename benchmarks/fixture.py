@@ -12,6 +12,7 @@ from typing import TypeAlias
 from rlm import RLM, Budget, Config, RLMResult
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.types import ModelReply, ModelRequest, TokenUsage
+from rlm.tools.decorator import FunctionTool
 
 Answer: TypeAlias = Callable[[ModelRequest], ModelReply | Awaitable[ModelReply]]
 
@@ -39,11 +40,11 @@ def scripted(answer: Answer) -> ScriptedBackend:
 
 
 @contextmanager
-def running(model: ScriptedBackend, caps: Budget) -> Iterator[RLM]:
+def running(model: ScriptedBackend, caps: Budget, tools: tuple[FunctionTool, ...] = ()) -> Iterator[RLM]:
     """An RLM over a `scripted` model that has answered once, so that all is warm; no sub-call is recalled."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        RLM(model, config=Config(log_dir=folder, budget=caps, memoise=False)) as rlm,
+        RLM(model, config=Config(log_dir=folder, budget=caps, memoise=False), tools=tools) as rlm,
     ):
         checked(rlm.completion("warm up"))
         model.requests.clear()

@@ -687,3 +687,36 @@ def test_an_answer_whose_record_was_lost_is_not_a_success(make, monkeypatch):
 def test_the_config_in_the_record_holds_every_cap(make):
     record = read(make(["x"]).completion("x"))
     assert record[0].body.budget == msgspec.structs.asdict(Budget())
+
+
+ENDLESS = """
+schema = {"properties": {"a": True}}
+for _ in range(22):
+    schema = {"allOf": [schema], "unevaluatedProperties": False}
+try:
+    llm_query("x", output_type={"type": "object", **schema})
+except SubcallError as error:
+    FINAL(str(error))
+"""
+
+
+def test_a_schema_that_would_take_for_ever_ends_with_its_check(make, monkeypatch):
+    """`close`, when the test ends, comes back too."""
+    monkeypatch.setattr("rlm.runtime.schemas.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("rlm.core.calls.queries.OUTPUT_ATTEMPTS", 1)
+    rlm = make({"main": [cell(ENDLESS)], "sub": ['{"a": 1}']}, model="main", sub_model="sub")
+    assert "took longer than 1 s" in rlm.completion("x").value
+
+
+def test_a_batch_of_far_too_many_is_refused_whole(make):
+    code = "try:\n    llm_query_batched(['x'] * 20_000)\nexcept ValueError as error:\n    FINAL(str(error))"
+    rlm = make({"main": [cell(code)], "sub": []}, model="main", sub_model="sub")
+    result = rlm.completion("x")
+    assert "a batch has at most 10,000 prompts, not 20,000" in result.value
+    assert (result.usage.subcalls, len(rlm.sink.bodies("limit"))) == (0, 0)
+
+
+def test_an_answer_of_very_many_values_is_an_answer(make):
+    rlm = make([cell("FINAL({f'name {n}': f'value {n}' for n in range(20_000)})")])
+    result = rlm.completion("x")
+    assert (result.status, len(result.value)) == ("completed", 20_000)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from benchmarks.masking import HOSTILE
 from rlm.secrets import SecretMasker
+from rlm.secrets.spans import replaced
+from rlm.secrets.stream import LINE_CHARS
 from tests.support.labelled import Labelled, read
 
 MASKER = SecretMasker(personal=True)
@@ -60,6 +62,19 @@ def test_a_line_without_an_end_is_masked_as_the_whole_is(parts: list[str], size:
     stream = MASKER.stream()
     pieces = [stream.feed(text[at : at + size]) for at in range(0, len(text), size)]
     assert "".join(pieces) + stream.close() == MASKER.mask(text)
+
+
+@given(st.lists(pieces, min_size=20, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_many_texts_are_masked_as_each_is_by_itself(many: list[str]) -> None:
+    assert MASKER.mask_value(many) == [MASKER.mask(text) for text in many]
+
+
+@given(texts)
+@settings(max_examples=20, deadline=None)
+def test_a_long_text_is_masked_as_its_lines_are(text: str) -> None:
+    lines = f"{text}\n" * (LINE_CHARS // (len(text) + 1) + 2)
+    assert MASKER.mask(lines) == replaced(lines, MASKER.find(lines))
 
 
 @given(texts)

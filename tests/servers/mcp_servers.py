@@ -84,13 +84,17 @@ def main() -> None:
 def speak_as_before() -> None:
     """A server of the handshake era, without the SDK: it knows no `server/discover`."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    endless: dict[str, object] = {"type": "object", "properties": {"a": True}}
+    for _ in range(22):  # whoever checks a result by this takes for ever
+        endless = {"type": "object", "allOf": [endless], "unevaluatedProperties": False}
+    double = {"name": "double", "description": "Double a number.", "inputSchema": schema, "outputSchema": endless}
     results = {
         "initialize": {
             "protocolVersion": "2025-06-18",
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "old", "version": "1"},
         },
-        "tools/list": {"tools": [{"name": "double", "description": "Double a number.", "inputSchema": schema}]},
+        "tools/list": {"tools": [double]},
     }
     for line in sys.stdin:
         message = json.loads(line)
@@ -101,7 +105,8 @@ def speak_as_before() -> None:
             outcome = {"result": results[message["method"]]}
         if message["method"] == "tools/call":
             doubled = 2 * message["params"]["arguments"]["a"]
-            outcome = {"result": {"content": [{"type": "text", "text": str(doubled)}]}}
+            text = {"type": "text", "text": str(doubled)}
+            outcome = {"result": {"content": [text], "structuredContent": {"a": doubled}}}
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **outcome}), flush=True)
 
 

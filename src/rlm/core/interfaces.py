@@ -189,7 +189,7 @@ class Journal(Protocol):
         ...
 
     def store(self, content: bytes) -> str:
-        """Keep what is too large for a line beside the trajectory; return its SHA-256 in hex.
+        """Keep what is too large for a line beside the trajectory; return its SHA-256 in hex. Any thread may do so.
 
         Raises:
             OSError: it could not be written.
@@ -217,8 +217,16 @@ class Keeper(Protocol):
         """How much was written so far."""
         ...
 
-    def keep(self, seq: int, body: Body) -> None:
-        """Put the exact body of an event on disk before returning.
+    def form(self, body: Body) -> bytes:
+        """The exact body of an event in the form in which it is kept; long texts are on disk then. Any thread may ask.
+
+        Raises:
+            OSError: a text could not be written.
+        """
+        ...
+
+    def keep(self, seq: int, form: bytes) -> None:
+        """Put the exact body of an event, in its form, on disk before returning.
 
         Raises:
             OSError: it could not be written.
@@ -242,8 +250,8 @@ class Validator(Protocol):
         """The JSON Schema shown to the model."""
         ...
 
-    def validate(self, value: Json) -> Any:
-        """Return the typed value; may take a while, so not on an event loop. Raises:
+    async def validate(self, value: Json) -> Any:
+        """Return the typed value. Cancellation ends what that takes. Raises:
         OutputValidationError: it does not fit; the message tells the model why.
         """
         ...

@@ -8,10 +8,11 @@ import re
 from rlm.core.contexts.context import clip, printable
 
 _SEQUENCES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x9b[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # strings: titles, links
-    r"|\x1b[ -/]*[0-~]"
+    r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor
+    r"|\x9b[0-?]*+[ -/]*+[@-~]"
+    # Strings: titles, links. One that is never closed ends where the next begins, so that no text is read twice.
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*+(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*+[0-~]"
 )
 
 

@@ -55,7 +55,7 @@ class Run:
     tools: Toolbox
     guest_tools: tuple[str, ...]
     """Names of the tools that guest code may call."""
-    validator_for: Callable[[Any], Validator | None]
+    validator_for: Callable[[Any], Awaitable[Validator | None]]
     make_context: Callable[[Json], Context]
     """Prepares a value that guest code gave to a child; blocks while it spools."""
     helpers: Helpers | None

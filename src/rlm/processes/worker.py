@@ -11,7 +11,6 @@ import os
 import signal
 import site
 import struct
-import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rlm.core.exceptions import ToolError
+from rlm.core.off_loop import off_loop_if_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ class WorkerPool:
         Raises:
             ToolError: the function raised one, took longer than `timeout_s`, or used too much memory.
         """
-        frame = request_frame(target, arguments, timeout_s)
+        frame = await off_loop_if_large(request_frame, target, arguments, timeout_s)
         async with self._slots:
             warm = self._warm()
             worker = warm or await _start(self._memory_bytes)
@@ -93,7 +93,7 @@ class WorkerPool:
                     await _kill(worker)
             if healthy:
                 self._idle.append(worker)
-        return value_of(reply)
+        return await off_loop_if_large(value_of, reply)
 
     def _warm(self) -> asyncio.subprocess.Process | None:
         while self._idle:
@@ -107,30 +107,6 @@ class WorkerPool:
         self._closed = True
         while self._idle:
             await _kill(self._idle.pop())
-
-
-def call_once(target: str, arguments: Mapping[str, Json], *, timeout_s: float) -> Json:
-    """Like `WorkerPool.call`, but blocking and in a new process: for code that runs in a thread already.
-
-    Raises:
-        ToolError: see `WorkerPool.call`.
-    """
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            command(_MEMORY_BYTES),
-            input=request_frame(target, arguments, timeout_s),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-            timeout=timeout_s + _START_S,
-            check=False,
-        )
-        reply = msgspec.json.decode(done.stdout[_HEADER.size :], type=WorkerReply)
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(_TOO_LONG.format(timeout_s)) from error
-    except msgspec.DecodeError as error:
-        raise ToolError(_DIED) from error
-    return value_of(reply)
 
 
 def warm_up(module: str) -> None:
@@ -195,7 +171,11 @@ async def _ask(worker: asyncio.subprocess.Process, frame: bytes) -> WorkerReply:
     (length,) = _HEADER.unpack(await worker.stdout.readexactly(_HEADER.size))
     if length > _MAX_REPLY_BYTES:
         raise msgspec.DecodeError(f"a reply of {length} bytes")
-    return msgspec.json.decode(await worker.stdout.readexactly(length), type=WorkerReply)
+    return await off_loop_if_large(_decoded, await worker.stdout.readexactly(length))
+
+
+def _decoded(payload: bytes) -> WorkerReply:
+    return msgspec.json.decode(payload, type=WorkerReply)
 
 
 async def _kill(worker: asyncio.subprocess.Process) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import RLMError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.repl import frames
-from rlm.repl.guest.wire import MAX_CALLS, WireError, decode_value
+from rlm.repl.guest.wire import MAX_CALLS, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rlm.core.contexts.context import Context
     from rlm.core.types import ReplSpec
 
 MAX_WAITING_BYTES = 512 << 20
@@ -29,13 +29,11 @@ class CellCalls:
     def __init__(
         self,
         spec: ReplSpec,
-        context: Context,
         *,
         send: Callable[[bytes], None],
         on_fault: Callable[[Exception], None],
     ) -> None:
         self._spec = spec
-        self._context = context
         self._send = send
         self._on_fault = on_fault
         self._waiting: dict[int, asyncio.Task[None]] = {}
@@ -50,8 +48,8 @@ class CellCalls:
         """Seconds in which at least one call was outstanding, in all."""
         return self._waited_s + (0.0 if self._since is None else monotonic() - self._since)
 
-    def accept(self, call: frames.GuestCall, weight: int) -> None:
-        """Answer a call, whose arguments take `weight` bytes, later. Raises:
+    def accept(self, call: frames.GuestCall, received: frames.Received) -> None:
+        """Answer a call, as it was received, later. Raises:
         WireError: it breaks the rules.
         """
         if call.name not in self._spec.functions:
@@ -61,14 +59,13 @@ class CellCalls:
         if self._refusal is not None:
             self._send(frames.pack_error(call.id, "TimeoutError", self._refusal))
             return
-        if self._weights and sum(self._weights.values()) + weight > MAX_WAITING_BYTES:
+        if self._weights and sum(self._weights.values()) + received.weight > MAX_WAITING_BYTES:
             self._send(frames.pack_error(call.id, "MemoryError", _TOO_MUCH))
             return
-        args, kwargs = self._decode(call)
         self._since = self._since or monotonic()
-        task = asyncio.get_running_loop().create_task(self._answer(call, args, kwargs))
+        task = asyncio.get_running_loop().create_task(self._answer(call, received))
         self._waiting[call.id] = task
-        self._weights[call.id] = weight
+        self._weights[call.id] = received.weight
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -85,14 +82,10 @@ class CellCalls:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _decode(self, call: frames.GuestCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        special = {"$text": _text, "$context": lambda _body: self._context}
-        args = tuple(decode_value(form, special=special) for form in call.args)
-        return args, {key: decode_value(form, special=special) for key, form in call.kwargs.items()}
-
-    async def _answer(self, call: frames.GuestCall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    async def _answer(self, call: frames.GuestCall, received: frames.Received) -> None:
         try:
-            reply = frames.pack_reply(call.id, await self._spec.call(call.name, args, kwargs))
+            answer = await self._spec.call(call.name, received.args, received.kwargs)
+            reply = await off_loop_if_large(frames.pack_reply, call.id, answer)
         except _RAISED_IN_GUEST as e:
             reply = frames.pack_error(call.id, type(e).__name__, frames.error_message(e))
         except WireError as e:
@@ -109,9 +102,3 @@ class CellCalls:
         if not self._waiting and self._since is not None:
             self._waited_s += monotonic() - self._since
             self._since = None
-
-
-def _text(body: Any) -> str:
-    if not isinstance(body, str):
-        raise TypeError("text is expected")
-    return body

@@ -6,6 +6,7 @@ Whatever does not fit these types exactly is a `WireError`; nothing here acts on
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from rlm.repl.guest.wire import VERSION, WireError, check_values, count_values, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rlm.core.contexts.context import Context
     from rlm.core.types import Json
 
 _VALUE_BYTES = 100
@@ -82,8 +84,40 @@ GuestFrame: TypeAlias = Ready | GuestCall | Done | Gone
 _decoder: msgspec.json.Decoder[GuestFrame] = msgspec.json.Decoder(GuestFrame)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A frame of a guest with its values decoded."""
+
+    frame: GuestFrame
+    weight: int = 0
+    """The most memory, in bytes, that the arguments of a call take."""
+    args: tuple[Json, ...] = ()
+    kwargs: Mapping[str, Json] = field(default_factory=dict)
+    final: Final | None = None
+
+
+def read(payload: bytes, context: Context) -> Received:
+    """The frame in a payload, from a guest whose `context` that is. Any thread may read one.
+
+    Raises:
+        WireError: no guest may send it.
+    """
+    frame = decode(payload)
+    if isinstance(frame, Done):
+        return Received(frame=frame, final=None if frame.final is None else final(frame.final.value))
+    if not isinstance(frame, GuestCall):
+        return Received(frame=frame)
+    special = {"$text": _text, "$context": lambda _body: context}
+    return Received(
+        frame=frame,
+        weight=weight(payload),
+        args=tuple(decode_value(form, special=special) for form in frame.args),
+        kwargs={key: decode_value(form, special=special) for key, form in frame.kwargs.items()},
+    )
+
+
 def decode(payload: bytes) -> GuestFrame:
-    """The frame in a payload. Raises:
+    """The frame in a payload, its values in their form on the wire. Raises:
     WireError: no guest may send it.
     """
     try:
@@ -164,6 +198,12 @@ def _failed_item(value: Any) -> Json:
     if isinstance(value, Exception):
         return {"$error": _error_form(type(value).__name__, error_message(value))}
     raise TypeError(f"a {type(value).__name__} has no form on the wire")
+
+
+def _text(body: Any) -> str:
+    if not isinstance(body, str):
+        raise TypeError("text is expected")
+    return body
 
 
 def _text_of(value: Any) -> str:

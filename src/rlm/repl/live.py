@@ -7,14 +7,17 @@ that breaks a rule ends the guest. This half knows no sandbox: a channel is all 
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections import deque
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import REPLError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.types import ExecError, ExecResult
 from rlm.repl import deaths, frames
-from rlm.repl.calls import CellCalls
+from rlm.repl.calls import MAX_WAITING_BYTES, CellCalls
 from rlm.repl.channel import FrameParser
 from rlm.repl.deaths import Death
 from rlm.repl.guest.wire import VERSION, WireError
@@ -33,6 +36,8 @@ _MARK_DEADLINE_S = 1.0
 _AGAIN_S = (0.1, 0.4)
 _PIECE_EVERY_S = 0.1
 _WATCH_EVERY_S = 0.2
+_LARGE_BYTES = 20_000
+"""A larger frame is read off the loop."""
 _MAX_THREADS = 1_024
 """No limit of the kernel counts the threads of one process; many could take all process ids of the machine."""
 _BROKE_RULES = "it broke the rules of the wire (REPLSecurityError)"
@@ -82,6 +87,10 @@ class LiveGuest:
         self._loop = asyncio.get_running_loop()
         self._parser = FrameParser()
         self._frame_since: float | None = None
+        self._unread: deque[bytes] = deque()
+        """Payloads that came, the first of which is being read off the loop."""
+        self._unread_bytes = 0
+        self._reading: asyncio.Task[None] | None = None
         self._output = CellOutput(limits.kept_output_chars, self._pass_on)
         self._flushing: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
@@ -146,6 +155,8 @@ class LiveGuest:
         """End the guest; the first reason given is the one that is shown."""
         self._end_reason = self._end_reason or reason
         self.has_ended = True
+        if self._reading is not None:
+            self._reading.cancel()
         self._channel.kill()
 
     async def aclose(self) -> None:
@@ -171,8 +182,10 @@ class LiveGuest:
         try:
             for payload in self._parser.feed(received):
                 self._frame_since = None  # the deadline is one frame's, however many follow without a gap
-                if not self.has_ended:
-                    self._accept(frames.decode(payload), payload)
+                if self._unread or len(payload) > _LARGE_BYTES:
+                    self._put_off(payload)
+                elif not self.has_ended:
+                    self._accept(frames.read(payload, self._context))
         except WireError as e:
             self.kill(f"{_BROKE_RULES}: {e}")
         self._frames_s += monotonic() - began_at
@@ -189,6 +202,12 @@ class LiveGuest:
             self._end_cell()
 
     def closed(self) -> None:
+        if self._reading is not None:
+            self._reading.add_done_callback(lambda _reading: self._closed())
+        else:
+            self._closed()
+
+    def _closed(self) -> None:
         self.has_ended = True
         for timer in (self._watching, self._flushing):
             if timer is not None:
@@ -199,11 +218,46 @@ class LiveGuest:
 
     # Frames.
 
-    def _accept(self, frame: frames.GuestFrame, payload: bytes) -> None:
+    def _put_off(self, payload: bytes) -> None:
+        """Read a frame after those that are being read off the loop. Raises:
+        WireError: too much would wait.
+        """
+        self._unread.append(payload)
+        self._unread_bytes += sys.getsizeof(payload)
+        if self._unread_bytes > MAX_WAITING_BYTES:
+            raise WireError(f"more than {MAX_WAITING_BYTES:,} bytes of frames at one time")
+        if self._reading is None:
+            self._reading = self._loop.create_task(self._read())
+            self._reading.add_done_callback(self._has_read)
+
+    async def _read(self) -> None:
+        """Read the frames that wait, in their order."""
+        while self._unread and not self.has_ended:
+            began_at = monotonic()
+            received = await off_loop_if_large(frames.read, self._unread[0], self._context)
+            self._frames_s += monotonic() - began_at
+            self._unread_bytes -= sys.getsizeof(self._unread.popleft())
+            if not self.has_ended:
+                self._accept(received)
+
+    def _has_read(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        self._unread.clear()
+        self._unread_bytes = 0
+        if reading.cancelled():
+            return
+        error = reading.exception()
+        if isinstance(error, WireError):
+            self.kill(f"{_BROKE_RULES}: {error}")
+        elif isinstance(error, Exception):
+            self._fail(error)
+
+    def _accept(self, received: frames.Received) -> None:
+        frame = received.frame
         if isinstance(frame, frames.GuestCall):
-            self._accept_call(frame, frames.weight(payload))
+            self._accept_call(frame, received)
         elif isinstance(frame, frames.Done):
-            self._accept_done(frame)
+            self._accept_done(frame, received.final)
         elif isinstance(frame, frames.Gone):
             self._death = Death(cause=frame.cause, signal=frame.signal, code=frame.code)
         elif self._ready.done() or frame.v != VERSION:
@@ -211,19 +265,19 @@ class LiveGuest:
         else:
             self._ready.set_result(frame)
 
-    def _accept_call(self, call: frames.GuestCall, weight: int) -> None:
+    def _accept_call(self, call: frames.GuestCall, received: frames.Received) -> None:
         if self._cell is None or self._cell.done is not None:
             raise WireError("a call while no cell runs")
         if call.id <= self._last_call:
             raise WireError(f"the call id {call.id} was used before")
         self._last_call = call.id
-        self._cell.calls.accept(call, weight)
+        self._cell.calls.accept(call, received)
 
-    def _accept_done(self, done: frames.Done) -> None:
+    def _accept_done(self, done: frames.Done, final: Final | None) -> None:
         cell = self._cell
         if cell is None or cell.done is not None or done.id != cell.id:
             raise WireError("the end of a cell that does not run")
-        cell.final = None if done.final is None else frames.final(done.final.value)
+        cell.final = final
         cell.done = done
         self._channel.drain_output()
         if self._output.is_complete:
@@ -239,7 +293,7 @@ class LiveGuest:
         self._cells += 1
         cell = self._cell = _Cell(
             id=self._cells,
-            calls=CellCalls(self._spec, self._context, send=self._channel.send, on_fault=self._fail),
+            calls=CellCalls(self._spec, send=self._channel.send, on_fault=self._fail),
             ended=self._loop.create_future(),
             began_at=monotonic(),
             cpu_at_start_s=self._cpu_s(),

@@ -13,6 +13,7 @@ from rlm.core.events import CompletionEnd, CompletionStart
 from rlm.core.exceptions import REPLExecutionError
 from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.orchestrator import Orchestrator
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.outcome import Outcome
 from rlm.core.replay.scope import Call
 from rlm.core.types import ReplSpec
@@ -106,12 +107,13 @@ class Interactive:
 
     async def _execute(self, repl: Repl, code: str, timeout_s: float | None, scope: Scope) -> ExecResult:
         self._cell = scope
-        record = self._cell_record = CellRecord(self._run, scope, self.cells, code)
+        record = self._cell_record = CellRecord(self._run, scope, self._listener)
+        await record.begin(self.cells, code)
         result = None
         try:
             result = await repl.execute(code, timeout_s)
         finally:
-            record.end(result)
+            await record.end(result)
         return result
 
     def masked(self, text: str) -> str:
@@ -144,9 +146,9 @@ class Interactive:
             await repl.aclose()
         finally:
             outcome = self._outcome()
-            self._recorder.record(self._task.scope.span, CompletionEnd.of(outcome))
+            await self._recorder.record_large(self._task.scope.span, CompletionEnd.of(outcome))
             self._opened.close()
-            self._opened.result(outcome)
+            await off_loop_if_large(self._opened.result, outcome)
 
     async def _open_repl(self) -> None:
         task = self._task
@@ -163,9 +165,7 @@ class Interactive:
 
     def _on_output(self, text: str) -> None:
         if self._cell_record is not None:
-            text = self._cell_record.output(text)
-        if self._listener is not None and text:
-            self._listener(text)
+            self._cell_record.output(text)
 
     def _outcome(self) -> Outcome:
         ledger = self._task.scope.ledger

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -175,7 +176,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         sandbox=sandbox,
         context=context,
         images=images,
-        validator=None if request.output_type is None else validator_for(request.output_type),
+        validator=await validator_for(request.output_type, parts.workers),
         tools=tools,
         guest_tools=_guest_tools(config, tools, skills),
         helpers=guest_helpers(config, parts.workers),
@@ -299,7 +300,7 @@ def _wired(parts: Parts, kit: Kit, record: OpenRecord, recall: Recall) -> Run:
         sandbox=_root_sandbox(kit, record, recall),
         tools=kit.tools,
         guest_tools=kit.guest_tools,
-        validator_for=validator_for,
+        validator_for=partial(validator_for, workers=parts.workers),
         make_context=prepare,
         helpers=kit.helpers,
         save_artifact=Artifacts(record.path.with_suffix(".artifacts")).save,

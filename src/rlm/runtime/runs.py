@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rlm.core.exceptions import LimitReached, ResumeError, RunFailed, TimeLimitReached
 from rlm.core.loop.orchestrator import Orchestrator
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.outcome import RLMResult
 from rlm.core.record.recorder import new_run_id
 from rlm.runtime.opening import open_run
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from rlm.core.replay.serving import ReplayReport
     from rlm.core.types import Status
     from rlm.runtime.opening import OpenRun
@@ -77,4 +81,13 @@ async def to_the_end(opened: OpenRun) -> RLMResult:
             outcome = await Orchestrator(opened.run).complete(opened.task)
     finally:
         opened.close()  # blocks rather than awaits: a finished run can't be cancelled any more
-    return opened.result(outcome)
+    return await _though_cancelled(off_loop_if_large(opened.result, outcome))
+
+
+async def _though_cancelled(work: Coroutine[Any, Any, RLMResult]) -> RLMResult:
+    """The result of work that goes on where this is cancelled."""
+    working = asyncio.ensure_future(work)
+    while not working.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([working])
+    return working.result()

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from rlm.core.off_loop import checkpoint
 from rlm.secrets.known import KnownValues
 from rlm.secrets.nested import mask_nested
-from rlm.secrets.stream import MaskStream
+from rlm.secrets.stream import LINE_CHARS, MaskStream
 from rlm.secrets.text_masking import TextMasker
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Level: TypeAlias = Literal["secrets", "pii", "off"]
+
+_REMEMBERED: Final = 4
+"""How many long texts are remembered: an answer is masked for its cell, for its completion, and for its run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretMasker(TextMasker):
     """Masks secrets, and personal data too where asked; implements `core.interfaces.Masker`."""
+
+    _long: Callable[[str], str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_long", lru_cache(_REMEMBERED)(self._in_pieces))
+
+    def mask(self, text: str) -> str:
+        """See `TextMasker.mask`; a long text is masked piece by piece, with a `checkpoint` between."""
+        return self._long(text) if len(text) > LINE_CHARS else TextMasker.mask(self, text)
 
     def mask_value(self, value: Any) -> Any:
         """A masked copy of nested data with the same shape; a key such as `password` makes its value a secret."""
@@ -24,6 +41,13 @@ class SecretMasker(TextMasker):
     def stream(self) -> MaskStream:
         """A stream that masks text which arrives in pieces."""
         return MaskStream(self)
+
+    def _in_pieces(self, text: str) -> str:
+        stream, masked = MaskStream(self), list[str]()
+        for start in range(0, len(text), LINE_CHARS):
+            checkpoint()
+            masked.append(stream.feed(text[start : start + LINE_CHARS]))
+        return "".join((*masked, stream.close()))
 
 
 def masker(level: Level) -> SecretMasker | None:

@@ -1,11 +1,17 @@
-"""Masks nested values: texts, and whatever a key calls a secret; shape, sharing and cycles stay the same."""
+"""Masks nested values: texts, and whatever a key calls a secret; shape, sharing and cycles stay the same.
+
+Many short texts are searched together, an empty line apart, which takes some twenty times less than one by one; only
+those in which something is found are then masked by themselves.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from rlm.core.off_loop import checkpoint
 from rlm.secrets.assigned import accepted
+from rlm.secrets.clean import clean_texts
 from rlm.secrets.names import family_of
 from rlm.secrets.spans import LABEL_START, label
 
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
 
     from rlm.secrets.text_masking import TextMasker
 
+_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
 _NAME = re.compile(r"[\w. @$-]{1,60}")
 _VALUES: Final = ("value", "val", "current", "new", "old", "default", "text", "plain")
 """Keys that say nothing about a value."""
@@ -29,7 +36,7 @@ def mask_nested(masker: TextMasker, value: Any) -> Any:
 
     Only memory limits the depth.
     """
-    walk = _Walk(masker)
+    walk = _Walk(masker, value)
     steps = [walk.masked(value, None)]
     result: Any = None
     while steps:
@@ -45,10 +52,11 @@ def mask_nested(masker: TextMasker, value: Any) -> Any:
 
 
 class _Walk:
-    """One walk over one value. A step yields the children it needs masked, so that depth costs no call stack."""
+    """One walk over one value. A step yields the containers it needs masked, so that depth costs no call stack."""
 
-    def __init__(self, masker: TextMasker) -> None:
+    def __init__(self, masker: TextMasker, value: Any) -> None:
         self._masker = masker
+        self._clean = clean_texts(masker, value)
         # The same container may be masked differently under a secret's name and elsewhere. It is kept with its copy, so
         # that no other object gets its id meanwhile.
         self._texts: dict[tuple[str, str | None], str] = {}
@@ -56,18 +64,11 @@ class _Walk:
 
     def masked(self, value: Any, family: str | None) -> Generator[tuple[Any, str | None], Any, Any]:
         """The copy of `value`, which stands under a name of `family`."""
-        if isinstance(value, str):
-            done = self._texts.get((value, family))
-            if done is None:
-                done = self._texts[value, family] = self._text(value, family)
-            return done
-        if isinstance(value, (bytes, bytearray)):
-            text = self._text(value.decode("utf-8", "surrogateescape"), family)
-            return type(value)(text.encode("utf-8", "surrogateescape"))
-        if isinstance(value, int):
-            return self._number(value, family)
+        if not isinstance(value, _CONTAINERS):
+            return self._leaf(value, family)
         key = (id(value), family)
         if key not in self._done:
+            checkpoint()
             self._done[key] = (value, None)
             copied = yield from self._copied(value, family, key)
             self._done[key] = (value, copied)
@@ -78,18 +79,13 @@ class _Walk:
     ) -> Generator[tuple[Any, str | None], Any, Any]:
         if isinstance(value, dict):
             return (yield from self._dict(value, key))
+        copy: list[Any] = []
         if isinstance(value, list):
-            copy: list[Any] = []
             self._done[key] = (value, copy)
-            for item in value:
-                copy.append((yield item, family))  # noqa: PERF401 - each item is a step of the walk
-            return copy
-        if isinstance(value, (tuple, set, frozenset)):
-            items = []
-            for item in value:
-                items.append((yield item, family))  # noqa: PERF401
-            return _rebuilt(value, items)
-        return value
+        for item in value:
+            masked = (yield item, family) if isinstance(item, _CONTAINERS) else self._leaf(item, family)
+            copy.append(masked)
+        return copy if isinstance(value, list) else _rebuilt(value, copy)
 
     def _dict(self, value: dict[Any, Any], key: tuple[int, str | None]) -> Generator[tuple[Any, str | None], Any, Any]:
         copy: dict[Any, Any] = {}
@@ -97,12 +93,28 @@ class _Walk:
         told, numbers = _told(value), dict[Any, int]()
         for name, item in value.items():
             family = _family(name) or _within(key[1], name) or (told if name in _VALUES else None)
-            if family is None and isinstance(item, (dict, list, tuple, set, frozenset)):
+            nested = isinstance(item, _CONTAINERS)
+            if family is None and nested:
                 family = _of_many(name, is_mapping=isinstance(item, dict))
-            masked_name = yield name, None
-            masked_item = yield item, family
+            masked_name = (yield name, None) if isinstance(name, _CONTAINERS) else self._leaf(name, None)
+            masked_item = (yield item, family) if nested else self._leaf(item, family)
             copy[_free(copy, masked_name, numbers)] = masked_item
         return copy
+
+    def _leaf(self, value: Any, family: str | None) -> Any:
+        """The copy of a value that has no parts."""
+        if isinstance(value, str):
+            if family is None and value in self._clean:
+                return value
+            done = self._texts.get((value, family))
+            if done is None:
+                checkpoint()
+                done = self._texts[value, family] = self._text(value, family)
+            return done
+        if isinstance(value, (bytes, bytearray)):
+            text = self._text(value.decode("utf-8", "surrogateescape"), family)
+            return type(value)(text.encode("utf-8", "surrogateescape"))
+        return self._number(value, family) if isinstance(value, int) else value
 
     def _number(self, value: int, family: str | None) -> Any:
         if family and _is_secret_number(value, family):

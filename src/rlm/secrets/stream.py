@@ -12,6 +12,9 @@ from rlm.secrets.key_blocks import open_block
 from rlm.secrets.spans import replaced
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rlm.secrets.spans import SecretSpan
     from rlm.secrets.text_masking import TextMasker
 
 LINE_CHARS: Final = 65_536
@@ -35,7 +38,7 @@ class MaskStream:
         self._held += chunk
         newline = self._held.rfind("\n", len(self._held) - len(chunk))
         if newline < 0:
-            return "" if len(self._held) <= LINE_CHARS else self._release(self._cut())
+            return "" if len(self._held) <= LINE_CHARS or open_block(self._held) >= 0 else self._cut()
         block = open_block(self._held[: newline + 1])
         return self._release(newline + 1 if block < 0 else self._held.rfind("\n", 0, block) + 1)
 
@@ -46,22 +49,24 @@ class MaskStream:
     def _release(self, end: int) -> str:
         if not end:
             return ""
-        known = len(self._before)
-        text = self._before + self._held[:end]
-        self._held = self._held[end:]
-        self._before = _last_line(text)
-        spans = self._masker.find(text)
-        new = [span._replace(start=max(span.start, known)) for span in spans if span.end > known]
-        return replaced(text, new)[known:]
+        return self._masked(end, self._masker.find(self._before + self._held[:end]))
 
-    def _cut(self) -> int:
-        """Where to cut a line that is too long: between words, and never within a secret."""
-        if open_block(self._held) >= 0:
-            return 0
+    def _cut(self) -> str:
+        """Return the beginning of a line that is too long: up to a gap between words, and never within a secret."""
         at = len(self._held) - _TAIL_CHARS
         blank = self._held.rfind(" ", at - _BEFORE_CHARS, at)
-        cut = at if blank < 0 else blank
-        return next((span.start for span in self._masker.find(self._held) if span.start < cut < span.end), cut)
+        known, spans = len(self._before), self._masker.find(self._before + self._held)
+        cut = known + (at if blank < 0 else blank)
+        cut = next((span.start for span in spans if span.start < cut < span.end), cut)
+        return self._masked(max(0, cut - known), [span for span in spans if span.end <= cut])
+
+    def _masked(self, end: int, spans: Sequence[SecretSpan]) -> str:
+        """Take what is held up to `end`, and return it with its secrets masked; `spans` count the text before too."""
+        known, text = len(self._before), self._before + self._held[:end]
+        self._held = self._held[end:]
+        self._before = _last_line(text)
+        new = [span._replace(start=max(span.start, known)) for span in spans if span.end > known]
+        return replaced(text, new)[known:]
 
 
 def _last_line(text: str) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from rlm.core.events import SessionCarried, Warned
 from rlm.core.exceptions import ConfigError, REPLError, StoreError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.repl.guest.carry.carrier import EXPORT, PIECE, taking
 from rlm.sessions.store import (
     MAX_STATE_BYTES,
@@ -293,7 +294,7 @@ class SessionRepl:
         session = self._session
         if not session.saves:
             return
-        text = code if session.masker is None else session.masker.mask(code)
+        text = code if session.masker is None else await off_loop_if_large(session.masker.mask, code)
         cell = CellNote(at=time.time(), run=session.recorder.run_id, status=status, code=text)
         try:
             await asyncio.to_thread(session.store.add_cell, session.name, cell)

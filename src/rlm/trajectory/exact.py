@@ -9,7 +9,7 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,6 +44,7 @@ class ExactFile:
         """How much was written so far."""
         self._encode = encode
         self._known: set[str] = set()
+        self._keeping = RLock()
         self._fd = -1
 
     def keep_salt(self, salt: bytes) -> None:
@@ -54,15 +55,18 @@ class ExactFile:
             RecordError: the file can't be written.
         """
         try:
-            self._append({"salt": salt.hex()})
+            self._append(msgspec.json.encode({"salt": salt.hex()}))
         except OSError as error:
             raise RecordError(f"{self.path} can't be written: {error.strerror}; set log_dir") from error
 
-    def keep(self, seq: int, body: Body) -> None:
+    def form(self, body: Body) -> bytes:
         plain = msgspec.to_builtins(body, builtin_types=(bytes,), enc_hook=repr)
         value, texts = without_texts(self._encode(plain))
         places = {place: self._keep_text(text) for place, text in texts.items()}
-        self._append({"seq": seq, "body": value} | ({"texts": places} if places else {}))
+        return msgspec.json.encode({"body": value} | ({"texts": places} if places else {}))
+
+    def keep(self, seq: int, form: bytes) -> None:
+        self._append(b'{"seq":%d,' % seq + form.removeprefix(b"{"))
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -72,15 +76,16 @@ class ExactFile:
     def _keep_text(self, text: str) -> str:
         """Keep a text unless it is kept already, and return its digest."""
         digest = hashlib.sha256(text.encode()).hexdigest()
-        if digest not in self._known:
-            self._append({"digest": digest, "text": text})
-            self._known.add(digest)
+        with self._keeping:
+            if digest not in self._known:
+                self._append(msgspec.json.encode({"digest": digest, "text": text}))
+                self._known.add(digest)
         return digest
 
-    def _append(self, entry: dict[str, Any]) -> None:
+    def _append(self, line: bytes) -> None:
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        view = memoryview(msgspec.json.encode(entry) + b"\n")
+        view = memoryview(line + b"\n")
         self.size_bytes += len(view)
         while view:
             view = view[os.write(self._fd, view) :]

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class TrajectoryWriter:
         self._blobs = log_dir / f"{run_id}.blobs"
         self._chain = Chain(run_id, receipt_key)
         self._has_gap = False
+        self._storing = threading.Lock()
         self.size_bytes = 0
         """How much was written so far, blobs included."""
         try:
@@ -76,11 +78,12 @@ class TrajectoryWriter:
     def store(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         target = self._blobs / digest
-        if not target.exists():
-            self._blobs.mkdir(mode=0o700, exist_ok=True)
-            self.size_bytes += len(content)
-            with sole_writer(target) as file:
-                file.write(content)
+        with self._storing:
+            if not target.exists():
+                self._blobs.mkdir(mode=0o700, exist_ok=True)
+                self.size_bytes += len(content)
+                with sole_writer(target) as file:
+                    file.write(content)
         return digest
 
     def give_up(self) -> None:

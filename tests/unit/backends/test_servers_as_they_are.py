@@ -158,7 +158,7 @@ async def test_a_reply_that_is_whole_survives_the_loss_of_its_connection() -> No
 
 
 async def test_a_reply_that_is_whole_is_taken_when_its_stream_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlm.backends.provider.CLOSING_S", 0.05)
+    monkeypatch.setattr("rlm.backends.provider.SILENCE_S", 0.05)
     async with openai(stream(data(SAID, STOP), end="hang")) as (backend, server):
         assert (await backend.call(ASK)).text == "The answer is 5."
         assert len(server.requests) == 1

@@ -25,6 +25,16 @@ def test_what_steers_a_terminal_is_taken_out(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
+@pytest.mark.parametrize("begin", ["\x9d", "\x1b]", "\x90x", "\x9b0", "\x1b[0", "\x1b "])
+def test_sequences_that_never_end_are_read_once(begin: str) -> None:
+    """Read once for each beginning, so many would take hours."""
+    assert "\x07" not in plain(begin * 200_000)
+
+
+def test_a_string_that_never_ends_hides_no_other() -> None:
+    assert plain("a\x9dtitle\x90secret\x07b") == "a\\x9dtitleb"
+
+
 @given(st.text())
 def test_nothing_is_left_that_steers(text: str) -> None:
     assert all(char in "\n\t" or char.isprintable() for char in plain(text))

@@ -11,7 +11,7 @@ import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.processes import worker
-from rlm.processes.worker import WorkerPool, call_once
+from rlm.processes.worker import WorkerPool
 
 HERE = str(Path(__file__).parent)
 
@@ -146,9 +146,3 @@ async def test_a_worker_at_work_dies_with_its_host(marker):
     host.send_signal(signal.SIGKILL)
     await host.wait()
     assert await gone(pid)
-
-
-def test_a_single_call_blocks_and_answers():
-    assert call_once("targets:add", {"a": 2, "b": 3}, timeout_s=10) == 5
-    with pytest.raises(ToolError, match="was stopped"):
-        call_once("targets:catastrophe", {}, timeout_s=0.2)

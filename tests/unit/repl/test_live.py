@@ -41,6 +41,49 @@ async def test_a_cell_goes_out_and_its_end_comes_back() -> None:
     assert result.final.value == 2**53 + 1
 
 
+LARGE = [f"text {number}" for number in range(5_000)]
+
+
+async def test_large_frames_are_read_off_the_loop_and_keep_their_order() -> None:
+    guest, channel = await started(SPEC)
+    task, cell = await running(guest, channel)
+    channel.say(**{**CALL, "args": [LARGE]})
+    channel.say(**{**CALL, "id": 2, "args": ["small"]})
+    assert not guest._cell.calls._waiting, "nothing is answered before it was read"
+    replies = [await channel.sent.get(), await channel.sent.get()]
+    assert {reply["id"]: reply["value"] for reply in replies} == {1: [LARGE], 2: ["small"]}
+    channel.end(cell, final={"value": LARGE})
+    result = await task
+    assert result.final is not None
+    assert result.final.value == LARGE
+
+
+async def test_an_answer_that_is_being_read_counts_though_the_guest_is_gone() -> None:
+    guest, channel = await started(SPEC)
+    task, cell = await running(guest, channel)
+    channel.end(cell, final={"value": LARGE})
+    channel.receiver.closed()
+    result = await task
+    assert result.final is not None
+    assert (result.final.value, guest.has_ended) == (LARGE, True)
+
+
+async def test_a_large_frame_that_breaks_a_rule_ends_the_guest() -> None:
+    guest, channel = await started(SPEC)
+    task, _cell = await running(guest, channel)
+    channel.say(**{**CALL, "args": [LARGE, {"$int": "x"}]})
+    assert "broke the rules" in (await task).error.message
+
+
+async def test_more_frames_than_can_wait_end_the_guest(monkeypatch) -> None:
+    monkeypatch.setattr("rlm.repl.live.MAX_WAITING_BYTES", 150_000)
+    guest, channel = await started(SPEC)
+    task, _cell = await running(guest, channel)
+    for number in range(1, 4):
+        channel.say(**{**CALL, "id": number, "args": [LARGE]})
+    assert "of frames at one time" in (await task).error.message
+
+
 async def test_done_before_the_mark_waits_for_the_output() -> None:
     guest, channel = await started(SPEC)
     task, cell = await running(guest, channel)

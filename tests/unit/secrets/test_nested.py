@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, namedtuple
 
+import pytest
+
 import rlm
 from rlm.secrets import SecretMasker
+from rlm.secrets.text_masking import TextMasker
 
 KEY = "sk-" + "aB3dE6gH9jK2" * 4
 
@@ -101,3 +104,40 @@ def test_other_objects_are_left_as_they_are() -> None:
 def test_masking_a_value_twice_changes_nothing() -> None:
     once = masked({"password": "hunter2", KEY: [KEY, {"api_key": "sk_live_abc123xyz"}]})
     assert masked(once) == once
+
+
+class Counting(SecretMasker):
+    """Counts how often it searches."""
+
+    searches = 0
+
+    def find(self, text: str):
+        Counting.searches += 1
+        return TextMasker.find(self, text)
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    monkeypatch.setattr(Counting, "searches", 0)
+    return Counting()
+
+
+def test_many_short_texts_are_searched_together(counting) -> None:
+    value = {f"name {number}": {"text": f"value {number}", "number": number} for number in range(5_000)}
+    assert counting.mask_value(value) == value
+    assert counting.searches < 50
+
+
+def test_a_secret_among_many_texts_costs_no_search_of_the_others(counting) -> None:
+    value = [f"text {number}" for number in range(5_000)]
+    value[2_500] = KEY
+    assert counting.mask_value(value)[2_500] == "[REDACTED_API_KEY]"
+    assert counting.searches < 50
+
+
+def test_a_long_text_that_is_masked_again_is_not_searched_again(counting) -> None:
+    text = f"line {KEY}\n" * 5_000
+    assert counting.mask(text) == "line [REDACTED_API_KEY]\n" * 5_000
+    once = Counting.searches
+    assert counting.mask(text) == counting.mask_value([text])[0]
+    assert Counting.searches == once

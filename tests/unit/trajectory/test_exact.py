@@ -18,7 +18,7 @@ def kept(trajectory, *bodies):
     file = ExactFile(exact_path(trajectory), encode_value)
     file.keep_salt(b"\x01" * 16)
     for seq, body in enumerate(bodies):
-        file.keep(seq, body)
+        file.keep(seq, file.form(body))
     file.close()
     return ExactTexts(exact_path(trajectory), decode_value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rlm.core import prompts
+from rlm.core import prompts as templates
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.excerpt import whole_text
 from rlm.core.types import Image, Json, Message
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rlm.core.interfaces import Validator
+
+MAX_PROMPTS = 10_000
+"""The most prompts of one batch; the default budget has room for a thousand."""
+MAX_PROMPT_CHARS = 16_000_000
+"""The longest prompt of a sub-call: several times what the largest windows of models hold."""
 
 
 def values(value: Json, most: int) -> int:
@@ -38,7 +43,7 @@ def messages(texts: Sequence[str], images: Json, validator: Validator | None) ->
         raise TypeError(f"images must be a list with one list of bytes per prompt, not {type(given).__name__}")
     if len(given) != len(texts):
         raise ValueError(f"{len(texts)} prompts but {len(given)} lists of images")
-    tail = "" if validator is None else "\n\n" + prompts.render("output", schema=json.dumps(validator.schema))
+    tail = "" if validator is None else "\n\n" + templates.render("output", schema=json.dumps(validator.schema))
     pairs = zip(texts, given, strict=True)
     return [Message(role="user", content=text + tail, images=_images(each)) for text, each in pairs]
 
@@ -61,10 +66,28 @@ def by_position(schema: Mapping[str, Json], args: tuple[Json, ...], kwargs: Mapp
     return {**placed, **kwargs}
 
 
-def texts(value: Any, name: str) -> list[str]:
+def prompts(value: Any) -> list[str]:
+    """The prompts of a batch.
+
+    Raises:
+        TypeError: it is no list of str.
+        ValueError: there are too many, or one is too long.
+    """
     if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise TypeError(f"{name} must be a list of str, not {type(value).__name__}")
-    return [text(item, f"{name}[{index}]") for index, item in enumerate(value)]
+        raise TypeError(f"prompts must be a list of str, not {type(value).__name__}")
+    if len(value) > MAX_PROMPTS:
+        raise ValueError(
+            f"a batch has at most {MAX_PROMPTS:,} prompts, not {len(value):,}: ask about more of the data in each, or "
+            "narrow it down in code first"
+        )
+    texts = [text(item, f"prompts[{index}]") for index, item in enumerate(value)]
+    for index, each in enumerate(texts):
+        if len(each) > MAX_PROMPT_CHARS:
+            raise ValueError(
+                f"prompts[{index}] has {len(each):,} characters, and no model reads more than {MAX_PROMPT_CHARS:,}: "
+                "ask about a part of it, or give it to rlm_query as context"
+            )
+    return texts
 
 
 def text(value: Any, name: str) -> str:

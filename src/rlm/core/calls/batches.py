@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from rlm.core.exceptions import LimitReached, RLMError, TimeLimitReached
+from rlm.core.off_loop import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,10 @@ async def answer_all(scope: Scope, items: Sequence[Item], left_s: float | None) 
     granted = [item for item in items if item.key not in refused]
     tasks = [asyncio.ensure_future(_answered(scope, item)) for item in granted]
     answers = dict(zip((item.key for item in granted), await _all(scope, granted, tasks, left_s), strict=True))
-    return [answers[item.key] if item.key in answers else _refusal(scope, item, is_late=is_late) for item in items]
+    return [
+        answers[item.key] if item.key in answers else _refusal(scope, item, is_late=is_late)
+        async for item in in_turns(items)
+    ]
 
 
 def _refused(scope: Scope, keys: Sequence[str], *, is_late: bool) -> set[str]:
@@ -76,8 +80,10 @@ async def _all(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    pairs = zip(items, tasks, strict=True)
-    return [_cut_short(scope, item) if task.cancelled() else task.result() for item, task in pairs]
+    return [
+        _cut_short(scope, item) if task.cancelled() else task.result()
+        async for item, task in in_turns(zip(items, tasks, strict=True))
+    ]
 
 
 def _cut_short(scope: Scope, item: Item) -> LimitReached:

@@ -6,7 +6,6 @@ the wire makes an error value of it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,6 +17,7 @@ from rlm.core.calls.tools import call_tool, find_tool
 from rlm.core.contexts.context import Context
 from rlm.core.events import ArtifactSaved
 from rlm.core.exceptions import ToolNotFoundError
+from rlm.core.off_loop import in_turns, off_loop_if_large
 from rlm.core.types import Json
 
 if TYPE_CHECKING:
@@ -93,36 +93,36 @@ class SubCalls:
     ) -> list[Json]:
         found = self._run.find_model(arguments.text_or_none(model, "model"))
         validator = None if output_type is None else await self._validator(output_type)
-        messages = arguments.messages(arguments.texts(prompts, "prompts"), images, validator)
-        queries = [self._query(message, found, validator) for message in messages]
+        messages = arguments.messages(arguments.prompts(prompts), images, validator)
+        queries = [await self._query(message, found, validator) async for message in in_turns(messages)]
         return await answer_all(self._here(), queries, self._task.clock.answers_left_s)
 
-    def _query(self, message: Message, model: Model, validator: Validator | None) -> Query:
+    async def _query(self, message: Message, model: Model, validator: Validator | None) -> Query:
         scope = self._here()
-        key = scope.key("llm_query", model.label, message.content, [image.digest for image in message.images])
+        key = await scope.key("llm_query", model.label, message.content, [image.digest for image in message.images])
         return Query(run=self._run, scope=scope, key=key, message=message, model=model, validator=validator)
 
     async def _validator(self, schema: Json) -> Validator | None:
-        """The validator of a schema that guest code made up: bounded, and read off the event loop."""
+        """The validator of a schema that guest code made up, of bounded size."""
         if arguments.values(schema, MAX_SCHEMA_VALUES) > MAX_SCHEMA_VALUES:
             raise ValueError(f"output_type has more than {MAX_SCHEMA_VALUES} values; give a smaller schema")
-        return await asyncio.to_thread(self._run.validator_for, schema)
+        return await self._run.validator_for(schema)
 
     async def _rlm_query(self, prompt: str, context: Json = None) -> Json:
         (answer,) = await self._rlm_query_batched([prompt], [context])
         return _raise_failed(answer)
 
     async def _rlm_query_batched(self, prompts: Sequence[str], contexts: Sequence[Json] | None = None) -> list[Json]:
-        texts = arguments.texts(prompts, "prompts")
+        texts = arguments.prompts(prompts)
         given = [None] * len(texts) if contexts is None else list(contexts)
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
-        children = [self._child(*pair) for pair in zip(texts, given, strict=True)]
+        children = [await self._child(*pair) async for pair in in_turns(zip(texts, given, strict=True))]
         return await answer_all(self._here(), children, self._task.clock.answers_left_s)
 
-    def _child(self, prompt: str, given: Json) -> ChildQuery:
+    async def _child(self, prompt: str, given: Json) -> ChildQuery:
         scope = self._here()
-        key = scope.key("rlm_query", prompt, given.digest if isinstance(given, Context) else given)
+        key = await scope.key("rlm_query", prompt, given.digest if isinstance(given, Context) else given)
         return ChildQuery(
             run=self._run, parent=self._task, complete=self._complete, scope=scope, key=key, prompt=prompt, given=given
         )
@@ -132,10 +132,10 @@ class SubCalls:
             raise TypeError(f"data must be str or bytes, not {type(data).__name__}")
         content = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
         scope = self._here()
-        key = scope.key("artifact", arguments.text(name, "name"), content)
+        key = await scope.key("artifact", arguments.text(name, "name"), content)
+        digest = (await off_loop_if_large(hashlib.sha256, content)).hexdigest()
         known = scope.artifact(key)
         saved = self._run.save_artifact(known or name, content)
-        digest = hashlib.sha256(content).hexdigest()
         note = ArtifactSaved(name=known or saved, size_bytes=len(content), digest=digest, key=key)
         self._run.recorder.record(scope.span, note)
         return known or saved

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rlm.core.budget import CallEstimate
 from rlm.core.error_texts import error_text, revived
 from rlm.core.events import ModelEnd, ModelRetry, ModelStart, Warned
 from rlm.core.exceptions import BackendError, SubcallInputTooLarge
 from rlm.core.foreign import Escaped, outcome_of
 from rlm.core.memo import Answered
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.replay.scope import Call, Earlier, Scope
 from rlm.core.types import Charge, Json, Message, ModelReply, ModelRequest, ToolSpec
 
@@ -36,6 +39,7 @@ LLM_QUERY = "llm_query"
 SURELY = 0.75
 """The share of an estimate that a prompt has at least: English takes four bytes to a token, not three."""
 SPLIT = "split it: llm_query_batched asks about many parts at once"
+_TOO_LATE = "BackendError: the call was given up while its reply was put on record"
 
 _NO_ROOM = "the call is not repeated: the budget has no room for what another attempt can cost"
 
@@ -142,11 +146,11 @@ async def _call_or_recall(run: Run, call: ModelCall, scope: Scope) -> ModelReply
         check_size(run, call.model, call.input_tokens)
     if run.memo is None or call.purpose != LLM_QUERY:
         return await call_model(run, scope.ledger, scope.span, call)
-    known_as = call_key(call)
+    known_as = await off_loop_if_large(call_key, call)
     call = replace(call, digest=scope.digest(known_as))
     answered = await run.memo.answer(known_as, partial(_paid, run, call, scope))
     if not answered.fresh:
-        _note_recalled(run, call, scope.span, answered)
+        await _note_recalled(run, call, scope.span, answered)
     return answered.reply
 
 
@@ -154,7 +158,7 @@ async def _paid(run: Run, call: ModelCall, scope: Scope) -> Answered:
     return Answered(reply=await call_model(run, scope.ledger, scope.span, call), span=scope.span.id)
 
 
-def _note_recalled(run: Run, call: ModelCall, span: Span, answered: Answered) -> None:
+async def _note_recalled(run: Run, call: ModelCall, span: Span, answered: Answered) -> None:
     """Record a call that cost nothing; what another event of the run holds is not written again."""
     known = answered.span is not None
     start = ModelStart(
@@ -166,10 +170,11 @@ def _note_recalled(run: Run, call: ModelCall, span: Span, answered: Answered) ->
         key=call.key,
         digest=call.digest,
     )
-    run.recorder.record(span, start)
+    await run.recorder.record_large(span, start)
     text = "" if known else answered.reply.text
     end = ModelEnd(text=text, finish=answered.reply.finish, cost_usd=0.0, cached=True, same_as=answered.span)
-    run.recorder.record(span, end)
+    late = msgspec.structs.replace(end, text="", error=_TOO_LATE)
+    await run.recorder.record_large(span, end, otherwise=late)
 
 
 def _asked(run: Run, call: ModelCall) -> dict[str, Any]:
@@ -211,14 +216,14 @@ async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation)
         key=call.key or call.purpose,
         digest=call.digest,
     )
-    run.recorder.record(span, start)
+    await run.recorder.record_large(span, start)
     attempts = _Attempts(recorder=run.recorder, span=span, start=start, model=call.model, reservation=reservation)
     request = replace(call.request, max_output_tokens=reservation.max_output_tokens)
     token = _attempts_in_progress.set(attempts)
 
     async def answered() -> ModelReply:
         reply = await call.model.backend.call(request)
-        attempts.succeed(reply)  # here, so that no cancellation comes between a reply and its settlement
+        await attempts.succeed(reply)  # here, so that no cancellation comes between a reply and its settlement
         return reply
 
     try:
@@ -273,14 +278,14 @@ class _Attempts:
         )
         self.recorder.record(self.span, retry)
 
-    def succeed(self, reply: ModelReply) -> None:
-        """Settle what the reply used, and record it."""
+    async def succeed(self, reply: ModelReply) -> None:
+        """Record the reply, and settle what it used."""
         if self._is_over:
             return  # it was given up before
         self._is_over = True
         charge = _charge_of(reply, self.start, self.model)
-        self.reservation.settle(charge.usage, charge.cost_usd)
         total = self._lost + charge
+        late = ModelEnd(error=_TOO_LATE, usage=total.usage, finish=reply.finish, cost_usd=total.cost_usd)
         end = ModelEnd(
             text=reply.text,
             tool_calls=list(reply.tool_calls),
@@ -288,7 +293,10 @@ class _Attempts:
             finish=reply.finish,
             cost_usd=total.cost_usd,
         )
-        self.recorder.record(self.span, end)
+        try:  # the record says what is spent before others may spend what is left of the reservation
+            await self.recorder.record_large(self.span, end, otherwise=late)
+        finally:
+            self.reservation.settle(charge.usage, charge.cost_usd)
 
     def fail(self, error: BackendError) -> None:
         """Settle what the last attempt may cost, and record that the call failed."""

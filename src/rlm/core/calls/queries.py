@@ -63,7 +63,7 @@ class Query:
         for attempt in range(1, OUTPUT_ATTEMPTS + 1):
             text = await self._text(tuple(messages))
             try:
-                return await asyncio.to_thread(self.validator.validate, text)
+                return await self.validator.validate(text)
             except OutputValidationError as error:
                 if attempt == OUTPUT_ATTEMPTS:
                     raise

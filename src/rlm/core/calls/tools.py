@@ -11,6 +11,7 @@ from rlm.core.events import ToolEnd, ToolStart, Warned
 from rlm.core.events.cell import CUT_OFF
 from rlm.core.exceptions import ToolError, ToolNotFoundError, UnfinishedCall
 from rlm.core.foreign import Escaped, outcome_of
+from rlm.core.off_loop import is_large
 from rlm.core.replay.scope import Call, Earlier, Scope
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Tool
     from rlm.core.run import Run
     from rlm.core.types import Json
+
+_TOO_LATE = "ToolError: its call was given up while its result was put on record"
 
 
 async def call_tool(
@@ -33,12 +36,12 @@ async def call_tool(
         RecordLimitReached, RecordError: it could not be recorded.
         Halt: an earlier run called it, never saw it answered, and it may have changed things.
     """
-    key = scope.key("tool", name, arguments)
+    key = await scope.key("tool", name, arguments)
     start = ToolStart(name=name, arguments=dict(arguments), caller=caller, key=key)
     call = Call(
         kind="tool",
         key=key,
-        words=f"{name}({dict(arguments)})",
+        words=f"{name}({'...' if is_large(arguments) else dict(arguments)})",
         make=partial(_call, run, start),
         read=partial(_result_in, name),
         cut_off=lambda _start: ToolEnd(error=CUT_OFF),
@@ -62,7 +65,7 @@ async def _call(run: Run, start: ToolStart, scope: Scope) -> Json:
     tool = find_tool(run, start.name)
     run.recorder.check(run.config.budget.record_bytes)
     scope.ledger.count_tool_call()
-    run.recorder.record(scope.span, start)
+    await run.recorder.record_large(scope.span, start)
     left = Warned(message=f"the tool {start.name} goes on though its call was cancelled: it was left behind")
     try:
         result = await outcome_of(lambda: tool.call(start.arguments), lambda: run.recorder.record(scope.span, left))
@@ -72,7 +75,7 @@ async def _call(run: Run, start: ToolStart, scope: Scope) -> Json:
         if isinstance(error, Exception) and not isinstance(error, ToolError):
             raise ToolError(_failed(start.name, said)) from error
         raise
-    run.recorder.record(scope.span, ToolEnd(result=result))
+    await run.recorder.record_large(scope.span, ToolEnd(result=result), otherwise=ToolEnd(error=_TOO_LATE))
     return result
 
 

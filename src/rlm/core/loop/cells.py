@@ -2,45 +2,100 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart
+from rlm.core.off_loop import is_large, off_loop
 from rlm.core.types import ExecResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rlm.core.replay.scope import Earlier, Scope
     from rlm.core.run import Run
 
 
-class CellRecord:
-    """A cell in progress, begun when this is made and ended by one `end`."""
+_KILLED = ExecEnd(status="killed", output_chars=0, duration_s=0.0)
+_LAST_OUTPUT_S = 0.5
+"""How long the end of a cell that was given up waits for its output to be put on record, in seconds."""
+_PIECE_CHARS = 65_536
+"""How much of a large output is masked at a time."""
 
-    def __init__(self, run: Run, scope: Scope, number: int, code: str) -> None:
-        """`scope` is that of the cell, which is the `number`th of its REPL."""
+
+class CellRecord:
+    """A cell in progress: one `begin`, any number of `output`, one `end`."""
+
+    def __init__(self, run: Run, scope: Scope, shown: Callable[[str], None] | None = None) -> None:
+        """`scope` is that of the cell; `shown` gets what it prints as it is recorded, masked."""
         self._recorder = run.recorder
         self._span = scope.span
         self._masked = None if run.masker is None else run.masker.stream()
-        self._recorder.record(scope.span, ExecStart(cell=number, code=code))
+        self._show = shown or _ignore
+        self._waiting: list[str] = []
+        self._recording: asyncio.Task[None] | None = None
+        """Records the output that waits; None where none does."""
 
-    def output(self, text: str) -> str:
-        """Record a piece of what the cell prints; returns the text that is recorded.
+    async def begin(self, number: int, code: str) -> None:
+        """Record that the cell begins, the `number`th of its REPL."""
+        await self._recorder.record_large(self._span, ExecStart(cell=number, code=code))
+
+    def output(self, text: str) -> None:
+        """Record a piece of what the cell prints, at once or, where masking it may take long, in a moment.
 
         What may be the beginning of a secret is held back until the next.
         """
-        shown = text if self._masked is None else self._masked.feed(text)
-        self._record(shown)
-        return shown
+        if self._recording is None and not is_large(text):
+            self._record(self._fed(text))
+            return
+        self._waiting.append(text)
+        if self._recording is None:
+            self._recording = asyncio.create_task(self._record_waiting())
 
-    def end(self, result: ExecResult | None) -> None:
+    async def end(self, result: ExecResult | None) -> None:
         """Record what became of the cell; None: it was killed with its sandbox."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_OUTPUT_S if result is None else None):
+                    await self._record_rest()
+        except asyncio.CancelledError:
+            self._recorder.record(self._span, _KILLED)
+            raise
+        end = _KILLED if result is None else _end(result)
+        await self._recorder.record_large(self._span, end, otherwise=_KILLED)
+
+    async def _record_waiting(self) -> None:
+        while self._waiting:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            for start in range(0, len(text), _PIECE_CHARS):
+                await self._record_large(await off_loop(self._fed, text[start : start + _PIECE_CHARS]))
+        self._recording = None
+
+    async def _record_rest(self) -> None:
+        """Record the output that waits, and what was held back of it."""
+        if self._recording is not None:
+            await self._recording
         if self._masked is not None:
-            self._record(self._masked.close())
-        killed = ExecEnd(status="killed", output_chars=0, duration_s=0.0)
-        self._recorder.record(self._span, killed if result is None else _end(result))
+            await self._record_large(await off_loop(self._masked.close))
+
+    def _fed(self, text: str) -> str:
+        return text if self._masked is None else self._masked.feed(text)
 
     def _record(self, text: str) -> None:
         if text:
             self._recorder.record(self._span, ExecOutput(text=text))
+            self._show(text)
+
+    async def _record_large(self, text: str) -> None:
+        if text:
+            await self._recorder.record_large(self._span, ExecOutput(text=text))
+            self._show(text)
+
+
+def _ignore(_text: str) -> None:
+    return None
 
 
 def _end(result: ExecResult) -> ExecEnd:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.compaction import COMPACTION, compact, is_full
 from rlm.core.loop.conversation import Conversation
 from rlm.core.loop.instructions import system_prompt, task_prompt
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.replay.scope import Call
 from rlm.core.types import ExecResult, Final, Message, ReplSpec
 
@@ -88,7 +88,7 @@ class Completion:
         """
         system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
         task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
-        self.conversation.add(self.task.scope.messages((system, task)))
+        await self.conversation.add(self.task.scope.messages((system, task)))
         calls, seed = self._subcalls, self.task.scope.seed
         spec = ReplSpec(call=calls, functions=calls.names, on_output=self._on_output, seed=seed)
         self._repl = await self.run.sandbox.open(self.task.context, spec)
@@ -109,12 +109,12 @@ class Completion:
         self._begin_turn()
         scope = self.task.scope.turn(self.turns)
         self._speak(dialects.known(scope.dialect(self._own_dialect), self._own_dialect))
-        self.conversation.add(scope.added())
+        await self.conversation.add(scope.added())
         dialect = None if self.dialect.name == self._first_dialect else self.dialect.name
         self.run.recorder.record(scope.span, TurnStart(turn=self.turns, dialect=dialect))
         try:
             reply = await self._call_model(scope)
-            return await self._follow(scope, self.dialect.parse(reply))
+            return await self._follow(scope, await off_loop_if_large(self.dialect.parse, reply))
         except ToolsRefusedError as refusal:
             self._go_on_without_tools(refusal)
             return None
@@ -149,14 +149,15 @@ class Completion:
 
     async def _execute(self, repl: Repl, code: str, scope: Scope) -> ExecResult:
         self._cell = scope
-        self._record = record = CellRecord(self.run, scope, self._cells, code)
+        self._record = record = CellRecord(self.run, scope)
+        await record.begin(self._cells, code)
         self._printed, result = "", None
         try:
             result = await repl.execute(code)
         finally:
-            record.end(result)
             printed = self._printed if result is None else result.output
             self.printed = shorten(printed, self.run.config.cell_output_chars).strip() or self.printed
+            await record.end(result)
         return result
 
     async def accept(self, final: Final) -> Final:
@@ -167,8 +168,7 @@ class Completion:
         """
         if self.task.validator is None:
             return final
-        value = await asyncio.to_thread(self.task.validator.validate, final.value)  # patterns in a schema take time
-        return Final(value=value, text=final.text)
+        return Final(value=await self.task.validator.validate(final.value), text=final.text)
 
     def _begin_turn(self) -> None:
         cap = self.run.config.budget.max_turns
@@ -190,7 +190,8 @@ class Completion:
                 raise
             reply = await self._request_turn(scope)
         self.conversation.add_reply(reply)
-        self.said = fences.split(reply.text)[1].strip() or self.said  # code is no answer
+        prose = (await off_loop_if_large(fences.split, reply.text))[1]
+        self.said = prose.strip() or self.said  # code is no answer
         return reply
 
     async def _request_turn(self, scope: Scope) -> ModelReply:
@@ -226,7 +227,7 @@ class Completion:
         messages = self.dialect.render(results)
         limits = scope.limits_near(self._near, after=len(messages))
         self._told |= {limit.name for limit in limits}
-        self.conversation.add(scope.messages(messages, _notices(limits)))
+        await self.conversation.add(scope.messages(messages, _notices(limits)))
         return None
 
     async def _do(self, step: Step, scope: Scope) -> Final | str:
@@ -234,7 +235,9 @@ class Completion:
         match step:
             case Cell(code=code):
                 result = await self.execute(code, scope)
-                return self._shown(result) if result.final is None else await self._final_or_feedback(result.final)
+                if result.final is not None:
+                    return await self._final_or_feedback(result.final)
+                return await off_loop_if_large(self._shown, result)
             case UseTool(name=name, arguments=arguments):
                 return await self._use_tool(name, arguments, scope)
             case Answer() if self._unlooked():
@@ -258,15 +261,20 @@ class Completion:
         except LimitReached:
             raise
         except RLMError as error:
-            return self._masked(f"Error: {error}")
-        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
-        return shorten(self._masked(text), self.run.config.cell_output_chars)
+            return await off_loop_if_large(self._masked, f"Error: {error}")
+        return await off_loop_if_large(self._result_text, result)
 
     async def _final_or_feedback(self, final: Final) -> Final | str:
         try:
             return await self.accept(final)
         except OutputValidationError as error:
-            return self._masked(f"The final value was not accepted: {error}\nCorrect it and call FINAL again.")
+            said = f"The final value was not accepted: {error}\nCorrect it and call FINAL again."
+            return await off_loop_if_large(self._masked, said)
+
+    def _result_text(self, result: Json) -> str:
+        """What the model sees of a tool's result."""
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+        return shorten(self._masked(text), self.run.config.cell_output_chars)
 
     def _shown(self, result: ExecResult) -> str:
         """What the model sees of a cell."""

@@ -68,7 +68,7 @@ class Conversation:
         self._tool_tokens = _size(tools)
         self.input_tokens = self._tool_tokens + sum(self._sizes)
 
-    def add(self, messages: Iterable[Message]) -> None:
+    async def add(self, messages: Iterable[Message]) -> None:
         """Append and record messages of any role but `assistant`."""
         for message in messages:
             self._append(message)
@@ -78,7 +78,7 @@ class Conversation:
                 tool_call_id=message.tool_call_id,
                 images=self._recorder.keep(message.images),
             )
-            self._recorder.record(self._span, body)
+            await self._recorder.record_large(self._span, body)
 
     def add_reply(self, reply: ModelReply) -> None:
         """Append the model's reply; the record has it already, in `model.end`."""

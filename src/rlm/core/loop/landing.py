@@ -11,6 +11,7 @@ from rlm.core.calls.model import LANDING, ModelCall, ask_model, request_to
 from rlm.core.dialects import Cell, landing_answer
 from rlm.core.events import Warned
 from rlm.core.exceptions import OutputValidationError, RLMError, TimeLimitReached
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.types import Final, Message
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
         purpose=LANDING,
     )
     reply = await ask_model(completion.run, completion.task.scope, call)
-    step = landing_answer(reply)
+    step = await off_loop_if_large(landing_answer, reply)
     if isinstance(step, Cell):
         final = await _variable(completion, step)
     else:

@@ -11,12 +11,15 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from rlm.core.events import CompletionEnd, CompletionStart, Limit, Warned
 from rlm.core.exceptions import LimitReached, RunFailed, TimeLimitReached
 from rlm.core.loop.completion import Completion
 from rlm.core.loop.landing import land
 from rlm.core.notes import ContextNote
 from rlm.core.outcome import Outcome
+from rlm.core.record.blobs import HEAD_CHARS
 from rlm.core.replay.scope import Halt
 from rlm.core.types import Final
 
@@ -44,7 +47,6 @@ class Orchestrator:
         """
         started = time.monotonic()
         completion = Completion(self._run, task, self.complete)
-        self._record_start(completion)
         given_up: asyncio.CancelledError | None = None
         try:
             ending = await self._to_end(completion)
@@ -57,13 +59,17 @@ class Orchestrator:
             given_up = cancelled
         spent, duration_s = task.scope.ledger, time.monotonic() - started
         outcome = replace(ending, usage=spent.usage(), cost_usd=spent.cost_usd, duration_s=duration_s)
-        self._run.recorder.record(task.scope.span, CompletionEnd.of(outcome))
+        try:
+            await self._record_end(task, outcome)
+        except asyncio.CancelledError as cancelled:  # as above
+            given_up = cancelled
         if given_up is not None and task.scope.ledger.parent is not None:
             raise given_up
         return outcome
 
     async def _to_end(self, completion: Completion) -> Outcome:
         try:
+            await self._record_start(completion)
             return await self._to_limit(completion)
         except Exception as error:  # noqa: BLE001 - the boundary of a completion: any failure becomes its outcome
             cause = error.error if isinstance(error, Halt) else error
@@ -92,7 +98,7 @@ class Orchestrator:
             said = f"timeout_s of {clock.timeout_s:g} s passed, but for the {clock.left_s:.1f} s kept for a last answer"
             raise TimeLimitReached(said) from None
 
-    def _record_start(self, completion: Completion) -> None:
+    async def _record_start(self, completion: Completion) -> None:
         task = completion.task
         shared = task.context is self._noted
         self._noted = self._noted or task.context
@@ -105,7 +111,12 @@ class Orchestrator:
             output_schema=dict(task.validator.schema) if task.validator is not None else None,
             key=task.key,
         )
-        self._run.recorder.record(task.scope.span, body)
+        short = msgspec.structs.replace(body, prompt=task.prompt[:HEAD_CHARS])
+        await self._run.recorder.record_large(task.scope.span, body, otherwise=short)
+
+    async def _record_end(self, task: Task, outcome: Outcome) -> None:
+        short = CompletionEnd.of(replace(outcome, response=outcome.response[:HEAD_CHARS]))
+        await self._run.recorder.record_large(task.scope.span, CompletionEnd.of(outcome), otherwise=short)
 
 
 async def _close(completion: Completion, *, given_up: bool) -> None:

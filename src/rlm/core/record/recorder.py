@@ -6,15 +6,20 @@ kept, and `check` raises it where a run can land.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm.core.events import Body, Event, Warned
+import msgspec
+
+from rlm.core.events import Body, Event, Warned, encode
 from rlm.core.exceptions import RecordError, RecordLimitReached
 from rlm.core.interfaces import BufferedSink, LineSink
 from rlm.core.notes import ImageNote
+from rlm.core.off_loop import checkpoint, is_large, off_loop
 from rlm.core.record.blobs import carried, fitted
 from rlm.core.texts import change_texts, is_plain
 
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
 
 EXACT = frozenset({"completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"})
 """What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
+
+
+_GRACE_S = 0.25
+"""How long what is large is still made ready once it was given up, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +81,35 @@ class Recorder:
     def record(self, span: Span, body: Body, *, served: bool = False) -> None:
         """Stamp `body` as the next event of `span`, and put it on disk and into every sink.
 
-        `served` marks what is repeated from the record of an earlier run.
+        `served` marks what is repeated from the record of an earlier run. A body of any size goes by `record_large`.
         """
-        masking = self._masker
-        masked = body if masking is None else change_texts(body, masking.mask, masking.mask_value)
-        if self._keeper is not None and body.TYPE in EXACT and (masked is not body or not is_plain(body)):
-            self._keep_exact(self._keeper, body)
-        event = Event(
-            seq=self._seq,
-            at=time.time(),
-            run=self.run_id,
-            span=span.id,
-            parent=span.parent,
-            type=body.TYPE,
-            body=masked,
-            served=served,
-        )
-        self._seq += 1
-        event, line = self._write(event)
-        for sink in tuple(self._sinks):
-            self._offer(sink, event, line)
+        masked = self._masked(body)
+        self._keep_exact(self._exact(body, masked))
+        event, line = self._fit(self._event(span, masked, served=served))
+        self._write(event, line)
+
+    async def record_large(self, span: Span, body: Body, *, otherwise: Body | None = None) -> None:
+        """Do as `record`, off the event loop where that may take long; the event is stamped when that is done.
+
+        If this is cancelled before, and not done a moment later, `otherwise` is recorded instead.
+        """
+        if not is_large(body):
+            self.record(span, body)
+            return
+        drafting = asyncio.ensure_future(off_loop(self._drafted, span, body))
+        try:
+            await asyncio.wait([drafting])
+        except asyncio.CancelledError:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([drafting], timeout=_GRACE_S)
+            raise
+        finally:
+            if drafting.done():
+                self._write_draft(*drafting.result())
+            else:
+                drafting.cancel()
+                if otherwise is not None:
+                    self.record(span, otherwise)
 
     def mask(self, text: str) -> str:
         """`text` as it is recorded."""
@@ -147,25 +165,74 @@ class Recorder:
         """The journal; None once it failed, for what came after a gap would be no record, and once it is closed."""
         return self._journal if self._failure is None else None
 
-    def _write(self, event: Event) -> tuple[Event, bytes]:
-        """Put the event on disk; returns it as sinks get it, and its line, which is encoded once for all of them."""
+    def _write_draft(self, draft: Event, exact: bytes | None) -> None:
+        self._keep_exact(exact)
+        event = msgspec.structs.replace(draft, seq=self._seq, at=time.time())
+        self._write(event, encode(event))
+
+    def _masked(self, body: Body) -> Body:
+        masking = self._masker
+        return body if masking is None else change_texts(body, masking.mask, masking.mask_value)
+
+    def _exact(self, body: Body, masked: Body) -> bytes | None:
+        """What is to be kept of a body whose event doesn't have it exact; None where it has."""
+        if self._keeper is None or self._writable is None or body.TYPE not in EXACT:
+            return None
+        if masked is body and is_plain(body):
+            return None
+        try:
+            return self._keeper.form(body)
+        except OSError as error:
+            self._fail(error)
+            return None
+
+    def _event(self, span: Span, body: Body, *, served: bool = False) -> Event:
+        return Event(
+            seq=self._seq,
+            at=time.time(),
+            run=self.run_id,
+            span=span.id,
+            parent=span.parent,
+            type=body.TYPE,
+            body=body,
+            served=served,
+        )
+
+    def _drafted(self, span: Span, body: Body) -> tuple[Event, bytes | None]:
+        """The event of a body as sinks get it, yet to be stamped, and what is to be kept exact. Runs in a thread."""
+        masked = self._masked(body)
+        exact = self._exact(body, masked)
+        checkpoint()
+        return self._fit(self._event(span, masked))[0], exact
+
+    def _fit(self, event: Event) -> tuple[Event, bytes]:
+        """The event as sinks get it, its large parts beside the record, and its line, encoded once for all of them."""
         journal = self._writable
         if journal is None:
             return carried(event)
         try:
-            event, line = fitted(event, journal.store)
-            journal.write(event, line)
+            return fitted(event, journal.store)
         except OSError as error:
             self._fail(error)
             return carried(event)
-        return event, line
 
-    def _keep_exact(self, keeper: Keeper, body: Body) -> None:
+    def _write(self, event: Event, line: bytes) -> None:
+        """Put the next event on disk and into every sink."""
+        self._seq += 1
+        if (journal := self._writable) is not None:
+            try:
+                journal.write(event, line)
+            except OSError as error:
+                self._fail(error)
+        for sink in tuple(self._sinks):
+            self._offer(sink, event, line)
+
+    def _keep_exact(self, form: bytes | None) -> None:
         """Keep an exact body, before its event: a kill between the two leaves a body without one, which is harmless."""
-        if self._writable is None:
+        if form is None or self._keeper is None or self._writable is None:
             return
         try:
-            keeper.keep(self._seq, body)
+            self._keeper.keep(self._seq, form)
         except OSError as error:
             self._fail(error)
 

@@ -57,10 +57,10 @@ class RecordedScope(Scope):
         self._events: dict[str, Any] = {}
         """The last event of each key in this span itself: refusals, and files that were saved."""
 
-    def key(self, kind: str, *asked: Any) -> str:
+    async def key(self, kind: str, *asked: Any) -> str:
         """See `Scope.key`; by its place alone where the texts of the record are masked."""
         assert self._recall.record is not None
-        return self._key_by_place(kind) if self._recall.record.masked else super().key(kind, *asked)
+        return self._key_by_place(kind) if self._recall.record.masked else await super().key(kind, *asked)
 
     async def answer(self, call: Call[T]) -> T:
         """See `Scope.answer`."""

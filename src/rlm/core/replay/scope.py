@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlm.core.events import Limit
 from rlm.core.exceptions import LimitReached
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.replay.record import Earlier
 from rlm.core.replay.serving import Halt
 from rlm.core.types import Message
@@ -73,12 +74,12 @@ class Scope:
         """What was asked, so that it can be known again but not guessed from the record."""
         return self._recall.digest(*parts)
 
-    def key(self, kind: str, *asked: Any) -> str:
+    async def key(self, kind: str, *asked: Any) -> str:
         """The key of what is asked now: a digest of it, and how often the same was asked before in this scope.
 
         Called once for each time it is asked, in the order of asking; threads may ask in any order.
         """
-        digest = self._recall.digest(kind, *asked)
+        digest = await off_loop_if_large(self.digest, kind, *asked)
         self._asked[digest] += 1
         return f"{digest}/{self._asked[digest]}"
 

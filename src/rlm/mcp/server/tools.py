@@ -13,6 +13,7 @@ from mcp.server.mcpserver import Context  # noqa: TC002 (the signatures are read
 from pydantic import Field
 
 from rlm.core.exceptions import ToolError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.paths import Confined
 from rlm.files.texts import Reading
 from rlm.mcp.server import clients, results
@@ -128,7 +129,8 @@ class Tools:
         """
         data = None if path is None else await self._data(ctx, path)
         request = Request(prompt=prompt, context=data, config=self._config)
-        return results.of_run(await _reporting(ctx, complete(self._parts, request)))
+        result = await _reporting(ctx, complete(self._parts, request))
+        return await off_loop_if_large(results.of_run, result)
 
     async def get_repl_context(
         self,
@@ -213,7 +215,7 @@ class Tools:
     ) -> ExecResult | Suspended | str:
         delivery, news = await session.go_on(given, progress)
         note = results.of_delivery(delivery)
-        return note + self._text(session, news) if note else news
+        return note + await self._text(session, news) if note else news
 
     async def _cell(
         self, ctx: Context[Any, Any], session: HostSession, running: Awaitable[ExecResult | Suspended | str]
@@ -225,19 +227,21 @@ class Tools:
         except asyncio.CancelledError:
             session.interrupt("the client cancelled the call")
             raise
-        text = self._text(session, news)
+        text = await self._text(session, news)
         unnamed = session.id.startswith(UNGUESSED) and clients.owner_of(ctx) == clients.ANY_HTTP
         return f'{text}\n[Go on with session_id="{session.id}".]' if unnamed else text
 
-    def _text(self, session: HostSession, news: ExecResult | Suspended | str) -> str:
+    async def _text(self, session: HostSession, news: ExecResult | Suspended | str) -> str:
         if isinstance(news, str):
             return news
         if isinstance(news, Suspended):
             return write_round(session.id, news.queries).text
         limit_chars = self._config.cell_output_chars
         missed, session.missed = session.missed, None
-        before = "" if missed is None else results.of_missed(missed, limit_chars, session.masked)
-        return before + results.of_cell(news, limit_chars, session.masked)
+        if missed is None:
+            return await off_loop_if_large(results.of_cell, news, limit_chars, session.masked)
+        before = await off_loop_if_large(results.of_missed, missed, limit_chars, session.masked)
+        return before + await off_loop_if_large(results.of_cell, news, limit_chars, session.masked)
 
 
 def _progress(ctx: Context[Any, Any]) -> Progress:

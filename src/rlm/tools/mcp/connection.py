@@ -103,6 +103,7 @@ class Connection:
                 transport = await self._transport(stack)
                 client = Client(transport, client_info=Implementation(name="rlm", version=__version__))
                 await stack.enter_async_context(client)
+                client.session.validate_tool_result = _unchecked  # type: ignore[method-assign, assignment]
                 self.tools = await self._list(client)
                 self._client = client
                 opened.set_result(None)
@@ -140,6 +141,12 @@ class Connection:
                 break
         allowed = self.config.tools
         return [tool for tool in found[:MOST_TOOLS] if allowed is None or tool.name in allowed]
+
+
+async def _unchecked(_tool: str, _result: CallToolResult) -> None:
+    """Take a result as it is: it is text for a model. The library would check it by a schema of the server's own, on
+    the event loop and without a limit.
+    """
 
 
 def _tell(opened: asyncio.Future[None], error: Exception) -> None:

@@ -30,16 +30,16 @@ def reply(text, *calls):
     return ModelReply(text=text, tool_calls=calls, usage=TokenUsage())
 
 
-def test_messages_are_recorded_once_and_replies_are_not_repeated(conversation, sink):
-    conversation.add([Message(role="system", content="s"), user("u")])
+async def test_messages_are_recorded_once_and_replies_are_not_repeated(conversation, sink):
+    await conversation.add([Message(role="system", content="s"), user("u")])
     conversation.add_reply(reply("a"))
     assert [message.role for message in conversation.messages] == ["system", "user", "assistant"]
     assert [body.content for body in sink.bodies("message")] == ["s", "u"]
 
 
-def test_the_estimate_grows_with_every_message_and_call(conversation):
+async def test_the_estimate_grows_with_every_message_and_call(conversation):
     sizes = [conversation.input_tokens]
-    conversation.add([user("x" * 300)])
+    await conversation.add([user("x" * 300)])
     sizes.append(conversation.input_tokens)
     conversation.add_reply(reply("", ToolCall(id="1", name="execute_code", arguments="y" * 300)))
     sizes.append(conversation.input_tokens)
@@ -47,9 +47,9 @@ def test_the_estimate_grows_with_every_message_and_call(conversation):
     assert sizes[2] - sizes[1] >= 100
 
 
-def test_images_count_are_noted_and_stay_to_the_end(conversation, sink):
+async def test_images_count_are_noted_and_stay_to_the_end(conversation, sink):
     image = Image.of(jpeg(8000, 8000))
-    conversation.add([Message(role="system", content="s"), Message(role="user", content="task", images=(image,))])
+    await conversation.add([Message(role="system", content="s"), Message(role="user", content="task", images=(image,))])
     assert conversation.input_tokens > 4_784
     assert [note.digest for note in sink.bodies("message")[1].images] == [image.digest]
     messages, tokens = conversation.ending(user("now answer"), 0)
@@ -57,10 +57,10 @@ def test_images_count_are_noted_and_stay_to_the_end(conversation, sink):
     assert tokens > 4_784
 
 
-def test_an_ending_keeps_the_beginning_and_the_newest(conversation):
-    conversation.add([Message(role="system", content="s"), user("task")])
+async def test_an_ending_keeps_the_beginning_and_the_newest(conversation):
+    await conversation.add([Message(role="system", content="s"), user("task")])
     for number in range(50):
-        conversation.add([user(f"{number} " + "x" * 300)])
+        await conversation.add([user(f"{number} " + "x" * 300)])
     messages, tokens = conversation.ending(user("now answer"), 1000)
     assert [message.content for message in messages[:2]] == ["s", "task"]
     assert messages[-1].content == "now answer"
@@ -69,16 +69,16 @@ def test_an_ending_keeps_the_beginning_and_the_newest(conversation):
     assert len(messages) < 15
 
 
-def test_an_ending_without_room_is_still_a_request(conversation):
-    conversation.add([Message(role="system", content="s"), user("task"), user("x" * 3000)])
+async def test_an_ending_without_room_is_still_a_request(conversation):
+    await conversation.add([Message(role="system", content="s"), user("task"), user("x" * 3000)])
     messages, _ = conversation.ending(user("now answer"), 0)
     assert [message.content for message in messages] == ["s", "task", "now answer"]
 
 
-def test_an_ending_has_no_tool_messages(conversation):
-    conversation.add([Message(role="system", content="s"), user("task")])
+async def test_an_ending_has_no_tool_messages(conversation):
+    await conversation.add([Message(role="system", content="s"), user("task")])
     conversation.add_reply(reply("", ToolCall(id="1", name="execute_code", arguments='{"code": "1"}')))
-    conversation.add([Message(role="tool", content="out", tool_call_id="1")])
+    await conversation.add([Message(role="tool", content="out", tool_call_id="1")])
     messages, _ = conversation.ending(user("now answer"), 10_000)
     assert [message.role for message in messages] == ["system", "user", "assistant", "user", "user"]
     assert not any(message.tool_calls or message.tool_call_id for message in messages)

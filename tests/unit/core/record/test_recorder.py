@@ -1,12 +1,15 @@
 """The recorder: one order, masked before it is written, capped, and never the cause of a crash."""
 
+import asyncio
 import errno
 import io
+import threading
 
 import pytest
 
-from rlm.core.events import ExecOutput, MessageAdded, Warned, decode
+from rlm.core.events import ExecOutput, MessageAdded, ToolEnd, Warned, decode
 from rlm.core.exceptions import RecordError, RecordLimitReached
+from rlm.core.off_loop import checkpoint
 from rlm.core.record.blobs import HEAD_CHARS
 from rlm.core.record.recorder import Recorder, new_run_id
 from rlm.core.types import Image
@@ -144,6 +147,67 @@ def test_an_event_notes_an_image_and_its_bytes_are_a_blob(journal):
     assert (note.media_type, note.size_bytes, note.digest) == ("image/png", len(image.data), image.digest)
     assert (journal.path.with_suffix(".blobs") / note.digest).read_bytes() == image.data
     assert Trajectory(journal.path).whole(event).body == body
+
+
+class Seen:
+    """A masker that knows in which threads it worked."""
+
+    def __init__(self):
+        self.threads = set()
+
+    def mask(self, text):
+        self.threads.add(threading.get_ident())
+        return text.replace("hunter2", "[REDACTED]")
+
+    def mask_value(self, value):
+        return {self.mask(key): self.mask(item) for key, item in value.items()}
+
+
+@pytest.mark.parametrize(("values", "here"), [(3, True), (5_000, False)])
+async def test_what_is_large_is_made_ready_off_the_loop(journal, values, here):
+    masker, sink = Seen(), MemorySink()
+    recorder = Recorder("r" * 32, journal, [sink], masker)
+    body = ToolEnd(result={f"key {number}": "it is hunter2" for number in range(values)})
+    await recorder.record_large(recorder.root, body)
+    recorder.record(recorder.root, Warned(message="x"))
+    recorder.close()
+    assert [event.seq for event in sink.events] == [0, 1]
+    assert sink.events == lines(journal)
+    assert Trajectory(journal.path).whole(lines(journal)[0]).body.result["key 1"] == "it is [REDACTED]"
+    assert (masker.threads == {threading.get_ident()}) is here
+
+
+async def test_what_happens_meanwhile_comes_before_what_is_large(journal):
+    recorder = Recorder("r" * 32, journal)
+    recording = asyncio.create_task(recorder.record_large(recorder.root, ExecOutput(text="x" * 100_000)))
+    await asyncio.sleep(0)
+    recorder.record(recorder.root, Warned(message="meanwhile"))
+    await recording
+    recorder.close()
+    assert [(event.seq, event.type) for event in lines(journal)] == [(0, "warning"), (1, "exec.output")]
+
+
+class Endless(Seen):
+    """A masker that is never done with a long text."""
+
+    def mask(self, text):
+        while len(text) > 1_000:
+            checkpoint()
+        return super().mask(text)
+
+
+@pytest.mark.parametrize(("masker", "recorded"), [(Seen(), "x" * HEAD_CHARS), (Endless(), "given up")], ids=type)
+async def test_what_is_given_up_is_recorded_if_there_is_time(journal, monkeypatch, masker, recorded):
+    monkeypatch.setattr("rlm.core.record.recorder._GRACE_S", 0.01 if recorded == "given up" else 10)
+    recorder = Recorder("r" * 32, journal, masker=masker)
+    body = ExecOutput(text="x" * 100_000)
+    recording = asyncio.create_task(recorder.record_large(recorder.root, body, otherwise=ExecOutput(text="given up")))
+    await asyncio.sleep(0)
+    recording.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await recording
+    recorder.close()
+    assert [event.body.text for event in lines(journal)] == [recorded]
 
 
 def test_an_image_that_cannot_be_written_is_kept_for_check(journal, monkeypatch):
