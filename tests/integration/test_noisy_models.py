@@ -10,6 +10,8 @@ from benchmarks.suite.run import Noise, by_turns, in_both, share_landed, stage
 
 SEED = 11
 SUITE = tasks.suite(SEED, per_kind=4, records=60)
+HALF = tasks.suite(SEED, per_kind=2, records=60)
+"""Every kind of task over every shape of context, twice; `python -m benchmarks.suite` plays more of them."""
 
 
 @pytest.fixture(scope="module")
@@ -57,5 +59,5 @@ def test_a_model_that_misbehaves_in_every_way_lands_95_of_100(played):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_that_misbehaves_in_one_way_lands_90_of_100(played, kind):
-    tries = play(played, by_turns(SUITE), kind)
+    tries = play(played, by_turns(HALF), kind)
     assert share_landed(tries) >= 0.90, lost(tries)

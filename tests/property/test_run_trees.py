@@ -32,7 +32,8 @@ def test_every_promise_holds_for_trees_that_are_searched_for(log_dir, rng):
 
 @pytest.fixture(scope="module")
 def grown(log_dir):
-    return [grow(draw_plan(random.Random(seed)), log_dir) for seed in SEEDS]
+    """Without masking, which takes a third of the time: the trees that are searched for have it."""
+    return [grow(draw_plan(random.Random(seed)), log_dir, mask="off") for seed in SEEDS]
 
 
 def test_every_promise_holds_for_many_trees(grown):

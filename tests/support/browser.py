@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page, ViewportSize, sync_playwright
@@ -54,11 +55,13 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 @contextmanager
 def browsing() -> Iterator[BrowserContext]:
-    """A profile of a headless Chromium; its tabs share a cache."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser.new_context(viewport=WIDE)
-        browser.close()
+    """A profile of a headless Chromium, in a folder of its own: its tabs share a cache, of compiled scripts too."""
+    with TemporaryDirectory() as folder, sync_playwright() as playwright:
+        profile = playwright.chromium.launch_persistent_context(
+            folder, executable_path=chromium(), args=["--no-sandbox"], viewport=WIDE
+        )
+        yield profile
+        profile.close()
 
 
 @dataclass

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rlm.core.config import Mask
     from rlm.core.outcome import RLMResult
     from rlm.core.types import ModelReply, ModelRequest
 
@@ -129,6 +130,7 @@ def made(plan: Plan, log_dir: Path, *, masked: bool) -> Made:
         max_output_tokens=plan.max_output_tokens,
         log_dir=str(log_dir),
         memoise=plan.memoise,
+        mask=_level(masked),
     )
     request = Request(prompt="root #7#", context="some data", config=config)
     return run_virtually(_made(plan, request, masked=masked))
@@ -136,7 +138,7 @@ def made(plan: Plan, log_dir: Path, *, masked: bool) -> Made:
 
 def resumed(plan: Plan, path: Path, *, masked: bool) -> Made:
     """A run that resumes the record at `path`."""
-    request = resume_request(path, Config())
+    request = resume_request(path, Config(mask=_level(masked)))
     return run_virtually(_made(plan, request, masked=masked))
 
 
@@ -149,6 +151,10 @@ async def _made(plan: Plan, request: Request, *, masked: bool) -> Made:
         result = await complete(whole, request)
     await whole.aclose()
     return Made(result=result, asked=model.asked)
+
+
+def _level(masked: bool) -> Mask:
+    return "secrets" if masked else "off"
 
 
 @contextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from rlm.core.config import Mask
     from rlm.core.events import Event
     from rlm.core.outcome import RLMResult
     from rlm.core.types import ModelReply
@@ -84,16 +85,16 @@ async def ping(text: str) -> str:
     return f"pong {text}"
 
 
-def grow(plan: Plan, log_dir: Path) -> Grown:
-    """Grow the tree of `plan` to its end.
+def grow(plan: Plan, log_dir: Path, *, mask: Mask = "secrets") -> Grown:
+    """Grow the tree of `plan` to its end; there is nothing in it to mask.
 
     Raises:
         Stuck: it never ends.
     """
-    return run_virtually(_grow(plan, log_dir))
+    return run_virtually(_grow(plan, log_dir, mask))
 
 
-async def _grow(plan: Plan, log_dir: Path) -> Grown:
+async def _grow(plan: Plan, log_dir: Path, mask: Mask) -> Grown:
     loop = asyncio.get_running_loop()
     model = TreeModel(plan, random.Random(plan.seed))
     sandbox = ProgramSandbox(open_s=plan.sandbox_s, close_s=plan.sandbox_s)
@@ -103,7 +104,7 @@ async def _grow(plan: Plan, log_dir: Path) -> Grown:
     )
     sink.cancel = whole.cancel
     with whole.in_progress():
-        opened = await open_run(whole, _request(plan, model, log_dir))
+        opened = await open_run(whole, _request(plan, model, log_dir, mask))
         result = await to_the_end(opened)
     took_s = loop.time()
     left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -121,7 +122,7 @@ async def _grow(plan: Plan, log_dir: Path) -> Grown:
     )
 
 
-def _request(plan: Plan, model: TreeModel, log_dir: Path) -> Request:
+def _request(plan: Plan, model: TreeModel, log_dir: Path, mask: Mask) -> Request:
     config = Config(
         model="main",
         sub_model="sub",
@@ -131,5 +132,6 @@ def _request(plan: Plan, model: TreeModel, log_dir: Path) -> Request:
         log_dir=str(log_dir),
         memoise=plan.memoise,
         cache=plan.cache,
+        mask=mask,
     )
     return Request(prompt=f"root {model.new_mark()}", context="some data", config=config)
