@@ -58,7 +58,8 @@ def make_folder(log_dir: Path) -> None:
         OSError: it can't be created.
     """
     try:
-        log_dir.mkdir(mode=0o700, parents=True)
+        log_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_dir.mkdir(mode=0o700)
         mark = "*\n"
     except FileExistsError:
         mark = _MARK

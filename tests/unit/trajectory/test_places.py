@@ -50,7 +50,7 @@ def test_without_a_home_a_folder_has_to_be_named(tmp_path: Path) -> None:
 
 def test_only_the_owner_may_look_into_the_folder_of_a_project(tmp_path: Path, environ: dict[str, str]) -> None:
     path = write(log_folder(None, tmp_path, environ))
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (path.parent, all_projects(environ))} == {0o700}
 
 
 def test_the_folder_of_all_projects_has_the_records_of_each(tmp_path: Path, environ: dict[str, str]) -> None:
