@@ -292,17 +292,17 @@ def test_what_the_user_added_to_a_fork_is_said_whenever_that_is_resumed(tmp_path
 
 
 def test_what_was_kept_for_all_that_a_run_resumed_goes_when_it_completes(tmp_path):
-    script = ["one", "landed", "two", "landed", "FINAL"]
-    replies = {each: tool_call("execute_code", code=f"x = {each!r}") for each in ("one", "two")}
+    script = ["one", "landed", "two", "three", "landed", "FINAL"]
+    replies = {each: tool_call("execute_code", code=f"x = {each!r}") for each in ("one", "two", "three")}
     replies["FINAL"] = tool_call("execute_code", code="FINAL(x)")
     config = Config(log_dir=str(tmp_path), environment="local", budget=Budget(max_turns=1))
     secret = "use sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb"
     with RLM(ScriptedBackend([replies.get(each, each) for each in script]), config=config) as rlm:
         run = rlm.completion(secret, DATA)
-        for turns in (2, 3):
+        for turns in (3, 4):
             assert run.limit == "max_turns"
             run = rlm.resume(run.run_id, context=DATA, overrides={"max_turns": turns})
-    assert run.value == "two"
+    assert run.value == "three"
     assert [path.name for path in tmp_path.glob("*.exact")] == []
 
 

@@ -58,11 +58,12 @@ def make_folder(log_dir: Path) -> None:
         OSError: it can't be created.
     """
     try:
-        log_dir.mkdir(mode=0o700, parents=True)
+        log_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_dir.mkdir(mode=0o700)
         mark = "*\n"
     except FileExistsError:
         mark = _MARK
-    if _is_folder(log_dir / ".git"):  # the ignore rules of a whole repository are for its users to write
+    if os.path.lexists(log_dir / ".git"):  # the ignore rules of a whole repository are for its users to write
         _exclude_if_possible(log_dir)
         return
     try:
@@ -85,10 +86,11 @@ def _exclude(log_dir: Path) -> None:
     """
     where = Path(os.path.abspath(log_dir))  # noqa: PTH100 - git goes by the path as it is written
     own = _lines(where / ".gitignore")
-    repository = next((folder / ".git" for folder in (where, *where.parents) if os.path.lexists(folder / ".git")), None)
-    if "*" in own or _RECORDS in own or repository is None or not _is_folder(repository):
+    top = next((folder for folder in (where, *where.parents) if os.path.lexists(folder / ".git")), None)
+    repository = None if top is None else _repository(top / ".git")
+    if "*" in own or _RECORDS in own or top is None or repository is None:
         return
-    inside = where.relative_to(repository.parent).as_posix()
+    inside = where.relative_to(top).as_posix()
     prefix = "" if inside == "." else "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", inside)
     rules = [f"{prefix}{_RECORDS}", f"{prefix}/index.sqlite*"]
     exclude = repository / "info" / "exclude"
@@ -100,8 +102,23 @@ def _exclude(log_dir: Path) -> None:
             file.write("".join(f"\n{rule}" for rule in missing) + "\n")
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+def _repository(dot_git: Path) -> Path | None:
+    """The folder of a repository, which all its worktrees share; None where that doesn't name this worktree as its own,
+    for then it may be anyone's.
+    """
+    if dot_git.is_symlink():
+        return None
+    if dot_git.is_dir():
+        return dot_git
+    linked = Path(dot_git.parent, _first_line(dot_git).removeprefix("gitdir: "))
+    back = _first_line(linked / "gitdir")
+    if not back or os.path.realpath(linked / back) != os.path.realpath(dot_git):
+        return None
+    return Path(os.path.realpath(linked / _first_line(linked / "commondir")))
+
+
+def _first_line(path: Path) -> str:
+    return next(iter(_lines(path)), "")
 
 
 def _lines(path: Path) -> list[str]:

@@ -50,7 +50,7 @@ def test_without_a_home_a_folder_has_to_be_named(tmp_path: Path) -> None:
 
 def test_only_the_owner_may_look_into_the_folder_of_a_project(tmp_path: Path, environ: dict[str, str]) -> None:
     path = write(log_folder(None, tmp_path, environ))
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (path.parent, all_projects(environ))} == {0o700}
 
 
 def test_the_folder_of_all_projects_has_the_records_of_each(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -98,6 +98,23 @@ def test_a_repository_that_is_the_folder_of_records_gets_no_rules_of_ours(tmp_pa
     write(project)
     assert seen_by_git(project) == {"mine.txt"}
     assert not (project / ".gitignore").exists()
+
+
+def test_a_worktree_has_the_rules_of_its_repository(tmp_path: Path) -> None:
+    project, tree = repository(tmp_path / "project"), tmp_path / "tree"
+    run_git(project, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--allow-empty", "-m", "x")
+    run_git(project, "worktree", "add", "--quiet", str(tree))
+    (tree / "logs").mkdir()
+    (tree / "logs" / ".gitignore").write_text("*.tmp\n")
+    write(tree / "logs")
+    assert seen_by_git(tree) == {"logs/.gitignore"}
+    foreign = tmp_path / "foreign"
+    (foreign / "records").mkdir(parents=True)
+    (foreign / ".git").write_text(f"gitdir: {project / '.git' / 'worktrees' / 'tree'}\n")
+    (foreign / "records" / ".gitignore").write_text("*.bak\n")
+    before = (project / ".git" / "info" / "exclude").read_text()
+    write(foreign / "records")
+    assert (project / ".git" / "info" / "exclude").read_text() == before
 
 
 def test_a_folder_that_a_run_makes_is_ignored_whole(tmp_path: Path) -> None:
