@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.faulty_trees import Books, draw_faulty, grow_over_http, problems
+from tests.support.faulty_trees import Books, grow_over_http, problems
 
 SHOWN = 5
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     total, reported, broken = Books(), 0, list[str]()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.count):
-            grown = grow_over_http(draw_faulty(seed), Path(folder), overruns=options.overruns)
+            grown = grow_over_http(seed, Path(folder), overruns=options.overruns)
             endings[grown.result.limit or grown.result.status] += 1
             faults.update(grown.books.faults)
             total.input_tokens += grown.books.input_tokens

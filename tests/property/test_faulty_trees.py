@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.faulty_trees import draw_faulty, grow_over_http, problems
+from tests.support.faulty_trees import grow_over_http, problems
 
 SEEDS = range(100, 130)
 
@@ -13,7 +13,7 @@ SEEDS = range(100, 130)
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
     log_dir = tmp_path_factory.mktemp("logs")
-    return [grow_over_http(draw_faulty(seed), log_dir) for seed in SEEDS]
+    return [grow_over_http(seed, log_dir) for seed in SEEDS]
 
 
 def test_what_a_faulty_server_serves_is_charged_and_passes_no_cap(grown):
@@ -30,5 +30,5 @@ def test_the_trees_met_every_fault(grown):
 
 def test_a_server_that_overruns_is_left_before_it_has_written_much(tmp_path):
     for seed in range(5):
-        each = grow_over_http(draw_faulty(seed), tmp_path, faulty=0.2, overruns=0.3)
+        each = grow_over_http(seed, tmp_path, faulty=0.2, overruns=0.3)
         assert problems(each) == []

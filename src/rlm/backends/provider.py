@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rlm.backends import BackendSetup
     from rlm.core.config import ProviderConfig
 
-CHARS_PER_TOKEN = 12
+CHARS_PER_TOKEN = 8
 """A stream may have so many characters for each token that it was granted: more than any language or code has."""
 LOOK_EVERY_BYTES = 16_384
 SILENCE_S = 2.0

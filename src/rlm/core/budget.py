@@ -150,7 +150,6 @@ class Reservation:
         self._landing = landing
         self.max_output_tokens = max_output_tokens
         """The output cap that was granted, to be sent to the provider."""
-
         self._has_room = True
 
     @property

@@ -11,19 +11,21 @@ LANDING_REPLIES = 2
 """A landing is given the time of so many of the slowest replies so far."""
 LEAST_LANDING_S = 0.25
 """A landing is given at least so many seconds, where its share allows."""
+FREE_OPENING_S = 1.0
+"""The seconds that opening a run may take without counting as its time."""
 LAST_SHARE = 10
 """Sub-calls are cut short when one part in so many of the time is left to the turns, `LAST_S` at most."""
 LAST_S = 3.0
 
 
 class RunClock:
-    """The clock of one run, which begins when it is made; used on one event loop only."""
+    """The clock of one run, which begins when it is made, or somewhat before; used on one event loop only."""
 
-    def __init__(self, timeout_s: float | None = None) -> None:
-        """`timeout_s` None is a run without a limit."""
+    def __init__(self, timeout_s: float | None = None, *, opening_s: float = 0.0) -> None:
+        """`timeout_s` None is a run without a limit; `opening_s` is how long it took to open it."""
         self.timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        self._began_at = self._loop.time()
+        self._began_at = self._loop.time() - max(0.0, opening_s - FREE_OPENING_S)
         self._slowest_s: float | None = None
         self._turns: asyncio.Timeout | None = None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -145,10 +146,11 @@ async def open_run(parts: Parts, request: Request, models: RunModels | None = No
         StoreError: a session or skills are named, and can't be had.
         RecordError: no record can be written.
     """
+    began_at = time.monotonic()
     kit = await _kit(parts, request, models or _models(parts, request))
     record = _open_record(parts, request)
     try:
-        return _begun(parts, kit, record)
+        return _begun(parts, kit, record, began_at)
     except BaseException:
         record.close()
         raise
@@ -214,7 +216,7 @@ def _open_record(parts: Parts, request: Request) -> OpenRecord:
     return OpenRecord(recorder=recorder, path=journal.path, exact=exact, masker=masking)
 
 
-def _begun(parts: Parts, kit: Kit, record: OpenRecord) -> OpenRun:
+def _begun(parts: Parts, kit: Kit, record: OpenRecord, began_at: float) -> OpenRun:
     """The run with the first events in its record; what a resumed run would need is kept beside that."""
     request, recorder, keeping = kit.request, record.recorder, None
     recall = _recall(request, recorder)
@@ -226,7 +228,7 @@ def _begun(parts: Parts, kit: Kit, record: OpenRecord) -> OpenRun:
         recorder.record(recorder.root, body)
     return OpenRun(
         run=_wired(parts, kit, record, recall),
-        task=_task(kit, recall),
+        task=_task(kit, recall, opening_s=time.monotonic() - began_at),
         record=record,
         recall=recall,
         completes=() if request.resumption is None else request.resumption.trajectories,
@@ -329,7 +331,7 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
     return SessionSandbox(kit.sandbox, session)
 
 
-def _task(kit: Kit, recall: Recall) -> Task:
+def _task(kit: Kit, recall: Recall, *, opening_s: float) -> Task:
     """The task of the root. A REPL whose cells come from outside has no landing and no deadline of its own."""
     request, model, budget = kit.request, kit.models.main, kit.config.budget
     ledger = Ledger(budget) if request.is_interactive else root_ledger(budget, model)
@@ -338,7 +340,7 @@ def _task(kit: Kit, recall: Recall) -> Task:
         context=kit.context,
         model=model,
         scope=root_scope(recall, ledger),
-        clock=RunClock(None if request.is_interactive else budget.timeout_s),
+        clock=RunClock(None if request.is_interactive else budget.timeout_s, opening_s=opening_s),
         validator=kit.validator,
         images=kit.images,
     )

@@ -41,6 +41,14 @@ def test_a_landing_has_the_time_of_two_of_the_slowest_replies_and_a_quarter_at_m
     assert clock.turns_s == pytest.approx(timeout_s - landing_s)
 
 
+@pytest.mark.parametrize(("opening_s", "left_s"), [(0.0, 10.0), (0.9, 10.0), (3.0, 8.0), (60.0, 0.0)])
+def test_a_slow_opening_is_part_of_the_time(opening_s: float, left_s: float) -> None:
+    async def left() -> float:
+        return RunClock(10.0, opening_s=opening_s).left_s
+
+    assert run_virtually(left()) == pytest.approx(left_s)
+
+
 def test_without_a_limit_nothing_ends() -> None:
     clock = made(None, 5.0)
     assert (clock.landing_s, clock.turns_s, clock.answers_left_s, clock.left_s) == (0.0, None, None, math.inf)
