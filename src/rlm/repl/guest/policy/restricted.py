@@ -69,17 +69,8 @@ class _Strict(SyntaxRules, RestrictingNodeTransformer):
     check_name = RestrictingNodeTransformer.check_name  # type: ignore[assignment]
 
     def visit_Await(self, node: ast.Await) -> Any:
+        """A cell may await the host's functions, at its top."""
         return self.node_contents_visit(node)
-
-    visit_AsyncFunctionDef = RestrictingNodeTransformer.visit_FunctionDef  # type: ignore[assignment]
-    visit_AsyncWith = RestrictingNodeTransformer.visit_With  # type: ignore[assignment]
-
-    def visit_AsyncFor(self, node: ast.AsyncFor) -> Any:
-        return self.node_contents_visit(node)
-
-    def visit_comprehension(self, node: ast.comprehension) -> Any:
-        """The guard of loops is for what is no async iterator."""
-        return self.node_contents_visit(node) if node.is_async else super().visit_comprehension(node)
 
     def _bind_all(self, node: ast.ImportFrom, module: str) -> list[ast.stmt]:
         self.error(node, f"import * is not allowed under 'strict'; name what you need from {module}")
