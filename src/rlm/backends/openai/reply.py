@@ -261,8 +261,9 @@ def _message_in(choice: dict[str, Json]) -> dict[str, Json] | None:
     """The message of a choice that isn't streamed, or that is streamed in one piece."""
     if isinstance(message := choice.get("message"), dict):
         return message
-    if isinstance(text := choice.get("text"), str):
-        return {"content": text}
+    for name in ("message", "text"):
+        if isinstance(text := choice.get(name), str):
+            return {"content": text}
     return _delta_in(choice)
 
 
