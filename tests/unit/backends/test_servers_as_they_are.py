@@ -407,13 +407,15 @@ async def test_the_input_of_a_tool_may_come_as_an_object() -> None:
         ),
         ("Unknown field stream_options", "stream_options", None),
         ("System role not supported", "system", None),
+        ("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort", None),
     ],
 )
 async def test_a_request_is_written_otherwise_for_a_server_that_asks_for_it(
     said: str, before: str, after: str | None
 ) -> None:
     async with openai(refusal(400, said)) as (backend, server):
-        assert [(await backend.call(ASK)).text for _ in range(2)] == ["ok", "ok"]
+        asked = replace(ASK, effort="low")
+        assert [(await backend.call(asked)).text for _ in range(2)] == ["ok", "ok"]
         first, *rest = [json.dumps(each.body) for each in server.requests]
     assert f'"{before}"' in first
     assert len(rest) == 2

@@ -229,6 +229,7 @@ def _to_reply(
         usage=_to_usage(usage, request, blocks),
         tool_calls=with_ids(_calls(blocks), request, memory),
         finish=ending,
+        reasoning="\n\n".join(block.text for block in blocks if block.kind == "thinking" and block.text),
     )
     memory.keep(request, reply, tuple(_thoughts(blocks)))
     return reply

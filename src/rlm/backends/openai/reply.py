@@ -115,6 +115,7 @@ class MessageDraft:
             usage=to_usage(usage, request, text + reasoning, calls),
             tool_calls=calls,
             finish=ending,
+            reasoning=reasoning,
             cost_usd=usd_in(usage.get("cost")) if isinstance(usage, dict) else None,
         )
         memory.keep(request, reply, self._kept())
