@@ -12,8 +12,9 @@ import pytest
 
 from rlm import RLM, Budget, Config
 from rlm.core.config import ProviderConfig
-from rlm.core.events import Warned
+from rlm.core.events import Event, ModelEnd, Warned, decode
 from rlm.core.exceptions import ToolsRefusedError
+from rlm.core.outcome import RLMResult
 from rlm.sinks.memory import MemorySink
 from tests.servers.faults import Received, WireServer, raw
 from tests.servers.openai_server import openai_server, refusal
@@ -74,6 +75,12 @@ def make(tmp_path: Path, server: WireServer) -> Iterator[Callable[..., RLM]]:
         rlm.close()
 
 
+def read(result: RLMResult) -> list[Event]:
+    """The events of a run, as the record has them."""
+    assert result.trajectory is not None
+    return [decode(line) for line in result.trajectory.read_bytes().splitlines()]
+
+
 def turns(body: dict[str, Any]) -> str | None:
     roles = [message["role"] for message in body["messages"]]
     for before, after in itertools.pairwise(roles):
@@ -131,9 +138,16 @@ async def test_reasoning_goes_back_and_what_a_resumed_run_has_lost_is_made_up_fo
     server.default = strict = Strict(reasoned, *cells)
     result = await make().acompletion("q")
     assert (result.value, strict.refused) == (2, 0)
+    ends = [event.body for event in read(result) if isinstance(event.body, ModelEnd)]
+    assert ends[0].reasoning == "I think a = 1."
     server.default = strict = Strict(reasoned, code("FINAL([a])"))
     assert (await make().afork(result.run_id, 2, "and again")).value == [2]
     assert strict.refused == 1
+    said = server.requests[-1].body["messages"]
+    assert [each["reasoning_content"] for each in said if each.get("tool_calls")] == [
+        "I think a = 1.",
+        "I think a += 1.",
+    ]
 
 
 ASKS_CHILD = "answer = rlm_query('sub')\nprint(answer)"

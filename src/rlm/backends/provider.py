@@ -44,6 +44,8 @@ _UNTAKEN = frozenset({400, 422})
 """The statuses with which servers refuse a feature."""
 _UNREAD = frozenset({400, 422, 500, 501})
 """The statuses with which they refuse a form: llama.cpp's templates fail with 500."""
+_GOOD = frozenset({200, 201, 202, 203})
+"""The statuses under which a reply comes."""
 _STREAM = re.compile(rb"(?:data|event|id|retry)?:")
 _JSON = (b"{", b"[", b"<")
 _BOM = b"\xef\xbb\xbf"
@@ -200,7 +202,7 @@ class HttpBackend:
         draft = self._wire.draft(request)
         with _billed(draft, request):
             async with self._client.post(self._wire.path, body) as answer:
-                if answer.status != 200:
+                if answer.status not in _GOOD:
                     return read_refusal(answer.status, answer.headers, await answer.rest())
                 with self._host_named():
                     outcome = await self._read(answer, draft, request)

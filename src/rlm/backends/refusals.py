@@ -186,7 +186,7 @@ def _classify(refusal: Refusal, addressee: Addressee) -> tuple[type[BackendError
 
 def refuses_tools(refusal: Refusal) -> bool:
     """Whether a server refuses a request because it has tools."""
-    return refusal.status in (400, 404, 405, 422, 500, 501) and _NO_TOOLS.search(refusal.says) is not None
+    return refusal.status in (400, 404, 405, 422, 500, 501, 502) and _NO_TOOLS.search(refusal.says) is not None
 
 
 def _key_advice(status: int, addressee: Addressee) -> str:

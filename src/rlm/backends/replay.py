@@ -67,14 +67,7 @@ class _Replies:
         self._path = run.path
         self._left: defaultdict[str, deque[ModelReply]] = defaultdict(deque)
         for asked, end in self._pairs(run):
-            reply = ModelReply(
-                text=end.text,
-                usage=end.usage,
-                tool_calls=tuple(end.tool_calls),
-                finish=end.finish,
-                cost_usd=end.cost_usd,
-            )
-            self._left[asked].append(reply)
+            self._left[asked].append(end.reply)
 
     def answer(self, asked: str) -> ModelReply:
         asked = next((purpose for purpose, text in _PROMPTS.items() if asked.startswith(text)), asked)

@@ -50,4 +50,10 @@ def _joins(before: Message, after: Message) -> bool:
 
 def _joined(before: Message, after: Message) -> Message:
     text = _GAP.join(part for part in (before.content, after.content) if part.strip())
-    return replace(before, content=text, images=before.images + after.images, tool_calls=after.tool_calls)
+    return replace(
+        before,
+        content=text,
+        images=before.images + after.images,
+        tool_calls=after.tool_calls,
+        reasoning=after.reasoning or before.reasoning,
+    )

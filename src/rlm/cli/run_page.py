@@ -238,6 +238,7 @@ class _Page:
                 yield self._text("Answer", end.response)
                 yield self._text("Error", end.error or "", "error")
             case ModelEnd():
+                yield self._text("Reasoning", end.reasoning)
                 yield self._text("Reply", end.text)
                 for call in end.tool_calls:
                     yield self._text(f"Called {call.name}", str(call.arguments))

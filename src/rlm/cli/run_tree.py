@@ -134,6 +134,8 @@ class _Drawing:
     def _reply(self, end: ModelEnd) -> Iterator[str]:
         if end.error:
             yield f"  failed: {self._cut(end.error)}"
+        if end.reasoning.strip():
+            yield f"  reasoned: {self._cut(end.reasoning)}"
         said = end.text if self.full else _FENCE.sub("[code]", end.text)
         if said.strip():
             yield f"  said: {self._cut(said)}"

@@ -13,6 +13,7 @@ Json: TypeAlias = Any
 """A JSON value: None, bool, int, float, str, list, or dict with str keys."""
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Finish: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
 Status: TypeAlias = Literal["completed", "limit", "failed", "cancelled"]
 
@@ -74,6 +75,8 @@ class Message:
     """Only with role `tool`: the call that this answers."""
     images: tuple[Image, ...] = ()
     """Only with role `user`, at most `IMAGES_PER_MESSAGE`."""
+    reasoning: str = ""
+    """Only with role `assistant`: what the model reasoned before it, for servers that want it back."""
 
     def __post_init__(self) -> None:
         """Raises:
@@ -106,6 +109,8 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...] = ()
     temperature: float | None = None
     response_schema: Mapping[str, Json] | None = None
+    effort: Effort | None = None
+    """How much the model should reason; None: as it does by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +149,8 @@ class ModelReply:
     finish: Finish = "stop"
     cost_usd: float | None = None
     """As the provider reports it; None where it reports none."""
+    reasoning: str = ""
+    """What the model reasoned, as far as the provider tells, apart from what it said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

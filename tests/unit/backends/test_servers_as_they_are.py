@@ -97,6 +97,7 @@ PARTS = [THOUGHT, {"type": "text", "text": "The answer "}, {"type": "text", "tex
         data(choice(delta={"content": PARTS[:2]}), choice(delta={"content": PARTS[2:]}), STOP, "[DONE]"),
         data(choice(message={"content": "The answer is 5."}, finish_reason="stop"), "[DONE]"),
         data(choice(text="The answer is 5.", finish_reason="stop"), "[DONE]"),
+        data(choice(message="The answer is 5.", finish_reason="stop"), "[DONE]"),
         data({**SAID, "error": None}, {**STOP, "error": {}}, "[DONE]"),
         data(SAID, STOP).rstrip(b"\n"),
         data(SAID, {"choices": [], "usage": USAGE}),
@@ -144,6 +145,11 @@ async def test_halves_of_characters_are_joined_or_replaced(first: bytes, second:
     pieces = (b'data: {"choices": [{"delta": {"content": %s}}]}\n\n' % each for each in (first, second))
     async with openai(raw(b"".join(pieces) + data(STOP), headers=EVENTS)) as (backend, _):
         assert (await backend.call(ASK)).text == text
+
+
+async def test_a_reply_under_another_good_status_is_one() -> None:
+    async with openai(raw(WHOLE, status=201)) as (backend, _):
+        assert (await backend.call(ASK)).text == "The answer is 5."
 
 
 async def test_a_raw_line_break_in_a_text_spoils_nothing() -> None:
@@ -365,6 +371,24 @@ async def test_messages_are_read_whatever_proxies_make_of_them(body: bytes) -> N
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("index", [lambda number: number, lambda number: 0, lambda number: None])
+@pytest.mark.parametrize("later", [lambda number: number, lambda number: number + 9, lambda number: None])
+async def test_blocks_are_told_apart_however_a_server_numbers_them(index: Any, later: Any) -> None:
+    uses = [{"type": "tool_use", "id": f"c{number}", "name": "f", "input": {}} for number in (1, 2)]
+    events = [BEGIN, TEXT, {**MORE, "index": None}]
+    for number, use in enumerate(uses, 1):
+        start = {"type": "content_block_start", "index": index(number), "content_block": use}
+        events += [start, start]
+        place = index(number) if index(1) == 0 else later(number)
+        for half in ('{"x":', f"{number}}}"):
+            events.append({"type": "content_block_delta", "index": place, "delta": {"partial_json": half}})
+    async with messages(raw(data(*events, ENDS, LAST), headers=EVENTS)) as (backend, _):
+        reply = await backend.call(ASK)
+    assert reply.text == "The answer is 5."
+    called = [(call.id, json.loads(call.arguments)) for call in reply.tool_calls]
+    assert called == [("c1", {"x": 1}), ("c2", {"x": 2})]
+
+
 async def test_the_input_of_a_tool_may_come_as_an_object() -> None:
     use = {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "a", "name": "f"}}
     given = {"type": "content_block_delta", "index": 0, "delta": {"partial_json": {"x": 1}}}
@@ -383,13 +407,15 @@ async def test_the_input_of_a_tool_may_come_as_an_object() -> None:
         ),
         ("Unknown field stream_options", "stream_options", None),
         ("System role not supported", "system", None),
+        ("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort", None),
     ],
 )
 async def test_a_request_is_written_otherwise_for_a_server_that_asks_for_it(
     said: str, before: str, after: str | None
 ) -> None:
     async with openai(refusal(400, said)) as (backend, server):
-        assert [(await backend.call(ASK)).text for _ in range(2)] == ["ok", "ok"]
+        asked = replace(ASK, effort="low")
+        assert [(await backend.call(asked)).text for _ in range(2)] == ["ok", "ok"]
         first, *rest = [json.dumps(each.body) for each in server.requests]
     assert f'"{before}"' in first
     assert len(rest) == 2

@@ -194,6 +194,22 @@ def test_what_is_opaque_in_a_call_goes_back_with_it(deltas: list[dict[str, Any]]
     assert sent(wire, *conversation)[1]["tool_calls"][0]["extra_content"] == SIGNED
 
 
+def test_reasoning_that_the_record_has_is_sent_to_a_server_that_wants_it() -> None:
+    message = replace(called("f", "{}"), reasoning="I think.")
+    assert "reasoning_content" not in sent(OpenAIWire(), message)[0]
+    assert sent(OpenAIWire(), message, forms={OWED_REASONING})[0]["reasoning_content"] == "I think."
+
+
+@pytest.mark.parametrize("effort", ["none", "high"])
+def test_an_effort_is_asked_for_in_the_words_of_each_wire(effort: Any) -> None:
+    asked = replace(ASK, effort=effort)
+    openai, claude = (json.loads(wire.encode(asked)) for wire in (OpenAIWire(), AnthropicWire()))
+    assert openai["reasoning_effort"] == effort
+    assert claude["output_config"] == {"effort": "high" if effort == "high" else "low"}
+    for wire in (OpenAIWire(), AnthropicWire()):
+        assert "effort" not in wire.encode(asked, forms={"effort"}).decode()
+
+
 def asked_for(said: str) -> str:
     """The first other form that a refusal in these words asks for."""
     return next(form for form, words in FORMS.items() if words.search(said))

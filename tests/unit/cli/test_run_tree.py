@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlm.cli.run_tree import render
-from rlm.core.events import Compaction, MessageAdded, ModelStart
+from rlm.core.events import Compaction, MessageAdded, ModelEnd, ModelStart
 from rlm.core.notes import ImageNote
 from rlm.trajectory.index.folder import Index
 from rlm.trajectory.span_records import span_records
-from tests.unit.trajectory.records import STEPS, events, write
+from tests.unit.trajectory.records import STEPS, ask, events, write
 
 NOTE = ImageNote(media_type="image/png\x1b[2J", size_bytes=1234, digest="ab" * 32)
 
@@ -27,6 +27,12 @@ def shown(log_dir: Path, *more: tuple[str, str | None, object]) -> str:
 def test_compaction_is_shown_with_its_notes(tmp_path: Path) -> None:
     text = shown(tmp_path, ("r", None, Compaction(dropped=12, content="so far: \x1b[31mnothing")))
     assert "compacted: notes took the place of 12 messages\n  so far: nothing" in text
+
+
+def test_what_a_model_reasoned_stands_before_what_it_said(tmp_path: Path) -> None:
+    text = shown(tmp_path, ("m2", "t1", ask()), ("m2", "t1", ModelEnd(text="It is 5.", reasoning="Two and three.")))
+    assert "reasoned: Two and three.\n" in text
+    assert text.index("reasoned: Two and three.") < text.index("said: It is 5.")
 
 
 def test_images_of_tasks_and_of_sub_calls_are_named(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def _model(span: SpanState, events: Sequence[Event]) -> Element:
     else:
         head.append(h("span.muted", _spent(end)))
         parts += [h("div.remark.tone-failed", line(end.error, 600))] if end.error else []
+        parts += [h("pre.prose.muted", shown(end.reasoning))] if end.reasoning else []
         parts += [h("pre.prose", shown(end.text))] if end.text else []
     return h("div.card.said", h("div.card-head", *head), *parts)
 

@@ -76,6 +76,10 @@ class _Block:
         arguments = whole_text("".join(self.texts)) or _json_text(given or {})
         return ToolCall(id=str(id_ or ""), name=name if isinstance(name, str) else "", arguments=arguments)
 
+    def is_same_call(self, other: _Block) -> bool:
+        """Whether both are the beginning of one call."""
+        return self.kind == other.kind == "tool_use" and self.start == other.start and not self.texts
+
     def add(self, delta: dict[str, Json]) -> None:
         said = next((delta[name] for name in ("text", "partial_json", "thinking") if delta.get(name)), "")
         self.texts.append(_json_text(said))
@@ -90,7 +94,9 @@ class AnthropicDraft:
     request: ModelRequest
     memory: ReasoningMemory
     complete: bool = False
-    _blocks: dict[int, _Block] = field(default_factory=dict)
+    _blocks: list[_Block] = field(default_factory=list)
+    _by_index: dict[int, _Block] = field(default_factory=dict)
+    """The last block of each index: some servers give one to several."""
     _usage: dict[str, int] = field(default_factory=dict)
     _reason: str | None = None
     _begun: bool = False
@@ -111,8 +117,7 @@ class AnthropicDraft:
             case "message_start":
                 self._begin(_object(event.get("message")))
             case "content_block_start":
-                self._begun = True
-                self._blocks[self._index(event, len(self._blocks))] = _Block.of(_object(event.get("content_block")))
+                self._begin_block(count_in(event.get("index")), _Block.of(_object(event.get("content_block"))))
             case "content_block_delta":
                 self._block_of(event).add(_object(event.get("delta")))
             case "message_delta":
@@ -126,21 +131,21 @@ class AnthropicDraft:
     def reply(self) -> ModelReply:
         if not self.finished or not self._begun:
             raise BadReplyError("the stream ended before the reply did")
-        return _to_reply(self._whole(), self._reason, self._usage, self.request, self.memory)
+        return _to_reply(self._blocks, self._reason, self._usage, self.request, self.memory)
 
     def cut(self) -> ModelReply:
-        return _to_reply(self._whole(), "max_tokens", {}, self.request, self.memory)
+        return _to_reply(self._blocks, "max_tokens", {}, self.request, self.memory)
 
     @property
     def written_chars(self) -> int:
-        return sum(len(piece) for block in self._blocks.values() for piece in block.texts)
+        return sum(len(piece) for block in self._blocks for piece in block.texts)
 
     def spent(self) -> TokenUsage | None:
         """The usage so far: Anthropic reports the prompt's when the reply begins, and one token of output."""
         if not self._begun:
             return None
-        blocks = self._whole()
-        said, estimate = _to_usage(self._usage, self.request, blocks), _estimate(self.request, blocks)
+        said = _to_usage(self._usage, self.request, self._blocks)
+        estimate = _estimate(self.request, self._blocks)
         return replace(said, output_tokens=max(said.output_tokens, estimate.output_tokens))
 
     def _begin(self, message: dict[str, Json]) -> None:
@@ -148,26 +153,32 @@ class AnthropicDraft:
         self._usage |= _counts(message.get("usage"))
         self._reason = said_reason(message.get("stop_reason")) or self._reason
         for index, block in enumerate(_blocks_in(message.get("content"))):
-            self._blocks[index] = block
+            self._begin_block(index, block)
+
+    def _begin_block(self, index: int | None, block: _Block) -> None:
+        """Take a block that begins; the same call once more is a repetition."""
+        self._begun = True
+        known = next((each for each in self._blocks if each.is_same_call(block)), None)
+        if known is None:
+            self._blocks.append(block)
+        if index is not None:
+            self._by_index[index] = known or block
 
     def _block_of(self, event: dict[str, Json]) -> _Block:
-        """The block that a delta goes on with; text may begin one, since some proxies send no start."""
-        index = self._index(event, max(len(self._blocks) - 1, 0))
-        if index not in self._blocks:
-            delta = _object(event.get("delta"))
+        """The block that a delta goes on with: by its index, else the last; text may begin one, since some proxies send
+        no start.
+        """
+        index, delta = count_in(event.get("index")), _object(event.get("delta"))
+        last = self._blocks[-1] if self._blocks else None
+        known = last if index is None else self._by_index.get(index)
+        if known is None and last is not None and last.kind == "tool_use" and "partial_json" in delta:
+            known = last
+        if known is None:
             if "partial_json" in delta or not delta:
                 raise BadReplyError("an event goes on with a block that never began")
-            self._begun = True
-            self._blocks[index] = _Block("thinking" if "thinking" in delta else "text", {})
-        return self._blocks[index]
-
-    def _whole(self) -> list[_Block]:
-        return [self._blocks[index] for index in sorted(self._blocks)]
-
-    @staticmethod
-    def _index(event: dict[str, Json], otherwise: int) -> int:
-        index = count_in(event.get("index"))
-        return otherwise if index is None else index
+            known = _Block("thinking" if "thinking" in delta else "text", {})
+            self._begin_block(index, known)
+        return known
 
 
 def _event_in(data: bytes) -> dict[str, Json]:
@@ -194,7 +205,9 @@ def _blocks_in(content: Json) -> Iterator[_Block]:
     """
     if isinstance(content, str):
         content = [content]
-    for item in content if isinstance(content, list) else [content] if content is not None else ():
+    for item in content if isinstance(content, list) else [content]:
+        if item is None:
+            continue
         block = {"type": "text", "text": item} if isinstance(item, str) else item
         if not isinstance(block, dict) or not isinstance(block.get("text", ""), str | None):
             raise BadReplyError("the reply isn't a message: its content is neither text nor blocks")
@@ -216,6 +229,7 @@ def _to_reply(
         usage=_to_usage(usage, request, blocks),
         tool_calls=with_ids(_calls(blocks), request, memory),
         finish=ending,
+        reasoning="\n\n".join(block.text for block in blocks if block.kind == "thinking" and block.text),
     )
     memory.keep(request, reply, tuple(_thoughts(blocks)))
     return reply

@@ -14,7 +14,7 @@ from rlm.backends.json_text import encode
 from rlm.backends.tool_calls import arguments_of, name_of, with_known_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
 
     from rlm.backends.reasoning import ReasoningMemory
     from rlm.core.types import Image, Json, Message, ModelRequest, ToolSpec
@@ -23,6 +23,10 @@ EMPTY = "(empty)"
 """The text that stands in for an empty message, which the API refuses."""
 NO_THINKING = "thinking"
 """The other form of a request: without the thinking that came before, for servers that don't know it as their own."""
+NO_EFFORT = "effort"
+"""The form without an effort."""
+_EFFORTS = {"none": "low", "minimal": "low"}
+"""What is nearest to an effort that Anthropic's models don't know."""
 MARKED_MESSAGES = 2
 """How many of the user's last turns are marked: one ends what the last request cached, one what this request will."""
 
@@ -78,8 +82,10 @@ class _Request(Struct, omit_defaults=True):
     stream: bool = False
 
 
-def encode_request(request: ModelRequest, thinking: ReasoningMemory, *, stream: bool, prompt_cache: bool) -> bytes:
-    """The body of a request. Lone surrogates, which JSON cannot carry, become question marks."""
+def encode_request(
+    request: ModelRequest, thinking: ReasoningMemory, *, stream: bool, prompt_cache: bool, forms: Set[str] = frozenset()
+) -> bytes:
+    """The body of a request, in some of its other forms. Lone surrogates, which JSON can't carry, become `?`."""
     request = replace(request, messages=tuple(with_known_ids(request.messages)))
     system = [_Text(message.content) for message in request.messages if message.role == "system" and message.content]
     turns = list(_turns(request, thinking))
@@ -92,7 +98,7 @@ def encode_request(request: ModelRequest, thinking: ReasoningMemory, *, stream: 
         system=system,
         tools=[_to_tool(tool) for tool in request.tools],
         temperature=request.temperature,
-        output_config=_to_output_config(request.response_schema),
+        output_config=_to_output_config(request, forms),
         stream=stream,
     )
     return encode(body)
@@ -149,6 +155,9 @@ def _to_tool(tool: ToolSpec) -> _Tool:
     return _Tool(tool.name, tool.description, tool.parameters)
 
 
-def _to_output_config(schema: Mapping[str, Json] | None) -> dict[str, Json] | None:
-    said = None if schema is None else to_output_schema(schema)
-    return None if said is None else {"format": {"type": "json_schema", "schema": said}}
+def _to_output_config(request: ModelRequest, forms: Set[str]) -> dict[str, Json] | None:
+    schema = None if request.response_schema is None else to_output_schema(request.response_schema)
+    config: dict[str, Json] = {} if schema is None else {"format": {"type": "json_schema", "schema": schema}}
+    if request.effort is not None and NO_EFFORT not in forms:
+        config["effort"] = _EFFORTS.get(request.effort, request.effort)
+    return config or None

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rlm.backends.anthropic.reply import AnthropicDraft, decode_reply
-from rlm.backends.anthropic.request import NO_THINKING, encode_request
+from rlm.backends.anthropic.request import NO_EFFORT, NO_THINKING, encode_request
 from rlm.backends.reasoning import ReasoningMemory
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ class AnthropicWire:
     name = "anthropic"
     url = "https://api.anthropic.com"
     path = "/v1/messages"
-    forms: Mapping[str, re.Pattern[str]] = {NO_THINKING: re.compile(r"thinking|signature", re.IGNORECASE)}
+    forms: Mapping[str, re.Pattern[str]] = {
+        NO_EFFORT: re.compile(r"effort", re.IGNORECASE),
+        NO_THINKING: re.compile(r"thinking|signature", re.IGNORECASE),
+    }
 
     def __init__(self, *, prompt_cache: bool = True) -> None:
         self._prompt_cache = prompt_cache
@@ -39,7 +42,7 @@ class AnthropicWire:
 
     def encode(self, request: ModelRequest, *, stream: bool = False, forms: Set[str] = frozenset()) -> bytes:
         memory = ReasoningMemory() if NO_THINKING in forms else self._memory
-        return encode_request(request, memory, stream=stream, prompt_cache=self._prompt_cache)
+        return encode_request(request, memory, stream=stream, prompt_cache=self._prompt_cache, forms=forms)
 
     def decode(self, body: bytes, request: ModelRequest) -> ModelReply:
         return decode_reply(body, request, self._memory)

@@ -125,6 +125,7 @@ class LiteLLMBackend:
         optional = {
             "api_base": self._config.base_url,
             "temperature": request.temperature,
+            "reasoning_effort": request.effort,
             "tools": [_to_tool(tool) for tool in request.tools] or None,
             "response_format": _to_format(request.response_schema),
         }
@@ -258,7 +259,9 @@ def _to_reply(response: Any, request: ModelRequest, memory: ReasoningMemory) -> 
     if ending == "error":
         raise BadReplyError(f"{_who(request.model)}: the server gave up within its reply")
     usage = _to_usage(said, request, text, calls)
-    reply = ModelReply(text=text, usage=usage, tool_calls=calls, finish=ending)
+    thoughts = getattr(choice.message, "reasoning_content", None)
+    reasoning = thoughts if isinstance(thoughts, str) else ""
+    reply = ModelReply(text=text, usage=usage, tool_calls=calls, finish=ending, reasoning=reasoning)
     kept = [_opaque(part) for part in (choice.message, *called)]
     memory.keep(request, reply, tuple(kept) if any(kept) else ())
     return reply

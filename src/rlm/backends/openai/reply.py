@@ -115,6 +115,7 @@ class MessageDraft:
             usage=to_usage(usage, request, text + reasoning, calls),
             tool_calls=calls,
             finish=ending,
+            reasoning=reasoning,
             cost_usd=usd_in(usage.get("cost")) if isinstance(usage, dict) else None,
         )
         memory.keep(request, reply, self._kept())
@@ -261,8 +262,9 @@ def _message_in(choice: dict[str, Json]) -> dict[str, Json] | None:
     """The message of a choice that isn't streamed, or that is streamed in one piece."""
     if isinstance(message := choice.get("message"), dict):
         return message
-    if isinstance(text := choice.get("text"), str):
-        return {"content": text}
+    for name in ("message", "text"):
+        if isinstance(text := choice.get(name), str):
+            return {"content": text}
     return _delta_in(choice)
 
 

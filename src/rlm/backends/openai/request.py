@@ -28,7 +28,8 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
-OTHER_CAP, NO_REASONING, OWED_REASONING, OWED_SIGNATURES, NO_SYSTEM, SHORT_IDS, NO_STREAM_OPTIONS = (
+NO_EFFORT, OTHER_CAP, NO_REASONING, OWED_REASONING, OWED_SIGNATURES, NO_SYSTEM, SHORT_IDS, NO_STREAM_OPTIONS = (
+    "effort",
     "output cap",
     "reasoning",
     "owed reasoning",
@@ -38,6 +39,7 @@ OTHER_CAP, NO_REASONING, OWED_REASONING, OWED_SIGNATURES, NO_SYSTEM, SHORT_IDS, 
     "stream options",
 )
 FORMS: Mapping[str, re.Pattern[str]] = {
+    NO_EFFORT: _words(r"reasoning_effort|reasoning effort"),
     NO_STREAM_OPTIONS: _words(r"stream_options|include_usage"),
     OTHER_CAP: _words(
         r"(?:unsupported|unrecognized|unknown|unexpected|not supported|not permitted|extra|use).{0,60}"
@@ -57,7 +59,7 @@ it changes anything."""
 EMPTY = "(empty)"
 """The text that stands in for an empty message, which many servers refuse."""
 OWED = "(not kept)"
-"""The reasoning of a call that has lost its own, as that of a resumed run."""
+"""The reasoning of a call of which none is known."""
 OWED_SIGNATURE = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """What Gemini takes in place of a signature that was lost.
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures"""
@@ -71,6 +73,7 @@ class _Request(Struct, omit_defaults=True):
     max_completion_tokens: int | None = None
     temperature: float | None = None
     response_format: dict[str, Json] | None = None
+    reasoning_effort: str | None = None
     stream: bool = False
     stream_options: dict[str, bool] | None = None
 
@@ -90,6 +93,7 @@ def encode_request(
         max_completion_tokens=cap if own_cap else None,
         temperature=None if reasoning else request.temperature,
         response_format=_to_format(request.response_schema),
+        reasoning_effort=None if NO_EFFORT in forms else request.effort,
         stream=stream,
         stream_options={"include_usage": True} if stream and NO_STREAM_OPTIONS not in forms else None,
     )
@@ -109,7 +113,7 @@ def _messages(request: ModelRequest, memory: ReasoningMemory, forms: Set[str]) -
     for message in messages:
         out = to_message(message)
         if message.tool_calls:
-            give_back(out, memory.of(request, message), forms)
+            give_back(out, memory.of(request, message), forms, owed=message.reasoning or OWED)
         if SHORT_IDS in forms:
             _shorten_ids(out)
         written.append(out)
@@ -134,15 +138,20 @@ def _to_call(call: ToolCall) -> dict[str, Json]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def give_back(out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: Set[str] = frozenset()) -> None:
-    """Put what a message with tool calls came with back into it: the fields of the message, then those of each call."""
+def give_back(
+    out: dict[str, Json], kept: tuple[dict[str, Json], ...], forms: Set[str] = frozenset(), *, owed: str = OWED
+) -> None:
+    """Put what a message with tool calls came with back into it: the fields of the message, then those of each call.
+
+    `owed` is the reasoning of a message whose own fields are lost, for a server that can't do without any.
+    """
     fields, *extras = kept or ({},)
     if NO_REASONING not in forms:
         out.update(fields)
         for call, extra in zip(out["tool_calls"], extras, strict=False):
             call.update(extra)
     if OWED_REASONING in forms and not any(name.startswith("reasoning") for name in out):
-        out["reasoning_content"] = OWED
+        out["reasoning_content"] = owed
     if OWED_SIGNATURES in forms:
         out["tool_calls"][0].setdefault("extra_content", OWED_SIGNATURE)
 

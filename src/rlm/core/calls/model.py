@@ -81,6 +81,7 @@ def request_to(
         max_output_tokens=config.max_output_tokens,
         tools=tools,
         temperature=config.temperature,
+        effort=config.reasoning_effort,
         response_schema=response_schema,
     )
 
@@ -98,6 +99,7 @@ def call_key(call: ModelCall) -> str:
         request.response_schema,
         request.temperature,
         request.max_output_tokens,
+        *([request.effort] if request.effort else ()),
     )
     return hashlib.sha256(repr(options).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -288,6 +290,7 @@ class _Attempts:
         late = ModelEnd(error=_TOO_LATE, usage=total.usage, finish=reply.finish, cost_usd=total.cost_usd)
         end = ModelEnd(
             text=reply.text,
+            reasoning=reply.reasoning,
             tool_calls=list(reply.tool_calls),
             usage=total.usage,
             finish=reply.finish,

@@ -29,6 +29,7 @@ from rlm.core.fields import (
     Usd,
     memory_bytes,
 )
+from rlm.core.types import Effort  # noqa: TC001 (msgspec reads it at run time)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -252,6 +253,8 @@ class Config(Section, frozen=True):
     """The most tokens, by estimate, that the prompt of one sub-call may have; none: what its model's window holds."""
     temperature: Temperature | None = None
     """None: the provider's default."""
+    reasoning_effort: Effort | None = None
+    """How much models should reason before they answer, where they can be told; none: as they do by themselves."""
     memoise: bool = True
     """Answer identical sub-calls of a run once: the same model, prompt and options."""
     cache: bool = False

@@ -50,6 +50,8 @@ class ModelEnd(Body, frozen=True):
     TYPE: ClassVar[str] = "model.end"
 
     text: str = ""
+    reasoning: str = ""
+    """What the model reasoned, where the provider tells it apart from the text."""
     tool_calls: list[ToolCall] = []
     usage: TokenUsage = TokenUsage()
     """What all attempts of the call used, those that failed too where the provider may bill them."""
@@ -72,6 +74,7 @@ class ModelEnd(Body, frozen=True):
             tool_calls=tuple(self.tool_calls),
             finish=self.finish,
             cost_usd=self.cost_usd,
+            reasoning=self.reasoning,
         )
 
     def beside(self, retries: Iterable[ModelRetry]) -> ModelEnd:

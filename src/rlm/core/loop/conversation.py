@@ -82,7 +82,8 @@ class Conversation:
 
     def add_reply(self, reply: ModelReply) -> None:
         """Append the model's reply; the record has it already, in `model.end`."""
-        self._append(Message(role="assistant", content=reply.text, tool_calls=reply.tool_calls))
+        said = Message(role="assistant", content=reply.text, tool_calls=reply.tool_calls, reasoning=reply.reasoning)
+        self._append(said)
 
     def ending(self, last: Message, room_tokens: int) -> tuple[tuple[Message, ...], int]:
         """The messages of a last request without tools, and their estimated tokens, within about `room_tokens`.
