@@ -112,12 +112,7 @@ async def test_a_batch_whose_streams_are_cut_off_is_charged_and_ends_at_the_cap(
         asked.append(received.body["max_tokens"])
         return await CUT(received)
 
-<<<<<<< HEAD
-    ask = "answers = llm_query_batched([f'question {i}' for i in range(200)])"
-    code = f"{ask}\nFINAL(sum(isinstance(a, str) for a in answers))"
-=======
     code = "FINAL(sum(isinstance(a, str) for a in llm_query_batched([f'question {i}' for i in range(200)])))"
->>>>>>> P2
     async with openai_server(
         completion("", calls=[wire_call("execute_code", {"code": code})], finish="tool_calls")
     ) as server:
