@@ -335,7 +335,7 @@ def _named(path: Path) -> int:
 def _refuse_exact(path: Path) -> None:
     if is_exact(path.name):
         raise ConfigError(
-            f"{printable(str(path))} has the secrets that were masked in a record: it is no context for a model."
+            f"{printable(str(path))} has the secrets that were masked in a record: no model is given them."
         )
 
 

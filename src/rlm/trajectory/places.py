@@ -76,13 +76,13 @@ def make_folder(log_dir: Path) -> None:
 
 
 def _exclude_if_possible(log_dir: Path) -> None:
-    with suppress(OSError):  # a repository that can't be written is no reason not to run
+    with suppress(OSError):  # a run does not depend on what a repository lets one write
         _exclude(log_dir)
 
 
 def _exclude(log_dir: Path) -> None:
     """Where the folder has ignore rules of the user's own: exclude the records in the repository's `info/exclude`,
-    which is no part of what is committed.
+    which is never committed.
     """
     where = Path(os.path.abspath(log_dir))  # noqa: PTH100 - git goes by the path as it is written
     own = _lines(where / ".gitignore")

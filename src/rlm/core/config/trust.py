@@ -109,7 +109,7 @@ def _is_lifted(kind: Any, value: Json, ceiling: Any) -> bool:
 
 
 def _amount(value: Any) -> float | None:
-    """How much a cap allows; None for what is no value of a cap, which is refused where it is read."""
+    """How much a cap allows; None for a value that no cap can have, which is refused where it is read."""
     if isinstance(value, str):
         if value.strip().lower() == "none":
             return math.inf
