@@ -167,26 +167,6 @@ def test_a_stream_that_is_closed_is_no_error(user: User, closed: str) -> None:
     assert "error" not in done.stderr
 
 
-def test_a_run_over_its_own_folder_never_sees_a_record_and_can_be_resumed(user: User) -> None:
-    (user.cwd / "logs").mkdir()
-    subprocess.run(["git", "init", "--quiet"], cwd=user.cwd, check=True)
-    user.write("data.txt", "sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb")
-    places = ("--log-dir", "logs", "--environment", "local")
-    limited, again = user.home / "limited.json", user.home / "again.json"  # not in the folder that is the context
-    limited.write_text(json.dumps([fenced("print(list(context.values()))"), "unsure"]))
-    again.write_text(json.dumps([fenced("FINAL(sorted(context))")]))
-    for _ in range(2):
-        done = user.rlm("run", "?", "-f", ".", "--model", f"scripted/{limited}", "--max-turns", "1", *places)
-        assert done.returncode == 3
-    assert [path for path in (user.cwd / "logs").iterdir() if path.suffix == ".exact"]
-    resumed = user.rlm("resume", "last", "--max-turns", "2", "--model", f"scripted/{again}", "--log-dir", "logs")
-    assert (resumed.returncode, resumed.stdout) == (0, '["data.txt"]\n')
-    untracked = subprocess.run(
-        ["git", "ls-files", "--others", "--exclude-standard"], cwd=user.cwd, capture_output=True, text=True
-    ).stdout
-    assert untracked == "data.txt\n"
-
-
 def test_an_unwritable_record_exits_1(user: User) -> None:
     user.write("logs", "in the way")
     done = user.rlm("run", "?", "--model", user.script(ANSWER), "--log-dir", "logs")

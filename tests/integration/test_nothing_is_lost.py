@@ -113,7 +113,7 @@ def test_only_the_owner_can_read_a_record(tmp_path):
 
 SECRET = "sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb"
 ASKS = """
-for number in range(20):
+for number in range(8):
     try:
         {call}
     except Exception as error:
@@ -133,16 +133,16 @@ def limited(folder, script, **caps):
 
 @pytest.mark.parametrize("call", ["rlm_query", "llm_query"])
 def test_a_call_that_is_refused_leaves_an_excerpt(tmp_path, call):
-    prompt = f"({SECRET!r} + ' ') * 40_000 + str(number)"
+    prompt = f"({SECRET!r} + ' ') * 6_000 + str(number)"
     code = ASKS.format(call=f"{call}({prompt})")
-    with limited(tmp_path, [tool_call("execute_code", code=code)], token_budget=100_000) as rlm:
+    with limited(tmp_path, [tool_call("execute_code", code=code)], token_budget=50_000) as rlm:
         result = rlm.completion("x")
     assert (result.status, result.response) == ("completed", "done")
     refused = [event.body for event in read(result.trajectory) if event.type == "limit"]
     assert {(limit.name, limit.state) for limit in refused} == {("token_budget", "refused")}
-    assert len(refused) == 20
+    assert len(refused) == 8
     assert all("REDACTED" in limit.asked and len(limit.asked) <= 200 for limit in refused)
-    assert size_of(tmp_path) < 100_000
+    assert size_of(tmp_path) < 60_000
 
 
 def test_a_record_that_has_its_size_lands_the_run_which_goes_on_with_a_larger_one(tmp_path):
@@ -172,5 +172,5 @@ def test_when_the_record_has_its_size_cells_get_no_more_answers(tmp_path):
     assert result.usage.model_calls <= 6
     refused = [event.body for event in read(result.trajectory) if event.type == "limit"]
     assert {limit.name for limit in refused} == {"record_bytes"}
-    assert len(refused) == 21 - result.usage.model_calls
+    assert len(refused) == 9 - result.usage.model_calls > 0
     assert size_of(tmp_path) < 80_000

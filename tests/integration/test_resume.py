@@ -15,6 +15,7 @@ from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError, Diverged, UnfinishedCall
 from rlm.trajectory.index.folder import Index
 from tests.support.environments import in_each, settings_of
+from tests.support.git_trees import run_git
 
 KILLED = textwrap.dedent(
     """
@@ -111,6 +112,22 @@ def test_a_run_is_resumed_from_any_folder_over_the_files_that_it_had(tmp_path, m
     with rlm(tmp_path / "logs", [cell("FINAL(context)")], **settings) as again:
         result = again.resume(first.run_id, overrides={"max_turns": 2})
     assert (result.status, result.response) == ("completed", "some data")
+
+
+def test_a_run_over_the_folder_of_its_records_never_sees_them_and_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_git(tmp_path, "init", "--quiet", ".")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "data.txt").write_text("sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb")
+    settings = {"budget": Budget(max_turns=1), "environment": "local"}
+    for _ in range(2):
+        run = completed("logs", cell("print(list(context.values()))"), "unsure", context=Path(), **settings)
+        assert run.limit == "max_turns"
+        assert (tmp_path / "logs" / f"{run.run_id}.exact").stat().st_size > 64
+    with rlm("logs", [cell("FINAL(sorted(context))")], **settings) as again:
+        result = again.resume(run.run_id, overrides={"max_turns": 2})
+    assert (result.status, result.value) == ("completed", ["data.txt"])
+    assert run_git(tmp_path, "ls-files", "--others", "--exclude-standard").split() == ["data.txt"]
 
 
 def test_another_context_is_refused(tmp_path):
