@@ -183,7 +183,7 @@ class CellLimits:
 
     async def test_variables_that_fill_the_memory_can_be_deleted(self, small: Opener) -> None:
         repl = await small()
-        result = await repl.execute("kept = 1\nx = []\nwhile True:\n    x.append('%d' % len(x))")
+        result = await repl.execute("kept = 1\nx = []\nwhile True:\n    x.append('%400d' % len(x))")
         assert result.error is not None
         assert (result.error.kind, result.state_reset) == ("MemoryError", False)
         assert "variables" in result.error.message
@@ -199,7 +199,7 @@ class CellLimits:
 
     async def test_a_repl_that_stays_full_starts_anew_and_says_so(self, small: Opener) -> None:
         repl = await small("the context")
-        code = "x = globals().get('x', [])\nwhile True:\n    x.append([len(x)] * 50)"
+        code = "x = globals().get('x', [])\nwhile True:\n    x.append([len(x)] * 10_000)"
         results = [await repl.execute(code) for _ in range(2)]
         assert [(result.status, result.state_reset) for result in results] == [("error", False), ("killed", True)]
         assert results[1].error is not None

@@ -33,6 +33,8 @@ _compile: Any = compile
 _name_of_type = vars(type)["__name__"].__get__
 _lines = linecache.cache
 _modules = sys.modules
+_builtins = vars(builtins)
+_BUILTINS = _builtins.copy()
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 _recursion_limit, _limit_recursion = sys.getrecursionlimit, sys.setrecursionlimit
 _RECURSION_LIMIT = sys.getrecursionlimit()
@@ -70,6 +72,10 @@ class FinalGiven(BaseException):
     """Ends a cell after FINAL; not an Exception, so that ordinary handlers let it pass."""
 
     __module__ = "__repl__"
+
+
+class _Broken(BaseException):
+    """Cells can't be run any more."""
 
 
 class ShownText(str):
@@ -116,6 +122,8 @@ class Namespace:
         self._show = show
         self._reserve = reserve
         self._final: dict[str, Any] | None = None
+        self._is_broken = False
+        """What runs around cells failed the last time."""
         self._left: list[threading.Thread] = []
         """The threads that earlier cells left behind."""
         self._bound = {**bound, "FINAL": self._give, "FINAL_VAR": self._give_variable, "SHOW_VARS": self._list}
@@ -137,18 +145,22 @@ class Namespace:
         self._hidden |= carrying.keys()
 
     def execute(self, code: str, filename: str, interrupts: Interrupts) -> CellOutcome:
-        """Run one cell; whatever it raises, and whatever it has broken here, is in the outcome."""
+        """Run one cell; whatever it raises, and whatever it has broken here, is in the outcome. Raises:
+        BaseException: no cell can be run any more.
+        """
+        was_broken, self._is_broken = self._is_broken, True
         try:
-            return self._execute(code, filename, interrupts)
-        except BaseException as e:  # noqa: BLE001 - guest code can reach all of this, and breaks its own cell only
+            outcome = self._execute(code, filename, interrupts)
+        except BaseException as e:  # guest code can reach all of this, and breaks its own cell only
+            if was_broken or issubclass(type(e), _Broken):
+                raise
             interrupts.disarm()
             return CellOutcome(error=self._described(e), final=self._final, changed=[], interrupted=False)
+        self._is_broken = False
+        return outcome
 
     def _execute(self, code: str, filename: str, interrupts: Interrupts) -> CellOutcome:
-        self._drop_odd_names()
-        if _modules.get("sys") is not sys:
-            _modules.update(self._modules_given)
-        self._builtins.update(self._builtins_given)
+        self._mend()
         self._names.update(self._bound, __builtins__=self._builtins)
         self._names.update((name, value) for name, value in self._offered.items() if name not in self._names)
         self._final = None
@@ -158,15 +170,16 @@ class Namespace:
         try:
             try:
                 self._run(code, filename, interrupts)
-                _keep_room_to_recurse()
             except BaseException as e:  # noqa: BLE001 - whatever guest code raises is a result
-                _keep_room_to_recurse()
+                self._mend()
                 error, described = e, self._described(e)  # its own `__str__` may run without end: it can be interrupted
             finally:
                 interrupts.disarm()
         except BaseException as e:  # noqa: BLE001 - an interrupt struck on the way out
             error, described = e, self._described(e)
-        self._drop_odd_names()
+        self._mend()
+        if issubclass(type(error), _Broken):
+            raise error  # type: ignore[misc]
         if error is None or (failed_at := _line_of(error, filename)) is not None:
             self._carrier.note(code, None if error is None else failed_at)
         return CellOutcome(
@@ -183,8 +196,15 @@ class Namespace:
             self._reserve.release()
         return None if issubclass(kind, FinalGiven) and self._final is not None else errors.describe(error)
 
-    def _drop_odd_names(self) -> None:
-        """Take out what no code can use as a name: `globals()[5] = 1` puts it there, and it may answer as it likes."""
+    def _mend(self) -> None:
+        """Put back what the library needs that runs around cells, whatever a cell has made of it."""
+        if _recursion_limit() < _RECURSION_LIMIT:
+            _limit_recursion(_RECURSION_LIMIT)
+        if _modules.get("sys") is not sys:
+            _modules.update(self._modules_given)
+        _builtins.update(_BUILTINS)
+        self._builtins.update(self._builtins_given)
+        # No code can use what is no text as a name: `globals()[5] = 1` puts it there, and it may answer as it likes.
         names = list(self._names.items())
         if not all(type(name) is str for name, _value in names):
             self._names.clear()
@@ -193,7 +213,7 @@ class Namespace:
     def _run(self, code: str, filename: str, interrupts: Interrupts) -> None:
         if len(code) <= _SHOWN_CHARS:
             _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
-        tree: ast.Module = _compile(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = _parsed(code, filename)
         awaiting.rewrite(tree, self._calling)
         awaits = awaiting.awaits(tree)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
@@ -244,10 +264,18 @@ class Namespace:
         return ShownText("\n".join(rows) or "no variables")
 
 
-def _keep_room_to_recurse() -> None:
-    """A limit lower than Python's own would leave none for what runs between cells."""
-    if _recursion_limit() < _RECURSION_LIMIT:
-        _limit_recursion(_RECURSION_LIMIT)
+def _parsed(code: str, filename: str) -> ast.Module:
+    """The tree of a cell. Raises:
+    SyntaxError, ValueError, OverflowError, RecursionError, MemoryError: what code can be guilty of.
+    _Broken: the parser itself works no more: a cell has put a hook on it that stays.
+    """
+    try:
+        tree: ast.Module = _compile(code, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        raise
+    except Exception as e:
+        raise _Broken(f"no cell can be parsed any more: {type(e)}") from e
+    return tree
 
 
 def _line_of(error: BaseException, filename: str) -> int | None:

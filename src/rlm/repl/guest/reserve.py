@@ -28,11 +28,12 @@ class Reserve:
         """It could not be set aside again after the cell before."""
 
     def fill(self) -> bool:
-        """Set it aside, unless it is; returns whether there was room for it."""
-        try:
-            self._held = self._held or bytearray(RESERVE_BYTES)
-        except MemoryError:
-            return False
+        """Set it aside, unless it is; returns whether there was room for it, and as much again for the next cell."""
+        if self._held is None:
+            try:
+                self._held, _room = bytearray(RESERVE_BYTES), bytearray(RESERVE_BYTES)
+            except MemoryError:
+                return False
         return True
 
     def release(self) -> None:
