@@ -32,30 +32,32 @@ _REACHING: Final = (LABEL_START, LABEL_START.lower(), "aws:secretsmanager:", "\x
 
 def clean_texts(masker: TextMasker, value: Any) -> set[str]:
     """Texts in `value`, keys too, in which nothing is to be masked: most of them, and none where they are few."""
-    texts = dict.fromkeys(_texts(value))
+    texts = [text for text in dict.fromkeys(_texts(value)) if len(text) <= _LONGEST]
     if len(texts) < _FEWEST:
         return set()
-    clean, together, chars = set[str](), list[str](), 0
-    for text in texts:
-        if len(text) > _LONGEST or any(mark in text for mark in _REACHING):
-            continue
-        together.append(text)
+    clean, begin, chars = set[str](), 0, 0
+    for end, text in enumerate(texts, 1):
         chars += len(text)
-        if chars > _TOGETHER:
-            clean |= _clean_of(masker, together)
-            together, chars = [], 0
-    return clean | _clean_of(masker, together)
+        if chars > _TOGETHER or end == len(texts):
+            clean.update(_clean_of(masker, texts[begin:end]))
+            begin, chars = end, 0
+    return clean
 
 
-def _clean_of(masker: TextMasker, texts: list[str]) -> set[str]:
+def _clean_of(masker: TextMasker, texts: list[str]) -> list[str]:
     """Those of some texts that nothing is found in."""
     checkpoint()
+    joined = _BETWEEN.join(texts)
+    if any(mark in joined for mark in _REACHING):
+        texts = [text for text in texts if not any(mark in text for mark in _REACHING)]
+        joined = _BETWEEN.join(texts)
+    spans = masker.find(joined)
+    if not spans:
+        return texts
     ends = list(accumulate(len(text) + len(_BETWEEN) for text in texts))
-    spans = masker.find(_BETWEEN.join(texts))
-    touched = {
-        at for span in spans for at in range(bisect_right(ends, span.start), bisect_right(ends, span.end - 1) + 1)
-    }
-    return {text for at, text in enumerate(texts) if at not in touched}
+    places = [(bisect_right(ends, span.start), bisect_right(ends, span.end - 1)) for span in spans]
+    touched = {at for first, last in places for at in range(first, last + 1)}
+    return [text for at, text in enumerate(texts) if at not in touched]
 
 
 def _texts(value: Any) -> Iterator[str]:

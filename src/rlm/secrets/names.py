@@ -11,6 +11,8 @@ from typing import Final
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME = re.compile(r"-{0,2}(?:[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:[_-][A-Z]+)+|[a-z]+(?:[A-Z][a-z]+)+)")
+_TELLING = re.compile(r"(?i)auth|bearer|cred|jwt|ke[yn]|pa(?:ss|t)|ps|pw|se(?:cret|ss)|sid|token")
+"""Matches a part of every name that calls its value a secret, and of most other names none."""
 _SPLIT = re.compile(r"[^a-z]+")
 _ASIDE: Final = frozenset((
     "value", "val", "prod", "production", "dev", "development", "test", "staging", "stage", "live", "old", "new",
@@ -63,6 +65,8 @@ NAME_CHARS: Final = 40
 @lru_cache(maxsize=4096)
 def family_of(name: str) -> str | None:
     """The family of a value of that name; None if the name doesn't call it a secret."""
+    if not _TELLING.search(name):
+        return None
     words = _words(name)
     if not words:
         return None

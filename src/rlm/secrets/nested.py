@@ -128,7 +128,7 @@ class _Walk:
     def _text(self, text: str, family: str | None) -> str:
         if family is not None and accepted(text, family, quoted=True) and LABEL_START not in text:
             return label("API_KEY" if family == "KEY" else family)
-        return self._masker.mask(text)
+        return text if text in self._clean else self._masker.mask(text)
 
 
 def _family(name: Any) -> str | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from rlm.core.exceptions import ConfigError, RLMError, ToolError
 from rlm.core.foreign import Escaped, in_thread
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.types import Json, ToolSpec
 from rlm.tools.docstrings import parameters_of, summary_of
 from rlm.tools.schemas import from_json, schema_of, to_json
@@ -44,7 +45,7 @@ class FunctionTool:
         Raises:
             ToolError: the arguments do not fit, the function raised, or its result has no JSON form.
         """
-        given = self.convert(arguments)
+        given = await off_loop_if_large(self.convert, arguments)
         try:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**given)
@@ -55,7 +56,7 @@ class FunctionTool:
         except Exception as error:
             raise ToolError(f"{self.spec.name} failed: {type(error).__name__}: {error}") from error
         try:
-            return to_json(result)
+            return await off_loop_if_large(to_json, result)
         except (TypeError, ValueError, RecursionError) as error:
             raise ToolError(f"{self.spec.name} returned what JSON cannot carry: {error}") from error
 
