@@ -6,8 +6,8 @@ An operation plans in a worker, which is killed at the deadline or with the cell
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from functools import partial
+import threading
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
@@ -66,11 +66,11 @@ class GuestHelper:
             planned = await self._plan(arguments)
             if planned.entry is None:
                 return planned.facts
-            return await _to_its_end(partial(commit, self.work, planned))
+            return await _to_its_end(self.work, lambda work: commit(work, planned))
 
     async def _plan(self, arguments: Mapping[str, Json]) -> Planned:
         name = self.operation.name
-        await _to_its_end(partial(recover, self.work))
+        await _to_its_end(self.work, recover)
         asked = {"work": told(self.work), "name": name, "arguments": dict(arguments)}
         try:
             answer = await self.workers.call("rlm.helpers.performing:plan_in_worker", asked, timeout_s=self.timeout_s)
@@ -126,11 +126,14 @@ def _require_json(name: str, arguments: Mapping[str, Json]) -> None:
         waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
 
 
-async def _to_its_end(write: Callable[[], T]) -> T:
-    """Run what writes files in a thread, and wait for its end even if the call is cancelled."""
-    writing = asyncio.ensure_future(asyncio.to_thread(write))
+async def _to_its_end(work: Workspace, write: Callable[[Workspace], T]) -> T:
+    """Run what writes files in a thread, to its end even if the call is cancelled; what only waits gives up then."""
+    cancelled = threading.Event()
+    writing = asyncio.ensure_future(asyncio.to_thread(write, replace(work, gives_up=cancelled.is_set)))
     try:
         return await asyncio.shield(writing)
     except asyncio.CancelledError:
+        cancelled.set()
         await asyncio.wait([writing])
+        writing.exception()  # marks it as retrieved: nobody waits for it any more
         raise

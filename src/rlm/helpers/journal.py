@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
 from rlm.helpers.changes import MAX_EDIT_BYTES, Change, Edit, digest
-from rlm.helpers.journal_entries import JournalEntry, PlannedIn, keep, sync
+from rlm.helpers.journal_entries import JournalEntry, PlannedIn, has_after, keep, sync
 from rlm.helpers.journal_folder import JournalFolder
 from rlm.helpers.recovery import recover, sweep
 from rlm.helpers.roll_back import Rollback, folders_made, folders_of, remove
@@ -236,7 +236,7 @@ class UndoJournal:
     def _tidy(self) -> None:
         """Finish the entries that were made and not cleaned up, and remove those that nobody commits any more."""
         for left in sorted(self._folder.path.iterdir()):
-            if left.suffix == ".spent":
+            if left.suffix == ".spent" or (left.suffix == ".done" and has_after(left)):
                 self._finish(JournalEntry.open(left))
             elif left.suffix == ".trash" or (left.suffix == ".staged" and _is_stale(left)):
                 shutil.rmtree(left, ignore_errors=True)

@@ -167,6 +167,11 @@ def keep(folder: Path, edit: Edit, plan: PlannedIn) -> None:
     sync(folder)
 
 
+def has_after(folder: Path) -> bool:
+    """Whether an entry still has the content of files after the edit: what follows an edit was not done to its end."""
+    return (folder / _AFTER).exists()
+
+
 def sync(folder: Path) -> None:
     """Sync the names in a folder to disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

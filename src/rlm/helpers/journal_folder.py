@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from rlm.core.exceptions import ToolError
 from rlm.helpers.journal_entries import described
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rlm.helpers.workspace import Workspace
 
@@ -34,6 +34,8 @@ class JournalFolder:
     """The folder of the undo journal of one workspace."""
 
     path: Path
+    gives_up: Callable[[], bool] = field(compare=False)
+    """As `Workspace.gives_up`: ends the wait for the lock."""
 
     @classmethod
     def of(cls, work: Workspace) -> JournalFolder:
@@ -44,7 +46,7 @@ class JournalFolder:
         """
         if not work.journal:
             raise ToolError("the undo journal has nowhere to be kept: set HOME or XDG_STATE_HOME; nothing was changed.")
-        return cls(path=Path(work.journal))
+        return cls(path=Path(work.journal), gives_up=work.gives_up)
 
     @property
     def unfinished(self) -> Path:
@@ -77,7 +79,7 @@ class JournalFolder:
 
     def owner(self, unfinished: Path) -> JournalFolder:
         """The journal that an entry in `unfinished` is of."""
-        return JournalFolder(path=self.path.parent / unfinished.name.partition("-")[0])
+        return replace(self, path=self.path.parent / unfinished.name.partition("-")[0])
 
     def rollbacks(self) -> int:
         """How many edits have been rolled back so far, in all workspaces.
@@ -144,7 +146,7 @@ class JournalFolder:
             self.make()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                _wait_for(lock)
+                _wait_for(lock, self.gives_up)
                 yield
             finally:
                 os.close(lock)
@@ -165,17 +167,19 @@ class JournalFolder:
         return self.path.parent / "rollbacks"
 
 
-def _wait_for(lock: int) -> None:
+def _wait_for(lock: int, gives_up: Callable[[], bool]) -> None:
     """Take the lock, waiting up to `LOCK_S`.
 
     Raises:
-        ToolError: somebody else still holds it.
+        ToolError: somebody else still holds it, or the caller gives up.
     """
     deadline = time.monotonic() + LOCK_S
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if gives_up():
+                raise ToolError("given up while another edit of these folders was waited for.") from None
             if time.monotonic() > deadline:
                 raise ToolError(
                     f"another edit of these folders has not ended for {LOCK_S:g} s: nothing was changed; try later."

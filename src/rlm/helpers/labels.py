@@ -51,6 +51,8 @@ def label_searched(instead: str) -> str:
 
 
 def _brought_in(change: Change) -> str | None:
+    if change.before is None and (named := LABEL.search(change.name)):
+        return named[0]
     after = change.text(change.after)
     if _WORD not in after.lower():
         return None

@@ -62,7 +62,8 @@ def guest_helpers(config: Config, workers: WorkerPool) -> Helpers | None:
 
     installed = (*map(Path, package_folders()), Path(sys.executable).parent)
     spared = (*_own(config, os.environ), *installed)
-    work = open_workspace(config.allowed_paths, config.helper_rights, os.environ, spared)
+    shown_no_labels: tuple[Right, ...] = ("labels",) if config.mask == "off" else ()
+    work = open_workspace(config.allowed_paths, (*config.helper_rights, *shown_no_labels), os.environ, spared)
     return GuestHelpers(work, workers, config.cell_timeout_s)
 
 

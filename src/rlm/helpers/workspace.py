@@ -20,7 +20,7 @@ from rlm.files.walk import Walk, excluding, matches, rules_above
 from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, SourceText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rlm.files.walk import Excluded, WalkedFile
     from rlm.helpers.rights import Right
@@ -74,6 +74,8 @@ class Workspace:
     """The variables of the user's environment that programs may see: those in `PROGRAM_ENVIRON`."""
     is_own: bool = False
     """Whether the caller is the user's own code in its working directory: its repository may reach out of that."""
+    gives_up: Callable[[], bool] = lambda: False
+    """Whether the caller no longer wants what a call waits for: asked while another edit is waited for."""
     excluded: Excluded | None = None
     """What a pass over many files leaves out, beside what is hidden or ignored."""
 

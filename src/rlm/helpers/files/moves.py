@@ -96,6 +96,8 @@ class _Going:
             ToolError: there is nothing, it is a whole workspace or reached by a symlink, or a file of it can't be read.
         """
         top, skipped = _plainly_named(work, path, operation), Skipped()
+        if any(".git" in (*folders, *files) for _, folders, files in os.walk(top.path)):
+            raise ToolError(f"{operation}: {shown(path)} has a git repository in it, which helpers leave alone.")
         contents = list(work.contents("**/*", str(top.path), skipped=skipped, hidden=True))
         if unread := [*skipped.too_large, *skipped.unreadable]:
             raise ToolError(f"{operation}: {shown(unread[0])} can't be kept for undo, so nothing was changed.")

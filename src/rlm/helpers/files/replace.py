@@ -11,6 +11,7 @@ from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
+from rlm.core.paths import shown
 from rlm.files.encodings import HEAD_BYTES, byte_order_mark, why_binary
 from rlm.helpers.changes import edit
 from rlm.helpers.labels import holds_label, label_searched
@@ -50,16 +51,27 @@ def search_replace(
     query = _Query.of(search, replace, regex=regex)
     skipped = Skipped()
     found: list[tuple[Change, int]] = []
+    mixed: list[str] = []
     for source in query.candidates(work, file_pattern, skipped):
+        mixed += [source.name] if source.is_mixed else []
         text, count = query.applied(source)
         if count:
             found.append((source.change(text), count))
     facts = _facts(found, skipped)
-    if note := skipped.note or (label_searched(r"TOKEN=\S+") if not found and holds_label(search) else ""):
+    if note := skipped.note or ("" if found else _why_nothing(search, mixed)):
         facts["note"] = note
     if left_out := skipped.facts():
         facts["left_out"] = {**left_out}
     return edit("fs.search_replace", [change for change, _ in found], facts, dry_run=dry_run)
+
+
+def _why_nothing(search: str, mixed: list[str]) -> str:
+    """A note on a search that found nothing, if what was searched for tells why; else empty."""
+    if holds_label(search):
+        return label_searched(r"TOKEN=\S+")
+    if mixed and "\n" in search:
+        return f"{shown(mixed[0])} mixes \\n and \\r\\n, each found as it is: search with regex=True and \\r?\\n."
+    return ""
 
 
 def _facts(found: list[tuple[Change, int]], skipped: Skipped) -> dict[str, Json]:

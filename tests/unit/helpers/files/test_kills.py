@@ -137,6 +137,10 @@ def undo() -> Any:
     return fs.undo()
 
 
+def move() -> Any:
+    return fs.move("pkg", "new")
+
+
 def undo_both() -> Any:
     return fs.undo(2)
 
@@ -182,6 +186,12 @@ def test_folders_are_made_with_their_files_or_not(outcomes: Any) -> None:
     found = outcomes(nothing, make_package)
     assert kinds(found) == [{"edits": "0", **OLD}, {"edits": "1", **OLD, **PACKAGE}]
     assert len(found) > 50
+
+
+def test_files_move_with_their_folders_or_not(outcomes: Any) -> None:
+    found = outcomes(make_package, move)
+    moved = {name.replace("pkg", "new"): text for name, text in PACKAGE.items()}
+    assert kinds(found) == [{"edits": "1", **OLD, **PACKAGE}, {"edits": "2", **OLD, **moved}]
 
 
 def test_an_undo_removes_its_folders_or_does_nothing(outcomes: Any) -> None:

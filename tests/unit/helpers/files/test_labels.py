@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rlm.core.config import Config
 from rlm.core.exceptions import ToolError
 from rlm.helpers import fs, open_helpers
 from rlm.helpers.guest_tools import GuestHelpers
-from rlm.helpers.opening import open_workspace
+from rlm.helpers.opening import guest_helpers, open_workspace
 from rlm.processes.worker import WorkerPool
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ WRITES: dict[str, Callable[[], object]] = {
     "a dry run": lambda: fs.write_file("config.env", f"HOST=b\nTOKEN={LABEL}\n", dry_run=True),
     "another label": lambda: fs.write_file("config.env", ENV + "KEY=[REDACTED_API_KEY]\n"),
     "a new file": lambda: fs.write_file("other/config.env", f"TOKEN={LABEL}\n"),
+    "a name": lambda: fs.write_file(f"{LABEL}.env", "x"),
     "a line": lambda: fs.paste_code("config.env", -1, f"OLD={LABEL}\n"),
     "a replacement": lambda: fs.search_replace("config.env", "HOST=a", f"HOST={LABEL}"),
     "a template": lambda: fs.search_replace("config.env", "(TOKEN)=", r"\1=[REDACTED_\1] ", regex=True),
@@ -104,6 +106,13 @@ async def test_a_guest_is_told_how_to_edit(env: Path) -> None:
         await helpers.get("fs.write_file").call({"path": "config.env", "content": f"TOKEN={LABEL}\n"})
     await workers.aclose()
     assert (env / "config.env").read_text() == ENV
+
+
+def test_labels_are_only_text_where_nothing_is_masked(env: Path) -> None:
+    for mask, allowed in (("secrets", False), ("off", True)):
+        helpers = guest_helpers(Config(allowed_paths=(str(env),), mask=mask), WorkerPool())
+        write: Any = helpers and helpers.get("fs.write_file")
+        assert ("labels" in write.work.rights) is allowed
 
 
 @pytest.mark.parametrize(("search", "regex"), [(f"TOKEN={LABEL}", False), (r"TOKEN=\[REDACTED_GITHUB_TOKEN\]", True)])

@@ -95,6 +95,13 @@ def test_latin_1_is_kept_and_refuses_what_it_has_not(tree: Path) -> None:
         fs.paste_code("a", 1, "日本\n")
 
 
+def test_lines_of_a_file_that_mixes_newlines_are_found_as_they_are_or_it_is_said(tree: Path) -> None:
+    (tree / "a").write_bytes(b"one\r\ntwo\r\nthree\n")
+    assert "'a' mixes \\n and \\r\\n" in fs.search_replace("a", "two\nthree", "x")["note"]
+    assert fs.search_replace("a", r"two\r?\nthree", "x", regex=True)["total_replacements"] == 1
+    assert "note" not in fs.search_replace("a", "nowhere", "x")
+
+
 def test_a_declared_encoding_is_no_guess(tree: Path) -> None:
     text = "# -*- coding: koi8-r -*-\nname = 'Привет'\n"
     (tree / "a.py").write_text(text, encoding="koi8-r")

@@ -99,6 +99,15 @@ def test_symlinks_in_a_folder_stay_and_are_counted(project: Path) -> None:
     assert below(project) == {"a.txt": b"a\n", "pkg/link": b"a\n"}
 
 
+@pytest.mark.parametrize("git", ["pkg/.git", "pkg/deep/.git"])
+def test_a_folder_with_a_repository_in_it_stays_whole(project: Path, git: str) -> None:
+    (project / git).mkdir()
+    for call in (lambda: fs.move("pkg", "new"), lambda: fs.delete("pkg")):
+        with pytest.raises(ToolError, match="'pkg' has a git repository in it"):
+            call()
+    assert (project / "pkg" / "run.sh").exists()
+
+
 def test_a_file_too_large_to_be_kept_is_not_deleted(project: Path) -> None:
     with (project / "pkg" / "big").open("wb") as file:
         file.truncate(65 << 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_an_edit_that_is_being_made_is_waited_for_and_left_alone(half: Path, mon
         with pytest.raises(ConfigError, match="another edit of these folders has not ended"):
             recover_at([half / "b.py"])
     assert content(half) == before
+
+
+async def test_a_cancelled_call_waits_for_nobodys_edit(half: Path) -> None:
+    workers = WorkerPool(size=1)
+    helpers = GuestHelpers(workspace(half), workers, 30.0)
+    with (JournalFolder.of(workspace(half)).path / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, arguments in (("fs.read_file", {"path": "a.py"}), ("fs.search_replace", RENAMING)):
+            call = asyncio.create_task(helpers.get(name).call(arguments))
+            await asyncio.wait([call], timeout=0.05)
+            call.cancel()
+            async with asyncio.timeout(20):
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+    await workers.aclose()
 
 
 def test_a_plan_made_on_half_an_edit_is_not_carried_out(half: Path) -> None:
