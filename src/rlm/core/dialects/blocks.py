@@ -32,7 +32,8 @@ _MOST_MARKS, _MOST_INDENT = 8, 12
 _CLOSING_INDENT = 3
 """How much deeper than its opening a fence may close, in characters, if it holds no Python."""
 
-_OPEN = re.compile(r"([ \t\u00a0\u200b\ufeff]*)(`{3,}|~{3,})[ \t]*([\w+.-]*)([^\n]*)")
+_ITEM = r"(?:(?:[*+-]|\d{1,3}[.)])[ \t]+)?"
+_OPEN = re.compile(rf"([ \t\u00a0\u200b\ufeff]*{_ITEM})(`{{3,}}|~{{3,}})[ \t]*\{{?([\w+.-]*)([^\n]*)")
 _NAMED = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*\w+[ \t]*$", re.MULTILINE)
 _CODE_LINE = re.compile(
     rf"^[ \t]*(?:`{{3,}}|~{{3,}})[ \t]*(?:{'|'.join(sorted(_CODE_TAGS))})\b", re.MULTILINE | re.IGNORECASE
@@ -89,6 +90,8 @@ class _Stop:
     """Where reading goes on."""
     tag: bool = False
     """Whether it is the closing tag of a thought."""
+    shorter: bool = False
+    """Whether it has fewer marks than the opening, and closes only where nothing else does."""
     holes: tuple[tuple[int, int], ...] = ()
     """The thoughts between lines of code."""
 
@@ -108,16 +111,19 @@ def quoted_fence(text: Text, position: int) -> Taken | None:
     mark = _QUOTE_MARK.match(text.text, position)
     if mark is None or not (opening := _OPEN.match(text.text, mark.end())) or opening[3].lower() not in _CODE_TAGS:
         return None
-    start = text.line_end(opening.end())
-    closing = text.next(
-        compiled(rf"(?m)^[ \t]*>[ \t]*{opening[2][0]}{{{min(len(opening[2]), _MOST_MARKS)},}}[ \t]*$"), start
-    )
-    left = text.next(_UNQUOTED_LINE, start)
-    stop = closing if closing and (left is None or closing.start() < left.start()) else left
-    end = len(text) if stop is None else stop.start()
-    code = _QUOTE_MARK.sub("", text.text[start:end])
-    after = text.line_end(stop.end()) if stop is not None and stop is closing else end
-    return Taken(end=after, fence=Fence(language=opening[3].lower(), code=code), closed=stop is not None)
+    left = text.next(_UNQUOTED_LINE, position)
+    end = len(text) if left is None else left.start()
+    text.tries -= 1
+    if text.tries < 0:  # so many quotes: this one is a single fence
+        return Taken(end=end, fence=Fence(language=opening[3].lower(), code=text.text[opening.end() : end]))
+    inner = Text(_QUOTE_MARK.sub("", text.text[position:end]), cut=text.cut and left is None)
+    taken = fenced(inner, 0)
+    if taken is None or taken.fence is None:
+        return None
+    after = position
+    for _ in range(inner.text.count("\n", 0, taken.end)):
+        after = text.line_end(after)
+    return Taken(end=after if inner.text[: taken.end].endswith("\n") else end, fence=taken.fence, closed=taken.closed)
 
 
 def _inline(opening: re.Match[str]) -> Taken | None:
@@ -182,7 +188,7 @@ def _stop_of_lines(text: Text, opening: _Opening) -> _Stop | None:
 
 def _stop_in_code(text: Text, opening: _Opening) -> _Stop | None:
     """The first place outside of strings and comments where the fence may end."""
-    position, holes = opening.start, list[tuple[int, int]]()
+    position, holes, shorter = opening.start, list[tuple[int, int]](), None
     while (token := _TOKEN.search(text.text, position)) is not None:
         position = token.end()
         if token["string"]:
@@ -196,8 +202,10 @@ def _stop_in_code(text: Text, opening: _Opening) -> _Stop | None:
                 holes.append((token.start(), closing.end()))
                 position = closing.end()
         elif token["marks"] and (stop := _stop_at(text, opening, token)):
-            return replace(stop, holes=tuple(holes))
-    return None
+            if not stop.shorter:
+                return replace(stop, holes=tuple(holes))
+            shorter = shorter or replace(stop, holes=tuple(holes))
+    return shorter
 
 
 def _string_end(text: Text, token: re.Match[str]) -> int | None:
@@ -214,11 +222,12 @@ def _stop_at(text: Text, opening: _Opening, token: re.Match[str]) -> _Stop | Non
     start = token.start() + token["marks"].index(run)
     if run[0] != opening.mark[0] and not (opening.is_code and text.begins_line(start) and text.ends_line(token.end())):
         return None
-    if len(run) < (len(opening.mark) if run[0] == opening.mark[0] else 3):
+    shorter = run[0] == opening.mark[0] and len(run) < len(opening.mark)
+    if shorter and not (opening.is_code and text.begins_line(start) and text.ends_line(token.end())):
         return None
     end = text.line_start(start) if text.begins_line(start) else start
     if text.ends_line(token.end()):
-        return _Stop(end=end, after=text.line_end(token.end()))
+        return _Stop(end=end, after=text.line_end(token.end()), shorter=shorter)
     tag = _TAG.match(text.text, token.end())
     if tag is not None and tag[1].lower() in TAGS:  # the marks, or the last of them, open the next fence
         return _Stop(end=end, after=token.end() - min(len(run), len(opening.mark)))

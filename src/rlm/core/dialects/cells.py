@@ -63,5 +63,6 @@ def _meant(text: str, known: Set[str] | None) -> bool:
 
 def _is_final(text: str) -> bool:
     """Whether there is a FINAL and nothing else: that is read as prose, where the answer needs no quotes."""
-    tree = codelike.parse(text)
+    mended = repaired(text)
+    tree = codelike.parse(text if mended is None else mended.code)
     return tree is not None and len(tree.body) == 1 and text.lstrip().startswith("FINAL")

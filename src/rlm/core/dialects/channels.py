@@ -20,7 +20,8 @@ _HEADER = re.compile(
 )
 _END = re.compile(r"<\|(?:end|call|return|start|channel)\|>")
 _CONSUMED = re.compile(r"<\|(?:end|call|return)\|>\s*")
-_STRIPPED = re.compile(r"\Aanalysis(?=[A-Z\s\"'])")
+_STRIPPED = re.compile(r"\A(?:assistant)?analysis(?=[A-Z\s\"'])")
+_STRIPPED_CALL = re.compile(r"\A(?:assistant)?(?=commentary\s+to=functions\.)")
 """The beginning of such a text whose special tokens a server has taken out."""
 _STRIPPED_HEADER = re.compile(
     r"assistant(?P<channel>final|commentary|analysis)(?P<to>\s+to=[\w.-]+)?(?:\s*(?:json|code)(?=\s*[{\[]))?"
@@ -75,9 +76,12 @@ def _call(to: str, body: str, code_tool: str) -> ToolCall:
 
 def _restored(text: str) -> str:
     """The text with the special tokens that a server took out, where what is left is clear enough."""
-    if not _STRIPPED.match(text) or not _STRIPPED_HEADER.search(text):
+    if _STRIPPED_CALL.match(text):
+        text = _STRIPPED_CALL.sub("assistant", text)
+    elif _STRIPPED.match(text) and _STRIPPED_HEADER.search(text):
+        text = _STRIPPED.sub("<|channel|>analysis<|message|>", text)
+    else:
         return text
-    text = _STRIPPED.sub("<|channel|>analysis<|message|>", text)
     return _STRIPPED_HEADER.sub(_header, text)
 
 

@@ -44,12 +44,15 @@ MARK_RULES: Mapping[str, Rule] = {
     "a closing tag of a call": markup.orphan,
 }
 
-_LINE_MARK = re.compile(r"[ \t\u00a0\u200b\ufeff]*+(?:[`~]{3}|>|[ \t*_#>`-]*+FINAL|\**Action|[{\[])")
+_LINE_MARK = re.compile(
+    r"[ \t\u00a0\u200b\ufeff]*+(?:[`~]{3}|>|[ \t*_#>`-]*+FINAL|\**Action|[{\[]|(?:functions\.)?execute_code"
+    r"|(?:[*+-]|\d{1,3}[.)])[ \t]+[`~]{3})"
+)
 """What a line begins with, if one of the rules for lines may want it."""
 _MARKS = [*THOUGHTS, *THOUGHTS.values(), *CALLS, *CALLS.values(), *ENDS, *(mark for pair in PRINTED for mark in pair)]
 _MARK = re.compile(
     rf"(?i:{either(_MARKS)})|</?(?:\w+:|[|｜]DSML[|｜])?(?:function|invoke|parameter|tool_use|function_call|tool_call)"
-    r"|<[|｜](?:tool|python_tag)|<(?:execute|code|python|ipython|repl)|\[PYTHON\]"
+    r"|<[|｜](?:tool|python_tag|action_start)|<(?:execute|tool_code|code|python|ipython|repl)|\[PYTHON\]"
 )
 
 

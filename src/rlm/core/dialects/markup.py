@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rlm.core.dialects import codelike
@@ -43,16 +44,17 @@ _BEGUN_END = re.compile(r"<[|｜]tool[_▁]call[_▁]end[|｜]>")
 _BEGUN_NEXT = re.compile(r"<[|｜]tool[_▁]calls?[_▁](?:section[_▁])?(?:begin|end)[|｜]>")
 _SEPARATOR = re.compile(r"<[|｜]tool[_▁](?:sep|call[_▁]argument[_▁]begin)[|｜]>")
 _NUMBERED = re.compile(r":\d+\Z")
-_PYTHON_TAG = re.compile(r"<\|python_tag\|>[ \t]*\n?")
+_PYTHON_TAG = re.compile(r"(?:<\|python_tag\|>|<\|action_start\|><\|interpreter\|>)[ \t]*\n?")
 _METHOD = ".call"
-_TURN_END = re.compile(either(ENDS))
+_TURN_END = re.compile(rf"{either(ENDS)}|<\|action_end\|>")
 _CODE_ELEMENT = re.compile(r"<(execute_code)>")
-_CODE_FENCE = re.compile(r"<(code|execute|execute_ipython|execute_python|python|ipython|repl)>|\[(PYTHON)\]")
+_CODE_FENCE = re.compile(r"<(code|tool_code|execute|execute_ipython|execute_python|python|ipython|repl)>|\[(PYTHON)\]")
 _FENCE_TAGS = {"code": "", "python": "python", "ipython": "python", "PYTHON": "python"}
 """What fence a tag stands for; any other says outright that its code is to run."""
 _ACTION = re.compile(r"[ \t*]*+Action[* \t]*+:[* \t`]*+([\w.-]++)[` \t]*+\n\s*+\**+Action[ _]Input[* \t]*+:[* \t]*+")
 _ACTION_END = re.compile(r"^[ \t*]*(?:Observation|Thought|Action|Final Answer)[* \t]*:", re.MULTILINE)
 _BARE = re.compile(r"([ \t]*)(?=\[?\s*\{\s*\"(?:name|tool_name|function|type|id)\"\s*:)")
+_BARE_NAMED = re.compile(rf"[ \t]*(?:>>>)?(?:functions\.)?{CODE_TOOL}(?::\d+)?(?:\[ARGS\])?\s*(?=\{{\s*\")")
 _ORPHAN = re.compile(
     rf"</(?:\w+:|[|｜]DSML[|｜])?(?:tool_calls?|function_calls?|function|invoke|parameter|tool_use)>"
     rf"|{either(list(CALLS.values()))}|<[|｜]tool[_▁]call[_▁]end[|｜]>"
@@ -79,7 +81,7 @@ _INNER = re.compile(r"<[|｜]tool[_▁]call[_▁]begin[|｜]>|<(?:\w+:|[|｜]DSM
 _LOOKS_CALLED = re.compile(
     r"<[|｜](?:[\w▁]{0,30}(?:tool|function|action|recipient)[\w▁]{0,30}|python_tag)[|｜]>\s*[\[{<\n\w]"
     r"|<(?:\w+:|[|｜]DSML[|｜])?(?:tool_calls?|function_calls?|tool_use|invoke|function)\b[^<>\n]{0,80}>\s*[\[{<\n]"
-    r"|\[TOOL_CALLS\]\s*[\[{]|^\[TOOL_CALLS\]|^Action Input:",
+    r"|^<\|(?:constrain|channel|start|message)\|>|\[TOOL_CALLS\]\s*[\[{]|^\[TOOL_CALLS\]|^Action Input:",
     re.MULTILINE,
 )
 _decoder = json.JSONDecoder(strict=False)
@@ -215,6 +217,12 @@ def action(text: Text, position: int) -> Taken | None:
 
 def bare(text: Text, position: int) -> Taken | None:
     """A call of execute_code as JSON, without any marks, in a line of its own."""
+    if (named := _BARE_NAMED.match(text.text, position)) is not None:
+        decoded = _decoded(text.text, named.end())
+        if decoded is None:
+            return None
+        call = ToolCall(id="", name=CODE_TOOL, arguments=text.text[named.end() : decoded[1]])
+        return Taken(end=decoded[1], calls=(call,), closed=bool(text.text[decoded[1] :].strip()))
     opening = _BARE.match(text.text, position)
     if opening is None:
         return None
@@ -337,6 +345,9 @@ def _closed(text: Text, taken: Taken, closing: re.Pattern[str] | None) -> Taken:
 
 def _unread(text: Text, start: int, closing: re.Pattern[str] | None) -> Taken:
     body, end, closed = (text.text[start:], len(text), False) if closing is None else _body(text, start, closing)
+    code = _unfenced(body)
+    if code != body and codelike.parse(code) is not None:
+        return Taken(end=end, calls=(ToolCall(id="", name=CODE_TOOL, arguments=_as_arguments(code)),), closed=closed)
     return Taken(end=end, calls=(_broken_call(body),), closed=closed)
 
 
@@ -422,7 +433,7 @@ def _bare_calls(text: str) -> list[ToolCall]:
     return calls or [_broken_call(text)]
 
 
-def _object_call(value: Json) -> ToolCall:
+def _object_call(value: object) -> ToolCall:
     """The call in `{"name": ..., "arguments": ...}`, whatever the members are named."""
     if not isinstance(value, dict):
         return ToolCall(id="", name="", arguments="")
@@ -433,12 +444,20 @@ def _object_call(value: Json) -> ToolCall:
     keys = ("arguments", "parameters", "args", "input", "tool_input", "action_input")
     if not name and len(value) == 1 and isinstance(only := next(iter(value.values())), dict):
         return ToolCall(id="", name=str(next(iter(value))), arguments=json.dumps(only))
-    arguments: Json = next((value[key] for key in keys if key in value), {})
+    arguments: object = next((value[key] for key in keys if key in value), {})
+    if not name and list(value) == ["code"]:  # one tool takes that alone
+        return ToolCall(id="", name=CODE_TOOL, arguments=json.dumps(value))
     return ToolCall(id="", name=str(name), arguments=arguments if isinstance(arguments, str) else json.dumps(arguments))
 
 
 def _broken_call(text: str) -> ToolCall:
+    """The call in what is nearly JSON: by its parts, or as Python would write it."""
     name, arguments = _NAME.search(text), _ARGUMENTS.search(text)
+    if name is None and text.lstrip().startswith("{"):
+        with suppress(ValueError):
+            return _object_call(codelike.literal(text.strip()))
+    if name and arguments and (decoded := _decoded(text, arguments.end())) is not None:
+        return _object_call({"name": name[1], "arguments": decoded[0]})
     rest = text[arguments.end() :].rstrip().removesuffix("}") if arguments else ""
     return ToolCall(id="", name=name[1] if name else "", arguments=rest.rstrip())
 

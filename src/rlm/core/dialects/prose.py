@@ -33,6 +33,7 @@ _BEFORE = re.compile(r"(?:first|now|next|then|so|ok|okay|sure|great|well|to star
 _REMARK = re.compile(
     r"(?:(?:all )?(?:done|finished|completed?|ready)|ok(?:ay)?|that['’]s (?:it|all)|(?:the )?end)[.! ]*", re.IGNORECASE
 )
+_CURLY = ("“”", "‘’")
 _TAGS = ("final_answer", "answer")
 _BOXED = "\\boxed{"
 _BRACE = re.compile(r"[{}]")
@@ -131,6 +132,8 @@ def _inside(prose: str, start: int) -> tuple[str, bool]:
 
 def _unquoted(text: str) -> str:
     """A Python string literal as its value; anything else as it is."""
+    if text[:1] + text[-1:] in _CURLY and text[1:-1].isprintable() and not set(text[1:-1]) & set("“”‘’"):
+        return text[1:-1]
     if text[:1] not in ("'", '"'):
         return text
     try:
