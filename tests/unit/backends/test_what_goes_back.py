@@ -225,6 +225,19 @@ def test_what_was_lost_is_made_up_for_where_a_server_cannot_do_without() -> None
     assert call["extra_content"]["google"]["thought_signature"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "reasoning_content in the input messages is not allowed",
+        "property 'reasoning' is unsupported",
+        "messages.2.extra_content: Extra inputs are not permitted",
+        "Unknown name 'reasoning_details' at 'messages[2]'",
+    ],
+)
+def test_reasoning_is_left_out_where_it_is_refused(said: str) -> None:
+    assert asked_for(said) == "reasoning"
+
+
 def test_ids_of_another_server_are_shortened_for_mistral() -> None:
     assert asked_for("Tool call id was call_Xy but must be a-z, A-Z, 0-9, with a length of 9.") == SHORT_IDS
     result = Message(role="tool", content="4", tool_call_id="call_long")
