@@ -6,7 +6,7 @@ import pytest
 
 from rlm import Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from rlm.core.exceptions import BackendConnectionError
+from rlm.core.exceptions import BackendConnectionError, ToolsRefusedError
 from rlm.core.types import ModelTraits
 from rlm.runtime.conformance import Trials
 
@@ -38,6 +38,10 @@ def knows_no_tools(request):
     return follows_both(request)
 
 
+def refuses_tools(request):
+    return ToolsRefusedError("m takes no tool calls here") if request.tools else follows_both(request)
+
+
 def never_batches(request):
     if not is_sub_call(request) and code_for(request) == BATCH:
         return tool_call("execute_code", code="FINAL([w.upper() for w in context])")
@@ -59,8 +63,9 @@ def test_a_model_that_follows_is_recommended_its_tools(tmp_path):
     assert 0 < conformance.total_tokens < 60_000
 
 
-def test_a_model_without_tools_is_recommended_code(tmp_path):
-    conformance = tried(knows_no_tools, tmp_path)
+@pytest.mark.parametrize("model", [knows_no_tools, refuses_tools])
+def test_a_model_without_tools_is_recommended_code(tmp_path, model):
+    conformance = tried(model, tmp_path)
     assert verdicts(conformance)["dialect tools"] is False
     assert conformance.recommended == {"dialect": "code"}
 

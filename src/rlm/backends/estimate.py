@@ -12,7 +12,7 @@ from rlm.core.types import TokenUsage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rlm.core.types import ModelRequest, ToolCall
+    from rlm.core.types import Message, ModelRequest, ToolCall
 
 TOKEN_CHARS = 128
 """More characters than any tokenizer puts into one token, over a whole reply."""
@@ -23,7 +23,7 @@ CALL_TOKENS = 10_000_000
 def estimate_usage(request: ModelRequest, text: str, calls: Iterable[ToolCall] = ()) -> TokenUsage:
     """Usage of a request answered with `text` and `calls`, high rather than low; nothing counts as cached."""
     input_tokens = sum(
-        estimate_tokens(message.content) + _calls_tokens(message.tool_calls) + estimate_images(message.images)
+        estimate_tokens(message.content) + _asked_tokens(message) + estimate_images(message.images)
         for message in request.messages
     )
     input_tokens += sum(
@@ -51,6 +51,12 @@ def believed_usage(
         input_tokens=estimate.input_tokens if input_tokens is None else input_tokens,
         output_tokens=estimate.output_tokens if output_tokens is None else output_tokens,
     )
+
+
+def _asked_tokens(message: Message) -> int:
+    """What the calls of a message take, with the reasoning that goes back with them."""
+    reasoning = estimate_tokens(message.reasoning) if message.tool_calls and message.reasoning else 0
+    return _calls_tokens(message.tool_calls) + reasoning
 
 
 def _calls_tokens(calls: Iterable[ToolCall]) -> int:

@@ -113,7 +113,9 @@ def arguments_text(call: ToolCall) -> str:
 
 
 def name_of(call: ToolCall) -> str:
-    """The name of the tool in characters that every server takes; models make up others."""
+    """The name of the tool in characters that every server takes, without a namespace before that of execute_code."""
+    if call.name.rpartition(".")[2] == EXECUTE_CODE.name:
+        return EXECUTE_CODE.name
     return _NOT_IN_NAMES.sub("_", call.name)[:NAME_CHARS] or UNNAMED
 
 

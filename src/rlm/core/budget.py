@@ -92,8 +92,10 @@ def estimate_images(images: Iterable[Image]) -> int:
 
 
 def estimate_message(message: Message) -> int:
-    """Tokens of a message in a prompt: its text, its tool calls, its images."""
+    """Tokens of a message in a prompt: its text, its images, its tool calls and the reasoning that goes with these."""
     text = message.content + "".join(call.arguments for call in message.tool_calls)
+    if message.tool_calls:
+        text += message.reasoning
     return estimate_tokens(text) + estimate_images(message.images)
 
 

@@ -91,6 +91,8 @@ class Trials:
         self._model = model
         self._config = msgspec.structs.replace(config, budget=BUDGET, log_dir=log_dir, sub_model=None, cache=False)
         self._total_tokens = 0
+        self._is_reached = False
+        """Whether the model has answered, be it that it takes no tools."""
 
     def run(self) -> Conformance:
         """Make every trial.
@@ -148,10 +150,11 @@ class Trials:
             result = rlm.completion(prompt, context, output_type=output_type)
         usage = result.usage
         self._total_tokens += usage.input_tokens + usage.output_tokens
-        reached = isinstance(result.error, ToolsRefusedError) or self._total_tokens > 0
-        if isinstance(result.error, BackendError) and not reached:
+        trial = _Trial(result=result, sink=sink)
+        self._is_reached |= bool(trial.replies) or isinstance(result.error, ToolsRefusedError)
+        if isinstance(result.error, BackendError) and not self._is_reached:
             raise result.error
-        return _Trial(result=result, sink=sink)
+        return trial
 
     @property
     def _label(self) -> str:

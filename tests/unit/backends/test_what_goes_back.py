@@ -53,8 +53,7 @@ def test_arguments_go_back_as_they_were_understood(arguments: str, understood: d
     assert json.loads(call["function"]["arguments"]) == understood
     [use] = sent(AnthropicWire(), USER, message)[1]["content"]
     assert use["input"] == understood
-    assert re.fullmatch(r"[\w-]{1,64}", call["function"]["name"])
-    assert use["name"] == call["function"]["name"]
+    assert call["function"]["name"] == use["name"] == "execute_code"
 
 
 def test_valid_arguments_stay_as_they_were_written() -> None:
@@ -223,6 +222,19 @@ def test_what_was_lost_is_made_up_for_where_a_server_cannot_do_without() -> None
     assert asked_for(said) == OWED_SIGNATURES
     [call] = sent(OpenAIWire(), called("f", "{}"), forms={OWED_SIGNATURES})[0]["tool_calls"]
     assert call["extra_content"]["google"]["thought_signature"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "reasoning_content in the input messages is not allowed",
+        "property 'reasoning' is unsupported",
+        "messages.2.extra_content: Extra inputs are not permitted",
+        "Unknown name 'reasoning_details' at 'messages[2]'",
+    ],
+)
+def test_reasoning_is_left_out_where_it_is_refused(said: str) -> None:
+    assert asked_for(said) == "reasoning"
 
 
 def test_ids_of_another_server_are_shortened_for_mistral() -> None:

@@ -1,12 +1,13 @@
 """The ledger: nothing is granted that does not fit, everything spent is charged upwards."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from rlm.core.budget import MIN_OUTPUT_TOKENS, Budget, CallEstimate, Ledger, estimate_tokens
+from rlm.core.budget import MIN_OUTPUT_TOKENS, Budget, CallEstimate, Ledger, estimate_message, estimate_tokens
 from rlm.core.exceptions import CostBudgetExhausted, MaxDepthExceeded, TokenBudgetExhausted, ToolBudgetExhausted
-from rlm.core.types import Price, TokenUsage
+from rlm.core.types import Message, Price, TokenUsage, ToolCall
 
 DOLLAR_A_TOKEN = Price(input_usd=1e6, output_usd=1e6)
 
@@ -27,6 +28,14 @@ async def test_a_call_that_fits_gets_its_whole_output_cap():
 async def test_the_output_cap_shrinks_to_what_is_left():
     reservation = await Ledger(Budget(token_budget=900)).reserve(call())
     assert reservation.max_output_tokens == 800
+
+
+def test_reasoning_counts_where_it_goes_back_with_calls():
+    call = ToolCall(id="a", name="f", arguments="{}")
+    silent, reasoned = (Message(role="assistant", content="", tool_calls=(call,), reasoning=r) for r in ("", "x" * 300))
+    assert estimate_message(reasoned) == estimate_message(silent) + 100
+    answer = Message(role="assistant", content="5")
+    assert estimate_message(replace(answer, reasoning="x" * 300)) == estimate_message(answer)
 
 
 @pytest.mark.parametrize(("counts", "calls"), [("all", 4), ("uncached", 17), ("output", 49)])

@@ -127,13 +127,15 @@ class CallDrafts:
         draft.add(said.arguments)
         self.calls.append(draft)
 
-    def named(self) -> list[CallDraft]:
-        """The calls, without what holds nothing; a call without a name is that of the only tool, if there is one."""
-        calls = [call for call in self.calls if not call.is_blank or (call.name and not call.may_repeat)]
+    def found(self) -> list[CallDraft]:
+        """The calls, without what holds nothing."""
+        return [call for call in self.calls if not call.is_blank or (call.name and not call.may_repeat)]
+
+    @property
+    def only_tool(self) -> str:
+        """The name of the only tool on offer, which a call without a name must mean; empty where there are more."""
         names = [tool.name for tool in self.tools]
-        for call in calls:
-            call.name = call.name or (names[0] if len(names) == 1 else "")
-        return calls
+        return names[0] if len(names) == 1 else ""
 
     def _call_of(self, said: _Said) -> CallDraft | None:
         """The call that a delta goes on with, or a new one; None where it only repeats one."""

@@ -95,7 +95,8 @@ class MessageDraft:
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls so far, some perhaps without id or name."""
         return tuple(
-            ToolCall(id=call.id, name=whole_text(call.name), arguments=call.arguments) for call in self._called()
+            ToolCall(id=call.id, name=whole_text(call.name) or self.calls.only_tool, arguments=call.arguments)
+            for call in self._called()
         )
 
     def reply(self, reason: str | None, usage: Json, request: ModelRequest, memory: ReasoningMemory) -> ModelReply:
@@ -159,7 +160,7 @@ class MessageDraft:
             last[name] = last[name] + value if goes_on else last.get(name) if value is None else value
 
     def _called(self) -> list[CallDraft]:
-        return self.calls.named() or self.legacy.named()
+        return self.calls.found() or self.legacy.found()
 
     def _kept(self) -> tuple[dict[str, Json], ...]:
         """What goes back with the calls: the fields of the message, then those of each call."""

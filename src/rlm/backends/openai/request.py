@@ -28,6 +28,8 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
+_NO = r"(?:\bnot\b|n't|\bun(?:supported|known|recognized|expected)\b|\bextra\b|additional|forbidden|\binvalid\b)"
+_OPAQUE = r"\b(?:reasoning(?:_content|_details)?|extra_content|provider_specific_fields|thought_signature)\b"
 NO_EFFORT, OTHER_CAP, NO_REASONING, OWED_REASONING, OWED_SIGNATURES, NO_SYSTEM, SHORT_IDS, NO_STREAM_OPTIONS = (
     "effort",
     "output cap",
@@ -49,7 +51,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     OWED_SIGNATURES: _words(
         r"(?:missing|requires).{0,60}thought_?signature|thought_?signature.{0,60}(?:missing|required)"
     ),
-    NO_REASONING: _words(r"reasoning|extra_content|thought_signature|provider_specific_fields"),
+    NO_REASONING: _words(rf"{_NO}.{{0,80}}{_OPAQUE}|{_OPAQUE}.{{0,80}}{_NO}"),
     NO_SYSTEM: _words(r"system.{0,20}(?:role|message|prompt|instruction).{0,40}(?:not|n't|un)"),
     SHORT_IDS: _words(r"tool.?call.?id.{0,80}length.{0,6}9"),
 }

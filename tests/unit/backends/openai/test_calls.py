@@ -98,9 +98,19 @@ def test_a_call_without_a_name_is_the_only_tool_that_is_on_offer() -> None:
         streamed(nameless)
 
 
+def test_looking_at_a_draft_changes_nothing() -> None:
+    draft = OpenAIWire().draft(replace(ASK, tools=(EXECUTE_CODE,)))
+    for delta in ({"id": "a"}, {"function": {"name": "execute"}}, {"function": {"name": "_code", "arguments": "{}"}}):
+        draft.add(json.dumps({"choices": [{"delta": {"tool_calls": [{"index": 0, **delta}]}}]}).encode())
+        assert draft.written_chars >= 0
+        assert draft.spent() is not None
+    draft.add(b"[DONE]")
+    assert called(draft.reply()) == [["execute_code", {}]]
+
+
 def test_a_large_call_in_small_pieces_takes_linear_time() -> None:
     drafts = CallDrafts(ASK.tools)
     drafts.add({"id": "a", "function": {"name": "f", "arguments": '{"code": "'}})
     for _ in range(20_000):
         drafts.add({"id": "a", "function": {"name": "f", "arguments": "}" * 10}})
-    assert len(drafts.named()[0].arguments) == 200_010
+    assert len(drafts.found()[0].arguments) == 200_010
