@@ -92,10 +92,10 @@ async def answers_of(scope, *keys):
     return [await scope.answer(asked(key, made)) for key in keys], made
 
 
-def test_the_same_question_has_a_number_and_another_salt_other_keys():
+async def test_the_same_question_has_a_number_and_another_salt_other_keys():
     recall, cell = recall_of()
     scope = scope_of(recall, cell)
-    first, second, other = scope.key("q", "a"), scope.key("q", "a"), scope.key("q", "b")
+    first, second, other = [await scope.key("q", text) for text in "aab"]
     assert first.partition("/")[0] == second.partition("/")[0] != other.partition("/")[0]
     assert [key.partition("/")[2] for key in (first, second, other)] == ["1", "2", "1"]
     assert Recall(recall.recorder, b"pepper").digest("q", "a") not in first
@@ -106,7 +106,7 @@ async def test_replies_are_found_whatever_the_order_of_asking():
     keys = [f"{recall.digest('q', text)}/1" for text in "abc"]
     recall, cell = recall_of(*(call(f"s{n}", key, f"reply {n}") for n, key in enumerate(keys)))
     scope = scope_of(recall, cell)
-    found, made = await answers_of(scope, *(scope.key("q", text) for text in "cab"))
+    found, made = await answers_of(scope, *[await scope.key("q", text) for text in "cab"])
     assert (found, made) == (["reply 2", "reply 0", "reply 1"], [])
     assert await answers_of(scope, keys[0]) == (["made"], keys[:1]), "each is given once"
 
@@ -114,7 +114,7 @@ async def test_replies_are_found_whatever_the_order_of_asking():
 async def test_without_the_salt_calls_are_known_by_their_place():
     recall, cell = recall_of(call("s0", "x/1", "first"), call("s1", "y/1", "second"), masked=True)
     scope = scope_of(recall, cell)
-    found, _ = await answers_of(scope, *(scope.key("llm_query", text) for text in ("whatever", "else")))
+    found, _ = await answers_of(scope, *[await scope.key("llm_query", text) for text in ("whatever", "else")])
     assert found == ["first", "second"]
 
 
@@ -224,5 +224,5 @@ def test_attempts_at_one_answer_are_one_sub_call():
 async def test_without_a_record_every_call_is_made():
     recall = Recall(Recorder("n" * 32, Nowhere()), b"salt")
     scope = Scope(recall, Ledger(Budget()), recall.recorder.root)
-    assert await answers_of(scope, scope.key("q", "a")) == (["made"], [f"{recall.digest('q', 'a')}/1"])
+    assert await answers_of(scope, await scope.key("q", "a")) == (["made"], [f"{recall.digest('q', 'a')}/1"])
     assert (scope.known(["x"]), scope.last_kind("x"), scope.artifact("x")) == (set(), None, None)
