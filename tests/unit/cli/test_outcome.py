@@ -54,8 +54,8 @@ def test_a_good_end_is_said_only_to_who_follows(capfd: pytest.CaptureFixture[str
 def test_the_record_is_named_as_a_shell_takes_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/home/ada")
-    explain(result(trajectory=Path("/home/ada/logs/r.jsonl")), signal_code=0, brief=False)
+    monkeypatch.setenv("HOME", "/homes/ada")
+    explain(result(trajectory=Path("/homes/ada/logs/r.jsonl")), signal_code=0, brief=False)
     assert capfd.readouterr().err.endswith("record: ~/logs/r.jsonl\n")
 
 
