@@ -46,6 +46,7 @@ class ExactFile:
         self._known: set[str] = set()
         self._keeping = RLock()
         self._fd = -1
+        self._is_closed = False
 
     def keep_salt(self, salt: bytes) -> None:
         """Keep the salt of the run's keys. It stays out of the record, where it would let anyone find a masked text by
@@ -69,9 +70,12 @@ class ExactFile:
         self._append(b'{"seq":%d,' % seq + form.removeprefix(b"{"))
 
     def close(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        """Close the file for good: a thread that still works for a run that has ended brings no text back."""
+        with self._keeping:
+            self._is_closed = True
+            if self._fd >= 0:
+                fd, self._fd = self._fd, -1
+                os.close(fd)
 
     def _keep_text(self, text: str) -> str:
         """Keep a text unless it is kept already, and return its digest."""
@@ -83,12 +87,15 @@ class ExactFile:
         return digest
 
     def _append(self, line: bytes) -> None:
-        if self._fd < 0:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        view = memoryview(line + b"\n")
-        self.size_bytes += len(view)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        with self._keeping:
+            if self._is_closed:
+                return
+            if self._fd < 0:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            view = memoryview(line + b"\n")
+            self.size_bytes += len(view)
+            while view:
+                view = view[os.write(self._fd, view) :]
 
 
 class _Entry(msgspec.Struct):

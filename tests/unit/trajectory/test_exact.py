@@ -42,6 +42,16 @@ def test_a_long_text_is_kept_once_however_often_it_is_said(trajectory):
     assert exact_path(trajectory).stat().st_size < len(long) + 15_000
 
 
+def test_what_still_works_for_a_run_that_has_ended_brings_nothing_back(trajectory):
+    file = ExactFile(exact_path(trajectory), encode_value)
+    file.keep_salt(b"\x01" * 16)
+    file.close()
+    forget(trajectory)
+    exact_path(trajectory).unlink()
+    file.keep(1, file.form(ModelEnd(text="hunter2 " * 1_000)))
+    assert list(trajectory.parent.iterdir()) == []
+
+
 def test_a_body_whose_text_was_torn_off_is_not_there(trajectory):
     kept(trajectory, ModelEnd(text="hunter2 " * 1_000))
     path = exact_path(trajectory)
