@@ -248,6 +248,7 @@ FORKS = {
     "children that reach the end": "import os\nkept = os.getpid()\nif not os.fork(): print('child')\nelse: os.wait()",
     "children that answer": "import os\nif not os.fork(): FINAL('child')\nos.wait()\nFINAL('own')",
     "children that call": "import os\nif not os.fork(): ask(1)\nos.wait()",
+    "children that await": "import os\nif not os.fork(): await ask(1)\nos.wait()",
 }
 
 

@@ -136,8 +136,6 @@ class Link:
         RuntimeError: no cell runs, too many calls wait, or this is a process that a cell has forked.
         WireError: the arguments are too large.
         """
-        if _getpid() != self._pid:
-            raise RuntimeError(f"{name}: a process that a cell has forked can't call it; call it in the cell itself")
         self._interrupts.shield()
         try:
             message = {"t": "call", "id": 0, "name": name, "args": args, "kwargs": kwargs}
@@ -190,6 +188,8 @@ class Link:
             self._interrupts.unshield()
 
     def _start_call(self, message: dict[str, Any], slot: _Slot) -> int:
+        if _getpid() != self._pid:  # before the lock, which another thread may have held as it was forked
+            raise RuntimeError(f"{message['name']}: a forked process can't call it; the cell itself can")
         with self._sending:
             if not self._in_cell:
                 raise RuntimeError(f"{message['name']} can be called only while a cell runs")
