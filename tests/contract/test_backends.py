@@ -4,6 +4,7 @@ more subject. litellm is imported by the first test here that calls it, and by n
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from typing import Any
 
@@ -270,6 +271,14 @@ async def test_an_error_within_a_stream_is_the_error_it_says(streaming: Subject,
     assert type(error) is BackendConnectionError
     assert "busy" in str(error)
     assert error.billed == begun
+
+
+@pytest.mark.parametrize(("kind", "billed"), [("rate_limit_error", False), ("api_error", True), ("mystery", True)])
+async def test_an_error_under_status_200_may_be_billed_unless_it_refuses(
+    bounded: Subject, kind: str, billed: bool
+) -> None:
+    said = json.dumps({"type": "error", "error": {"type": kind, "message": "no"}})
+    assert (await failure(bounded, raw(said.encode()))).billed == billed
 
 
 async def test_silence_before_a_stream_and_within_it_ends_the_attempt(streaming: Subject) -> None:

@@ -179,6 +179,8 @@ class FaultyServer:
 
     async def _failed(self, received: Received, reply: _Reply) -> web.StreamResponse:
         response = await self._begun(received, reply)
+        if not reply.written_chars:
+            reply.prompt_tokens = 0  # it was refused
         await response.write(event({"error": {"type": "overloaded_error", "message": "busy"}}).encode())
         return response
 

@@ -206,7 +206,7 @@ class HttpBackend:
                     return read_refusal(answer.status, answer.headers, await answer.rest())
                 with self._host_named():
                     outcome = await self._read(answer, draft, request)
-                if isinstance(outcome, Refusal) and draft.spent() is not None:
+                if isinstance(outcome, Refusal) and (draft.spent() is not None or _may_be_billed(outcome)):
                     raise self._error(outcome, request, billed=True)
                 return outcome
 
@@ -287,6 +287,13 @@ def _billed(draft: Draft, request: ModelRequest) -> Iterator[None]:
         if error.billed and spent is not None and spent.output_tokens > request.max_output_tokens:
             error.usage = spent
         raise
+
+
+def _may_be_billed(refusal: Refusal) -> bool:
+    """Whether an error under status 200, before any reply, leaves open what the server did: it failed by itself, and
+    doesn't say that it was overloaded.
+    """
+    return refusal.status >= 500 and refusal.status not in (503, 529)
 
 
 class _Meter:

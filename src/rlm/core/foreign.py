@@ -30,7 +30,7 @@ class Escaped(Exception):
         return cls(type(error).__name__ + (f": {said}" if said else ""))
 
 
-async def outcome_of(call: Callable[[], Awaitable[T]], on_left: Callable[[], None]) -> T:
+async def outcome_of(call: Callable[[], Awaitable[T]], on_left: Callable[[], None] = lambda: None) -> T:
     """What `call()` comes to, awaited as a task of its own; an exception is raised as it is.
 
     `on_left` is called where the call goes on though it was cancelled. Raises:

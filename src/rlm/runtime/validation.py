@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from rlm.core.dialects.arguments import read_value
 from rlm.core.dialects.fences import split
 from rlm.core.exceptions import ConfigError, OutputValidationError
+from rlm.core.foreign import Escaped, in_thread, outcome_of
 from rlm.core.off_loop import off_loop
 from rlm.runtime.schemas import CheckedSchema
 from rlm.tools.schemas import from_json, pydantic_problems, schema_of
@@ -56,8 +58,14 @@ class TypeValidator:
     """Makes the typed value; raises ValueError where the value does not fit."""
 
     async def validate(self, value: Json) -> Any:
-        """See `Validator.validate`; a text that does not fit may hold JSON that does, fenced or bare."""
-        return await off_loop(self._converted, value)
+        """See `Validator.validate`; a text that does not fit may hold JSON that does, fenced or bare.
+
+        Whatever code of the type raises is a misfit, and code that never ends is left behind.
+        """
+        try:
+            return await outcome_of(lambda: in_thread(partial(self._converted, value)))
+        except Escaped as error:
+            raise OutputValidationError(_MISFIT.format(f"its type raised {error}")) from error
 
     def _converted(self, value: Json) -> Any:
         problem: ValueError | RecursionError | None = None

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import msgspec
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, field_validator
 
 from rlm.core.exceptions import ConfigError, OutputValidationError
 from rlm.processes.worker import WorkerPool
@@ -138,3 +140,42 @@ async def test_patterns_and_references_are_checked_elsewhere_and_hold(workers):
         await validate({"$ref": "#"}, 1, workers)
     with pytest.raises(OutputValidationError, match="which it does not define"):
         await validate({"$ref": "#/$defs/gone"}, 1, workers)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, StopIteration, GeneratorExit, asyncio.CancelledError])
+async def test_whatever_code_of_a_type_raises_is_a_misfit(workers: WorkerPool, kind: type[BaseException]) -> None:
+    class Raises(BaseModel):
+        a: int
+
+        @field_validator("a")
+        @classmethod
+        def check(cls, value: int) -> int:
+            raise kind("out")
+
+    validator = await validator_for(Raises, workers)
+    assert validator is not None
+    with pytest.raises(OutputValidationError, match=kind.__name__):
+        await validator.validate({"a": 1})
+
+
+async def test_code_of_a_type_that_never_ends_is_left_behind(workers: WorkerPool) -> None:
+    began, never = threading.Event(), threading.Event()
+
+    class Hangs(BaseModel):
+        a: int
+
+        @field_validator("a")
+        @classmethod
+        def check(cls, value: int) -> int:
+            began.set()
+            never.wait()
+            return value
+
+    validator = await validator_for(Hangs, workers)
+    assert validator is not None
+    checking = asyncio.ensure_future(validator.validate({"a": 1}))
+    await asyncio.to_thread(began.wait)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    never.set()

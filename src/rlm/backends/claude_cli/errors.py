@@ -42,7 +42,8 @@ def to_error(result: ProgramEvent, draft: ProgramReply) -> BackendError:
     kind, advice = _classify(said, draft, result)
     resets = "" if draft.limit is None or retry_after_s is None else f"; it resets at {_clock(draft.limit)}"
     message = f"claude: {advice}{resets}: {redact(said, None)}"
-    return kind(message, retry_after_s=retry_after_s, status=result.api_error_status)
+    usage = None if result.usage is None else result.usage.tokens()
+    return kind(message, retry_after_s=retry_after_s, status=result.api_error_status, usage=usage)
 
 
 def _classify(said: str, draft: ProgramReply, result: ProgramEvent) -> tuple[type[BackendError], str]:

@@ -51,10 +51,10 @@ class Usage(Struct, frozen=True):
     cache_creation_input_tokens: int | None = None
 
     def tokens(self) -> TokenUsage:
-        read, written = self.cache_read_input_tokens or 0, self.cache_creation_input_tokens or 0
+        read, written = max(0, self.cache_read_input_tokens or 0), max(0, self.cache_creation_input_tokens or 0)
         return TokenUsage(
-            input_tokens=(self.input_tokens or 0) + read + written,
-            output_tokens=self.output_tokens or 0,
+            input_tokens=max(0, self.input_tokens or 0) + read + written,
+            output_tokens=max(0, self.output_tokens or 0),
             cached_tokens=read,
             cache_write_tokens=written,
         )
