@@ -13,8 +13,10 @@ from rlm import RLM, Budget, Config
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
 from rlm.core.config import LocalConfig
+from rlm.helpers.opening import open_workspace
 from rlm.sinks.memory import MemorySink
 from tests.integration.cli import User, fenced
+from tests.support.cut_off import cut_off_edit
 from tests.support.environments import COLD, in_each
 from tests.support.mcp_clients import LEGACY, Host, host
 
@@ -131,6 +133,30 @@ def test_every_call_is_a_span_with_its_arguments_and_result(make: Any) -> None:
     assert (start.name, start.caller) == ("fs.copy_lines", "guest")
     assert start.arguments == {"source_file": "a.py", "start_line": 2, "end_line": 2}
     assert end.result == "two\n"
+
+
+def test_a_file_tool_reads_nothing_of_half_an_edit(make: Any, tree: Path) -> None:
+    work = open_workspace([tree], ["write"], os.environ)
+    cut_off_edit(work, "fs.search_replace", file_pattern="*.py", search="two", replace="TWO")
+    rlm = make(script=[tool_call("file_read", path="a.py"), cell("FINAL('read')")])
+    assert value(rlm) == "read"
+    ends = [event.body for event in rlm.sink.events if isinstance(event.body, events.ToolEnd)]
+    assert ends[0].result == (tree / "a.py").read_text() == "one\ntwo\nthree"
+
+
+def test_a_label_that_a_model_types_overwrites_no_secret(make: Any, tree: Path) -> None:
+    token = "ghp_" + "aB3dE6gH9j" * 4
+    (tree / "config.env").write_text(f"TOKEN={token}\n")
+    code = """
+    try:
+        fs.write_file("config.env", "TOKEN=[REDACTED_GITHUB_TOKEN]\\nHOST=b\\n")
+    except Exception as error:
+        fs.write_file("config.env", fs.read_file("config.env") + "HOST=b\\n")
+        FINAL(str(error))
+    """
+    said = value(make("\n".join(line[4:] for line in code.splitlines())))
+    assert "edit around it in code" in said
+    assert (tree / "config.env").read_text() == f"TOKEN={token}\nHOST=b\n"
 
 
 def test_calls_count_in_the_tool_budget(make: Any) -> None:

@@ -87,6 +87,10 @@ class Walk:
     records: int = 0
     """How many records of runs, and files and folders beside them, were left out."""
     unreadable: list[str] = field(default_factory=list)
+    watched: re.Pattern[str] | None = None
+    """Names that the caller wants to hear of, whether their files are taken or not."""
+    seen: list[str] = field(default_factory=list)
+    """The paths with such names."""
 
     def files(self, folder: int) -> Iterator[WalkedFile]:
         """Yield every wanted file below the open folder, symlinks included, sorted within each folder."""
@@ -99,6 +103,8 @@ class Walk:
             rules = (*_rules_in(folder, len(prefix)), *rules)
         for name, kind in self._entries(folder, prefix):
             path, is_folder = prefix + name, kind == "folder"
+            if self.watched is not None and self.watched.fullmatch(name):
+                self.seen.append(path)
             wanted = (depth is None or depth > 0) if is_folder else self.keep(path)
             if wanted and (is_own_folder(name) if is_folder else is_own_file(name, folder)):
                 self.records += 1

@@ -6,6 +6,7 @@ Nothing is written here. `journal` keeps an edit for undo and writes it all or n
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_EDIT_BYTES = 256 << 20
 """The most bytes of one edit, counting each file before and after."""
+WAITING = re.compile(r"\.[0-9a-f]{16}-\d+\.rlm")
+"""Matches the name of a file that an edit has written beside another one, into whose place it is to be renamed."""
 MAX_FOLDERS = 1_000
 """The most folders that one edit makes."""
 _FOLDERS_NAMED = 100

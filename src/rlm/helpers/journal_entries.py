@@ -6,7 +6,6 @@ When an entry is written or taken back is up to `journal`.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from rlm.helpers.changes import Edit
 
-PART = re.compile(r"\.[0-9a-f]{16}-\d+\.rlm")
-"""Matches the name of a file that waits to be renamed into its place."""
 _MANIFEST, _BEFORE, _AFTER = "manifest.json", "before", "after"
 
 
@@ -99,7 +96,7 @@ class JournalEntry:
         return self.folder.stem.rpartition("-")[2]
 
     def part(self, number: int) -> str:
-        """The name under which the new content of the file in row `number` waits beside it."""
+        """The name under which the new content of the file in row `number` waits beside it; see `WAITING`."""
         return f".{self.token}-{number}.rlm"
 
     def moved_to(self, folder: Path) -> JournalEntry:

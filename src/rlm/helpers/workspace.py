@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import Confined, ConfinedPath, open_file, shown
 from rlm.files.walk import Walk, excluding, matches, rules_above
+from rlm.helpers.changes import WAITING
 from rlm.helpers.text_files import MAX_FILE_BYTES, NotText, SourceText
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ class Skipped:
     too_large: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     hidden: int = 0
-    """How many hidden and git-ignored entries, and records of runs, were left out."""
+    """How many hidden and git-ignored entries were left out."""
     looked_at: int = 0
     """How many files fitted the pattern."""
+    records: int = 0
+    """How many records of runs, and files and folders beside them, were left out."""
     note: str = ""
-    """Where no file fitted: what the pattern is taken for, and what may have been meant."""
+    """What callers should know: that no file fitted, or that files may be half edited."""
 
     def facts(self) -> dict[str, int | list[str]]:
         """Counts and a few names for each kind that occurred."""
@@ -54,6 +57,7 @@ class Skipped:
             "binary": self.binary,
             "hidden_or_ignored": self.hidden,
             "symlinks": self.links,
+            "records": self.records,
             "too_large": self.too_large[:20],
             "unreadable": self.unreadable[:20],
         }
@@ -224,14 +228,26 @@ class Workspace:
                 yield top, None
             return
         rules = () if hidden else rules_above(top.path, top.root)
-        walk = Walk(keep=lambda name: matches(name, pattern), everything=hidden, rules=rules, excluded=self.excluded)
+        walk = Walk(
+            keep=lambda name: matches(name, pattern),
+            everything=hidden,
+            rules=rules,
+            excluded=self.excluded,
+            watched=WAITING,
+        )
         spared = [path for path in self.spared if top.path in path.parents]  # a spared path may be asked for by itself
         for place, found in self._walked(walk, top, skipped):
             if any(place.path.is_relative_to(path) for path in spared):
                 skipped.hidden += 1  # an edit would be refused for them, and the record of it matches what it asks for
             else:
                 yield place, found
-        skipped.hidden += walk.ignored + walk.records
+        skipped.hidden += walk.ignored
+        skipped.records += walk.records
+        if walk.seen:
+            skipped.note = (
+                f"{shown(walk.seen[0])} was left by an edit that is being made, or was cut off, by somebody else: "
+                "files may be half edited."
+            )
         skipped.unreadable += walk.unreadable
 
     def _walked(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rlm.helpers.workspace import Workspace
 
 _NAMED = 100
+_STAY = ("symlinks", "records")
+"""What stays in a folder whose files go."""
 
 
 @helper("fs.move", right="write")
@@ -103,8 +105,9 @@ class _Going:
             raise ToolError(f"{operation}: {shown(unread[0])} can't be kept for undo, so nothing was changed.")
         if not contents:
             raise ToolError(f"{operation}: there is no file in {shown(path)}.")
-        links: dict[str, Json] = {"left_out": {"symlinks": skipped.links}} if skipped.links else {}
-        return cls(top=top, changes=tuple(_gone(work, top, contents)), left_out=links)
+        stay: dict[str, Json] = {name: count for name, count in skipped.facts().items() if name in _STAY}
+        left_out: dict[str, Json] = {"left_out": stay} if stay else {}
+        return cls(top=top, changes=tuple(_gone(work, top, contents)), left_out=left_out)
 
 
 def _gone(work: Workspace, top: ConfinedPath, contents: list[tuple[ConfinedPath, bytes]]) -> Iterator[Change]:

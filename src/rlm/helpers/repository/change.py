@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.journal_entries import PART
+from rlm.helpers.changes import WAITING
 from rlm.helpers.operation import helper
 from rlm.helpers.repository.names import checked_branch
 from rlm.helpers.repository.opening import open_repository
@@ -122,7 +122,7 @@ def _refuse_left_over(paths: Iterable[str]) -> None:
     Raises:
         ToolError: one is, and others may be half edited.
     """
-    left = [path for path in paths if PART.fullmatch(path.rpartition("/")[2])]
+    left = [path for path in paths if WAITING.fullmatch(path.rpartition("/")[2])]
     if left:
         raise ToolError(
             f"{shown(readable(left[0]))} was left by an edit that is being made, or was cut off, by somebody else: "

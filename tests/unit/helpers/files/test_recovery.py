@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rlm.core.exceptions import ConfigError, ToolError
-from rlm.helpers import code, fs, git, open_helpers
+from rlm.helpers import code, fs, git, open_helpers, transform
 from rlm.helpers.guest_tools import GuestHelpers
 from rlm.helpers.journal_folder import JournalFolder
 from rlm.helpers.opening import open_workspace, recover_at
@@ -133,6 +133,16 @@ def test_what_the_edit_of_somebody_else_left_is_never_staged(
     with pytest.raises(ToolError, match=r"-1\.rlm' was left by an edit .* \(2 such files\)\. Nothing was staged"):
         git.git_add(["."])
     assert git.git_status()["files"]["staged"] == []
+
+
+def test_what_the_edit_of_somebody_else_left_is_told_by_whoever_walks_by(
+    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of somebody else"))
+    told = "was left by an edit that is being made, or was cut off, by somebody else: files may be half edited"
+    assert told in fs.search_replace(**RENAMING)["note"]
+    assert told in code.find_functions(".")["note"]
+    assert told in transform.rename_identifier(".", "new", "newer")["note"]
 
 
 def test_nothing_is_staged_while_an_edit_is_being_made(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
