@@ -6,6 +6,7 @@ takes is spent once. Run as a program, this module is that interpreter: it must 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +121,19 @@ def _become(descriptors: Sequence[int], *, argv: list[str], cwd: str, environ: d
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = argv
-    rlm()
+    try:
+        rlm()
+    except SystemExit as ended:
+        _end(int(ended.code or 0))
+
+
+def _end(code: int) -> None:
+    """End as the interpreter does, but for the taking apart of all that it has loaded; doesn't return."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlm.repl.guest import context, kernel
+from rlm.repl.guest import context, kernel, loops
 from rlm.repl.guest.capture import Output
 from rlm.repl.guest.link import DescriptorTransport
 from rlm.repl.guest.main import Prepared, serve
@@ -22,6 +22,7 @@ def main(host_pid: int, frames: int, output: int, path: str, memory_bytes: int) 
     """Serve the host over the socket `frames`, and end with it; the context is in the file at `path`."""
     kernel.die_with_parent(host_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loops.install()  # in which cells may await calls of the host
 
     def load(note: Mapping[str, Any]) -> Any:
         source = os.open(path, os.O_RDONLY)

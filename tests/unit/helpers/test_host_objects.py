@@ -130,12 +130,11 @@ async def test_a_guest_gives_no_bytes_and_no_nan(tree: Path) -> None:
     assert not (tree / "b.py").exists()
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "gone.py", ".", "a.py/x", "\ud800", "a\0"])
-async def test_a_refusal_tells_a_guest_nothing_of_the_host(tree: Path, path: str) -> None:
+async def test_a_refusal_tells_a_guest_nothing_of_the_host(tree: Path) -> None:
+    paths = ("../../etc/passwd", "/etc/passwd", "gone.py", ".", "a.py/x", "\ud800", "a\0")
     async with guests(tree) as helpers:
-        told = await refusal(helpers, "fs.read_file", path=path)
-    assert str(tree.parent) not in told
-    assert "process" not in told
+        told = [await refusal(helpers, "fs.read_file", path=path) for path in paths]
+    assert [each for each in told if str(tree.parent) in each or "process" in each] == []
 
 
 async def test_a_folder_that_went_away_is_told_without_its_place(tree: Path) -> None:
@@ -216,12 +215,12 @@ async def test_an_edit_that_began_to_be_written_is_finished_when_the_cell_goes(
     assert (tree / "a.py").read_text() == "new"
 
 
-@pytest.mark.parametrize("name", ["{packages}/evil.pth", "{packages}/new.py", "pyvenv.cfg", "bin/activate"])
-async def test_a_guest_rewrites_nothing_of_the_python_that_workers_are_started_from(tree: Path, name: str) -> None:
-    place = name.format(packages=Path(sysconfig.get_path("purelib")).relative_to(sys.prefix))
+async def test_a_guest_rewrites_nothing_of_the_python_that_workers_are_started_from(tree: Path) -> None:
+    packages = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
     async with guests(tree, allowed_paths=(sys.prefix,)) as helpers:
-        told = await refusal(helpers, "fs.write_file", path=place, content="evil", dry_run=True)
-    assert "the runtime's own" in told
+        for place in (f"{packages}/evil.pth", f"{packages}/new.py", "pyvenv.cfg", "bin/activate"):
+            told = await refusal(helpers, "fs.write_file", path=place, content="evil", dry_run=True)
+            assert "the runtime's own" in told, place
 
 
 async def test_the_packages_of_this_python_are_left_out_where_they_lie_in_the_workspace(tree: Path) -> None:
@@ -238,15 +237,15 @@ async def test_a_guest_rewrites_nothing_of_this_package_but_may_look_at_it(tree:
         assert "the runtime's own" in await refusal(helpers, "fs.write_file", **writing)
 
 
-@pytest.mark.parametrize("name", ["json.py", "jsonschema.py", "sitecustomize.py", "docker/__init__.py", "uuid.pyc"])
 async def test_a_guest_puts_no_module_in_the_place_of_one_that_the_host_may_import(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tree)  # as that of a script, or the current one, is
     (tree / "docker").mkdir()
     async with guests(tree) as helpers:
-        assert "stand in for" in await refusal(helpers, "fs.write_file", path=name, content="evil")
-    assert not (tree / name).exists()
+        for name in ("json.py", "jsonschema.py", "sitecustomize.py", "docker/__init__.py", "uuid.pyc"):
+            assert "stand in for" in await refusal(helpers, "fs.write_file", path=name, content="evil"), name
+            assert not (tree / name).exists()
 
 
 async def test_nor_does_it_make_a_package_of_the_folder_that_it_is_given(
@@ -259,16 +258,16 @@ async def test_nor_does_it_make_a_package_of_the_folder_that_it_is_given(
         await helpers.get("fs.write_file").call({"path": "json.py", "content": "fine"})
 
 
-@pytest.mark.parametrize("name", ["a.py", "b.py", "json.txt", "docker/json.py", "uuid.py"])
 async def test_a_guest_writes_other_modules_beside_the_script_of_the_host(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tree)
     (tree / "docker").mkdir()
     (tree / "uuid.py").write_text("own = 1")
     async with guests(tree) as helpers:
-        await helpers.get("fs.write_file").call({"path": name, "content": "new"})
-    assert (tree / name).read_text() == "new"
+        for name in ("a.py", "b.py", "json.txt", "docker/json.py", "uuid.py"):
+            await helpers.get("fs.write_file").call({"path": name, "content": "new"})
+            assert (tree / name).read_text() == "new"
 
 
 @pytest.mark.parametrize("last", ["config", "HEAD", "objects/x", "refs/x", "commondir"])
@@ -293,12 +292,10 @@ async def test_files_called_as_those_of_a_repository_are_files(tree: Path) -> No
     assert (tree / "config").read_text() == "fine"
 
 
-@pytest.mark.parametrize(
-    "name", ["-rf", "--checkpoint-action=exec=sh x", "~/x", "a\nb", "\x1b[31mx", "x/\u202egnp.sh", "-x/a"]
-)
-async def test_a_guest_makes_no_name_that_a_shell_or_a_terminal_takes_for_something_else(tree: Path, name: str) -> None:
+async def test_a_guest_makes_no_name_that_a_shell_or_a_terminal_takes_for_something_else(tree: Path) -> None:
     async with guests(tree) as helpers:
-        assert "can't name a new file" in await refusal(helpers, "fs.write_file", path=name, content="x")
+        for name in ("-rf", "--checkpoint-action=exec=sh x", "~/x", "a\nb", "\x1b[31mx", "x/\u202egnp.sh", "-x/a"):
+            assert "can't name a new file" in await refusal(helpers, "fs.write_file", path=name, content="x"), name
     assert [each.name for each in tree.iterdir()] == ["a.py"]
 
 
