@@ -102,6 +102,18 @@ class Awaits:
         assert (await repl.execute(code)).error is None
         assert shown(await repl.execute("[task.cancelled(), await echo(1)]")) == "[True, 1]"
 
+    async def test_a_cell_that_awaits_obeys_its_timeout(self, impatient: Opener) -> None:
+        repl = await impatient(echo=echo)
+        result = await repl.execute("import asyncio\nx = 1\nawait asyncio.sleep(600)")
+        assert (result.status, result.state_reset) == ("timeout", False)
+        assert shown(await repl.execute("[x, await echo(2)]")) == "[1, 2]"
+
+    async def test_a_value_that_is_awaited_is_an_error_with_advice(self, repl: Repl) -> None:
+        for cell in ("x = echo('a')\nawait x", "import asyncio\nlate = [echo('a')]\nawait asyncio.gather(*late)"):
+            result = await repl.execute(cell)
+            assert result.error is not None
+            assert "right after await" in result.error.message
+
     async def test_a_name_of_another_meaning_starts_nothing(self, repl: Repl) -> None:
         code = "def gather(*values):\n    return values\ngather(echo(1), echo(2))"
         assert shown(await repl.execute(code)) == "(1, 2)"

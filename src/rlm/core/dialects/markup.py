@@ -61,6 +61,7 @@ _ORPHAN = re.compile(
 )
 _MOST_CLOSINGS = 20
 """How many closing tags are looked at for the one that closes."""
+_MOST_BROKEN = 100
 _AFTER_CLOSING = re.compile(r"[ \t\r]*(?:\n|<|\Z)")
 _SPACE = re.compile(r"\s*")
 _JSON_FENCE = re.compile(r"```\w*[ \t]*\n")
@@ -138,7 +139,7 @@ def named(text: Text, position: int) -> Taken | None:
     if not (text.begins_line(position) or text.ends_line(opening.end()) or text.text[start : start + 1] in ("{", "<")):
         return None
     name, closing = opening["name"], compiled(re.escape(f"</{opening['prefix'] or ''}{opening['tag']}>"))
-    if text.text.startswith("{", start) and (decoded := _decoded(text.text, start)) is not None:
+    if text.text.startswith("{", start) and (decoded := _decoded(text, start)) is not None:
         taken = Taken(end=decoded[1], calls=(ToolCall(id="", name=name, arguments=text.text[start : decoded[1]]),))
         return _closed(text, taken, closing)
     body, end, closed = _body(text, opening.end(), closing)
@@ -218,7 +219,7 @@ def action(text: Text, position: int) -> Taken | None:
 def bare(text: Text, position: int) -> Taken | None:
     """A call of execute_code as JSON, without any marks, in a line of its own."""
     if (named := _BARE_NAMED.match(text.text, position)) is not None:
-        decoded = _decoded(text.text, named.end())
+        decoded = _decoded(text, named.end())
         if decoded is None:
             return None
         call = ToolCall(id="", name=CODE_TOOL, arguments=text.text[named.end() : decoded[1]])
@@ -226,7 +227,7 @@ def bare(text: Text, position: int) -> Taken | None:
     opening = _BARE.match(text.text, position)
     if opening is None:
         return None
-    calls, end = _json_calls(text.text, opening.end(1))
+    calls, end = _json_calls(text, opening.end(1))
     if not calls or any(call.name.rpartition(".")[2] != CODE_TOOL for call in calls):
         return None
     return Taken(end=end, calls=tuple(calls), closed=bool(text.text[end:].strip()))
@@ -249,7 +250,7 @@ def json_body(text: Text, start: int) -> Taken | None:
     begin = _skip(_SPACE, text, fence.end()) if fence else start
     if text.text[begin : begin + 1] not in ("{", "["):
         return None
-    calls, end = _json_calls(text.text, begin)
+    calls, end = _json_calls(text, begin)
     if not calls:
         return None
     return Taken(end=_skip(_FENCE_END, text, end) if fence else end, calls=tuple(calls))
@@ -259,7 +260,7 @@ def keyed_body(text: Text, start: int) -> Taken | None:
     """Mistral's `name[ARGS]{...}` and `name{...}`."""
     name = _TOOL_NAME.match(text.text, start)
     mark = _KEYED.match(text.text, name.end()) if name else None
-    if name is None or mark is None or (decoded := _decoded(text.text, mark.end())) is None:
+    if name is None or mark is None or (decoded := _decoded(text, mark.end())) is None:
         return None
     call = ToolCall(id="", name=name[0], arguments=text.text[mark.end() : decoded[1]])
     return Taken(end=decoded[1], calls=(call,))
@@ -406,30 +407,33 @@ def _as_arguments(code: str) -> str:
     return json.dumps({"code": code})
 
 
-def _decoded(text: str, start: int) -> tuple[Json, int] | None:
-    """The JSON value that begins here, and where it ends."""
+def _decoded(text: Text, start: int) -> tuple[Json, int] | None:
+    """The JSON value that begins here, and where it ends. What is broken takes a look at all before it, and so is tried
+    only so many times in a text."""
+    if text.broken >= _MOST_BROKEN:
+        return None
     try:
-        return _decoder.raw_decode(text, start)
+        return _decoder.raw_decode(text.text, start)
     except (ValueError, RecursionError):
+        text.broken += 1
         return None
 
 
-def _json_calls(text: str, start: int) -> tuple[list[ToolCall], int]:
+def _json_calls(text: Text, start: int) -> tuple[list[ToolCall], int]:
     """The calls in the JSON values that stand here, one after another."""
     calls: list[ToolCall] = []
     end = start
-    while text[start : start + 1] in ("{", "[") and (decoded := _decoded(text, start)) is not None:
+    while text.text[start : start + 1] in ("{", "[") and (decoded := _decoded(text, start)) is not None:
         value, end = decoded
         calls += [_object_call(each) for each in (value if isinstance(value, list) else [value])]
-        between = _BETWEEN.match(text, end)
-        start = end if between is None else between.end()
+        start = _skip(_BETWEEN, text, end)
     return calls, end
 
 
 def _bare_calls(text: str) -> list[ToolCall]:
     """The calls in a text that begins with JSON, by their parts where that is broken."""
     start = len(text) - len(text.lstrip())
-    calls, _ = _json_calls(text, start)
+    calls, _ = _json_calls(Text(text), start)
     return calls or [_broken_call(text)]
 
 
@@ -456,7 +460,7 @@ def _broken_call(text: str) -> ToolCall:
     if name is None and text.lstrip().startswith("{"):
         with suppress(ValueError):
             return _object_call(codelike.literal(text.strip()))
-    if name and arguments and (decoded := _decoded(text, arguments.end())) is not None:
+    if name and arguments and (decoded := _decoded(Text(text), arguments.end())) is not None:
         return _object_call({"name": name[1], "arguments": decoded[0]})
     rest = text[arguments.end() :].rstrip().removesuffix("}") if arguments else ""
     return ToolCall(id="", name=name[1] if name else "", arguments=rest.rstrip())

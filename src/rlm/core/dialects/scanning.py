@@ -26,6 +26,8 @@ class Text:
         """Whether a FINAL was followed over several lines already; that is tried once."""
         self.tries = 50
         """How often a fence may still be read beyond its first closing line."""
+        self.broken = 0
+        """How much JSON in it was broken."""
         self._next: dict[int, tuple[re.Pattern[str], int, re.Match[str] | None]] = {}
         """What was found last, by the identity of its pattern: to hash a pattern takes longer than many a search."""
         spans = [found.span() for found in _QUOTED.finditer(text)] if "`" in text else []

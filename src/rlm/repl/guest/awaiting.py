@@ -30,9 +30,21 @@ FORM = "async form"
 STARTERS = frozenset(
     {"gather", "create_task", "ensure_future", "wait", "wait_for", "as_completed", "shield", "run"}
 ) | {"run_until_complete"}
+_AWAITED_VALUE = ("in 'await' expression", "can't be awaited", "awaitable is required", "a coroutine was expected")
+_ADVICE = (
+    "llm_query and other functions of the host give a coroutine only where the call itself stands right after await, "
+    "or in the arguments of asyncio.gather or create_task; elsewhere they wait and give their value"
+)
 _AWAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _evaluate = eval
+
+
+def advised(error: dict[str, str]) -> dict[str, str]:
+    """The description of an error, with advice where a value was awaited in place of the call that gave it."""
+    if error["kind"] != "TypeError" or not any(words in error["message"] for words in _AWAITED_VALUE):
+        return error
+    return {**error, "message": f"{error['message']}; {_ADVICE}"}
 
 
 def functions_in(bound: Mapping[str, Any], offered: Mapping[str, Any]) -> frozenset[str] | None:

@@ -194,7 +194,8 @@ class Namespace:
         kind = type(error)  # never `isinstance`, which asks the error itself
         if issubclass(kind, MemoryError):
             self._reserve.release()
-        return None if issubclass(kind, FinalGiven) and self._final is not None else errors.describe(error)
+        given = issubclass(kind, FinalGiven) and self._final is not None
+        return None if given else awaiting.advised(errors.describe(error))
 
     def _mend(self) -> None:
         """Put back what the library needs that runs around cells, whatever a cell has made of it."""

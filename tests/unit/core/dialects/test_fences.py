@@ -99,6 +99,17 @@ def test_a_marked_call_in_a_fence_or_within_a_line_is_none():
         "\n",
         " ",
         "```\n~~~\n",
+    ],
+)
+def test_hostile_texts_take_linear_time(piece):
+    begin = time.process_time()
+    read(piece * 100_000 + "```")
+    assert time.process_time() - begin < 10  # a quadratic reader takes minutes
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
         "<|channel|>final<|message|>",
         "<|im_end|>",
         "<|tool_call_begin|>",
@@ -110,7 +121,7 @@ def test_a_marked_call_in_a_fence_or_within_a_line_is_none():
         "<answer>",
     ],
 )
-def test_hostile_texts_take_linear_time(piece):
+def test_hostile_marks_of_families_take_linear_time(piece):
     begin = time.process_time()
-    read(piece * 100_000 + "```")
+    read(piece * 20_000 + "```")
     assert time.process_time() - begin < 10  # a quadratic reader takes minutes
