@@ -16,12 +16,16 @@ from benchmarks.watchdog import Watchdog, watching
 from rlm import Budget, tool
 from rlm.backends.scripted import ScriptedBackend
 from rlm.core.types import ModelReply, ModelRequest
+from tests.support.faulty_trees import grow_over_http
 from tests.support.tree_checks import check
 from tests.support.tree_runs import grow
 from tests.support.trees import draw_plan
 
 LIMIT_MS = 50.0
 TREES = 1_000
+FAULTY_TREES = 100
+_SERVER = ("RequestHandler._handle_request", "RequestHandler.start")
+"""The work of the test's own server, which is on the same loop."""
 
 HOSTILE: Mapping[str, str] = {
     "an answer of 400,000 keys": "FINAL({f'k{n}': n for n in range(400_000)})",
@@ -71,11 +75,20 @@ def give(count: int) -> dict[str, str]:
 
 
 def trees() -> list[Figure]:
-    """The longest piece of work in a thousand random trees of completions."""
-    with tempfile.TemporaryDirectory() as folder, watching() as dog:
+    """The longest piece of work in a thousand random trees of completions, where what would run in a thread runs in
+    place and is left out; then in trees over a server that cuts, hangs and misreports, and over one that overruns.
+    """
+    with tempfile.TemporaryDirectory() as folder, watching("_settle") as dog:
         for seed in range(TREES):
             check(grow(draw_plan(random.Random(seed)), Path(folder)))
-    return [_figure(f"{TREES:,} random trees", dog)]
+    return [_figure(f"{TREES:,} random trees", dog), _faulty("cuts and hangs", 0.0), _faulty("overruns", 0.3)]
+
+
+def _faulty(name: str, overruns: float) -> Figure:
+    with tempfile.TemporaryDirectory() as folder, watching(*_SERVER) as dog:
+        for seed in range(FAULTY_TREES):
+            grow_over_http(seed, Path(folder), overruns=overruns)
+    return _figure(f"{FAULTY_TREES} trees over a server that {name}", dog)
 
 
 def hostile_cells() -> list[Figure]:

@@ -45,6 +45,8 @@ class _Current:
 class Watchdog:
     """What was seen."""
 
+    aside: frozenset[str] = frozenset()
+    """The names of callbacks that are no work of the loop's."""
     longest: list[Piece] = field(default_factory=list)
     """The longest pieces, the longest first."""
     pieces: int = 0
@@ -71,10 +73,13 @@ class Watchdog:
             self._note(handle, time.clock_gettime(clock) - current.began_s, current.stack)
 
     def _note(self, handle: asyncio.Handle, cpu_s: float, stack: tuple[str, ...]) -> None:
+        what = _named(handle)
+        if what in self.aside:
+            return
         self.pieces += 1
         if len(self.longest) == KEPT and cpu_s <= self.longest[-1].cpu_s:
             return
-        self.longest.append(Piece(what=_named(handle), cpu_s=cpu_s, stack=stack))
+        self.longest.append(Piece(what=what, cpu_s=cpu_s, stack=stack))
         self.longest.sort(key=lambda piece: -piece.cpu_s)
         del self.longest[KEPT:]
 
@@ -91,9 +96,9 @@ class Watchdog:
 
 
 @contextmanager
-def watching() -> Iterator[Watchdog]:
-    """Watch every loop of this process for as long as this lasts."""
-    dog, run = Watchdog(), asyncio.Handle._run
+def watching(*aside: str) -> Iterator[Watchdog]:
+    """Watch every loop of this process for as long as this lasts, but for the callbacks that are named."""
+    dog, run = Watchdog(aside=frozenset(aside)), asyncio.Handle._run
     sampler = threading.Thread(target=dog.sample, name="watchdog", daemon=True)
     asyncio.Handle._run = lambda handle: dog.took(handle, run)  # type: ignore[method-assign, assignment]
     sampler.start()
