@@ -275,7 +275,7 @@ async def test_an_mcp_host_is_told_where_its_cells_may_edit(user: User) -> None:
     user.write("src/a.py", "one\n")
     user.environ["RLM_ALLOWED_PATHS"] = str(user.cwd / "src")
     async with host(user, "stdio", LEGACY) as connected:
-        assert f"below {user.cwd / 'src'} " in (connected.client.instructions or "")
+        assert f"below {user.cwd / 'src'}" in (connected.client.instructions or "")
         assert (await executing(connected)).destructive_hint is True
         assert "'lines': 1" in await connected.run("fs.write_file('a.py', 'two')")
     user.environ["RLM_HELPER_RIGHTS"] = "read"
