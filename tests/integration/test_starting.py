@@ -38,8 +38,9 @@ def once_asked(server: socket.socket, work: Callable[[], Any], then: Callable[[]
     """What becomes of `work` when `then` is called once the engine was asked for something."""
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(work)
-        asked, _ = server.accept()
+        knocked, asked = server.accept()[0], server.accept()[0]
         then()
+        knocked.close()
         asked.close()
         pending.exception(60)
     return pending
