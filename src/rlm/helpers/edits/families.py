@@ -36,7 +36,7 @@ class _Said:
 
 
 @dataclass(slots=True, kw_only=True)
-class Family:
+class ClassFamily:
     """A class, and the classes of the tree that are derived from it."""
 
     tree: SourceTree
@@ -49,7 +49,7 @@ class Family:
     _said: dict[str, dict[ast.AST, _Said]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tree: SourceTree, home: Module, scopes: Iterable[NameScope]) -> Family:
+    def of(cls, tree: SourceTree, home: Module, scopes: Iterable[NameScope]) -> ClassFamily:
         """The family of a class, with one scope for each of its definitions."""
         family = cls(tree=tree)
         for scope in scopes:

@@ -10,7 +10,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from rlm.helpers.edits.clashes import Clash
-from rlm.helpers.edits.families import Family
+from rlm.helpers.edits.families import ClassFamily
 from rlm.helpers.edits.targets import class_of, home_of
 from rlm.helpers.facts.python import last_name
 
@@ -52,7 +52,7 @@ def _is_fixture(node: ast.AST) -> bool:
 def _add_attributes(target: Target) -> None:
     tree, names = target.tree, _named(target, target.scopes[0])
     assert target.home is not None
-    family = Family.of(tree, target.home, target.scopes)
+    family = ClassFamily.of(tree, target.home, target.scopes)
     for module, part in tree.attributes(tree.new):
         if family.is_member(module, part.node.value, part.scope):
             target.clashes.append(Clash.at(module, part.node, f"the class has an attribute {tree.new!r} already"))
@@ -80,7 +80,7 @@ def _add_fields(target: Target, names: list[Bindings]) -> None:
                 target.doubt(module, node)
 
 
-def _add_overrides(target: Target, family: Family) -> None:
+def _add_overrides(target: Target, family: ClassFamily) -> None:
     """Add the definitions of the attribute in the classes that are derived from its own."""
     tree = target.tree
     for file, scope in family.derived:
@@ -107,7 +107,7 @@ def _is_field(where: NameScope, name: str) -> bool:
     return not made and any(isinstance(each, ast.Name) and each.id == name for each in annotated)
 
 
-def _doubt_overrides(target: Target, family: Family, name: str, parameter: str = "") -> None:
+def _doubt_overrides(target: Target, family: ClassFamily, name: str, parameter: str = "") -> None:
     """List the definitions of the same name in classes that could be subclasses, bases or siblings of these."""
     derived = any(_has_bases(where) for _, where in family.classes - family.derived)
     for module in target.tree.modules.values():
@@ -150,7 +150,7 @@ def _add_keywords(target: Target) -> None:
             target.doubt(module, node)
     if is_method and made is None and outer is not None:
         assert target.home is not None
-        _doubt_overrides(target, Family.of(tree, target.home, [outer]), function, parameter=tree.old)
+        _doubt_overrides(target, ClassFamily.of(tree, target.home, [outer]), function, parameter=tree.old)
 
 
 def _calls_with_stars(tree: SourceTree) -> Iterator[tuple[Module, ast.Call]]:

@@ -17,7 +17,7 @@ from rlm.repl.spool_folders import sweep
 if TYPE_CHECKING:
     from rlm.helpers.changes import Edit
     from rlm.helpers.edits.python_files import PythonFile
-    from rlm.helpers.facts.unused_imports import Position, Replacement, UnusedImport
+    from rlm.helpers.facts.unused_imports import ImportFinding, Position, Replacement
     from rlm.helpers.workspace import Workspace
 
 _NAME = "transform.remove_unused_imports"
@@ -47,7 +47,7 @@ def remove_unused_imports(
     return rewrite.edit(work, path, file_pattern, dry_run=dry_run)
 
 
-def _found(work: Workspace, path: str, file_pattern: str) -> dict[str, list[UnusedImport]]:
+def _found(work: Workspace, path: str, file_pattern: str) -> dict[str, list[ImportFinding]]:
     sweep(PREFIX)
     files = python_files(work, file_pattern, path, Unread(), lambda _name, content: b"import" in content)
     batch = {file.name: file.source.text.encode("utf-8", "surrogatepass") for file in files}
@@ -56,7 +56,7 @@ def _found(work: Workspace, path: str, file_pattern: str) -> dict[str, list[Unus
     return unused_in(batch, [])
 
 
-def _planned(file: PythonFile, findings: list[UnusedImport] | tuple[()]) -> RewritePlan:
+def _planned(file: PythonFile, findings: list[ImportFinding] | tuple[()]) -> RewritePlan:
     plan = RewritePlan()
     for each in findings:
         if each.fix is None or each.fix.applicability != "safe":

@@ -62,7 +62,7 @@ class Fix(msgspec.Struct, frozen=True):
     edits: list[Replacement]
 
 
-class UnusedImport(msgspec.Struct, frozen=True):
+class ImportFinding(msgspec.Struct, frozen=True):
     """A finding of Ruff's."""
 
     filename: str
@@ -135,7 +135,7 @@ def _batches(work: Workspace, places: Sequence[ConfinedPath]) -> Iterator[tuple[
     yield batch, unparsed
 
 
-def unused_in(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list[UnusedImport]]:
+def unused_in(batch: dict[str, bytes], unparsed: list[Unparsed]) -> dict[str, list[ImportFinding]]:
     """The unused imports by file, in the order of the files; a file that crashes Ruff is found by halving the batch.
 
     `batch` has the content of each file in UTF-8, by its name. Files that Ruff can't parse go to `unparsed`. Raises:
@@ -177,9 +177,9 @@ def _copied(batch: dict[str, bytes], folder: Path) -> dict[str, str]:
 
 
 def _by_file(
-    findings: list[UnusedImport], names: dict[str, str], unparsed: list[Unparsed]
-) -> dict[str, list[UnusedImport]]:
-    found: dict[str, list[UnusedImport]] = {file: [] for file in names.values()}
+    findings: list[ImportFinding], names: dict[str, str], unparsed: list[Unparsed]
+) -> dict[str, list[ImportFinding]]:
+    found: dict[str, list[ImportFinding]] = {file: [] for file in names.values()}
     broken: dict[str, Unparsed] = {}
     for each in findings:
         file = names[each.filename]
@@ -192,7 +192,7 @@ def _by_file(
     return {file: rows for file, rows in found.items() if rows}
 
 
-def _ruff(folder: Path) -> list[UnusedImport] | None:
+def _ruff(folder: Path) -> list[ImportFinding] | None:
     """Ruff's findings; None if it crashed."""
     try:
         from ruff import find_ruff_bin
@@ -209,7 +209,7 @@ def _ruff(folder: Path) -> list[UnusedImport] | None:
             check=False,
             env={},
         )
-        return msgspec.json.decode(done.stdout, type=list[UnusedImport])
+        return msgspec.json.decode(done.stdout, type=list[ImportFinding])
     except subprocess.TimeoutExpired as error:
         raise ToolError("Ruff took too long over these files: narrow the path.") from error
     except msgspec.DecodeError:

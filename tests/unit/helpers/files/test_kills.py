@@ -137,6 +137,11 @@ def undo() -> Any:
     return fs.undo()
 
 
+def make_folder() -> None:
+    Path("pkg").mkdir()
+    Path("pkg/x").write_text("x")
+
+
 def move() -> Any:
     return fs.move("pkg", "new")
 
@@ -189,9 +194,9 @@ def test_folders_are_made_with_their_files_or_not(outcomes: Any) -> None:
 
 
 def test_files_move_with_their_folders_or_not(outcomes: Any) -> None:
-    found = outcomes(make_package, move)
-    moved = {name.replace("pkg", "new"): text for name, text in PACKAGE.items()}
-    assert kinds(found) == [{"edits": "1", **OLD, **PACKAGE}, {"edits": "2", **OLD, **moved}]
+    found = outcomes(make_folder, move)
+    there, moved = ({name: FOLDER, f"{name}/x": "x"} for name in ("pkg", "new"))
+    assert kinds(found) == [{"edits": "0", **OLD, **there}, {"edits": "1", **OLD, **moved}]
 
 
 def test_an_undo_removes_its_folders_or_does_nothing(outcomes: Any) -> None:
