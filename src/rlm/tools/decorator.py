@@ -67,11 +67,30 @@ class FunctionTool:
             ToolError: they do not fit; says which, and names all parameters.
         """
         try:
-            struct = from_json(dict(arguments), self.arguments, strict=False)
+            struct = self._read(arguments)
         except ValueError as error:
             expected = ", ".join(self.spec.parameters["properties"]) or "none"
             raise ToolError(f"{self.spec.name}: {error}. Its arguments: {expected}.") from error
         return {name: getattr(struct, name) for name in self.arguments.__struct_fields__}
+
+    def _read(self, arguments: Mapping[str, Json]) -> Any:
+        """The arguments; where they don't fit, without those that say nothing. Raises ValueError."""
+        try:
+            return from_json(dict(arguments), self.arguments, strict=False)
+        except ValueError:
+            telling = self._telling(arguments)
+            if telling == arguments:
+                raise
+            return from_json(telling, self.arguments, strict=False)
+
+    def _telling(self, arguments: Mapping[str, Json]) -> dict[str, Json]:
+        """The arguments without null for a parameter that has a default; empty where there are no parameters, and no
+        argument has a value."""
+        fields = msgspec.structs.fields(self.arguments)
+        if not fields and not any(arguments.values()):
+            return {}
+        optional = {field.name for field in fields if not field.required}
+        return {name: value for name, value in arguments.items() if value is not None or name not in optional}
 
 
 @overload

@@ -105,6 +105,29 @@ async def test_numbers_in_quotes_are_taken_as_models_write_them():
     assert (await everything.call({**GOOD, "n": "7"}))["n"] == 7
 
 
+@pytest.mark.parametrize("arguments", [{"": ""}, {"_": None}, {"arguments": {}}])
+async def test_arguments_that_say_nothing_are_none_at_all(arguments):
+    @tool
+    def ping() -> str:
+        """Answer."""
+        return "pong"
+
+    assert await ping.call(arguments) == "pong"
+    with pytest.raises(ToolError):
+        await ping.call({"host": "example"})
+
+
+async def test_null_for_a_parameter_with_a_default_is_its_default():
+    @tool
+    def count(a: int = 3) -> int:
+        """Count."""
+        return a
+
+    assert await count.call({"a": None}) == 3
+    with pytest.raises(ToolError):
+        await count.call({"a": "x"})
+
+
 async def test_a_sync_function_runs_beside_the_loop_and_an_async_one_on_it():
     @tool
     def where_sync() -> int:
