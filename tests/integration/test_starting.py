@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.s
         server.listen(8)
         monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
         yield server
+        server.settimeout(0.05)
+        while any(thread.name == "rlm-docker" for thread in threading.enumerate()):  # they still want an answer
+            with suppress(TimeoutError):
+                server.accept()[0].close()
 
 
 def made(folder: Path, **settings: Any) -> RLM:
