@@ -39,7 +39,8 @@ def test_a_session_tells_what_its_tests_left_and_did_not_run(options: tuple[str,
     temporary.mkdir()
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(SUITE)
-    environ = {**os.environ, "RLM_REQUIRE": "", "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+    own = {"RLM_REQUIRE": "", "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "PYTEST_ADDOPTS": ""}
+    environ = {**os.environ, **own}
     plugins = ("-p", "tests.support.required", "-p", "tests.support.leftovers", "-p", "no:cacheprovider")
     command = [sys.executable, "-m", "pytest", *plugins, *options, f"--rootdir={folder}", str(folder)]
     ran = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True)

@@ -73,6 +73,6 @@ def test_it_is_unknown_where_it_is_not_installed(user: User) -> None:
 
 def test_the_suites_prove_it(source: Path, site: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    environ = {**os.environ, "PYTHONPATH": str(site)}
+    environ = {**os.environ, "PYTHONPATH": str(site), "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=source, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
