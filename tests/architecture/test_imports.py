@@ -19,7 +19,6 @@ AT_LOAD = {
     "rlm.repl.guest.policy.restricted": {"RestrictedPython"},
     "rlm.runtime.schema_checks": {"jsonschema", "referencing"},
     "rlm.testing": {"pytest", "pytest_asyncio"},
-    "rlm.runtime.schema_checks": {"jsonschema", "referencing"},
     "rlm.sinks": {"msgspec", "rich"},
     "rlm.tools": {"msgspec"},
     "rlm.tools.mcp": {"aiohttp", "httpx2", "mcp", "msgspec"},
