@@ -101,7 +101,8 @@ def composed(rng: random.Random) -> Composed:
     made = Composed(dialect=rng.choice(("code", "tools")))
     meant = _meant(rng, made)
     is_plain = made.answer is not None and not meant.startswith("FINAL")
-    made.text = _before(rng, is_plain=is_plain) + meant + _after(rng, made)
+    before = "" if meant.startswith(("<|channel|>", "<|start|>")) else _before(rng, is_plain=is_plain)
+    made.text = before + meant + _after(rng, made)
     return made
 
 

@@ -45,6 +45,9 @@ def messages_in(text: str, code_tool: str) -> Messages | None:
     if "<|message|>" not in text:
         return None
     source, position = Text(text), 0
+    first = source.next_said(_HEADER, 0)
+    if first is None or text[: first.start()].strip():  # such a text begins so: elsewhere it is thought or quoted
+        return None
     said, final, calls, closed = list[str](), list[str](), list[ToolCall](), True
     while (header := source.next_said(_HEADER, position)) is not None:
         said.append(text[position : header.start()])
@@ -82,7 +85,7 @@ def _restored(text: str) -> str:
         text = _STRIPPED.sub("<|channel|>analysis<|message|>", text)
     else:
         return text
-    return _STRIPPED_HEADER.sub(_header, text)
+    return _STRIPPED_HEADER.sub(_header, text).removeprefix("<|end|>")
 
 
 def _header(found: re.Match[str]) -> str:
