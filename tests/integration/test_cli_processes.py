@@ -58,17 +58,12 @@ def lived_in(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) 
     """A place with a record of a run, a session and a skill."""
     root = tmp_path_factory.mktemp("lived-in")
     with User(root, fork_server) as user:
-        user.environ |= MOVABLE
         model = user.script(fenced("print('needle'); FINAL(7)"))
         shutil.copyfile(user.cwd / "replies.json", user.cwd / "again.json")
         user.rlm("run", "a question", "--model", model, *LOCAL)
         user.rlm("session", "save", "work", stdin='{"rows": [1]}')
         user.rlm("skill", "save", "f", "-c", "def f(): return 1", "-d", "One.", *LOCAL)
     return root
-
-
-MOVABLE = {"RLM_LOG_DIR": "logs"}
-"""Records in the project's folder: those in the user's go by the path of the project, and this one is copied."""
 
 
 def commands() -> set[str]:
@@ -88,7 +83,6 @@ def test_every_command_is_started() -> None:
 def test_a_command_works_in_an_interpreter_of_its_own(command: str, lived_in: Path, tmp_path: Path) -> None:
     arguments, code, said = STARTED[command]
     with User(tmp_path) as user:
-        user.environ |= MOVABLE
         for folder in (user.home, user.cwd):
             shutil.copytree(lived_in / folder.name, folder, dirs_exist_ok=True)
         (records,) = user.logs.parent.iterdir()
