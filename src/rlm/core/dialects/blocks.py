@@ -34,9 +34,9 @@ _CLOSING_INDENT = 3
 
 _ITEM = r"(?:(?:[*+-]|\d{1,3}[.)])[ \t]+)?"
 _OPEN = re.compile(rf"([ \t\u00a0\u200b\ufeff]*{_ITEM})(`{{3,}}|~{{3,}})[ \t]*\{{?([\w+.-]*)([^\n]*)")
-_NAMED = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*\w+[ \t]*$", re.MULTILINE)
+_NAMED = re.compile(r"^[ \t\u200b\ufeff]*(?:`{3,}|~{3,})[ \t]*\w+[ \t]*$", re.MULTILINE)
 _CODE_LINE = re.compile(
-    rf"^[ \t]*(?:`{{3,}}|~{{3,}})[ \t]*(?:{'|'.join(sorted(_CODE_TAGS))})\b", re.MULTILINE | re.IGNORECASE
+    rf"^[ \t\u200b\ufeff]*(?:`{{3,}}|~{{3,}})[ \t]*(?:{'|'.join(sorted(_CODE_TAGS))})\b", re.MULTILINE | re.IGNORECASE
 )
 _QUOTE_MARK = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
 _UNQUOTED_LINE = re.compile(r"^(?![ \t]*>)", re.MULTILINE)
