@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.figures import Figure
@@ -131,7 +132,7 @@ def _best_s(masker: SecretMasker, text: str, tries: int = 3) -> float:
     taken = []
     for _ in range(tries):
         started = time.process_time()
-        masker.mask(text)
+        replace(masker).mask(text)  # a masker of its own each time: long texts are remembered
         taken.append(time.process_time() - started)
     return min(taken)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rlm.core.events import ExecEnd, ExecOutput, ExecStart
-from rlm.core.off_loop import is_large, off_loop
+from rlm.core.off_loop import LARGE_CHARS, is_large, off_loop
 from rlm.core.types import ExecResult
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class CellRecord:
         self._masked = None if run.masker is None else run.masker.stream()
         self._show = shown or _ignore
         self._waiting: list[str] = []
+        self._printed_chars = 0
+        """How much the cell has printed: no more than that can be held back."""
         self._recording: asyncio.Task[None] | None = None
         """Records the output that waits; None where none does."""
 
@@ -46,6 +48,7 @@ class CellRecord:
 
         What may be the beginning of a secret is held back until the next.
         """
+        self._printed_chars += len(text)
         if self._recording is None and not is_large(text):
             self._record(self._fed(text))
             return
@@ -78,7 +81,8 @@ class CellRecord:
         if self._recording is not None:
             await self._recording
         if self._masked is not None:
-            await self._record_large(await off_loop(self._masked.close))
+            is_short = self._printed_chars <= LARGE_CHARS
+            await self._record_large(self._masked.close() if is_short else await off_loop(self._masked.close))
 
     def _fed(self, text: str) -> str:
         return text if self._masked is None else self._masked.feed(text)
