@@ -377,8 +377,8 @@ class LiveGuest:
 
     def _time_out(self, cell: _Cell, message: str) -> None:
         cell.timed_out = message
+        self._channel.interrupt()  # first: errors of calls would lead the cell out of what its interrupt should end
         cell.calls.settle(message)
-        self._channel.interrupt()
         for again_s in _AGAIN_S:
             self._loop.call_later(again_s, self._interrupt_if_running, cell)
         self._loop.call_later(self._limits.grace_s, self._kill_if_running, cell)
