@@ -35,7 +35,7 @@ _SLOWEST_S = 0.08
 def answer_to(messages: list[dict[str, Any]]) -> str:
     """The reply to a request; no two requests of a run have the same."""
     said = str(messages[-1]["content"])
-    if said.startswith("The run ends here"):
+    if "The run ends here" in said:  # joined to what the user's role said before
         return LANDING
     if messages[0]["role"] != "system":
         return f"re: {said}"
