@@ -258,6 +258,11 @@ async def test_a_refusal_by_its_status_is_free(subject: Subject, status: int) ->
     assert not (await failure(subject, subject.words.refusal(status))).billed
 
 
+@pytest.mark.parametrize("status", [502, 504])
+async def test_what_a_gateway_lost_may_be_billed(subject: Subject, status: int) -> None:
+    assert (await failure(subject, subject.words.refusal(status))).billed
+
+
 @pytest.mark.parametrize("junk", ["data: {nonsense\n\n", "data: \xff\n\n", 'data: {"type": 3}\n\n', "data: []\n\n"])
 async def test_an_event_that_is_no_event_is_a_bad_reply(streaming: Subject, junk: str) -> None:
     error = await failure(streaming, stream(streaming.words.begun, junk.encode("latin-1")))

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-MISFITS = (SystemExit, KeyboardInterrupt, StopIteration, asyncio.CancelledError, GeneratorExit)
+
+class Outcome(BaseException):
+    """An exception of a framework, such as pytest's, that is no `Exception`."""
+
+
+MISFITS = (SystemExit, KeyboardInterrupt, StopIteration, asyncio.CancelledError, GeneratorExit, Outcome)
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ class HttpBackend:
         return outcome
 
     async def _exchange(self, request: ModelRequest, body: bytes) -> ModelReply | Refusal:
-        """One request and what came of it; a refusal is free, an error says what it may be billed."""
+        """One request and what came of it; an error says what it may be billed."""
         draft = self._wire.draft(request)
         with _billed(draft, request):
             async with self._client.post(self._wire.path, body) as answer:
@@ -265,7 +265,8 @@ class HttpBackend:
             message = str(error) if str(error).startswith(host) else f"{host}: {error}"
             raise BadReplyError(message, status=200) from error
 
-    def _error(self, refusal: Refusal, request: ModelRequest, *, billed: bool = False) -> BackendError:
+    def _error(self, refusal: Refusal, request: ModelRequest, *, billed: bool | None = None) -> BackendError:
+        """The error of a refusal; what it may be billed is as its status says, where nothing else does."""
         addressee = Addressee(
             host=self._client.host,
             model=request.model,
@@ -273,7 +274,7 @@ class HttpBackend:
             key=self._settings.key,
         )
         error = to_error(refusal, addressee)
-        error.billed = billed
+        error.billed = error.billed if billed is None else billed
         return error
 
 

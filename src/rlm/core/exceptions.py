@@ -90,6 +90,10 @@ __all__ = [
 ]
 
 
+LOST_BY_GATEWAY = frozenset({502, 504, 520, 524})
+"""The statuses with which a gateway says that it lost the server behind it, which may have the request and go on."""
+
+
 class RLMError(Exception):
     """The base of everything this package raises on purpose."""
 
@@ -206,7 +210,7 @@ class BackendError(RLMError):
 
     @property
     def _is_refusal(self) -> bool:
-        return self.refusal or (self.status is not None and self.status >= 300)
+        return self.refusal or (self.status is not None and self.status >= 300 and self.status not in LOST_BY_GATEWAY)
 
 
 class BackendConnectionError(BackendError):

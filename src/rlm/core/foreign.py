@@ -52,7 +52,8 @@ async def outcome_of(call: Callable[[], Awaitable[T]], on_left: Callable[[], Non
         raise
     if task.cancelled():
         raise Escaped(asyncio.CancelledError.__name__)
-    if isinstance(error := task.exception(), GeneratorExit):
+    error = task.exception()
+    if error is not None and not isinstance(error, Exception):
         raise Escaped.of(error) from error
     return task.result()
 

@@ -169,6 +169,16 @@ def test_reasoning_goes_back_with_the_calls_it_led_to(deltas: list[dict[str, Any
     assert streamed(wire, *deltas, {"content": "5"}).text == "5"
 
 
+def test_reasoning_that_is_only_in_details_is_read_and_counted() -> None:
+    draft = OpenAIWire().draft(ASK)
+    draft.add(json.dumps({"choices": [{"delta": {"reasoning_details": [{"text": "so " * 100}]}}]}).encode())
+    assert draft.written_chars == 300
+    spent = draft.spent()
+    assert spent is not None
+    assert spent.output_tokens >= 100
+    assert streamed(OpenAIWire(), {"reasoning_details": DETAILS}, {"content": "5"}).reasoning == "so it"
+
+
 def test_conversations_side_by_side_keep_their_reasoning_apart_whatever_ids_a_server_repeats() -> None:
     wire = OpenAIWire()
     one, other = (

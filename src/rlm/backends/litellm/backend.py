@@ -26,6 +26,7 @@ from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_r
 from rlm.backends.tool_calls import with_ids, with_known_ids
 from rlm.backends.turns import in_turns
 from rlm.core.exceptions import (
+    LOST_BY_GATEWAY,
     BackendConnectionError,
     BackendError,
     BadReplyError,
@@ -202,7 +203,8 @@ def _translated(error: Exception, model: str) -> BackendError:
     )
     variable = key_variable(_provider(model))
     translated = to_error(refusal, Addressee(host=_who(model), model=model, key_variable=variable, key=_key(model)))
-    translated.billed = (status == 408 or status >= 500) and not _CERTAIN.intersection(_causes(error))
+    is_certain = status not in LOST_BY_GATEWAY and _CERTAIN.intersection(_causes(error))
+    translated.billed = (status == 408 or status >= 500) and not is_certain
     return translated
 
 

@@ -27,6 +27,8 @@ _REASONING = ("reasoning_content", "reasoning")
 _GAVE_UP = "the server gave up within its reply (finish_reason {reason})"
 _JOINED = ("text", "summary", "data")
 """The fields of a piece of `reasoning_details` that go on in the next piece."""
+_TOLD = ("text", "summary")
+"""Those of them that are for reading."""
 
 
 def decode_reply(body: bytes, request: ModelRequest, memory: ReasoningMemory) -> ModelReply:
@@ -90,7 +92,8 @@ class MessageDraft:
     def texts(self) -> tuple[str, str]:
         """What was said so far, and what was reasoned."""
         said = whole_text("".join(self.content)) or whole_text("".join(self.refusal))
-        return said, max(map("".join, self.reasoning.values()), key=len, default="")
+        detailed = "".join(text for detail in self.details for text in map(detail.get, _TOLD) if isinstance(text, str))
+        return said, max(*map("".join, self.reasoning.values()), detailed, "", key=len)
 
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls so far, some perhaps without id or name."""
@@ -151,8 +154,8 @@ class MessageDraft:
         """Take a piece of structured reasoning; pieces of one kind and index that follow each other are one."""
         if not isinstance(detail, dict):
             return
-        last = self.details[-1] if self.details else {}
-        if any(last.get(name) != detail.get(name) for name in ("type", "index")):
+        last = self.details[-1] if self.details else None
+        if last is None or any(last.get(name) != detail.get(name) for name in ("type", "index")):
             self.details.append(dict(detail))
             return
         for name, value in detail.items():
