@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _MAX_INT = 1 << 63
 _PLAIN: Final = (str, bool)
+_SURELY_PLAIN: Final = frozenset((type(None), str, bool))
 _LISTS: Final = (list, tuple)
 _WITHOUT_TEXT: Final = frozenset((type(None), bool, int, float))
 """The classes of most fields that hold no text, which need no further look."""
@@ -72,7 +73,10 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, _LISTS):
         return all(map(is_plain, value))
     names = fields_of(value)
-    return names is not None and all(is_plain(getattr(value, name)) for name in names)
+    if names is None:
+        return False
+    values = [getattr(value, name) for name in names]
+    return all(map(is_plain, [each for each in values if type(each) not in _SURELY_PLAIN]))
 
 
 def _change(value: Any, change: Change, mapping: ChangeMapping | None) -> Any:
