@@ -71,7 +71,9 @@ class RunClock:
 
     def heard(self, reply_s: float) -> None:
         """Take note that a reply of the model took `reply_s` seconds."""
-        self._slowest_s = max(self._slowest_s or 0.0, reply_s)
+        if self._slowest_s is not None and reply_s <= self._slowest_s:
+            return
+        self._slowest_s = reply_s
         if self._turns is not None and not self._turns.expired():
             self._turns.reschedule(self._turns_end())
 

@@ -37,10 +37,11 @@ async def outcome_of(call: Callable[[], Awaitable[T]], on_left: Callable[[], Non
         Escaped: it raised CancelledError by itself, or what isn't an `Exception`.
         asyncio.CancelledError: the caller was cancelled, whatever the call made of that.
     """
+    ended = asyncio.get_running_loop().create_future()
     task = asyncio.ensure_future(contained(call))
-    task.add_done_callback(_retrieve)
+    task.add_done_callback(partial(_note_end, ended))
     try:
-        await asyncio.wait([task])
+        await ended
     except asyncio.CancelledError:
         task.cancel()
         try:
@@ -104,10 +105,12 @@ def _without_stop(function: Callable[[], T]) -> T:
         raise Escaped.of(error) from error
 
 
-def _retrieve(task: asyncio.Future[Any]) -> None:
-    """Take the exception of a task that perhaps nobody waits for any more."""
+def _note_end(ended: asyncio.Future[None], task: asyncio.Future[Any]) -> None:
+    """Say that a task has ended, and take its exception: perhaps nobody waits for it any more."""
     if not task.cancelled():
         task.exception()
+    if not ended.done():
+        ended.set_result(None)
 
 
 class _Threads(Executor):

@@ -6,16 +6,14 @@ What is small is better done at once, for a thread takes some tenth of a millise
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import threading
 from contextvars import ContextVar
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
+from rlm.core.parts import TEXTS, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -74,27 +72,14 @@ def is_large(*values: Any) -> bool:
     left_chars, waiting = LARGE_CHARS, [iter(values)]
     while waiting:
         for value in waiting[-1]:
-            left_chars -= _PART_CHARS + (len(value) if isinstance(value, str | bytes | bytearray) else 0)
+            left_chars -= _PART_CHARS
+            if isinstance(value, TEXTS):
+                left_chars -= len(value)
+            elif left_chars >= 0 and value is not None and (parts := parts_of(value)) is not None:
+                waiting.append(iter(parts))
+                break
             if left_chars < 0:
                 return True
-            if (parts := _parts(value)) is not None:
-                waiting.append(parts)
-                break
         else:
             waiting.pop()
     return False
-
-
-def _parts(value: Any) -> Iterator[Any] | None:
-    """The values in a value; None if it has no parts."""
-    if value is None or isinstance(value, str | int | float | bytes | bytearray):
-        return None
-    if isinstance(value, dict):
-        return chain(value.keys(), value.values())
-    if isinstance(value, list | tuple | set | frozenset):
-        return iter(value)
-    if isinstance(value, msgspec.Struct):
-        return (getattr(value, name) for name in value.__struct_fields__)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return (getattr(value, each.name) for each in dataclasses.fields(value))
-    return None

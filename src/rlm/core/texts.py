@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from operator import is_
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
+
+from rlm.core.parts import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MAX_INT = 1 << 63
+_PLAIN: Final = (str, bool)
+_SURELY_PLAIN: Final = frozenset((type(None), str, bool))
+_LISTS: Final = (list, tuple)
+_WITHOUT_TEXT: Final = frozenset((type(None), bool, int, float))
+"""The classes of most fields that hold no text, which need no further look."""
 _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 NAMES = frozenset({"id", "tool_call_id", "key", "digest", "same_as", "salt", "resumed_from", "forked_from"})
 
@@ -54,7 +62,7 @@ def escape_bytes(content: bytes) -> str:
 
 def is_plain(value: Any) -> bool:
     """Whether JSON brings it back as it was: no bytes, no NaN, no large numbers, no keys but texts."""
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, _PLAIN):
         return True
     if isinstance(value, int):
         return -_MAX_INT <= value < _MAX_INT
@@ -62,13 +70,13 @@ def is_plain(value: Any) -> bool:
         return math.isfinite(value)
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return all(map(is_plain, value))
-    if isinstance(value, msgspec.Struct):
-        return all(is_plain(getattr(value, name)) for name in value.__struct_fields__)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return all(is_plain(getattr(value, f.name)) for f in dataclasses.fields(value))
-    return False
+    names = fields_of(value)
+    if names is None:
+        return False
+    values = [getattr(value, name) for name in names]
+    return all(map(is_plain, [each for each in values if type(each) not in _SURELY_PLAIN]))
 
 
 def _change(value: Any, change: Change, mapping: ChangeMapping | None) -> Any:
@@ -76,17 +84,12 @@ def _change(value: Any, change: Change, mapping: ChangeMapping | None) -> Any:
         return _same(value, change(value))
     if isinstance(value, dict):
         return _mapping(value, change) if mapping is None else _same(value, mapping(value))
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         items = [_change(item, change, mapping) for item in value]
-        same = all(item is before for item, before in zip(items, value, strict=True))
-        return value if same else type(value)(items)
-    if isinstance(value, msgspec.Struct):
-        changes = _fields(value, value.__struct_fields__, change, mapping)
-        return msgspec.structs.replace(value, **changes) if changes else value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = _fields(value, tuple(f.name for f in dataclasses.fields(value)), change, mapping)
-        return dataclasses.replace(value, **changes) if changes else value
-    return value
+        return value if all(map(is_, items, value)) else type(value)(items)
+    names = fields_of(value)
+    changes = _changes(value, names, change, mapping) if names else {}
+    return _replaced(value, changes) if changes else value
 
 
 def _same(before: Any, after: Any) -> Any:
@@ -100,14 +103,20 @@ def _mapping(value: dict[Any, Any], change: Change) -> Any:
     return value if same else dict(pairs)
 
 
-def _fields(value: Any, names: Iterable[str], change: Change, mapping: ChangeMapping | None) -> dict[str, Any]:
+def _changes(value: Any, names: Iterable[str], change: Change, mapping: ChangeMapping | None) -> dict[str, Any]:
     """The fields that change."""
     changes = {}
     for name in names:
-        if name in NAMES:
-            continue
         before = getattr(value, name)
+        if type(before) in _WITHOUT_TEXT or name in NAMES:
+            continue
         after = _change(before, change, mapping)
         if after is not before:
             changes[name] = after
     return changes
+
+
+def _replaced(value: Any, changes: dict[str, Any]) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.replace(value, **changes)
+    return dataclasses.replace(value, **changes)

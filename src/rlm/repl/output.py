@@ -67,6 +67,8 @@ class Kept:
 
     def take(self, text: str) -> str:
         """Take the next piece; returns as much of it as belongs to the beginning."""
+        if not text:
+            return ""
         self.total_chars += len(text)
         head = self._head_of(text) if self._has_room else ""
         if head:
@@ -99,12 +101,9 @@ class CellOutput:
         self._on_piece = on_piece
         self._mark = b""
         self._tail = b""
-        self._begin_early()
-        self._reset()
-
-    def _begin_early(self) -> None:
         self._early = Kept(_EARLY_CHARS)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._reset()
 
     def _reset(self) -> None:
         self._kept = Kept(self._kept_chars)
@@ -114,12 +113,19 @@ class CellOutput:
 
     def begin(self, mark: str) -> None:
         """A cell begins; its output ends with `mark`."""
-        early = self.early_text.replace(self._mark.decode(), "")  # its cell may have ended without it
+        early = self._taken_early()
         self._reset()
-        self._begin_early()
+        self._decoder.reset()
         self._mark = mark.encode()
         if early:
             self._take(f"{_EARLIER}{early}{'' if early.endswith(_NEWLINE) else _NEWLINE}{_HERE}")
+
+    def _taken_early(self) -> str:
+        """What came since the last cell, which is then forgotten."""
+        if not self._early.total_chars:
+            return ""
+        early, self._early = self.early_text, Kept(_EARLY_CHARS)
+        return early.replace(self._mark.decode(), "")  # its cell may have ended without it
 
     @property
     def text(self) -> str:
@@ -152,7 +158,8 @@ class CellOutput:
         if mark:
             self._add(output)
             self.end()
-            self.feed(rest)
+            if rest:
+                self.feed(rest)
         else:
             keep = self._possible_mark(found)
             self._tail = found[len(found) - keep :]
@@ -183,7 +190,8 @@ class CellOutput:
         return 0
 
     def _add(self, output: bytes, *, final: bool = False) -> None:
-        self._take(self._decoder.decode(output, final=final))
+        if output or final:
+            self._take(self._decoder.decode(output, final=final))
 
     def _take(self, text: str) -> None:
         if head := self._kept.take(text):

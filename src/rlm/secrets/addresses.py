@@ -39,7 +39,7 @@ _WEBHOOKS: Final = tuple(
 
 def find_addresses(text: str) -> Iterator[SecretSpan]:
     """Find the credentials in addresses."""
-    for slashes in _SLASHES:
+    for slashes in _SLASHES if "\\" in text else _SLASHES[:1]:
         at = text.find(slashes)
         while at >= 0:
             found = _credentials(text, at, at + len(slashes))

@@ -38,7 +38,7 @@ class Uncoloured(NamedTuple):
 
 def uncoloured(text: str) -> Uncoloured | None:
     """`text` without its colours, raw or escaped; None if it has none."""
-    if not any(start in text for start in ("\x1b", "1b[", "033[")):
+    if "\x1b" not in text and not ("\\" in text and ("1b[" in text or "033[" in text)):
         return None
     sequences = sorted(hit.span() for pattern in _SEQUENCES for hit in pattern.finditer(text))
     if not sequences:

@@ -89,6 +89,7 @@ _PLACED: Final = [
 
 # From the private exponent, or the key itself, to the end of the object: the primes give the key away too.
 _JWK = re.compile(r"\"[dk]\": {0,4}\"(?P<it>[\w-]{16,4096}+\"[^{}\n]{0,8192}+)")
+_JWK_KIND: Final = '"kty"'
 _JWK_REACH: Final = 2048
 _COOKIE = re.compile(
     r"(?i)cookie[\"']?: {0,4}[\"']?(?P<it>[\w.$-]{1,64}+=[^\n\"'\\;]{6,4096}+)"
@@ -135,7 +136,9 @@ def _argument(text: str, flag: re.Match[str], command: str) -> tuple[re.Match[st
 
 
 def _keys(text: str) -> Iterator[SecretSpan]:
-    starts = [hit.end() for hit in re.finditer('"kty"', text)]
+    if _JWK_KIND not in text:
+        return
+    starts = [hit.end() for hit in re.finditer(_JWK_KIND, text)]
     for start, following in pairwise((*starts, len(text))):
         place = _JWK.search(text, start, min(following, start + _JWK_REACH))
         if place is not None and (whole := _JWK.match(text, place.start())) and "\n" not in text[start : place.start()]:

@@ -142,7 +142,7 @@ def find_tokens(text: str) -> Iterator[SecretSpan]:
     """Find the tokens with an issuer's prefix or shape."""
     by_letter = (_matches(text, pattern) for pattern in _CAPITALS)
     by_joint = (_joints(text, pattern) for pattern in _JOINT)
-    for hits in (*by_letter, *by_joint, *(_each(text, prefix) for prefix in _SINGLE)):
+    for hits in (*by_letter, *by_joint, *(_each(text, prefix) for prefix in _SINGLE if prefix in text)):
         done = 0
         for prefix, end in hits:
             if end < done:  # already read: a text of nothing but prefixes would be read again for each

@@ -36,12 +36,12 @@ def find_blocks(text: str) -> Iterator[SecretSpan]:
                 yield SecretSpan(place.start("body"), place.end("body"), "PRIVATE_KEY")
 
 
-def open_block(text: str) -> int:
-    """The start of a block that is still open at the end of `text`, which is whole lines; -1 if none is."""
-    pem, putty = text.rfind("-----BEGIN "), text.rfind("Private-Lines:")
-    if pem >= 0 and _BEGIN.match(text, pem) and text.find("-----END ", pem) < 0 and len(text) - pem <= BLOCK_CHARS:
+def open_block(text: str, start: int, end: int) -> int:
+    """The start of a block that is still open at the end of `text[start:end]`, which is whole lines; -1 if none is."""
+    pem, putty = text.rfind("-----BEGIN ", start, end), text.rfind("Private-Lines:", start, end)
+    if pem >= 0 and _BEGIN.match(text, pem, end) and text.find("-----END ", pem, end) < 0 and end - pem <= BLOCK_CHARS:
         return pem
-    if putty >= 0 and text.find("Private-MAC:", putty) < 0 and len(text) - putty <= BLOCK_CHARS:
+    if putty >= 0 and text.find("Private-MAC:", putty, end) < 0 and end - putty <= BLOCK_CHARS:
         return putty
     return -1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rlm.core.off_loop import checkpoint
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 Level: TypeAlias = Literal["secrets", "pii", "off"]
 
-_REMEMBERED: Final = 4
+_LONG_REMEMBERED: Final = 4
 """How many long texts are remembered: an answer is masked for its cell, for its completion, and for its run."""
+_REMEMBERED: Final = 256
+"""How many other texts are remembered: each turn repeats names, and has its code in its reply and in its cell."""
+_REMEMBERED_CHARS: Final = 4_096
+"""The most characters of one of those."""
+_PIECE_CHARS: Final = 4 * LINE_CHARS
+"""How much of a long text is masked at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +32,16 @@ class SecretMasker(TextMasker):
     """Masks secrets, and personal data too where asked; implements `core.interfaces.Masker`."""
 
     _long: Callable[[str], str] = field(init=False, repr=False, compare=False)
+    _short: Callable[[str], str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_long", lru_cache(_REMEMBERED)(self._in_pieces))
+        object.__setattr__(self, "_long", lru_cache(_LONG_REMEMBERED)(self._in_pieces))
+        object.__setattr__(self, "_short", lru_cache(_REMEMBERED)(partial(TextMasker.mask, self)))
 
     def mask(self, text: str) -> str:
         """See `TextMasker.mask`; a long text is masked piece by piece, with a `checkpoint` between."""
+        if len(text) <= _REMEMBERED_CHARS:
+            return self._short(text)
         return self._long(text) if len(text) > LINE_CHARS else TextMasker.mask(self, text)
 
     def mask_value(self, value: Any) -> Any:
@@ -44,9 +54,9 @@ class SecretMasker(TextMasker):
 
     def _in_pieces(self, text: str) -> str:
         stream, masked = MaskStream(self), list[str]()
-        for start in range(0, len(text), LINE_CHARS):
+        for start in range(0, len(text), _PIECE_CHARS):
             checkpoint()
-            masked.append(stream.feed(text[start : start + LINE_CHARS]))
+            masked.append(stream.feed(text[start : start + _PIECE_CHARS]))
         return "".join((*masked, stream.close()))
 
 

@@ -45,14 +45,14 @@ def merged(text: str, found: Iterable[SecretSpan]) -> list[SecretSpan]:
     return spans
 
 
-def replaced(text: str, spans: Iterable[SecretSpan]) -> str:
-    """`text` with a label in the place of each span; the spans are in order and don't overlap."""
+def replaced(text: str, spans: Iterable[SecretSpan], start: int = 0, end: int | None = None) -> str:
+    """`text[start:end]` with a label in the place of each span; the spans are in order and don't overlap."""
     pieces: list[str] = []
-    done = 0
+    done = start
     for span in spans:
         pieces += (text[done : span.start], label(span.family))
         done = span.end
-    return "".join((*pieces, text[done:]))
+    return "".join((*pieces, text[done:end]))
 
 
 def _unmasked(text: str, found: Iterable[SecretSpan]) -> Iterable[SecretSpan]:

@@ -30,45 +30,44 @@ class MaskStream:
 
     def __init__(self, masker: TextMasker) -> None:
         self._masker = masker
-        self._held = ""
-        self._before = ""
+        self._text = ""
+        """The end of what was given out, as far as it matters for what follows, then what is held back."""
+        self._known = 0
+        """How much of it was given out."""
 
     def feed(self, chunk: str) -> str:
         """Take the next piece and return the text that is ready, which may be empty."""
-        self._held += chunk
-        newline = self._held.rfind("\n", len(self._held) - len(chunk))
+        self._text += chunk
+        newline = self._text.rfind("\n", len(self._text) - len(chunk))
         if newline < 0:
-            return "" if len(self._held) <= LINE_CHARS or open_block(self._held) >= 0 else self._cut()
-        block = open_block(self._held[: newline + 1])
-        return self._release(newline + 1 if block < 0 else self._held.rfind("\n", 0, block) + 1)
+            end = len(self._text)
+            return "" if end - self._known <= LINE_CHARS or self._open_block(end) >= 0 else self._cut()
+        block = self._open_block(newline + 1)
+        return self._release(newline + 1 if block < 0 else self._text.rfind("\n", self._known, block) + 1)
 
     def close(self) -> str:
         """Return the rest of the text, masked."""
-        return self._release(len(self._held))
+        return self._release(len(self._text))
+
+    def _open_block(self, end: int) -> int:
+        return open_block(self._text, self._known, end)
 
     def _release(self, end: int) -> str:
-        if not end:
-            return ""
-        return self._masked(end, self._masker.find(self._before + self._held[:end]))
+        return "" if end <= self._known else self._given(end, self._masker.find(self._text[:end]))
 
     def _cut(self) -> str:
         """Return the beginning of a line that is too long: up to a gap between words, and never within a secret."""
-        at = len(self._held) - _TAIL_CHARS
-        blank = self._held.rfind(" ", at - _BEFORE_CHARS, at)
-        known, spans = len(self._before), self._masker.find(self._before + self._held)
-        cut = known + (at if blank < 0 else blank)
+        at = len(self._text) - _TAIL_CHARS
+        blank = self._text.rfind(" ", at - _BEFORE_CHARS, at)
+        spans = self._masker.find(self._text)
+        cut = at if blank < 0 else blank
         cut = next((span.start for span in spans if span.start < cut < span.end), cut)
-        return self._masked(max(0, cut - known), [span for span in spans if span.end <= cut])
+        return self._given(max(self._known, cut), spans)
 
-    def _masked(self, end: int, spans: Sequence[SecretSpan]) -> str:
-        """Take what is held up to `end`, and return it with its secrets masked; `spans` count the text before too."""
-        known, text = len(self._before), self._before + self._held[:end]
-        self._held = self._held[end:]
-        self._before = _last_line(text)
-        new = [span._replace(start=max(span.start, known)) for span in spans if span.end > known]
-        return replaced(text, new)[known:]
-
-
-def _last_line(text: str) -> str:
-    """The end of the last line, as far as it matters for the next one."""
-    return text[max(text.rfind("\n", 0, len(text) - 1) + 1, len(text) - _BEFORE_CHARS) :]
+    def _given(self, end: int, spans: Sequence[SecretSpan]) -> str:
+        """Give out the text up to `end`, within none of `spans`, with these masked."""
+        text, known = self._text, self._known
+        line = max(text.rfind("\n", 0, end - 1) + 1, end - _BEFORE_CHARS)  # the last one, as far as it matters
+        self._text, self._known = text[line:], end - line
+        new = [span._replace(start=max(span.start, known)) for span in spans if known < span.end <= end]
+        return replaced(text, new, known, end)

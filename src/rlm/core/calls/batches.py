@@ -77,9 +77,12 @@ async def _all(
     try:
         await asyncio.wait(tasks, timeout=left_s)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        left = [task for task in tasks if task.cancel()]
+        if left:
+            await asyncio.wait(left)
+        for task in tasks:  # the first failure is raised below, and no other is to be reported as overlooked
+            if not task.cancelled():
+                task.exception()
     return [
         _cut_short(scope, item) if task.cancelled() else task.result()
         async for item, task in in_turns(zip(items, tasks, strict=True))

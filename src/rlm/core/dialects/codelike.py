@@ -6,9 +6,11 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_CHARS = 200_000
 """Beyond this a text is not parsed: a tree takes some hundred times the memory of its text."""
+_REMEMBERED_CHARS = 4_000
 
 STRING = r"""'''(?:[^'\\]|\\.|'(?!''))*(?:'''|\Z)|\"\"\"(?:[^"\\]|\\.|"(?!""))*(?:\"\"\"|\Z)"""
 STRING += r"""|'(?:[^'\\\n]|\\.)*'?|"(?:[^"\\\n]|\\.)*"?|\#[^\n]*+"""
@@ -23,10 +25,18 @@ def parse(text: str) -> ast.Module | None:
     """The tree of `text`, None where it isn't Python. The strings in it are exact but for their escapes."""
     if len(text) > MAX_CHARS:
         return None
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARS else _parsed(text)
+
+
+def _parsed(text: str) -> ast.Module | None:
     try:
         return ast.parse(_without_escapes(text))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
+
+
+_remembered = lru_cache(maxsize=8)(_parsed)
+"""The same code is looked at several times while its reply is read; nobody changes a tree."""
 
 
 def literal(text: str) -> object:

@@ -77,7 +77,7 @@ class Memory:
         tree = codelike.parse(code)
         if tree is None:
             return None
-        finals = codelike.fixed_finals(tree)
+        finals = codelike.fixed_finals(tree) if "FINAL" in code else []
         if finals and before:
             return TOO_EARLY
         known = self.names | codelike.names_set(tree)

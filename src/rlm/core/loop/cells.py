@@ -59,9 +59,10 @@ class CellRecord:
     async def end(self, result: ExecResult | None) -> None:
         """Record what became of the cell; None: it was killed with its sandbox."""
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_OUTPUT_S if result is None else None):
-                    await self._record_rest()
+            if result is None:
+                await self._record_rest_in_time()
+            else:
+                await self._record_rest()
         except asyncio.CancelledError:
             self._recorder.record(self._span, _KILLED)
             raise
@@ -75,6 +76,11 @@ class CellRecord:
             for start in range(0, len(text), _PIECE_CHARS):
                 await self._record_large(await off_loop(self._fed, text[start : start + _PIECE_CHARS]))
         self._recording = None
+
+    async def _record_rest_in_time(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_OUTPUT_S):
+                await self._record_rest()
 
     async def _record_rest(self) -> None:
         """Record the output that waits, and what was held back of it."""

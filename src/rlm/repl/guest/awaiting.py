@@ -30,6 +30,7 @@ FORM = "async form"
 STARTERS = frozenset(
     {"gather", "create_task", "ensure_future", "wait", "wait_for", "as_completed", "shield", "run"}
 ) | {"run_until_complete"}
+_WORDS = ("await", "async", *STARTERS)
 _AWAITED_VALUE = ("in 'await' expression", "can't be awaited", "awaitable is required", "a coroutine was expected")
 _ADVICE = (
     "llm_query and other functions of the host give a coroutine only where the call itself stands right after await, "
@@ -52,6 +53,11 @@ def functions_in(bound: Mapping[str, Any], offered: Mapping[str, Any]) -> frozen
     objects = {name: value for name, value in offered.items() if isinstance(value, HelperObject)}
     dotted = (f"{name}.{member}" for name, value in objects.items() for member in dir(value))
     return frozenset(dotted) if FORM in bound else None
+
+
+def may_await(code: str) -> bool:
+    """Whether code may await something, or start it, by the words in it: most cells do neither."""
+    return not code.isascii() or any(word in code for word in _WORDS)
 
 
 def rewrite(tree: ast.AST, functions: frozenset[str] | None) -> None:

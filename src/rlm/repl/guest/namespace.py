@@ -35,7 +35,8 @@ _lines = linecache.cache
 _modules = sys.modules
 _builtins = vars(builtins)
 _BUILTINS = _builtins.copy()
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+_PLAIN = frozenset(map(id, (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)))
+"""Known by their ids: the hash of a class of the cells is what that says."""
 _recursion_limit, _limit_recursion = sys.getrecursionlimit, sys.setrecursionlimit
 _RECURSION_LIMIT = sys.getrecursionlimit()
 _HELD_BYTES = 65_536
@@ -165,7 +166,7 @@ class Namespace:
         self._names.update((name, value) for name, value in self._offered.items() if name not in self._names)
         self._final = None
         self._left = [each for each in list(_threads.values()) if each is not current_thread()]
-        before = {name: _stamp(value) for name, value in list(self._names.items())}
+        before = {name: _stamp(value) for name, value in list(self._names.items()) if not self._is_own(name)}
         error = described = None
         try:
             try:
@@ -207,7 +208,7 @@ class Namespace:
         self._builtins.update(self._builtins_given)
         # No code can use what is no text as a name: `globals()[5] = 1` puts it there, and it may answer as it likes.
         names = list(self._names.items())
-        if not all(type(name) is str for name, _value in names):
+        if [name for name, _value in names if type(name) is not str]:
             self._names.clear()
             self._names.update((name, value) for name, value in names if type(name) is str)
 
@@ -215,8 +216,10 @@ class Namespace:
         if len(code) <= _SHOWN_CHARS:
             _lines[filename] = (len(code), None, code.splitlines(keepends=True), filename)
         tree = _parsed(code, filename)
-        awaiting.rewrite(tree, self._calling)
-        awaits = awaiting.awaits(tree)
+        awaits = False
+        if awaiting.may_await(code):
+            awaiting.rewrite(tree, self._calling)
+            awaits = awaiting.awaits(tree)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0
         shown = None
         if tree.body and isinstance(last := tree.body[-1], ast.Expr):
@@ -236,9 +239,11 @@ class Namespace:
         return not reserved and (value is None or self._offered.get(name) is not value)
 
     def _is_new(self, name: str, value: Any, before: Mapping[str, tuple[int, Any]]) -> bool:
-        if name in self._hidden or name.startswith("__"):
-            return False
-        return name not in before or before[name][0] != id(value)
+        return not self._is_own(name) and (name not in before or before[name][0] != id(value))
+
+    def _is_own(self, name: str) -> bool:
+        """Whether what the name stands for is no variable of the cells."""
+        return name in self._hidden or name.startswith("__")
 
     def _give(self, value: Any) -> NoReturn:
         """End the cell with the final answer; the first one given counts."""
@@ -292,8 +297,7 @@ def _stamp(value: Any) -> tuple[int, Any]:
 
     An id alone would miss a small value that was freed and whose place was taken by the new one.
     """
-    kind = type(value)
-    held = any(kind is plain for plain in _PLAIN) and value.__sizeof__() < _HELD_BYTES
+    held = id(type(value)) in _PLAIN and value.__sizeof__() < _HELD_BYTES
     return id(value), value if held else None
 
 
