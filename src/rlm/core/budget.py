@@ -22,7 +22,15 @@ from rlm.core.exceptions import (
     TokenBudgetExhausted,
     ToolBudgetExhausted,
 )
-from rlm.core.fields import AtLeastOne, Count, Seconds, TokenCounts, Usd  # noqa: TC001 (msgspec reads them at run time)
+from rlm.core.fields import (  # msgspec reads the types at run time
+    AtLeastOne,
+    Count,
+    Seconds,
+    Size,
+    TokenCounts,
+    Usd,
+    shown_number,
+)
 from rlm.core.image_headers import pixel_size
 from rlm.core.types import Charge, RunUsage, TokenUsage
 
@@ -70,7 +78,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     with its parent."""
     max_concurrency: AtLeastOne = 64
     """Requests to backends at one time, over the tree. Hard."""
-    record_bytes: AtLeastOne | None = 1_000_000_000
+    record_bytes: Size | None = 1_000_000_000
     """Size of the record: its events, large texts, and what is kept for resuming. Soft by what one cell leaves and the
     landing; artifacts have a cap of their own."""
 
@@ -268,6 +276,13 @@ class Ledger:
         for node in self.line():
             node._turns += 1
 
+    def begin_anew(self) -> None:
+        """Forget all that was used: the caps are for each question, and the user has asked another."""
+        self._usage, self._cost_usd, self._has_unknown_cost = TokenUsage(), 0.0, False
+        self._model_calls = self._turns = 0
+        self._counts.clear()
+        self._depth_reached = self.depth
+
     def restore(self, usage: RunUsage, cost_usd: float | None) -> None:
         """Count what an earlier run spent on the same work; never refused."""
         for node in self.line():
@@ -329,7 +344,7 @@ class Ledger:
         for name, used in spent.items():
             cap = getattr(root.budget, name)
             if cap is not None and used >= NEAR * cap:
-                yield name, f"{used:g} of {cap:g} of {name} used"
+                yield name, f"{shown_number(used)} of {shown_number(cap)} of {name} used"
 
     def subcalls_exhausted(self) -> SubcallBudgetExhausted:
         return SubcallBudgetExhausted(f"subcall_budget of {self._cap('subcall_budget')} sub-calls is used up")
@@ -397,14 +412,17 @@ class Ledger:
         least = min(MIN_OUTPUT_TOKENS, estimate.max_output_tokens)
         for node, cap in self._caps("token_budget"):
             if node._left(cap, landing=landing) - self._prompt_tokens(estimate) < least:
+                left = max(0, node._left(cap, landing=landing))
                 raise TokenBudgetExhausted(
-                    f"token_budget of {cap} does not fit another call of about {estimate.input_tokens} input tokens "
-                    f"({node._spent_tokens} used)"
+                    f"token_budget of {cap:,} has {left:,} tokens left, and another call takes about "
+                    f"{estimate.input_tokens:,} and its reply: raise token_budget"
                 )
         for node, cap_usd in self._caps("cost_budget_usd"):
             if estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing)) < least:
+                left_usd, least_usd = max(0.0, node._left_usd(cap_usd, landing=landing)), estimate.cost_usd(least)
                 raise CostBudgetExhausted(
-                    f"cost_budget_usd of {cap_usd} does not fit another call ({node._cost_usd:.4f} used)"
+                    f"cost_budget_usd of ${cap_usd:g} has ${left_usd:.4f} left, and another call may cost "
+                    f"${least_usd:.4f} with the shortest reply: raise cost_budget_usd, or take a cheaper model"
                 )
 
     def _in_flight(self) -> bool:

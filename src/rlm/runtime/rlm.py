@@ -124,8 +124,9 @@ class RLM:
         """`resume`, awaited on any event loop; cancelling it cancels the run."""
         return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, **how)))
 
-    def fork(self, run: str | Path, turn: int, addition: str = "", **how: Unpack[How]) -> RLMResult:
-        """Go another way from the end of a turn of a run: live from there, with what the user adds.
+    def fork(self, run: str | Path, turn: int | None = None, addition: str = "", **how: Unpack[How]) -> RLMResult:
+        """Go another way from the end of a turn of a run, or go on after its last: live from there, with what the user
+        adds. `rlm.fork("last", addition="And by month?")` asks another question after the answer.
 
         Raises:
             ConfigError: as `resume`, or there is no such turn.
@@ -133,7 +134,9 @@ class RLM:
         fork = Fork(turn=turn, addition=addition)
         return self._waited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))
 
-    async def afork(self, run: str | Path, turn: int, addition: str = "", **how: Unpack[How]) -> RLMResult:
+    async def afork(
+        self, run: str | Path, turn: int | None = None, addition: str = "", **how: Unpack[How]
+    ) -> RLMResult:
         """`fork`, awaited on any event loop; cancelling it cancels the run."""
         fork = Fork(turn=turn, addition=addition)
         return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Journal, Keeper, Masker, Sink
     from rlm.core.types import Image
 
-EXACT = frozenset({"completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"})
+EXACT = frozenset(
+    {"run.start", "completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"}
+)
 """What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
 
 
