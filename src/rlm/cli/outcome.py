@@ -37,6 +37,7 @@ def result_line(result: RLMResult) -> bytes:
         "usage": {name: getattr(usage, name) for name in usage.__slots__},
         "cost_usd": result.cost_usd,
         "duration_s": round(result.duration_s, 3),
+        "warnings": list(result.warnings),
         "run_id": result.run_id,
         "trajectory": None if result.trajectory is None else str(result.trajectory),
     }

@@ -48,6 +48,9 @@ NEAR = 0.8
 _BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4
 _NO_CAP = 1 << 60
+_REASONS = 20
+"""So many reasons are told apart for which sub-calls got no answer."""
+_REASON_CHARS = 200
 
 IMAGE_TOKENS = 4_784
 """The most that one image counts, by the rules below."""
@@ -220,6 +223,8 @@ class Ledger:
         self._model_calls = self._turns = 0
         self._counts: Counter[str] = Counter()
         self._depth_reached = self.depth
+        self._failures: Counter[str] = Counter()
+        """Why sub-calls got no answer, and how often; in the ledger of the root."""
         self._queue: asyncio.Lock = asyncio.Lock() if parent is None else parent._queue
         self._settled: asyncio.Future[None] | None = None
 
@@ -263,6 +268,19 @@ class Ledger:
         """Count up to `wanted` sub-calls and return how many of them the cap allows."""
         return self._count("subcall_budget", wanted)
 
+    def count_failed(self, error: Exception) -> None:
+        """Count a sub-call that got no answer."""
+        for node in self.line():
+            node._counts["subcalls_failed"] += 1
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:_REASON_CHARS]
+        failures = self._root._failures
+        failures[reason if reason in failures or len(failures) < _REASONS else "other errors"] += 1
+
+    @property
+    def failures(self) -> list[tuple[str, int]]:
+        """Why sub-calls of this run got no answer, the most frequent first, and how often."""
+        return self._root._failures.most_common()
+
     def count_tool_call(self) -> None:
         """Count one tool call.
 
@@ -281,6 +299,7 @@ class Ledger:
         self._usage, self._cost_usd, self._has_unknown_cost = TokenUsage(), 0.0, False
         self._model_calls = self._turns = 0
         self._counts.clear()
+        self._failures.clear()
         self._depth_reached = self.depth
 
     def restore(self, usage: RunUsage, cost_usd: float | None) -> None:
@@ -292,6 +311,7 @@ class Ledger:
             node._model_calls += usage.model_calls
             node._turns += usage.turns
             node._counts["subcall_budget"] += usage.subcalls
+            node._counts["subcalls_failed"] += usage.subcalls_failed
             node._counts["tool_budget"] += usage.tool_calls
             node._depth_reached = max(node._depth_reached, usage.depth_reached)
             node._has_unknown_cost |= cost_usd is None
@@ -305,6 +325,7 @@ class Ledger:
             cached_tokens=self._usage.cached_tokens,
             model_calls=self._model_calls,
             subcalls=self._counts["subcall_budget"],
+            subcalls_failed=self._counts["subcalls_failed"],
             tool_calls=self._counts["tool_budget"],
             turns=self._turns,
             depth_reached=self._depth_reached,

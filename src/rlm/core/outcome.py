@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rlm.core.types import RunUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rlm.core.interfaces import Masker
@@ -61,9 +62,11 @@ class RLMResult(Outcome):
 
     run_id: str
     trajectory: Path | None = None
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the run though it went on: files left out, tools out of reach, failed sub-calls."""
 
     @classmethod
-    def of(cls, outcome: Outcome, run_id: str, trajectory: Path) -> RLMResult:
+    def of(cls, outcome: Outcome, run_id: str, trajectory: Path, warnings: Iterable[str] = ()) -> RLMResult:
         """The outcome of the root as the result of its run."""
         ended = {each.name: getattr(outcome, each.name) for each in fields(outcome)}
-        return cls(**ended, run_id=run_id, trajectory=trajectory)
+        return cls(**ended, run_id=run_id, trajectory=trajectory, warnings=tuple(warnings))

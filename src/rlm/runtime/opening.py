@@ -132,7 +132,8 @@ class OpenRun:
                 outcome = replace(outcome, status="failed", error=lost)
         if outcome.success and self.keeping is not None:
             keep_last(self.record.path, self.completes)
-        return RLMResult.of(outcome.masked(self.record.masker), recorder.run_id, self.record.path)
+        masked = outcome.masked(self.record.masker)
+        return RLMResult.of(masked, recorder.run_id, self.record.path, recorder.warnings)
 
 
 async def open_run(parts: Parts, request: Request, models: RunModels | None = None) -> OpenRun:
@@ -182,7 +183,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         guest_tools=_guest_tools(config, tools, skills),
         helpers=guest_helpers(config, parts.workers),
         begins=await _begins(request),
-        warnings=(*context.warnings, *parts.connected.warnings),
+        warnings=(*request.warnings, *context.warnings, *parts.connected.warnings),
     )
 
 

@@ -61,7 +61,11 @@ class RLM:
             ConfigError: a configuration file or variable is wrong.
         """
         given = None if model is None or isinstance(model, str) else model
-        base = Config.load().config if config is None else config
+        self._warnings: tuple[str, ...] = ()
+        if config is None:
+            loaded = Config.load()
+            config, self._warnings = loaded.config, loaded.warnings
+        base = config
         self.config = _changed(base, model=_label(model, base), environment=environment, budget=budget)
         self._loop = LoopThread()
         thread = ToolThread()
@@ -222,7 +226,14 @@ class RLM:
     def _request(self, prompt: str, context: Any, output_type: Any, images: GivenImages, **changes: Any) -> Request:
         self._refuse_if_closed()
         config = _changed(self.config, **changes)
-        return Request(prompt=prompt, context=context, output_type=output_type, config=config, images=tuple(images))
+        return Request(
+            prompt=prompt,
+            context=context,
+            output_type=output_type,
+            config=config,
+            images=tuple(images),
+            warnings=self._warnings,
+        )
 
     def _refuse_if_closed(self) -> None:
         if not self._finalizer.alive:
