@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from rlm.core.types import RunUsage
 
@@ -14,15 +14,24 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Masker
     from rlm.core.types import Status
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    V_co = TypeVar("V_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    V_co = TypeVar("V_co", covariant=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Generic[V_co]):
     """How one completion ended, its answer, and what it and all below it used."""
 
     status: Status
     response: str
     """The answer as text; with a status other than completed, the best there was, perhaps empty."""
-    value: Any = None
+    value: V_co = None  # type: ignore[assignment]  # where there is no answer
     """The answer as `output_type`, or the JSON value given to FINAL."""
     limit: str | None = None
     """The cap that was reached, by its name in `Budget`."""
@@ -57,7 +66,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RLMResult(Outcome):
+class RLMResult(Outcome[V_co]):
     """The outcome of a run, and where its record is."""
 
     run_id: str

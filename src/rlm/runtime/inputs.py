@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -27,17 +28,18 @@ from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
 from rlm.files.walk import Excluded, Walk, WalkedFile, excluding, matches, rules_above
 from rlm.helpers.opening import recover_at
-from rlm.repl.guest.wire import encode_value
+from rlm.runtime.plain_values import encoded, simpler
 from rlm.trajectory.own_files import HEAD_BYTES, begins_own, is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 GivenImages: TypeAlias = "Iterable[Image | bytes | os.PathLike[str]]"
 
 _STREAM_BYTES = 4 << 20
 DEFAULT_READING = Reading()
 _NAMES_COMPARED = 2_000
+_NAME_CHARS = 4_096
 _DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
 """Folders of the descriptors that this process has open."""
 
@@ -66,7 +68,28 @@ def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
         return _from_sources([value], reading)
     if isinstance(value, (list, tuple)) and value and all(map(_is_source, value)):
         return _from_sources(value, reading)
-    return value_context(value, encode_value)
+    return value_context(_whole_value(value), encoded)
+
+
+def named_file(value: Any) -> str | None:
+    """A warning where a text is the name of a file, which was perhaps meant; None where it isn't."""
+    if not isinstance(value, str) or not 0 < len(value) <= _NAME_CHARS or not value.isprintable():
+        return None
+    try:
+        if not Path(value).exists():
+            return None
+    except (OSError, ValueError):
+        return None
+    kind = "folder" if Path(value).is_dir() else "file"
+    return f"the context is the text {value!r}, not the {kind} of that name: for its content give Path({value!r})"
+
+
+def _whole_value(value: Any) -> Any:
+    """The value itself, or what is read of it once: of a generator, a table, a model."""
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)) or is_dataclass(value):
+        return value
+    is_many = isinstance(value, Iterable) or hasattr(type(value), "model_dump")
+    return simpler(value) if is_many and not hasattr(type(value), "tolist") else value
 
 
 def reading_of(note: ReadingNote | None) -> Reading:

@@ -29,7 +29,7 @@ from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice
 from rlm.helpers.opening import guest_helpers, recovery
 from rlm.repl.guest.wire import encode_value
-from rlm.runtime.inputs import prepare, read_images
+from rlm.runtime.inputs import named_file, prepare, read_images
 from rlm.runtime.models import RunModels
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker
@@ -183,8 +183,13 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         guest_tools=_guest_tools(config, tools, skills),
         helpers=guest_helpers(config, parts.workers),
         begins=await _begins(request),
-        warnings=(*request.warnings, *context.warnings, *parts.connected.warnings),
+        warnings=(*request.warnings, *_named(request), *context.warnings, *parts.connected.warnings),
     )
+
+
+def _named(request: Request) -> tuple[str, ...]:
+    warning = named_file(request.context)
+    return () if warning is None else (warning,)
 
 
 def _guest_tools(config: Config, tools: ToolRegistry, skills: tuple[Tool, ...]) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import weakref
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
-from rlm.core.config import Config
+from rlm.core.config import Config, checked
 from rlm.core.exceptions import ConfigError, RunFailed
 from rlm.runtime.interactive import Interactive
 from rlm.runtime.loop_thread import LoopThread, waited
@@ -74,6 +74,30 @@ class RLM:
         self._opened: set[Interactive] = set()
         self._finalizer = weakref.finalize(self, _close, self._loop, self._parts, self._opened, thread)
 
+    @overload
+    def completion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: type[T],
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult[T]: ...
+
+    @overload
+    def completion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: Any = None,
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult: ...
+
     def completion(
         self,
         prompt: str,
@@ -96,6 +120,30 @@ class RLM:
         """
         request = self._request(prompt, context, output_type, images, budget=budget, session=session)
         return self._waited(complete(self._parts, request))
+
+    @overload
+    async def acompletion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: type[T],
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult[T]: ...
+
+    @overload
+    async def acompletion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: Any = None,
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult: ...
 
     async def acompletion(
         self,
@@ -262,8 +310,8 @@ def _changed(config: Config, **changes: Any) -> Config:
     """
     given = {name: value for name, value in changes.items() if value is not None}
     try:
-        return msgspec.convert(msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config)
-    except (msgspec.ValidationError, TypeError) as error:
+        return checked(msgspec.structs.replace(config, **given))
+    except TypeError as error:
         raise ConfigError(f"a setting is wrong: {error}") from error
 
 

@@ -221,6 +221,14 @@ class Layers(Generic[S]):
             self._set_text(key, text, origin)
         return self.settings[key.label]
 
+    def check(self, key: Key, value: Any) -> None:
+        """Take the value of a key that a program gives.
+
+        Raises:
+            ConfigError: it doesn't fit.
+        """
+        self._set(key, value, Origin(source="command line", where=key.label.removeprefix("rlm.")), None)
+
     def _set_text(self, key: Key, text: str, origin: Origin) -> None:
         if key.table:
             for name, raw in _inline_table(text, origin).items():
