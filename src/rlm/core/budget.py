@@ -442,7 +442,7 @@ class Ledger:
             if estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing)) < least:
                 left_usd, least_usd = max(0.0, node._left_usd(cap_usd, landing=landing)), estimate.cost_usd(least)
                 raise CostBudgetExhausted(
-                    f"cost_budget_usd of ${cap_usd:g} has ${left_usd:.4f} left, and another call may cost "
+                    f"cost_budget_usd of {cap_usd} has ${left_usd:.4f} left, and another call may cost "
                     f"${least_usd:.4f} with the shortest reply: raise cost_budget_usd, or take a cheaper model"
                 )
 
