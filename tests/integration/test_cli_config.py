@@ -47,6 +47,38 @@ def test_what_config_show_prints_is_a_configuration(user: User) -> None:
     assert second.stdout.splitlines() == [line.split("  # ")[0] for line in first.stdout.splitlines()]
 
 
+def test_a_default_of_the_user_is_set_shown_and_taken_back_beside_what_the_file_says(user: User) -> None:
+    path = user.home / ".config/rlm/config.toml"
+    for key, value in (("model", "openai/x"), ("timeout_s", "5m"), ("local.memory", "2g"), ("token_budget", "none")):
+        assert user.rlm("config", "set", key, value).returncode == 0
+    path.write_text(path.read_text().replace("[rlm]", "# mine\n[rlm]"))
+    assert user.rlm("config", "set", "prices.openai/x", "input_usd=0, output_usd=0.5").returncode == 0
+    shown = json.loads(user.rlm("config", "show", "--json").stdout)
+    assert (shown["rlm"]["model"], shown["rlm"]["timeout_s"], shown["rlm"]["token_budget"]) == ("openai/x", 300, None)
+    assert shown["prices"]["openai/x"]["output_usd"] == 0.5
+    assert user.rlm("config", "get", "local.memory").stdout == "2g\n"
+    assert user.rlm("config", "unset", "model").returncode == 0
+    assert user.rlm("config", "get", "model").stdout == "none\n"
+    assert path.read_text().startswith("# mine\n[rlm]")
+    user.write("rlm.toml", "[rlm]\nmax_turns = 3\n")
+    beside = user.rlm("config", "set", "max_turns", "4")
+    assert "here max_turns is set by the project" in beside.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["modle", "x"], "did you mean model?"),
+        (["timeout_s", "soon"], "hint: write seconds, or a duration such as 90s, 5m or 1h30m"),
+        (["local.policy", "lax"], "local.policy: expected one of off, relaxed, strict"),
+    ],
+)
+def test_a_default_that_is_wrong_is_refused_with_what_is_right(user: User, arguments: list[str], said: str) -> None:
+    done = user.rlm("config", "set", *arguments)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not (user.home / ".config/rlm/config.toml").exists()
+
+
 @pytest.mark.parametrize(
     "command", [["run", "?", "--model", "demo"], ["exec", "-c", "1"], ["config", "show"], ["logs"]]
 )

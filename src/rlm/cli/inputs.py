@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rlm.core.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
     from rlm.cli.options import ContextOptions
     from rlm.core.contexts.context import Context
 
 STDIN = "-"
+PATIENCE_S = 2.0
+"""After so long without piped data the user is told what is waited for."""
 
 
 def read_prompt(prompt: str) -> str:
@@ -36,7 +40,7 @@ def read_prompt(prompt: str) -> str:
 
 
 def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
-    """The context: the files given, else what is piped in, else an empty one.
+    """The context: the files given and what is piped in, else an empty one.
 
     Raises:
         ConfigError: a file is missing, unreadable, or binary without being asked for.
@@ -45,23 +49,36 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
     from rlm.files.texts import Reading
     from rlm.runtime.inputs import prepare
 
-    reading = Reading(encoding=options.encoding, binary=options.include_binary)
+    reading = Reading(
+        encoding=options.encoding,
+        binary=options.include_binary,
+        include=tuple(options.include or ()),
+        exclude=tuple(options.exclude or ()),
+    )
     names = options.file or []
-    if STDIN in names or (not names and not stdin_taken and is_piped()):
-        if stdin_taken:
-            raise ConfigError("stdin can't be both the prompt (or the code) and the context\nput one of them in a file")
-        if len(names) > 1:
-            raise ConfigError("-f - can't be combined with other files")
-        if sys.stdin is None:
-            raise ConfigError("-f - reads stdin, which is closed")
-        with _with_options():
-            context = prepare(sys.stdin.buffer, reading)
-        return context if context.size_bytes or names else Context.empty()
+    if STDIN in names and stdin_taken:
+        raise ConfigError("stdin can't be both the prompt (or the code) and the context\nput one of them in a file")
+    if STDIN in names and sys.stdin is None:
+        raise ConfigError("-f - reads stdin, which is closed")
     if "" in names:
         raise ConfigError("-f was given an empty name\nan unset variable, perhaps; -f . takes the whole folder")
-    paths = [Path(name) for name in names]
+    sources: list[Any] = [Path(name) for name in dict.fromkeys(names) if name != STDIN]
+    if STDIN in names or (not stdin_taken and is_piped() and _has_piped(beside=bool(sources))):
+        sources.append(sys.stdin.buffer)
     with _with_options():
-        return prepare(paths if len(paths) > 1 else next(iter(paths), None), reading)
+        context = prepare(sources if len(sources) > 1 else next(iter(sources), None), reading)
+    return context if context.size_bytes or names else Context.empty()
+
+
+def _has_piped(*, beside: bool) -> bool:
+    """Whether anything is piped in; beside files the end of a pipe is no data, and who waits for it is told so."""
+    if not beside:
+        return True
+    if not select.select([sys.stdin.buffer], [], [], PATIENCE_S)[0]:
+        from rlm.cli.console import say
+
+        say("waiting for what is piped in beside -f; < /dev/null leaves it out")
+    return bool(cast("BufferedReader", sys.stdin.buffer).peek(1))
 
 
 @contextmanager

@@ -29,6 +29,14 @@ class ContextOptions:
             "--file", "-f", metavar="PATH", help="Context: a file, a folder or a quoted glob; repeatable. - is stdin."
         ),
     ] = None
+    include: Annotated[
+        list[str] | None,
+        Option("--include", metavar="GLOB", help="Take only such files, as '*.log'; repeatable."),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        Option("--exclude", metavar="GLOB", help="Leave such files out, as a line of .gitignore; repeatable."),
+    ] = None
     encoding: Annotated[
         str | None, Option("--encoding", metavar="NAME", help="Encoding of the files. [default: detected]")
     ] = None
@@ -148,6 +156,7 @@ class OutputOptions:
     output_schema: Annotated[
         str | None, Option("--output-schema", metavar="FILE", help="A JSON schema that the answer must fit.")
     ] = None
+    out: Annotated[str | None, Option("--out", metavar="FILE", help="Where the answer goes, instead of stdout.")] = None
     quiet: Annotated[bool, Option("--quiet", "-q", help="Nothing on stderr but errors.")] = False
     verbose: Annotated[bool, Option("--verbose", "-v", help="A line on stderr for each step.")] = False
 

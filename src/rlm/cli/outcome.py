@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm.cli.console import OutputLost, ReaderGone, answer, complain, counted, say, trace
 from rlm.core.exceptions import RLMError
 from rlm.core.texts import escape_surrogates
+from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rlm.core.outcome import RLMResult
     from rlm.core.types import Json
 
@@ -37,22 +37,38 @@ def result_line(result: RLMResult) -> bytes:
         "usage": {name: getattr(usage, name) for name in usage.__slots__},
         "cost_usd": result.cost_usd,
         "duration_s": round(result.duration_s, 3),
+        "warnings": list(result.warnings),
         "run_id": result.run_id,
         "trajectory": None if result.trajectory is None else str(result.trajectory),
     }
     return json.dumps(_jsonable(fields)).encode()
 
 
-def print_answer(result: RLMResult, *, as_json: bool) -> bool:
-    """Write the answer, the best there is, to stdout, and return whether it could be; where it is left unread, say
-    where it is."""
+def print_answer(result: RLMResult, *, as_json: bool, out: str | None = None) -> bool:
+    """Write the answer, the best there is, to the file `out` or else to stdout, and return whether it could be; where
+    it is left unread, say where it is."""
     again = f"the answer is in the record: rlm logs answer {result.run_id}"
+    if out is not None:
+        return _written(result_line(result).decode() if as_json else result.response, out, again)
     try:
         answer(result_line(result).decode() if as_json else result.response)
     except ReaderGone:
         say(f"nobody read the answer; {again}")
     except OutputLost as lost:
         complain(f"{lost}\n{again}")
+        return False
+    return True
+
+
+def _written(text: str, out: str, again: str) -> bool:
+    """Write an answer to a file, whole or not at all; an answer that is empty leaves the file as it was."""
+    if not text:
+        return True
+    try:
+        content = text if text.endswith("\n") else text + "\n"
+        replace_file(Path(out), content.encode("utf-8", "backslashreplace"), mode=0o644)
+    except OSError as error:
+        complain(f"{out} can't be written: {error.strerror}\n{again}")
         return False
     return True
 

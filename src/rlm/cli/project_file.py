@@ -1,16 +1,18 @@
-"""Writes settings into the project's `rlm.toml`, keeping everything else in it as it stands."""
+"""Writes settings into the project's `rlm.toml` or the user's own file, keeping everything else in it as it stands."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.whole_files import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from rlm.core.config.layers import Key, Setting
 
 
 def save_settings(settings: Mapping[str, Any]) -> Path:
@@ -19,24 +21,87 @@ def save_settings(settings: Mapping[str, Any]) -> Path:
     Raises:
         ConfigError: the file can't be read or written, or isn't TOML.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
     from rlm.core.config.files import PROJECT_FILE, find_project_file
-    from rlm.core.exceptions import ConfigError
 
     path = find_project_file(Path.cwd()) or Path.cwd() / PROJECT_FILE
     was_trusted = not path.exists() or _needs_no_trust(path)
-    try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
-        table: Any = document.setdefault("rlm", tomlkit.table())
-        table.update(settings)
-        write_settings(path, tomlkit.dumps(document))
-    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
-        raise ConfigError(f"{path}: the settings could not be saved: {error}") from error
+    with _edited(path) as document:
+        _section(document, "rlm").update(settings)
     if was_trusted:
         trust_own(path)
     return path
+
+
+def set_default(setting: Setting) -> Path:
+    """Set one key in the user's own file; returns its path.
+
+    Raises:
+        ConfigError: the file can't be read or written, or isn't TOML; or the user has no home.
+    """
+    import msgspec
+
+    path, key = _user_file(), setting.key
+    value = msgspec.to_builtins(setting.value)
+    if isinstance(value, dict):
+        value = {name: item for name, item in value.items() if item is not None}
+    with _edited(path) as document:
+        _section(document, key.section)[key.name] = "none" if value is None else value
+    return path
+
+
+def unset_default(key: Key) -> Path | None:
+    """Take one key out of the user's own file; returns its path, or None if the key isn't set there.
+
+    Raises:
+        ConfigError: as `set_default`.
+    """
+    path = _user_file()
+    with _edited(path) as document:
+        section = document.get(key.section, {})
+        if key.name not in section:
+            return None
+        del section[key.name]
+    return path
+
+
+def _user_file() -> Path:
+    from rlm.core.config.files import user_config_path
+    from rlm.core.exceptions import ConfigError
+
+    path = user_config_path(os.environ)
+    if path is None:
+        raise ConfigError("there is no home for the user's settings: set HOME or XDG_CONFIG_HOME")
+    return path
+
+
+@contextmanager
+def _edited(path: Path) -> Iterator[Any]:
+    """The document of a file, or a new one; written back where it was changed.
+
+    Raises:
+        ConfigError: the file can't be read or written, or isn't TOML.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    from rlm.core.exceptions import ConfigError
+
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        before = tomlkit.dumps(document)
+        yield document
+        if (text := tomlkit.dumps(document)) != before:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_settings(path, text)
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        raise ConfigError(f"{path}: the settings could not be saved: {error}") from error
+
+
+def _section(document: Any, name: str) -> Any:
+    """A section of a document, made if it isn't there."""
+    import tomlkit
+
+    return document.setdefault(name, tomlkit.table())
 
 
 def trust_own(path: Path) -> None:

@@ -17,7 +17,7 @@ FACTS = (
     "started_at", "status", "model", "environment", "turns", "cells", "model_calls", "subcalls", "tool_calls", "depth",
     "tokens", "input_tokens", "output_tokens", "cost_usd", "duration_s", "errors", "prompt", "limit", "error",
     "resumed_from", "forked_from", "forked_at", "served_tokens", "served_cost_usd", "events", "skipped_lines",
-    "size_bytes",
+    "size_bytes", "warnings",
 )  # fmt: skip
 """What is said of a run, by the names that its state has for it."""
 

@@ -22,7 +22,15 @@ from rlm.core.exceptions import (
     TokenBudgetExhausted,
     ToolBudgetExhausted,
 )
-from rlm.core.fields import AtLeastOne, Count, Seconds, TokenCounts, Usd  # noqa: TC001 (msgspec reads them at run time)
+from rlm.core.fields import (  # msgspec reads the types at run time
+    AtLeastOne,
+    Count,
+    Seconds,
+    Size,
+    TokenCounts,
+    Usd,
+    shown_number,
+)
 from rlm.core.image_headers import pixel_size
 from rlm.core.types import Charge, RunUsage, TokenUsage
 
@@ -40,6 +48,9 @@ NEAR = 0.8
 _BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4
 _NO_CAP = 1 << 60
+_REASONS = 20
+"""So many reasons are told apart for which sub-calls got no answer."""
+_REASON_CHARS = 200
 
 IMAGE_TOKENS = 4_784
 """The most that one image counts, by the rules below."""
@@ -70,7 +81,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     with its parent."""
     max_concurrency: AtLeastOne = 64
     """Requests to backends at one time, over the tree. Hard."""
-    record_bytes: AtLeastOne | None = 1_000_000_000
+    record_bytes: Size | None = 1_000_000_000
     """Size of the record: its events, large texts, and what is kept for resuming. Soft by what one cell leaves and the
     landing; artifacts have a cap of their own."""
 
@@ -212,6 +223,8 @@ class Ledger:
         self._model_calls = self._turns = 0
         self._counts: Counter[str] = Counter()
         self._depth_reached = self.depth
+        self._failures: Counter[str] = Counter()
+        """Why sub-calls got no answer, and how often; in the ledger of the root."""
         self._queue: asyncio.Lock = asyncio.Lock() if parent is None else parent._queue
         self._settled: asyncio.Future[None] | None = None
 
@@ -255,6 +268,19 @@ class Ledger:
         """Count up to `wanted` sub-calls and return how many of them the cap allows."""
         return self._count("subcall_budget", wanted)
 
+    def count_failed(self, error: Exception) -> None:
+        """Count a sub-call that got no answer."""
+        for node in self.line():
+            node._counts["subcalls_failed"] += 1
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:_REASON_CHARS]
+        failures = self._root._failures
+        failures[reason if reason in failures or len(failures) < _REASONS else "other errors"] += 1
+
+    @property
+    def failures(self) -> list[tuple[str, int]]:
+        """Why sub-calls of this run got no answer, the most frequent first, and how often."""
+        return self._root._failures.most_common()
+
     def count_tool_call(self) -> None:
         """Count one tool call.
 
@@ -268,6 +294,14 @@ class Ledger:
         for node in self.line():
             node._turns += 1
 
+    def begin_anew(self) -> None:
+        """Forget all that was used: the caps are for each question, and the user has asked another."""
+        self._usage, self._cost_usd, self._has_unknown_cost = TokenUsage(), 0.0, False
+        self._model_calls = self._turns = 0
+        self._counts.clear()
+        self._failures.clear()
+        self._depth_reached = self.depth
+
     def restore(self, usage: RunUsage, cost_usd: float | None) -> None:
         """Count what an earlier run spent on the same work; never refused."""
         for node in self.line():
@@ -277,6 +311,7 @@ class Ledger:
             node._model_calls += usage.model_calls
             node._turns += usage.turns
             node._counts["subcall_budget"] += usage.subcalls
+            node._counts["subcalls_failed"] += usage.subcalls_failed
             node._counts["tool_budget"] += usage.tool_calls
             node._depth_reached = max(node._depth_reached, usage.depth_reached)
             node._has_unknown_cost |= cost_usd is None
@@ -290,6 +325,7 @@ class Ledger:
             cached_tokens=self._usage.cached_tokens,
             model_calls=self._model_calls,
             subcalls=self._counts["subcall_budget"],
+            subcalls_failed=self._counts["subcalls_failed"],
             tool_calls=self._counts["tool_budget"],
             turns=self._turns,
             depth_reached=self._depth_reached,
@@ -329,7 +365,7 @@ class Ledger:
         for name, used in spent.items():
             cap = getattr(root.budget, name)
             if cap is not None and used >= NEAR * cap:
-                yield name, f"{used:g} of {cap:g} of {name} used"
+                yield name, f"{shown_number(used)} of {shown_number(cap)} of {name} used"
 
     def subcalls_exhausted(self) -> SubcallBudgetExhausted:
         return SubcallBudgetExhausted(f"subcall_budget of {self._cap('subcall_budget')} sub-calls is used up")
@@ -397,14 +433,17 @@ class Ledger:
         least = min(MIN_OUTPUT_TOKENS, estimate.max_output_tokens)
         for node, cap in self._caps("token_budget"):
             if node._left(cap, landing=landing) - self._prompt_tokens(estimate) < least:
+                left = max(0, node._left(cap, landing=landing))
                 raise TokenBudgetExhausted(
-                    f"token_budget of {cap} does not fit another call of about {estimate.input_tokens} input tokens "
-                    f"({node._spent_tokens} used)"
+                    f"token_budget of {cap:,} has {left:,} tokens left, and another call takes about "
+                    f"{estimate.input_tokens:,} and its reply: raise token_budget"
                 )
         for node, cap_usd in self._caps("cost_budget_usd"):
             if estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing)) < least:
+                left_usd, least_usd = max(0.0, node._left_usd(cap_usd, landing=landing)), estimate.cost_usd(least)
                 raise CostBudgetExhausted(
-                    f"cost_budget_usd of {cap_usd} does not fit another call ({node._cost_usd:.4f} used)"
+                    f"cost_budget_usd of {cap_usd} has ${left_usd:.4f} left, and another call may cost "
+                    f"${least_usd:.4f} with the shortest reply: raise cost_budget_usd, or take a cheaper model"
                 )
 
     def _in_flight(self) -> bool:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from msgspec import Struct
 
 
+class ReadingNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How files were read, where that is not as by default."""
+
+    encoding: str | None = None
+    binary: bool = False
+    include: list[str] = []
+    exclude: list[str] = []
+
+
 class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a completion was given to work on, without the data."""
 
@@ -20,6 +29,8 @@ class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Paths it was read from, at most 100."""
     folder: str = ""
     """The working directory of the run, where one of these paths is relative."""
+    reading: ReadingNote | None = None
+    """How these paths are to be read again; None: as by default."""
 
 
 class ImageNote(Struct, frozen=True, kw_only=True):

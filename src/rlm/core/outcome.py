@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from rlm.core.types import RunUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rlm.core.interfaces import Masker
     from rlm.core.types import Status
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    V_co = TypeVar("V_co", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    V_co = TypeVar("V_co", covariant=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Generic[V_co]):
     """How one completion ended, its answer, and what it and all below it used."""
 
     status: Status
     response: str
     """The answer as text; with a status other than completed, the best there was, perhaps empty."""
-    value: Any = None
+    value: V_co = None  # type: ignore[assignment]  # where there is no answer
     """The answer as `output_type`, or the JSON value given to FINAL."""
     limit: str | None = None
     """The cap that was reached, by its name in `Budget`."""
@@ -56,14 +66,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RLMResult(Outcome):
+class RLMResult(Outcome[V_co]):
     """The outcome of a run, and where its record is."""
 
     run_id: str
     trajectory: Path | None = None
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the run though it went on: files left out, tools out of reach, failed sub-calls."""
 
     @classmethod
-    def of(cls, outcome: Outcome, run_id: str, trajectory: Path) -> RLMResult:
+    def of(cls, outcome: Outcome, run_id: str, trajectory: Path, warnings: Iterable[str] = ()) -> RLMResult:
         """The outcome of the root as the result of its run."""
         ended = {each.name: getattr(outcome, each.name) for each in fields(outcome)}
-        return cls(**ended, run_id=run_id, trajectory=trajectory)
+        return cls(**ended, run_id=run_id, trajectory=trajectory, warnings=tuple(warnings))

@@ -324,6 +324,8 @@ class RunUsage:
     cached_tokens: int = 0
     model_calls: int = 0
     subcalls: int = 0
+    subcalls_failed: int = 0
+    """Sub-calls that got no answer: they failed, were cut short, or were refused before they were counted."""
     tool_calls: int = 0
     turns: int = 0
     depth_reached: int = 0

@@ -41,6 +41,15 @@ class Reading:
     """Take binary data too, one character per byte: `context.encode("latin-1")` gives the bytes back."""
     everything: bool = False
     """Take hidden files, and files that `.gitignore` excludes, from folders and `**` patterns."""
+    include: tuple[str, ...] = ()
+    """Take only files that one of these patterns fits, such as `*.log` or `2024/**`; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Leave out what one of these patterns fits, each read as a line of a `.gitignore`."""
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether some files are wanted and others aren't."""
+        return bool(self.include or self.exclude)
 
 
 class Notes:

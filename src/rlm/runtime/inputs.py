@@ -9,33 +9,39 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from rlm.core.contexts.context import Context, Part, printable
 from rlm.core.contexts.spool import Spool, Tally, preview_of, spooling, text_context, value_context
 from rlm.core.exceptions import ConfigError, ToolError
+from rlm.core.notes import ReadingNote
 from rlm.core.paths import Confined
 from rlm.core.texts import escape_bytes
 from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
-from rlm.files.walk import Walk, WalkedFile, matches, rules_above
+from rlm.files.walk import Excluded, Walk, WalkedFile, excluding, matches, rules_above
 from rlm.helpers.opening import recover_at
-from rlm.repl.guest.wire import encode_value
+from rlm.runtime.plain_values import encoded, simpler
 from rlm.trajectory.own_files import HEAD_BYTES, begins_own, is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 GivenImages: TypeAlias = "Iterable[Image | bytes | os.PathLike[str]]"
 
 _STREAM_BYTES = 4 << 20
 DEFAULT_READING = Reading()
 _NAMES_COMPARED = 2_000
+_NAME_CHARS = 4_096
+_DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
+"""Folders of the descriptors that this process has open."""
 
 
 def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
@@ -58,13 +64,86 @@ def prepare(value: Any, reading: Reading = DEFAULT_READING) -> Context:
         return text_context(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return _from_stream(io.BytesIO(value), "bytes", reading)
-    if isinstance(value, os.PathLike):
-        return _from_paths([Path(value)], reading)
-    if isinstance(value, (list, tuple)) and value and all(isinstance(item, os.PathLike) for item in value):
-        return _from_paths([Path(item) for item in value], reading)
-    if hasattr(value, "read"):
-        return _from_stream(value, str(getattr(value, "name", "stream")), reading)
-    return value_context(value, encode_value)
+    if _is_source(value):
+        return _from_sources([value], reading)
+    if isinstance(value, (list, tuple)) and value and all(map(_is_source, value)):
+        return _from_sources(value, reading)
+    return value_context(_whole_value(value), encoded)
+
+
+def named_file(value: Any) -> str | None:
+    """A warning where a text is the name of a file, which was perhaps meant; None where it isn't."""
+    if not isinstance(value, str) or not 0 < len(value) <= _NAME_CHARS or not value.isprintable():
+        return None
+    try:
+        if not Path(value).exists():
+            return None
+    except (OSError, ValueError):
+        return None
+    kind = "folder" if Path(value).is_dir() else "file"
+    return f"the context is the text {value!r}, not the {kind} of that name: for its content give Path({value!r})"
+
+
+def _whole_value(value: Any) -> Any:
+    """The value itself, or what is read of it once: of a generator, a table, a model."""
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)) or is_dataclass(value):
+        return value
+    is_many = isinstance(value, Iterable) or hasattr(type(value), "model_dump")
+    return simpler(value) if is_many and not hasattr(type(value), "tolist") else value
+
+
+def reading_of(note: ReadingNote | None) -> Reading:
+    """How a context was read, of which a record has this note."""
+    if note is None:
+        return DEFAULT_READING
+    include, exclude = tuple(note.include), tuple(note.exclude)
+    return Reading(encoding=note.encoding, binary=note.binary, include=include, exclude=exclude)
+
+
+def _noted(reading: Reading) -> ReadingNote | None:
+    note = ReadingNote(
+        encoding=reading.encoding,
+        binary=reading.binary,
+        include=list(reading.include),
+        exclude=list(reading.exclude),
+    )
+    return None if note == ReadingNote() else note
+
+
+def _is_source(value: Any) -> bool:
+    """Whether a value is a path or an open file, to be read."""
+    return isinstance(value, os.PathLike) or hasattr(value, "read")
+
+
+def _from_sources(values: Iterable[Any], reading: Reading) -> Context:
+    sources = [_Stream.of(value) or Path(value) for value in values]
+    if len(sources) == 1 and isinstance(sources[0], _Stream):
+        return _from_stream(sources[0].file, sources[0].given, reading)
+    return _from_paths(sources, reading)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stream:
+    """Something that is read once, to its end."""
+
+    file: IO[Any]
+    given: str
+
+    @classmethod
+    def of(cls, value: Any) -> _Stream | None:
+        """An open file, or the path of one that this process has, as of a shell's `<(command)`; None for others."""
+        if hasattr(value, "read"):
+            return cls(file=value, given=str(getattr(value, "name", "stream")))
+        path = Path(value)
+        if path.parent not in _DESCRIPTORS or not path.is_fifo():
+            return None
+        return cls(file=path.open("rb"), given=str(path))
+
+    @property
+    def name(self) -> str:
+        """What it is called beside files: stdin, or fd-63."""
+        path = Path(self.given.strip("<>"))
+        return f"fd-{path.name}" if path.parent in _DESCRIPTORS else path.name
 
 
 def prepare_within(names: Sequence[str], confined: Confined, reading: Reading = DEFAULT_READING) -> Context:
@@ -96,6 +175,13 @@ def _inside(name: str, confined: Confined) -> Path:
 
 
 def _from_stream(stream: IO[Any], name: str, reading: Reading) -> Context:
+    spool, is_text = _spooled(stream)
+    fd = spool.finish()
+    return _whole(fd, 0, spool.tally, name, Notes()) if is_text else _text_of(fd, name, reading)
+
+
+def _spooled(stream: IO[Any]) -> tuple[Spool, bool]:
+    """All that a stream has, and whether it gave text rather than bytes."""
     stream = getattr(stream, "buffer", stream)
     is_text = False
     with spooling() as spool:
@@ -105,8 +191,7 @@ def _from_stream(stream: IO[Any], name: str, reading: Reading) -> Context:
                 spool.write_text(piece)
             else:
                 spool.write(piece, 0)
-    fd = spool.finish()
-    return _whole(fd, 0, spool.tally, name, Notes()) if is_text else _text_of(fd, name, reading)
+    return spool, is_text
 
 
 def _text_of(fd: int, name: str, reading: Reading) -> Context:
@@ -117,17 +202,17 @@ def _text_of(fd: int, name: str, reading: Reading) -> Context:
         charset = file.charset(reading, notes, tally.add)
         if charset.exact:
             file.check_unchanged(notes)
-            return _whole(fd, charset.start, tally, name, notes)
+            return _whole(fd, charset.start, tally, name, notes, reading)
         with spooling() as spool:
             file.copy(charset, spool, notes)
     except BaseException:
         os.close(fd)
         raise
     os.close(fd)
-    return _whole(spool.finish(), 0, spool.tally, name, notes)
+    return _whole(spool.finish(), 0, spool.tally, name, notes, reading)
 
 
-def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes) -> Context:
+def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes, reading: Reading = DEFAULT_READING) -> Context:
     end = start + tally.size_bytes
     return Context(
         kind="text",
@@ -139,26 +224,30 @@ def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes) -> Contex
         items=1,
         preview=preview_of(fd, start, end),
         sources=(name,),
+        reading=_noted(reading),
         warnings=notes.warnings(),
         digest=tally.digest(),
     )
 
 
-def _from_paths(paths: list[Path], reading: Reading) -> Context:
+def _from_paths(sources: Sequence[Path | _Stream], reading: Reading) -> Context:
+    paths = [source for source in sources if isinstance(source, Path)]
     recover_at(paths)
-    if len(paths) == 1 and not paths[0].is_dir() and (paths[0].exists() or not _is_glob(paths[0])):
+    if len(sources) == 1 and not reading.is_choosy and _is_one_file(paths[0]):
         return _text_of(_named(paths[0]), str(paths[0]), reading)
     wanted = [_Wanted.of(path) for path in paths]
-    base = Path(os.path.commonpath([item.folder for item in wanted]))
+    base = Path(os.path.commonpath([item.folder for item in wanted])) if wanted else Path.cwd()
+    given = [str(source) if isinstance(source, Path) else source.given for source in sources]
     with spooling() as spool:
         gathering = _Gathering(spool, reading, base)
         for item in wanted:
             gathering.take(item)
+        for source in sources:
+            if isinstance(source, _Stream):
+                gathering.take_stream(source)
         if not gathering.parts:
-            raise ConfigError(
-                f"no text files in {some_of([str(path) for path in paths])}. {gathering.left_out()}".strip()
-            )
-    return gathering.context([str(path) for path in paths])
+            raise ConfigError(f"no text files in {some_of(given)}. {gathering.left_out()}".strip())
+    return gathering.context(given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +274,9 @@ class _Wanted:
         fixed = next(place for place, part in enumerate(absolute.parts) if _is_glob(part))
         return cls(folder=Path(*absolute.parts[:fixed]), pattern="/".join(absolute.parts[fixed:]), given=given)
 
-    def keeps(self, path: str) -> bool:
+    def keeps(self, path: str, include: Sequence[str] = ()) -> bool:
+        if include and not any(matches(path, pattern) for pattern in include):
+            return False
         if self.pattern is None:
             return True
         # Anchored, unlike a bare pattern of a tool: `*.md` is what a shell would take.
@@ -200,7 +291,8 @@ class _Wanted:
     def walk(self, reading: Reading) -> Walk:
         plain = reading.everything or not self.sweeps
         return Walk(
-            keep=self.keeps,
+            keep=partial(self.keeps, include=reading.include),
+            excluded=_excluded(reading),
             everything=plain,
             depth=None if self.sweeps else (self.pattern or "").count("/"),
             rules=() if plain else rules_above(self.folder.resolve()),
@@ -220,12 +312,16 @@ class _Gathering:
         self._ignored = 0
         self._records = 0
         self._met = 0
+        self._unchosen = 0
         self.parts: list[Part] = []
 
     def take(self, wanted: _Wanted) -> None:
         """Read what is wanted; a file given by name must be readable text, others are left out with a note."""
         if wanted.name is not None:
             path = wanted.folder / wanted.name
+            if not _chosen(wanted.name, self._reading):
+                self._unchosen += 1
+                return
             self._add(path, lambda: _named(path), strict=True)
             return
         if not wanted.folder.is_dir():
@@ -243,7 +339,16 @@ class _Gathering:
         for unread in walk.unreadable:
             self._notes.add("unreadable, left out", unread)
         if not self._met:
-            raise ConfigError(f"no file fits {printable(wanted.given)}. {self.left_out()}".strip())
+            raise ConfigError(f"{_nothing_in(wanted, self._reading)} {self.left_out()}".strip())
+
+    def take_stream(self, stream: _Stream) -> None:
+        """Read what a stream has, beside files."""
+        spool, _ = _spooled(stream.file)
+        fd = spool.finish()
+        try:
+            self._copy(TextFile.of(fd, stream.name))
+        finally:
+            os.close(fd)
 
     def _add(self, path: Path, opened: Callable[[], int], *, strict: bool = False) -> None:
         self._met += 1
@@ -295,6 +400,8 @@ class _Gathering:
         left = []
         if self._records:
             left.append(f"records of earlier runs were left out ({self._records:,} files or folders of rlm's own)")
+        if self._unchosen:
+            left.append(f"{self._unchosen:,} files that include and exclude don't choose were left out")
         if self._ignored:
             left.append(f"{self._ignored:,} hidden or git-ignored entries were left out")
         return (*self._notes.warnings(), *left)
@@ -311,9 +418,37 @@ class _Gathering:
             items=len(self.parts),
             preview=f"{printable(first.name)}:\n{preview_of(fd, first.start, first.end)}",
             sources=tuple(sources),
+            reading=_noted(self._reading),
             warnings=self._warnings(),
             digest=tally.digest([(part.name, part.size_bytes) for part in self.parts]),
         )
+
+
+def _excluded(reading: Reading) -> Excluded | None:
+    if not reading.exclude:
+        return None
+    try:
+        return excluding(reading.exclude)
+    except ValueError as error:
+        raise ConfigError(f"{error} can't be excluded: give a pattern as in .gitignore, such as '*.gz'.") from error
+
+
+def _chosen(name: str, reading: Reading) -> bool:
+    """Whether a file that was named itself is wanted still."""
+    excluded = _excluded(reading)
+    if excluded is not None and excluded.match_file(name):
+        return False
+    return not reading.include or any(matches(name, pattern) for pattern in reading.include)
+
+
+def _nothing_in(wanted: _Wanted, reading: Reading) -> str:
+    """Why nothing was met where files were wanted."""
+    given = printable(wanted.given)
+    if reading.is_choosy:
+        return f"no file in {given} is one that include and exclude choose."
+    if wanted.pattern is not None:
+        return f"no file fits the pattern {given}."
+    return f"there are no files in the folder {given}."
 
 
 def _is_own_output(fd: int) -> bool:
@@ -392,6 +527,8 @@ def _open(path: Path) -> int:
 
 
 def _missing(path: Path) -> ConfigError:
+    if path.is_symlink():
+        return ConfigError(f"{printable(str(path))} is a link to {printable(str(path.readlink()))}, which isn't there.")
     try:
         names = sorted(entry.name for entry in path.parent.iterdir())[:_NAMES_COMPARED]
     except OSError:
@@ -399,6 +536,10 @@ def _missing(path: Path) -> ConfigError:
     close = get_close_matches(path.name, names, n=1)
     advice = f" Did you mean {printable(str(path.with_name(close[0])))}?" if close else ""
     return ConfigError(f"{printable(str(path))} does not exist.{advice}")
+
+
+def _is_one_file(path: Path) -> bool:
+    return not path.is_dir() and (path.exists() or not _is_glob(path))
 
 
 def _is_glob(path: Path | str) -> bool:

@@ -29,7 +29,7 @@ from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice
 from rlm.helpers.opening import guest_helpers, recovery
 from rlm.repl.guest.wire import encode_value
-from rlm.runtime.inputs import prepare, read_images
+from rlm.runtime.inputs import named_file, prepare, read_images
 from rlm.runtime.models import RunModels
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker
@@ -40,7 +40,7 @@ from rlm.tools.mcp.connected_tools import within_reach
 from rlm.tools.registry import ToolRegistry
 from rlm.trajectory.artifacts import Artifacts
 from rlm.trajectory.chain import receipt_key
-from rlm.trajectory.exact import ExactFile, context_path, exact_path, forget, keep_context
+from rlm.trajectory.exact import ExactFile, context_path, exact_path, keep_context, keep_last
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.writer import TrajectoryWriter
 from rlm.version import __version__
@@ -122,7 +122,7 @@ class OpenRun:
 
     def result(self, outcome: Outcome) -> RLMResult:
         """The outcome of the root as users get it, once the run is closed; an answer whose record was lost is not a
-        success. With a success goes what was kept for resuming the run.
+        success. A success is noted, so that only the last one keeps what going on with it needs.
         """
         recorder = self.record.recorder
         if outcome.success:
@@ -130,10 +130,10 @@ class OpenRun:
                 recorder.check()
             except RecordError as lost:
                 outcome = replace(outcome, status="failed", error=lost)
-        if outcome.success:
-            for path in (self.record.path, *self.completes):
-                forget(path)
-        return RLMResult.of(outcome.masked(self.record.masker), recorder.run_id, self.record.path)
+        if outcome.success and self.keeping is not None:
+            keep_last(self.record.path, self.completes)
+        masked = outcome.masked(self.record.masker)
+        return RLMResult.of(masked, recorder.run_id, self.record.path, recorder.warnings)
 
 
 async def open_run(parts: Parts, request: Request, models: RunModels | None = None) -> OpenRun:
@@ -183,8 +183,13 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         guest_tools=_guest_tools(config, tools, skills),
         helpers=guest_helpers(config, parts.workers),
         begins=await _begins(request),
-        warnings=(*context.warnings, *parts.connected.warnings),
+        warnings=(*request.warnings, *_named(request), *context.warnings, *parts.connected.warnings),
     )
+
+
+def _named(request: Request) -> tuple[str, ...]:
+    warning = named_file(request.context)
+    return () if warning is None else (warning,)
 
 
 def _guest_tools(config: Config, tools: ToolRegistry, skills: tuple[Tool, ...]) -> tuple[str, ...]:
@@ -268,7 +273,9 @@ def _run_start(kit: Kit, environment: str, recall: Recall) -> RunStart:
     earlier = resumption.record.run_id
     if resumption.forked_at is None:
         return msgspec.structs.replace(start, resumed_from=earlier)
-    return msgspec.structs.replace(start, forked_from=earlier, forked_at=resumption.forked_at)
+    return msgspec.structs.replace(
+        start, forked_from=earlier, forked_at=resumption.forked_at, addition=resumption.rules.addition
+    )
 
 
 def _sandbox_ready(config: Config, traits: Traits) -> SandboxReady:

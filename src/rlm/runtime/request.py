@@ -29,6 +29,8 @@ class Request:
     images: GivenImages = ()
     resumption: Resumption | None = None
     """The record of the run that this one resumes, forks or replays."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know before the run begins, as of settings that were ignored."""
     is_interactive: bool = False
     """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
 

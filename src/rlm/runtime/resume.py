@@ -22,12 +22,12 @@ from rlm.core.exceptions import ConfigError
 from rlm.core.plain import one_line
 from rlm.core.replay.serving import ReplayRules
 from rlm.repl.guest.wire import decode_value, encode_value
-from rlm.runtime.inputs import prepare
+from rlm.runtime.inputs import prepare, reading_of
 from rlm.runtime.request import INTERACTIVE, Request
 from rlm.trajectory.exact import context_path, kept_context
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import place_of
-from rlm.trajectory.resume import Resumption, ended, is_raised, read_line
+from rlm.trajectory.resume import Resumption, ended, is_raised, last_driven, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,10 +66,11 @@ class How(Again, total=False):
 class Fork:
     """Where to leave the record of a run, and what is said there."""
 
-    turn: int
-    """The last turn to take from the record; 0 takes none."""
+    turn: int | None = None
+    """The last turn to take from the record; 0 takes none. None: all, for another question after the answer; where
+    nothing is added, all but the turn that gave the answer."""
     addition: str = ""
-    """What the model is told before it goes on."""
+    """What the model is told before it goes on: a hint, or another question."""
 
 
 def resume_request(run: str | Path, present: Config, fork: Fork | None = None, **how: Unpack[How]) -> Request:
@@ -85,9 +86,12 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
     config = _config(line, present, how)
     if fork is None:
         _check_unfinished(line, config)
-    record = line.record(msgspec.structs.asdict(config.budget), until=None if fork is None else fork.turn)
-    if fork is not None:
-        _check_fork(fork, line)
+        turn, addition = None, ""
+    else:
+        turn, addition = _place(fork, line), fork.addition
+    record = line.record(msgspec.structs.asdict(config.budget), until=turn)
+    if fork is None:
+        addition = line.unsaid(record)
     if line.salt is None:
         raise ConfigError(
             f"{line.latest.run.path} has masked texts, and the exact ones ({line.latest.run.run_id}.exact) are gone: "
@@ -99,9 +103,9 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
         rules=ReplayRules(
             on_divergence=on_divergence,
             redo_unfinished=how.get("redo_unfinished", False),
-            addition="" if fork is None else fork.addition,
+            addition=addition,
         ),
-        forked_at=None if fork is None else fork.turn,
+        forked_at=turn,
         trajectories=line.completed if fork is None else (),
     )
     return _request(line, config, how, resumption)
@@ -191,6 +195,8 @@ def _put(then: dict[str, Any], name: str, now: Mapping[str, Any]) -> None:
 
 def _line(run: str | Path, present: Config) -> Line:
     place = (run.parent, run.stem) if isinstance(run, Path) else place_of(run, log_folder(present.log_dir))
+    if place[1] == "last":
+        place = (place[0], last_driven(place[0], INTERACTIVE))
     line = read_line(*place, decode_value)
     if line.task.dialect == INTERACTIVE:
         raise ConfigError(
@@ -221,22 +227,33 @@ def _check_unfinished(line: Line, config: Config) -> None:
     raise ConfigError(f"run {run_id} reached its {name} of {had.get(name)}: it needs a higher one to go on")
 
 
-def _check_fork(fork: Fork, line: Line) -> None:
+def _place(fork: Fork, line: Line) -> int:
+    """The turn after which a fork begins: after that of the answer only with something to say.
+
+    Raises:
+        ConfigError: there is no such turn.
+    """
     turns = [turn for record in line.records for turn in record.root.of("turn") if turn.start is not None]
     last = max((turn.start.body.turn for turn in turns if turn.start is not None), default=0)
     end = ended(line.latest)
-    if end is not None and end.status == "completed":
+    if end is not None and end.status == "completed" and not fork.addition:
         last -= 1
-    if not 0 <= fork.turn <= last:
-        raise ConfigError(f"a fork of run {line.latest.run.run_id} may begin after turn 0 to {last}, not {fork.turn}")
+    turn = last if fork.turn is None else fork.turn
+    if not 0 <= turn <= last:
+        raise ConfigError(
+            f"a fork of run {line.latest.run.run_id} may begin after turn 0 to {last}, not {turn}"
+            + ("" if fork.addition else "\nwith -p TEXT, another question, it may begin after the answer too")
+        )
+    return turn
 
 
 def _context(given: Any, note: ContextNote, line: Line) -> Context:
-    context = prepare(given) if given is not None else _found(note, line)
+    context = prepare(given, reading_of(note.reading)) if given is not None else _found(note, line)
     if note.digest is not None and context.digest != note.digest:
         context.close()
         raise ConfigError(
-            f"the context is not the one that run {line.latest.run.run_id} had (it differs in content)\n"
+            f"the context is not the one that run {line.latest.run.run_id} had: "
+            f"{_named_sources(note) or 'what was given'} differs from what it was then\n"
             "give that one with -f, or make a new run"
         )
     return context
@@ -255,9 +272,13 @@ def _found(note: ContextNote, line: Line) -> Context:
     for folder in dict.fromkeys((note.folder, "")):  # where the run was, or where its files have moved to
         paths = [source if source.parts[:1] == ("~",) else Path(folder, source) for source in map(Path, note.sources)]
         if paths and all(path.exists() or any(char in path.name for char in "*?[") for path in paths):
-            return prepare(paths if len(paths) > 1 else paths[0])
-    where = f" (it was read from {', '.join(note.sources[:3])})" if note.sources else ""
+            return prepare(paths if len(paths) > 1 else paths[0], reading_of(note.reading))
+    where = f" (it was read from {_named_sources(note)})" if note.sources else ""
     raise ConfigError(f"the context of run {line.latest.run.run_id} is not here{where}\ngive it again with -f FILE")
+
+
+def _named_sources(note: ContextNote) -> str:
+    return ", ".join(note.sources[:3])
 
 
 def _images(line: Line) -> tuple[bytes, ...]:

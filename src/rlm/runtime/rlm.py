@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import weakref
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
-from rlm.core.config import Config
+from rlm.core.config import Config, checked
 from rlm.core.exceptions import ConfigError, RunFailed
 from rlm.runtime.interactive import Interactive
 from rlm.runtime.loop_thread import LoopThread, waited
@@ -61,7 +61,11 @@ class RLM:
             ConfigError: a configuration file or variable is wrong.
         """
         given = None if model is None or isinstance(model, str) else model
-        base = Config.load().config if config is None else config
+        self._warnings: tuple[str, ...] = ()
+        if config is None:
+            loaded = Config.load()
+            config, self._warnings = loaded.config, loaded.warnings
+        base = config
         self.config = _changed(base, model=_label(model, base), environment=environment, budget=budget)
         self._loop = LoopThread()
         thread = ToolThread()
@@ -69,6 +73,30 @@ class RLM:
         self._parts = Parts(backends=BackendPool(given), tools=on_thread, sinks=tuple(map(threaded, sinks)))
         self._opened: set[Interactive] = set()
         self._finalizer = weakref.finalize(self, _close, self._loop, self._parts, self._opened, thread)
+
+    @overload
+    def completion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: type[T],
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult[T]: ...
+
+    @overload
+    def completion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: Any = None,
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult: ...
 
     def completion(
         self,
@@ -92,6 +120,30 @@ class RLM:
         """
         request = self._request(prompt, context, output_type, images, budget=budget, session=session)
         return self._waited(complete(self._parts, request))
+
+    @overload
+    async def acompletion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: type[T],
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult[T]: ...
+
+    @overload
+    async def acompletion(
+        self,
+        prompt: str,
+        context: Any = None,
+        *,
+        output_type: Any = None,
+        budget: Budget | None = None,
+        images: GivenImages = (),
+        session: str | None = None,
+    ) -> RLMResult: ...
 
     async def acompletion(
         self,
@@ -124,8 +176,9 @@ class RLM:
         """`resume`, awaited on any event loop; cancelling it cancels the run."""
         return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, **how)))
 
-    def fork(self, run: str | Path, turn: int, addition: str = "", **how: Unpack[How]) -> RLMResult:
-        """Go another way from the end of a turn of a run: live from there, with what the user adds.
+    def fork(self, run: str | Path, turn: int | None = None, addition: str = "", **how: Unpack[How]) -> RLMResult:
+        """Go another way from the end of a turn of a run, or go on after its last: live from there, with what the user
+        adds. `rlm.fork("last", addition="And by month?")` asks another question after the answer.
 
         Raises:
             ConfigError: as `resume`, or there is no such turn.
@@ -133,7 +186,9 @@ class RLM:
         fork = Fork(turn=turn, addition=addition)
         return self._waited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))
 
-    async def afork(self, run: str | Path, turn: int, addition: str = "", **how: Unpack[How]) -> RLMResult:
+    async def afork(
+        self, run: str | Path, turn: int | None = None, addition: str = "", **how: Unpack[How]
+    ) -> RLMResult:
         """`fork`, awaited on any event loop; cancelling it cancels the run."""
         fork = Fork(turn=turn, addition=addition)
         return await self._awaited(self._taken_up(lambda: resume_request(run, self.config, fork, **how)))
@@ -219,7 +274,14 @@ class RLM:
     def _request(self, prompt: str, context: Any, output_type: Any, images: GivenImages, **changes: Any) -> Request:
         self._refuse_if_closed()
         config = _changed(self.config, **changes)
-        return Request(prompt=prompt, context=context, output_type=output_type, config=config, images=tuple(images))
+        return Request(
+            prompt=prompt,
+            context=context,
+            output_type=output_type,
+            config=config,
+            images=tuple(images),
+            warnings=self._warnings,
+        )
 
     def _refuse_if_closed(self) -> None:
         if not self._finalizer.alive:
@@ -248,8 +310,8 @@ def _changed(config: Config, **changes: Any) -> Config:
     """
     given = {name: value for name, value in changes.items() if value is not None}
     try:
-        return msgspec.convert(msgspec.to_builtins(msgspec.structs.replace(config, **given)), Config)
-    except (msgspec.ValidationError, TypeError) as error:
+        return checked(msgspec.structs.replace(config, **given))
+    except TypeError as error:
         raise ConfigError(f"a setting is wrong: {error}") from error
 
 

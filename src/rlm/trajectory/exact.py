@@ -20,7 +20,7 @@ from rlm.core.whole_files import part_of, sole_writer
 from rlm.trajectory.reader import open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rlm.core.contexts.context import Context
     from rlm.core.events import Body
@@ -178,10 +178,27 @@ def kept_context(path: Path) -> bytes | None:
         return None
 
 
+def keep_last(trajectory: Path, earlier: Iterable[Path] = ()) -> None:
+    """Note that a run has completed, the last in its folder: what was kept for it stays, so that the user can go on
+    with it; what was kept for those that completed before, and for `earlier` ones that it completes, is removed.
+    """
+    mark = _mark(trajectory)
+    for path in (*earlier, *trajectory.parent.glob("*" + mark.suffix)):
+        if path.stem != trajectory.stem:
+            forget(path.with_suffix(trajectory.suffix))
+    with suppress(OSError):  # without the mark it is kept like one that never completed
+        mark.touch(mode=0o600)
+
+
+def _mark(trajectory: Path) -> Path:
+    """The empty file that says of a completed run that what it needs to go on is kept."""
+    return trajectory.with_suffix(".kept")
+
+
 def forget(trajectory: Path) -> None:
     """Remove what was kept for resuming a run; where no text was masked, its salt stays, so that it can be forked."""
     context = context_path(trajectory)
-    for path in (context, part_of(context)):
+    for path in (context, part_of(context), _mark(trajectory)):
         path.unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         if exact_path(trajectory).stat().st_size > SALT_LINE_BYTES:

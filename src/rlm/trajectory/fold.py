@@ -213,6 +213,7 @@ def _run_start(fold: RunFold, _span: SpanState, body: RunStart, _head: Head, _se
     run.resumed_from = body.resumed_from and body.resumed_from[:NAME_CHARS]
     run.forked_from = body.forked_from and body.forked_from[:NAME_CHARS]
     run.forked_at = _count(body.forked_at) if body.forked_from else None
+    run.prompt = body.addition[:TEXT_CHARS]
     caps = {name[:NAME_CHARS]: cap for name, cap in list(body.budget.items())[:MAX_CAPS] if _is_cap(cap)}
     run.budget_json = msgspec.json.encode(caps).decode()
 
@@ -227,7 +228,7 @@ def _completion_start(fold: RunFold, span: SpanState, body: CompletionStart, hea
     span.depth, span.model, span.head = _count(body.depth), body.model[:NAME_CHARS], body.prompt[:HEAD_CHARS]
     run.depth = max(run.depth, span.depth)
     if is_root:
-        run.prompt = body.prompt[:TEXT_CHARS]
+        run.prompt = (f"{run.prompt} (after: {body.prompt})" if run.prompt else body.prompt)[:TEXT_CHARS]
         run.model = run.model or span.model
     else:
         run.subcalls += 1

@@ -31,7 +31,7 @@ from rlm.core.replay.record import Record, Recorded, RecordSource
 from rlm.core.replay.serving import ReplayRules
 from rlm.core.types import IMAGE_BYTES
 from rlm.trajectory.exact import ExactTexts, exact_path
-from rlm.trajectory.reader import Trajectory, ends_run, find_run, is_run_id, open_record
+from rlm.trajectory.reader import Trajectory, ends_run, find_run, is_run_id, list_runs, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +67,8 @@ class RunRecord:
     """The record of one run, read from its file."""
 
     run: Trajectory
+    begun: Event
+    """The event of its beginning."""
     start: RunStart
     root: Recorded
     exact: ExactTexts
@@ -112,6 +114,17 @@ class Line:
                 body: CompletionStart = _Files(self.records).read(record.root.start)
                 return body
         raise ConfigError(f"{self.latest.run.path} ends before the run had begun: start a new run")
+
+    def unsaid(self, record: Record) -> str:
+        """What the user of the latest fork says after its turn, if `record` breaks off before that was said."""
+        fork = self.records[self._fork]
+        turns = {turn.start.body.turn: turn for turn in record.root.of("turn") if turn.start is not None}
+        if fork.start.forked_from is None or max(turns, default=0) > fork.start.forked_at:
+            return ""
+        start: RunStart = record.source.read(fork.begun)
+        said = turns.get(fork.start.forked_at, record.root)
+        texts = [record.source.read(event).content for event in said.bodies(MessageAdded)]
+        return "" if start.addition in texts else start.addition
 
     @property
     def completed(self) -> tuple[Path, ...]:
@@ -191,6 +204,15 @@ def read_line(log_dir: Path, name: str, decode: Callable[[Json], Any]) -> Line:
     return Line(records=records)
 
 
+def last_driven(log_dir: Path, dialect: str) -> str:
+    """The id of the run written last whose cells came from a model, not in that dialect; `last` if there is none."""
+    for run in list_runs(log_dir):
+        begun = next((event.body for event in run if isinstance(event.body, CompletionStart)), None)
+        if begun is None or begun.dialect != dialect:
+            return run.run_id
+    return "last"
+
+
 def _earlier(log_dir: Path, run_id: str, later: RunRecord) -> Trajectory:
     run = Trajectory(log_dir / f"{run_id}.jsonl")
     if not set(run_id) <= set("0123456789abcdef") or not run.path.exists():
@@ -210,7 +232,9 @@ def _read(run: Trajectory, decode: Callable[[Json], Any]) -> RunRecord:
         raise ConfigError(
             f"{run.path} is of version {start.version} of the format, and this is rlm for version {VERSION}: upgrade"
         )
-    record = RunRecord(run=run, start=start, root=_tree(events), exact=ExactTexts(exact_path(run.path), decode))
+    record = RunRecord(
+        run=run, begun=events[0], start=start, root=_tree(events), exact=ExactTexts(exact_path(run.path), decode)
+    )
     _check_blobs(record, events)
     return record
 

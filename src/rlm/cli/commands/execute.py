@@ -32,6 +32,9 @@ def execute(
     given: ContextOptions,
     sandbox: SandboxOptions,
     script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
+    arguments: Annotated[
+        list[str] | None, Argument(metavar="[ARGUMENT]...", help="What the script finds in sys.argv, and in argv.")
+    ] = None,
     code: Annotated[
         str | None, Option("--code", "-c", metavar="CODE", help="Python to run, instead of a file.")
     ] = None,
@@ -51,11 +54,14 @@ def execute(
         warn(warning)
     with Signals() as received:
         try:
+            if code is not None and script is not None:  # with --code all of them are arguments
+                arguments, script = [script, *(arguments or ())], None
             source, stdin_taken = read_source(script, code)
             context = read_context(given, stdin_taken=stdin_taken)
             for warning in context.warnings:
                 warn(f"context: {warning}")
-            result = received.run(_executed(source, context, loaded.config))
+            argv = ["-c" if code is not None else script or "-", *(arguments or ())]
+            result = received.run(_executed(source, argv, context, loaded.config))
         except Interrupted:
             complain("interrupted")
             return received.exit_code
@@ -87,7 +93,17 @@ def read_source(script: str | None, code: str | None) -> tuple[str, bool]:
         raise ConfigError(f"{script}: not UTF-8, which Python source has to be") from error
 
 
-async def _executed(source: str, context: Context, config: Config) -> ExecResult:
+_GIVE_ARGUMENTS = """
+argv = {!r}
+try:
+    import sys
+    sys.argv[:] = argv
+except ImportError:
+    pass
+"""
+
+
+async def _executed(source: str, argv: list[str], context: Context, config: Config) -> ExecResult:
     from rlm.cli.console import quiet_pipe, say, write_out
     from rlm.core.plain import plain
     from rlm.runtime.bare_repl import NO_CALLS, bare_repl
@@ -108,6 +124,7 @@ async def _executed(source: str, context: Context, config: Config) -> ExecResult
         async with bare_repl(config, context, replace(NO_CALLS, on_output=on_output)) as opened:
             if config.environment != opened.choice.environment:
                 say(plain(choice_text(opened.choice.environment, opened.choice.passed_over)))
+            await opened.repl.execute(_GIVE_ARGUMENTS.format(argv))
             result: ExecResult = await opened.repl.execute(source)
     finally:
         show("" if printed is None else printed.close())

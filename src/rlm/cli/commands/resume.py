@@ -88,7 +88,10 @@ class LiveOptions(RunOptions):
 class ForkOptions(LiveOptions):
     """From where to go another way, and with which hint."""
 
-    turn: Annotated[int, Option("--turn", "-t", metavar="N", help="The last turn to take from the run; 0 takes none.")]
+    turn: Annotated[
+        int | None,
+        Option("--turn", "-t", metavar="N", help="The last turn to take from the run; 0 takes none. [default: all]"),
+    ] = None
     prompt_addition: Annotated[
         str, Option("--prompt-addition", "-p", metavar="TEXT", help="What the model is told before it goes on.")
     ] = ""

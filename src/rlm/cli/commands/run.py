@@ -40,6 +40,14 @@ class PromptOptions(ContextOptions):
         list[str] | None,
         Option("--image", metavar="FILE", help="An image that the model sees beside the prompt; repeatable."),
     ] = None
+    go_on: Annotated[
+        bool,
+        Option(
+            "--continue",
+            "-c",
+            help="Ask after the answer of this project's last run: same data, variables, conversation and settings.",
+        ),
+    ] = False
 
 
 def run(
@@ -57,9 +65,39 @@ def run(
     """
     from rlm.cli.signals import Signals
 
-    config = _settled(Overrides.of(models, budget, sandbox, place), output)
+    overrides = Overrides.of(models, budget, sandbox, place)
+    if given.go_on:
+        return _continued(given, overrides, output)
+    config = _settled(overrides, output)
     with Signals() as received:
         return received.exit_code_of(lambda: _answered(_request(given, config, output), output, received))
+
+
+def _continued(given: PromptOptions, overrides: Overrides, output: OutputOptions) -> int:
+    """Go on with the last run of the project, after its last turn."""
+    from rlm.cli.inputs import read_context, read_prompt, read_schema
+    from rlm.cli.signals import Signals
+    from rlm.core.config import Config
+    from rlm.core.exceptions import ConfigError
+    from rlm.runtime.resume import How
+
+    check_format(output)
+    if given.image:
+        raise ConfigError("--image can't be given with --continue: the run has the images that it had")
+    log_dir = overrides.values.get("log_dir")
+    present = Config.load(overrides={} if log_dir is None else {"log_dir": log_dir}).config
+    with Signals() as received:
+
+        def asked_on() -> int:
+            prompt = read_prompt(given.prompt)
+            how = How(
+                context=read_context(given, stdin_taken=given.prompt == "-") if given.file else None,
+                output_type=read_schema(output.output_schema),
+                overrides=overrides.values,
+            )
+            return answered(present, output, received, lambda rlm: rlm.afork("last", addition=prompt, **how))
+
+        return received.exit_code_of(asked_on)
 
 
 def _answered(request: Request, output: OutputOptions, received: Signals) -> int:
@@ -96,12 +134,19 @@ def _settled(overrides: Overrides, output: OutputOptions) -> Config:
 
 
 def check_format(output: OutputOptions) -> None:
-    """Check the name of the output format.
+    """Check the name of the output format, and the place of the answer, before anything is paid for.
 
     Raises:
-        ConfigError: it isn't one of `FORMATS`.
+        ConfigError: it isn't one of `FORMATS`, or no file can be written there.
     """
+    import os
+
     from rlm.core.exceptions import ConfigError
+
+    if output.out is not None:
+        out = Path(output.out)
+        if out.is_dir() or not os.access(out.absolute().parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"--out {output.out}: no file can be written there")
 
     if output.output_format not in FORMATS:
         raise ConfigError(f"--output-format: expected one of {', '.join(FORMATS)}, got {output.output_format!r}")
@@ -136,10 +181,10 @@ def _finish(result: RLMResult, watch: Watch, output: OutputOptions, received: Si
     from rlm.cli.watching import BROKEN_PIPE_CODE
 
     is_written = True
-    if watch.stream is None:
-        is_written = print_answer(result, as_json=output.output_format == "json")
-    else:
+    if watch.stream is not None:
         watch.stream.write_encoded(result_line(result))
+    if watch.stream is None or output.out is not None:
+        is_written = print_answer(result, as_json=output.output_format == "json", out=output.out)
     signal_code = received.exit_code if received.received else BROKEN_PIPE_CODE
     code = explain(result, signal_code=signal_code, brief=not watch.is_shown)
     return code if is_written else code or FAILED

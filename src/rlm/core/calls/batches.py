@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LATE = "the time of the run is nearly up: this sub-call was cut short; answer with what there is"
 
+CUT = "its cell, or the time of the run, ended before it was answered"
+
 
 class Item(Protocol):
     """One question of a batch."""
@@ -65,6 +67,7 @@ def _refusal(scope: Scope, item: Item, *, is_late: bool) -> LimitReached:
     """The error of an item that there was no room for, on record."""
     error = TimeLimitReached(LATE) if is_late else scope.ledger.subcalls_exhausted()
     scope.refuse(item.key, error, asked=item.words)
+    scope.ledger.count_failed(error)
     return error
 
 
@@ -100,7 +103,9 @@ async def _answered(scope: Scope, item: Item) -> Json:
     try:
         return await item.answer()
     except (RLMError, ValueError, TypeError, LookupError, OSError) as error:
+        scope.ledger.count_failed(error)
         return error
     except asyncio.CancelledError:
+        scope.ledger.count_failed(TimeLimitReached(CUT))
         scope.cut(item.key)
         raise

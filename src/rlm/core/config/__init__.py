@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from rlm.core.budget import Budget
 from rlm.core.config.files import find_project_file, read_config_file, user_config_path
@@ -339,6 +339,27 @@ class Config(Section, frozen=True):
 
 SCHEMA = Schema(Config, inline="budget")
 """Every key that there is."""
+
+
+def checked(config: Config) -> Config:
+    """The configuration with every value held to its type and range; amounts may be text with a unit.
+
+    Raises:
+        ConfigError: a value doesn't fit; names the setting, and what it takes.
+    """
+    values = to_builtins(config)
+    try:
+        return convert(values, Config)
+    except ValidationError as error:
+        layers = Layers(SCHEMA)
+        for key in SCHEMA:
+            if not key.table:
+                layers.check(key, values[key.name] if key.home == key.name else values[key.home][key.name])
+        tables = {key.home: values[key.home] for key in SCHEMA if key.table}
+        try:
+            return convert({**to_builtins(SCHEMA.build(layers.settings.values())), **tables}, Config)
+        except ValidationError:
+            raise ConfigError(f"a setting is wrong: {error}") from error
 
 
 def asked_of_user(file: ConfigFile, environ: Mapping[str, str]) -> list[GuardedKey]:

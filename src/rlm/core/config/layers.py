@@ -12,6 +12,7 @@ import tomli
 from msgspec.structs import FieldInfo, fields
 
 from rlm.core.exceptions import ConfigError
+from rlm.core.fields import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,12 @@ SECRETS = frozenset({"RLM_RECEIPT_KEY", "RLM_MCP_TOKEN"})
 _SECRET = re.compile(r"api[-_]?key|secret|passw|credential|(access|auth|bearer)[-_]?token|^(token|key)$", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\d{1,3}(_\d{3})+")
 _SHOWN_CHARS = 60
+_FORMS = {
+    "seconds": "\nwrite seconds, or a duration such as 90s, 5m or 1h30m",
+    "count": "\nwrite a number, or one such as 500k or 2M",
+    "bytes": "\nwrite bytes, or a size such as 512m or 2g",
+}
+"""How an amount of each unit may be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +69,11 @@ class Key:
     @property
     def is_list(self) -> bool:
         return _is_list(self.type)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its value stays text, be it an amount with a unit."""
+        return str in (getattr(self.type, "__origin__", self.type), *get_args(self.type))
 
     @property
     def variable(self) -> str:
@@ -101,6 +113,22 @@ class Schema(Generic[S]):
         """The key that is the whole section, where entries are named by the user."""
         key = self.find(section, section)
         return key if key is not None and key.table else None
+
+    def named(self, label: str) -> Key:
+        """The key of a label: `model`, `rlm.model`, `local.policy`, or an entry as `prices.openai/gpt-5`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        section, _, name = label.rpartition(".")
+        if (key := self.find(section or "rlm", name)) is not None:
+            return key
+        first, _, entry = label.partition(".")
+        table = self.table(first)
+        if table is not None and entry:
+            return _entry(table, entry.strip("\"'"))
+        known = [*self.names(section or "rlm"), *(key.label for key in self)]
+        raise ConfigError(f"there is no setting {label!r}{_meant(label if section else name, known)}")
 
     def names(self, section: str) -> list[str]:
         return [key.name for key in self if key.section == section]
@@ -172,15 +200,34 @@ class Layers(Generic[S]):
             ConfigError: a key is unknown, or a value doesn't fit.
         """
         for label, value in overrides.items():
-            section, _, name = label.rpartition(".")
-            key = self.schema.find(section or "rlm", name)
-            if key is None:
-                raise ConfigError(f"there is no setting {label!r}{_meant(name, self.schema.names(section or 'rlm'))}")
-            origin = Origin(source="command line", where="--" + name.replace("_", "-"))
+            key = self.schema.named(label)
+            origin = Origin(source="command line", where="--" + key.name.replace("_", "-"))
             if isinstance(value, str):
                 self._set_text(key, value, origin)
             else:
                 self._set(key, value, origin, None)
+
+    def read(self, label: str, text: str) -> Setting:
+        """The setting that a user means who gives a label and a text.
+
+        Raises:
+            ConfigError: there is no such setting, or the text doesn't fit.
+        """
+        key, origin = self.schema.named(label), Origin(source="command line", where=label)
+        if key.table and key.name != key.section:
+            braced = text if text.strip().startswith("{") else f"{{ {text} }}"
+            self._set(key, dict(_inline_table(braced, origin)), origin, None)
+        else:
+            self._set_text(key, text, origin)
+        return self.settings[key.label]
+
+    def check(self, key: Key, value: Any) -> None:
+        """Take the value of a key that a program gives.
+
+        Raises:
+            ConfigError: it doesn't fit.
+        """
+        self._set(key, value, Origin(source="command line", where=key.label.removeprefix("rlm.")), None)
 
     def _set_text(self, key: Key, text: str, origin: Origin) -> None:
         if key.table:
@@ -191,7 +238,7 @@ class Layers(Generic[S]):
 
     def _set(self, key: Key, raw: Any, origin: Origin, folder: Path | None, *, strict: bool = True) -> None:
         try:
-            value = msgspec.convert(raw, key.type, strict=strict)
+            value = msgspec.convert(_measured(raw, key), key.type, strict=strict)
         except msgspec.ValidationError as error:
             raise ConfigError(_misfit(key, raw, origin)) from error
         if note(key.type, "path"):
@@ -253,6 +300,17 @@ def _without_none(raw: Any, key: Key) -> Any:
     return None if type(None) in get_args(key.type) else raw
 
 
+def _measured(raw: Any, key: Key) -> Any:
+    """A number that is given as text with its unit, as a number: `5m`, `2M`; what is none is left for the check."""
+    unit = note(key.type, "unit")
+    if not isinstance(raw, str) or unit is None or key.is_text:
+        return raw
+    try:
+        return amount(raw, unit)
+    except (ValueError, OverflowError):
+        return raw
+
+
 def _read_text(text: str, key: Key) -> Any:
     text = text.strip()
     raw = _without_none(text, key)
@@ -298,7 +356,8 @@ def _anchored(text: str, home: str, folder: Path | None) -> str:
 
 def _misfit(key: Key, raw: Any, origin: Origin) -> str:
     where = f"{origin.where}: {key.name} in [{key.section}]" if origin.source in ("user", "project") else origin.where
-    return f"{where}: expected {wanted(key.type)}, got {_shown(raw)}"
+    hint = _FORMS.get(note(key.type, "unit"), "") if isinstance(raw, str) and not key.is_text else ""
+    return f"{where}: expected {wanted(key.type)}, got {_shown(raw)}{hint}"
 
 
 def _shown(raw: Any) -> str:

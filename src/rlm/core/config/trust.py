@@ -20,7 +20,7 @@ from rlm.core import plugins
 from rlm.core.config.files import user_folder
 from rlm.core.config.layers import note
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
-from rlm.core.fields import memory_bytes
+from rlm.core.fields import amount
 from rlm.core.texts import escape_bytes
 from rlm.core.whole_files import replace_file
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rlm.core.config.files import ConfigFile
     from rlm.core.config.layers import Layers
+    from rlm.core.fields import Unit
     from rlm.core.types import Json
 
 GUARDED = frozenset(
@@ -104,18 +105,19 @@ def _is_lifted(kind: Any, value: Json, ceiling: Any) -> bool:
         return value in walls and walls.index(value) > walls.index(ceiling)
     if not note(kind, "cap") or ceiling is None:
         return False
-    amount = _amount(value)
-    return amount is not None and amount > (_amount(ceiling) or 0)
+    unit = note(kind, "unit")
+    asked = _amount(value, unit)
+    return asked is not None and asked > (_amount(ceiling, unit) or 0)
 
 
-def _amount(value: Any) -> float | None:
+def _amount(value: Any, unit: Unit | None) -> float | None:
     """How much a cap allows; None for a value that no cap can have, which is refused where it is read."""
     if isinstance(value, str):
         if value.strip().lower() == "none":
             return math.inf
         try:
-            return memory_bytes(value)
-        except ValueError:
+            return float(value) if unit is None else amount(value, unit)
+        except (ValueError, OverflowError):
             return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return value if is_number else None

@@ -12,7 +12,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from rlm.core.notes import ContextNote
+from rlm.core.notes import ContextNote, ReadingNote
 
 Kind: TypeAlias = Literal["none", "text", "files", "value"]
 
@@ -64,6 +64,8 @@ class Context:
     """The beginning and a bit of the end, at most about 600 characters, control characters made visible."""
     sources: tuple[str, ...] = ()
     """Paths that it was read from."""
+    reading: ReadingNote | None = None
+    """How they were read; None: as by default."""
     warnings: tuple[str, ...] = ()
     """What was left out or could not be decoded, for the user and the model."""
     digest: str | None = None
@@ -96,6 +98,7 @@ class Context:
             digest=self.digest,
             sources=sources,
             folder=printable(os.getcwd()) if is_relative else "",  # noqa: PTH109 - as printable takes it
+            reading=self.reading,
         )
 
     def describe(self) -> str:

@@ -158,7 +158,8 @@ def value_context(value: Any, encode: Encode) -> Context:
     except (TypeError, ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         raise ConfigError(
-            f"this {type(value).__name__} cannot be a context: {reason}. Give text or JSON-like data."
+            f"this {type(value).__name__} can't be a context: {reason}\n"
+            "give text, or lists, dicts and tables of numbers, texts, dates and the like"
         ) from error
     with spooling() as spool:
         for start in range(0, len(encoded), BLOCK_BYTES):

@@ -29,6 +29,8 @@ class RunStart(Body, frozen=True):
     forked_from: str | None = None
     forked_at: int = 0
     """The last turn taken from `forked_from`."""
+    addition: str = ""
+    """What the user says after that turn: a hint, or another question."""
     salt: str | None = None
     """Of the keys of this run's events; None where texts are masked: it is in `<run_id>.exact` then."""
 

@@ -40,10 +40,15 @@ if TYPE_CHECKING:
     from rlm.core.run import Complete, Run, Task
     from rlm.core.types import Json, ModelReply, ToolSpec
 
+_OF_THE_RUN = frozenset({"without tools", "unlooked"})
+"""What the model is told once in a run, whatever it is asked there."""
 NEAR_END = 0.8
 """The share of the turns, or of the time, after which the model is told that the limit is near."""
 
 
+ANSWERED = "That was taken as the answer. The user has gone on, see below; the REPL has all its variables."
+"""What the model is told of a step that ended the task, where the user asks another question after it."""
+NOT_RUN = "This was not run: the answer came before it."
 UNLOOKED = "Nothing was run yet. Call execute_code to look at the data; if that was the answer, send it again."
 
 
@@ -66,6 +71,8 @@ class Completion:
         self.turns = 0
         self._printed = ""
         """The end of what the cell in progress has printed."""
+        self._answered_at = 0
+        """The turn with the answer to the question before this one; 0: this is the first."""
         self._cells = 0
         self._cell = task.scope
         """The cell in progress, or the last one."""
@@ -174,7 +181,7 @@ class Completion:
         cap = self.run.config.budget.max_turns
         if reason := self.dialect.stuck:
             raise NoProgress(reason)
-        if self.turns >= cap:
+        if self.turns - self._answered_at >= cap:
             raise TurnLimitReached(f"max_turns of {cap} turns reached")
         self.turns += 1
         self.task.scope.ledger.count_turn()
@@ -218,17 +225,28 @@ class Completion:
         return self.conversation.history
 
     async def _follow(self, scope: Scope, steps: Sequence[Step]) -> Final | None:
-        results = []
+        results: list[StepResult] = []
         for step in steps:
             done = await self._do(step, scope)
             if isinstance(done, Final):
-                return done
+                if not scope.is_asked_on():
+                    return done
+                results += self._gone_on(steps[len(results) :])
+                break
             results.append(StepResult(step=step, text=done))
         messages = self.dialect.render(results)
         limits = scope.limits_near(self._near, after=len(messages))
         self._told |= {limit.name for limit in limits}
         await self.conversation.add(scope.messages(messages, _notices(limits)))
         return None
+
+    def _gone_on(self, steps: Sequence[Step]) -> list[StepResult]:
+        """What is said of the step that gave the answer to one question, and of those after it; the next has caps of
+        its own."""
+        self._answered_at = self.turns
+        self._told &= _OF_THE_RUN
+        self.task.scope.ledger.begin_anew()
+        return [StepResult(step=step, text=ANSWERED if number == 0 else NOT_RUN) for number, step in enumerate(steps)]
 
     async def _do(self, step: Step, scope: Scope) -> Final | str:
         """Follow one step: the final answer, or what the model is shown."""
@@ -297,8 +315,9 @@ class Completion:
 
     def _own_near(self) -> Iterator[tuple[str, str]]:
         cap = self.run.config.budget.max_turns
-        if self.turns >= NEAR_END * cap:
-            yield "max_turns", f"turn {self.turns} of {cap} is done"
+        turns = self.turns - self._answered_at
+        if turns >= NEAR_END * cap:
+            yield "max_turns", f"turn {turns} of {cap} is done"
         clock = self.task.clock
         if self.task.is_root and clock.turns_s is not None and clock.elapsed_s >= NEAR_END * clock.turns_s:
             yield "timeout_s", f"{clock.elapsed_s:.0f} of {clock.timeout_s:g} s have passed"

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rlm.core import prompts
+from rlm.core.fields import shown_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,4 +95,4 @@ def _limits(run: Run) -> str:
         "tool calls": budget.tool_budget,
         "seconds": budget.timeout_s,
     }
-    return ", ".join(f"{cap:,g} {name}" for name, cap in caps.items() if cap is not None) + "."
+    return ", ".join(f"{shown_number(cap)} {name}" for name, cap in caps.items() if cap is not None) + "."

@@ -24,10 +24,12 @@ from rlm.core.replay.scope import Halt
 from rlm.core.types import Final
 
 if TYPE_CHECKING:
+    from rlm.core.budget import Ledger
     from rlm.core.contexts.context import Context
     from rlm.core.run import Run, Task
     from rlm.core.types import Status
 
+REASONS_SHOWN = 3
 CLOSE_S = 0.8
 """How long a REPL may take to close once a completion is out of time or cancelled, in seconds."""
 
@@ -58,6 +60,8 @@ class Orchestrator:
         except asyncio.CancelledError as cancelled:  # too late to change how it ended
             given_up = cancelled
         spent, duration_s = task.scope.ledger, time.monotonic() - started
+        if spent.parent is None and spent.usage().subcalls_failed:
+            self._run.recorder.record(task.scope.span, Warned(message=_unanswered(spent)))
         outcome = replace(ending, usage=spent.usage(), cost_usd=spent.cost_usd, duration_s=duration_s)
         try:
             await self._record_end(task, outcome)
@@ -153,6 +157,15 @@ def _stop_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _unanswered(ledger: Ledger) -> str:
+    """A warning of the sub-calls that got no answer."""
+    reasons = [f"{reason} ({times:,})" for reason, times in ledger.failures[:REASONS_SHOWN]]
+    more = len(ledger.failures) - len(reasons)
+    said = "; ".join([*reasons, *([f"and {more} other reasons"] if more > 0 else [])])
+    failed = ledger.usage().subcalls_failed
+    return f"{failed:,} {'sub-call' if failed == 1 else 'sub-calls'} got no answer: {said or 'see the record'}"
 
 
 def _ended(status: Status, final: Final, error: Exception | None = None) -> Outcome:

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Journal, Keeper, Masker, Sink
     from rlm.core.types import Image
 
-EXACT = frozenset({"completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"})
+EXACT = frozenset(
+    {"run.start", "completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"}
+)
 """What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
 
 
+_WARNINGS = 1_000
 _GRACE_S = 0.25
 """How long what is large is still made ready once it was given up, in seconds."""
 
@@ -70,6 +73,8 @@ class Recorder:
         self.run_id = run_id
         self.root = Span(root or os.urandom(8).hex(), None)
         self.is_masking = masker is not None
+        self.warnings: list[str] = []
+        """The warnings of the run so far, masked; the first thousand."""
         self._keeper = keeper
         self._journal: Journal | None = journal
         self._sinks = list(sinks)
@@ -84,6 +89,8 @@ class Recorder:
         `served` marks what is repeated from the record of an earlier run. A body of any size goes by `record_large`.
         """
         masked = self._masked(body)
+        if isinstance(masked, Warned) and len(self.warnings) < _WARNINGS:
+            self.warnings.append(masked.message)
         self._keep_exact(self._exact(body, masked))
         event, line = self._fit(self._event(span, masked, served=served))
         self._write(event, line)

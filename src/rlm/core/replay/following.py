@@ -120,6 +120,11 @@ class RecordedScope(Scope):
         """Nothing while the record is followed: it has what was added."""
         return ()
 
+    def is_asked_on(self) -> bool:
+        """See `Scope.is_asked_on`; in the record nothing else is said after an answer."""
+        asks_now = self.ledger.parent is None and self._recall.has_addition
+        return asks_now or (not self._cursor.is_live and bool(self._recorded.bodies(MessageAdded)))
+
     def begins_with(self, purpose: str, *, otherwise: bool) -> bool:
         """See `Scope.begins_with`."""
         calls = self._recorded.of("model")

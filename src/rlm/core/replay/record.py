@@ -119,7 +119,7 @@ class Spent:
     cost_usd: float | None = 0.0
 
     def __add__(self, other: Spent) -> Spent:
-        names = ("input_tokens", "output_tokens", "cached_tokens", "model_calls", "subcalls", "tool_calls", "turns")
+        names = [name for name in RunUsage.__slots__ if name != "depth_reached"]
         sums = {name: getattr(self.usage, name) + getattr(other.usage, name) for name in names}
         depth = max(self.usage.depth_reached, other.usage.depth_reached)
         unknown = self.cost_usd is None or other.cost_usd is None
@@ -137,7 +137,8 @@ def spent_by(recorded: Recorded, depth: int) -> Spent:
     if recorded.kind == "completion" and isinstance(end, CompletionEnd):
         return Spent(usage=end.usage, cost_usd=end.cost_usd)
     below = depth + 1 if recorded.kind == "completion" else depth
-    total = Spent(usage=RunUsage(turns=int(recorded.kind == "turn"), subcalls=_subcalls(recorded)))
+    turns, failed = int(recorded.kind == "turn"), _failed_subcalls(recorded)
+    total = Spent(usage=RunUsage(turns=turns, subcalls=_subcalls(recorded), subcalls_failed=failed))
     for child in recorded.children:
         total += spent_by(child, below)
     return total
@@ -189,3 +190,13 @@ def _subcalls(recorded: Recorded) -> int:
     if recorded.kind != "exec":
         return 0
     return len({child.key or child.id for child in recorded.children if child.kind in ("model", "completion")})
+
+
+def _failed_subcalls(recorded: Recorded) -> int:
+    """How many sub-calls of a cell got no answer."""
+    if recorded.kind != "exec":
+        return 0
+    last = {child.key or child.id: child for child in recorded.children if child.kind in ("model", "completion")}
+    failed = {key for key, child in last.items() if child.end is None or getattr(child.end.body, "error", None)}
+    refused = {event.body.key for event in recorded.bodies(Limit) if event.body.key and event.body.state != "near"}
+    return len(failed | refused)

@@ -151,6 +151,10 @@ class Scope:
             return ()
         return (Message(role="user", content=text),)
 
+    def is_asked_on(self) -> bool:
+        """Whether the user asks another question after the answer that this turn gave."""
+        return False
+
     def begins_with(self, purpose: str, *, otherwise: bool) -> bool:  # noqa: ARG002 - as `known`
         """Whether the first model call of this turn is for `purpose`: as the record has it, or else `otherwise`."""
         return otherwise

@@ -124,6 +124,11 @@ class Recall:
         """See `ReplayRules.is_replay`."""
         return self.rules.is_replay
 
+    @property
+    def has_addition(self) -> bool:
+        """Whether the user has something to say that wasn't said yet."""
+        return bool(self._addition)
+
     def take_addition(self) -> str:
         """What the user says where the run goes on live; once."""
         text, self._addition = self._addition, ""

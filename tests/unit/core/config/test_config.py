@@ -275,3 +275,27 @@ def test_a_plug_in_reads_its_settings_as_its_own_struct() -> None:
         Config(plugins={"box": {"size": "x"}}).plugin("box", BoxSettings)
     with pytest.raises(ConfigError, match="unknown field `sise`"):
         Config(plugins={"box": {"sise": 1}}).plugin("box", BoxSettings)
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "value"),
+    [
+        ("timeout_s", "5m", 300.0),
+        ("timeout_s", "1h30m", 5400.0),
+        ("cell_timeout_s", "1.5", 1.5),
+        ("docker.ttl_s", "2d", 172_800.0),
+        ("token_budget", "2M", 2_000_000),
+        ("max_output_tokens", "1.5k", 1_500),
+        ("token_budget", "2_000_000", 2_000_000),
+        ("record_bytes", "2g", 2 << 30),
+        ("local.memory", "512M", "512M"),
+    ],
+)
+def test_amounts_are_written_in_one_form_in_options_variables_and_files(tmp_path, label, text, value):
+    key = SCHEMA.named(label)
+    (user := tmp_path / ".config/rlm/config.toml").parent.mkdir(parents=True)
+    for file, environ, overrides in ((text, {}, {}), ("", {key.variable: text}, {}), ("", {}, {label: text})):
+        user.write_text(f'[{key.section}]\n{key.name} = "{file}"\n' if file else "")
+        loaded = Config.load(tmp_path, {"HOME": str(tmp_path), **environ}, overrides)
+        settings = msgspec.to_builtins(loaded.config)
+        assert (settings if key.home == key.name else settings[key.home])[key.name] == value

@@ -165,6 +165,9 @@ LIFTS = [
     ("rlm", "token_budget", "99_000_000"),
     ("rlm", "token_budget", "'none'"),
     ("rlm", "timeout_s", "601"),
+    ("rlm", "timeout_s", "'601s'"),
+    ("rlm", "token_budget", "'2M'"),
+    ("rlm", "record_bytes", "'2g'"),
     ("rlm", "max_depth", "5"),
     ("rlm", "max_output_tokens", "8_193"),
     ("rlm", "cell_timeout_s", "60.5"),
@@ -213,6 +216,7 @@ memory = "2g"
     [
         ("[rlm]\ntoken_budget = 50_001", False),
         ("[rlm]\ntoken_budget = 50_000", True),
+        ("[rlm]\ntoken_budget = '50k'", True),
         ("[rlm]\ntimeout_s = 1e6", True),
         ("[rlm]\ntimeout_s = 'none'", True),
         ("[rlm]\ncost_budget_usd = 2.01", False),

@@ -25,7 +25,7 @@ _MISSING = object()
 _INSTEAD = {
     "os": "use `context` and the tools for data, and `from os.path import basename` for names of paths",
     "pathlib": "use `context` and the tools for data, and `from os.path import basename, splitext` for names of paths",
-    "sys": "print() writes the output, FINAL(value) ends the run",
+    "sys": "print() writes the output, FINAL(value) ends the run; what `rlm exec` was given is in argv",
     "subprocess": "no process can be started here; write it in Python",
     "requests": "there is no network here; use `context` and the tools",
     "socket": "there is no network here; use `context` and the tools",
