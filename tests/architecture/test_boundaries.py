@@ -14,6 +14,7 @@ CATCHES_EVERYTHING = {
     "rlm.core.loop.orchestrator:Orchestrator._to_end": "the boundary of a completion: any failure is its outcome",
     "rlm.core.record.recorder:Recorder._flush": "a failing sink is detached and reported",
     "rlm.core.record.recorder:Recorder._offer": "a failing sink is detached and reported",
+    "rlm.helpers.edits.inference:Inference._definitions": "Jedi may stumble over any code; then nothing is inferred",
     "rlm.repl.calls:CellCalls._answer": "a fault of the host, raised to its caller and never shown to guest code",
     "rlm.repl.docker.engines:_in_thread.run": "raised to the caller, on its event loop",
     "rlm.repl.guest.contained:main": "a guest never returns into the code of process 1",

@@ -87,6 +87,18 @@ class ClassFamily:
         bound = [] if mention is None else module.names.binding(mention)
         return bool(bound) and all(self._is_said(module, each.node, each.scope, depth) for each in bound)
 
+    def is_in_doubt(self, module: Module, node: ast.expr) -> bool:
+        """Whether the code says several things of an expression, of which an inference would take those that it knows:
+        `self` in a class with other bases, a name or an attribute of `self` that is assigned more than once."""
+        if class_of(module, node) is not None:
+            return True
+        if isinstance(node, ast.Attribute):
+            owner = class_of(module, node.value)
+            body = None if owner is None else owner.node
+            return isinstance(body, ast.ClassDef) and len([*_said_of_attribute(body, node.attr)]) > 1
+        mention = module.by_node.get(node)
+        return mention is not None and len(module.names.binding(mention)) > 1
+
     def _add(self, module: Module, scope: NameScope) -> None:
         self.classes.add((module.name, scope))
         outer = home_of(scope)

@@ -11,25 +11,31 @@ from typing import TYPE_CHECKING
 
 from rlm.helpers.edits.clashes import Clash
 from rlm.helpers.edits.families import ClassFamily
+from rlm.helpers.edits.inference import Place
 from rlm.helpers.edits.targets import class_of, home_of
 from rlm.helpers.facts.python import last_name
+from rlm.helpers.facts.scopes import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.helpers.edits.bindings import Bindings
+    from rlm.helpers.edits.inference import Inference
     from rlm.helpers.edits.modules import Module
     from rlm.helpers.edits.targets import SourceTree, Target
-    from rlm.helpers.facts.scopes import NameScope
+    from rlm.helpers.facts.scopes import NamedNode, NameScope
+
+    Unsure = dict[ast.Attribute, tuple[Module, NamedNode[ast.Attribute]]]
+    """The uses of an attribute on objects whose class the code doesn't tell."""
 
 _COPIES = ("replace", "_replace", "evolve", "copy", "model_copy", "construct", "model_construct", "cls", "type")
 """Functions that take the fields of a class as keywords."""
 
 
-def add_members(target: Target) -> None:
+def add_members(target: Target, inference: Inference) -> None:
     """Add the uses of a target's attribute or parameter: to be renamed, or to be listed."""
     if target.kind == "class":
-        _add_attributes(target)
+        _add_attributes(target, inference)
     elif target.is_parameter:
         _add_keywords(target)
     elif target.kind == "module":
@@ -49,22 +55,51 @@ def _is_fixture(node: ast.AST) -> bool:
     return any(last_name(each) == "fixture" for each in getattr(node, "decorator_list", ()))
 
 
-def _add_attributes(target: Target) -> None:
+def _add_attributes(target: Target, inference: Inference) -> None:
     tree, names = target.tree, _named(target, target.scopes[0])
     assert target.home is not None
     family = ClassFamily.of(tree, target.home, target.scopes)
     for module, part in tree.attributes(tree.new):
         if family.is_member(module, part.node.value, part.scope):
             target.clashes.append(Clash.at(module, part.node, f"the class has an attribute {tree.new!r} already"))
+    unsure: Unsure = {}
     for module, part in tree.attributes(tree.old):
         if family.is_member(module, part.node.value, part.scope):
             target.add(module, part)
         else:
-            target.doubt(module, part.node)
+            unsure[part.node] = (module, part)
+    _add_inferred(target, family, unsure, inference)
+    for module, part in unsure.values():
+        target.doubt(module, part.node)
     _add_overrides(target, family)
     _doubt_overrides(target, family, tree.old)
     if any(_is_field(where, tree.old) for where in target.scopes):
         _add_fields(target, names)
+
+
+def _add_inferred(target: Target, family: ClassFamily, unsure: Unsure, inference: Inference) -> None:
+    """Add those of the unsure uses of which it can be inferred that they mean the attribute."""
+    asked = [
+        (module, part.node)
+        for module, part in unsure.values()
+        if part.within is None and not family.is_in_doubt(module, part.node.value)
+    ]
+    for _, node in inference.meaning({*_definitions(target, family)}, asked):
+        module, part = unsure.pop(node)
+        target.add(module, part)
+        target.inferred.add((module.name, line_of(node)))
+
+
+def _definitions(target: Target, family: ClassFamily) -> Iterator[Place]:
+    """The places that define the attribute in the classes of a family, in their bodies or through `self`."""
+    old = target.tree.old
+    for file, scope in family.classes:
+        module = target.tree.modules[file]
+        for mention in module.names.bound_in(scope, old):
+            yield Place(path=module.path, line=mention.line)
+    for module, part in target.tree.attributes(old):
+        if isinstance(part.node.ctx, ast.Store) and family.has(module, class_of(module, part.node.value)):
+            yield Place(path=module.path, line=part.node.end_lineno or 0)
 
 
 def _add_fields(target: Target, names: list[Bindings]) -> None:

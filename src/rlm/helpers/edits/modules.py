@@ -10,6 +10,7 @@ from rlm.helpers.facts.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rlm.helpers.edits.python_files import PythonFile
     from rlm.helpers.facts.scopes import Mention
@@ -39,6 +40,10 @@ class Module:
     @property
     def name(self) -> str:
         return self.file.name
+
+    @property
+    def path(self) -> Path:
+        return self.file.source.place.path
 
     def mentions(self, name: str) -> Iterator[Mention]:
         return (each for each in self.names.mentions if each.name == name)

@@ -20,12 +20,13 @@ from rlm.helpers.edits.clashes import Clash, clashes_over_files
 from rlm.helpers.edits.elsewhere import names_elsewhere
 from rlm.helpers.edits.identifiers import checked_identifier
 from rlm.helpers.edits.import_paths import ImportPaths
+from rlm.helpers.edits.inference import Inference
 from rlm.helpers.edits.members import add_members
 from rlm.helpers.edits.modules import Module
 from rlm.helpers.edits.names_in_strings import lines_with
 from rlm.helpers.edits.python_files import may_name_encoding, parsed_again, python_files, refuse_unparsed_file
 from rlm.helpers.edits.rename_edits import Editor
-from rlm.helpers.edits.reports import LISTED, by_hand, changed
+from rlm.helpers.edits.reports import LISTED, by_hand, changed, lines_of_files
 from rlm.helpers.edits.spans import Unlocatable
 from rlm.helpers.edits.targets import SourceTree, holder_of, places_of, target_of
 from rlm.helpers.facts.parsing import TOO_DEEP
@@ -76,10 +77,11 @@ def rename_identifier(
     paths = ImportPaths(found.files)
     bindings = Bindings(found.modules, paths, asked.old)
     target = target_of(SourceTree(modules=found.modules, bindings=bindings, old=asked.old, new=asked.new), asked.place)
-    add_members(target)
+    add_members(target, Inference.of(work))
     changes = _changes(target, paths)
     if changes:
-        more = by_hand([*target.unsure, *_in_strings(target), *_in_other_files(target, work, pattern, found.files)])
+        unsure = [*target.unsure, *_in_strings(target), *_in_other_files(target, work, pattern, found.files)]
+        more = by_hand(unsure) | lines_of_files("inferred", target.inferred)
     else:
         more = _advice(found.modules, asked.old)
     counts = {change.name: count for change, count in changes}

@@ -21,6 +21,11 @@ def changed(counts: Mapping[str, int], *, each: str, total: str) -> dict[str, Js
 
 def by_hand(places: Iterable[tuple[str, int]]) -> dict[str, Json]:
     """The files and lines that a user should check, each once, in order; empty without any."""
+    return lines_of_files("check_by_hand", places)
+
+
+def lines_of_files(key: str, places: Iterable[tuple[str, int]]) -> dict[str, Json]:
+    """Files and lines under a key, each once, in order, and how many more there are; empty without any."""
     listed: list[Json] = [f"{file}:{line}" for file, line in sorted(set(places))]
-    facts: dict[str, Json] = {"check_by_hand": listed[:LISTED]} if listed else {}
-    return facts | ({"check_by_hand_not_listed": len(listed) - LISTED} if len(listed) > LISTED else {})
+    facts: dict[str, Json] = {key: listed[:LISTED]} if listed else {}
+    return facts | ({f"{key}_not_listed": len(listed) - LISTED} if len(listed) > LISTED else {})

@@ -55,6 +55,8 @@ class Target:
     """Attributes and keywords to rename with the variables, by file."""
     unsure: set[tuple[str, int]] = field(default_factory=set)
     """The file and line of uses that may be meant too, which the code doesn't tell."""
+    inferred: set[tuple[str, int]] = field(default_factory=set)
+    """The file and line of uses that are renamed for what was inferred of their objects."""
     clashes: list[Clash] = field(default_factory=list)
 
     @property

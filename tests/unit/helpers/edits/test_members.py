@@ -226,3 +226,65 @@ def test_lines_that_can_not_be_changed_are_refused(tree: Path, places: list[str]
     (tree / "b.py").write_text("old = (\n")
     with pytest.raises(ToolError, match=told):
         transform.rename_lines(places, "old", new)
+
+
+CHAINS = """\
+from lib import Page, Site, open_site
+
+
+def first(site: Site) -> None:
+    site.front.render()
+    for page in site.pages():
+        page.render()
+    with open_site() as other:
+        other.front.render()
+    named = {"a": Page()}
+    named["a"].render()
+
+
+def second(site, page: "Unknown") -> None:
+    site.front.render()
+    page.render()
+    Canvas().render()
+
+
+class Canvas:
+    def render(self): ...
+"""
+LIBRARY = """\
+from typing import Iterator
+
+
+class Page:
+    def render(self) -> str: ...
+
+
+class Site:
+    def __init__(self) -> None:
+        self.front = Page()
+
+    def pages(self) -> Iterator[Page]: ...
+
+    def __enter__(self) -> "Site": ...
+
+
+def open_site() -> Site: ...
+"""
+
+
+def test_what_values_inferred_by_jedi_are_is_renamed_and_said(tree: Path) -> None:
+    (tree / "lib.py").write_text(LIBRARY)
+    (tree / "use.py").write_text(CHAINS)
+    result = transform.rename_identifier(".", "lib.py::Page.render", "draw")
+    after = CHAINS.splitlines()
+    for line in (5, 7, 9, 11):
+        after[line - 1] = after[line - 1].replace(".render", ".draw")
+    assert (tree / "use.py").read_text().splitlines() == after
+    assert result["inferred"] == ["use.py:5", "use.py:7", "use.py:9", "use.py:11"]
+    assert result["check_by_hand"] == ["use.py:15", "use.py:16", "use.py:17"]
+
+
+def test_a_value_that_may_be_of_another_class_is_listed(tree: Path) -> None:
+    before = "class A:\n    def old(self): ...\nclass B:\n    def old(self): ...\n"
+    before += "x = [A(), B()]\nx[0].old()\nfor y in x:\n    y.old()\n"
+    assert renamed(tree, "A.old", before)[1] == ["a.py:8"]
