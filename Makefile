@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup test quick lint format types layers demo bench build docs lock clean
+.PHONY: help setup test quick lint format types layers demo bench shots build docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -77,6 +77,9 @@ $(DEMO_LOG): examples/make_access_log.py | setup
 
 bench: setup ## measure, beside the limits
 	@$(BIN)/python -m benchmarks
+
+shots: setup ## pictures of every view of twelve prepared runs, in build/shots/
+	@$(BIN)/python -m tests.support.shots
 
 build: setup ## wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build

@@ -137,7 +137,7 @@ def record(
 ) -> RLMResult:
     """Run once, into `log_dir`."""
     model = ScriptedBackend(Reviewer(cells, latency_s), traits=TRAITS)
-    config = Config(model="scripted/reviewer", log_dir=str(log_dir))
+    config = Config(model="scripted/reviewer", log_dir=str(log_dir), environment="local")
     with RLM(model, config=config, budget=budget or Budget(token_budget=200_000, cost_budget_usd=1.0)) as rlm:
         return rlm.completion(prompt, TICKETS)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rlm.core.record.recorder import Recorder, Span
     from rlm.core.run import Model, Run
 
+TURN = "turn"
+"""The purpose of a call with the whole conversation."""
 LANDING = "landing"
 """The purpose of the last call; at the root it may use what was set aside for it."""
 LLM_QUERY = "llm_query"
@@ -60,10 +62,18 @@ class ModelCall:
     digest: str | None = None
     """The salted `call_key` of a sub-call: identical ones have the same reply."""
 
+    left_out: int = 0
+    """How many messages of the conversation are not in the request of a landing."""
+
     @property
     def asked(self) -> Message | None:
         """The message that the record has to keep with the call; None where the conversation is in it already."""
-        return self.request.messages[-1] if self.purpose == LLM_QUERY else None
+        return None if self.purpose == TURN else self.request.messages[-1]
+
+    @property
+    def words(self) -> str:
+        """What the call is known by in a record, with its key."""
+        return self.request.messages[-1].content if self.purpose == LLM_QUERY else self.purpose
 
 
 def request_to(
@@ -109,7 +119,7 @@ async def ask_model(run: Run, scope: Scope, call: ModelCall) -> ModelReply:
     asked = Call(
         kind="model",
         key=call.key or call.purpose,
-        words=call.purpose if call.asked is None else call.asked.content,
+        words=call.words,
         make=partial(_call_or_recall, run, call),
         read=_reply_in,
         cut_off=lambda start: start.given_up(call.model.price),
@@ -215,6 +225,7 @@ async def _make(run: Run, span: Span, call: ModelCall, reservation: Reservation)
         max_output_tokens=reservation.max_output_tokens,
         input_tokens_estimate=call.input_tokens,
         **_asked(run, call),
+        left_out=call.left_out,
         key=call.key or call.purpose,
         digest=call.digest,
     )

@@ -27,7 +27,9 @@ class ModelStart(Keyed, frozen=True, kw_only=True):
     max_output_tokens: int
     input_tokens_estimate: int
     prompt: str | None = None
-    """Only with llm_query; a turn's conversation is in the events before."""
+    """The last message of the request, but for a turn: its conversation is in the events before."""
+    left_out: int = 0
+    """Only with landing: how many messages of the conversation, from the third on, were not sent for want of budget."""
     images: list[ImageNote] = []
     """Those that go with `prompt`."""
     digest: str | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core import dialects
 from rlm.core.calls.guest import SubCalls
-from rlm.core.calls.model import ModelCall, ask_model, request_to
+from rlm.core.calls.model import TURN, ModelCall, ask_model, request_to
 from rlm.core.calls.tools import call_tool
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
 from rlm.core.events import Limit, TurnEnd, TurnStart, Warned
@@ -207,7 +207,7 @@ class Completion:
             model=model,
             request=request_to(model, self.run.config, messages, tools=self._specs()),
             input_tokens=self.conversation.input_tokens,
-            purpose="turn",
+            purpose=TURN,
         )
         asked_at_s = self.task.clock.elapsed_s
         reply = await ask_model(self.run, scope, call)

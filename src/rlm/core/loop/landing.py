@@ -61,6 +61,7 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
         request=request_to(model, completion.run.config, messages),
         input_tokens=input_tokens,
         purpose=LANDING,
+        left_out=len(completion.conversation.messages) - len(messages) + 1,
     )
     reply = await ask_model(completion.run, completion.task.scope, call)
     step = await off_loop_if_large(landing_answer, reply)

@@ -180,6 +180,17 @@ class Index:
         where, cap = " AND ".join(conditions), limit or queries.ALL
         return self._ask(lambda c: queries.select_events(c, _run(c, run_id), where, values, cap))
 
+    def asked_before(self, run_id: str, completion: SpanState, call: SpanState) -> int:
+        """The first event of the model call for a turn that came before another call of the completion; -1: there was
+        none."""
+        return self._ask(lambda c: queries.select_asked_before(c, _run(c, run_id), completion.number, call.number))
+
+    def conversation(self, run_id: str, completion: SpanState, before_seq: int) -> list[EventRow]:
+        """Where the messages of a completion are that were in its conversation before an event: those that joined it,
+        replies, notes in the place of older ones; and where the record of an earlier run was left."""
+        window = (completion.first_seq, before_seq - 1)
+        return self._ask(lambda c: queries.select_conversation(c, _run(c, run_id), completion.number, window))
+
     def event(self, run_id: str, seq: int) -> Event | None:
         """The event with that number, read from the file with its texts whole; None if the file doesn't have it.
 

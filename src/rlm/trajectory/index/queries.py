@@ -40,6 +40,11 @@ _ORDERS = {
 }
 _FOLDED = "CASE WHEN kind IN ('turn', 'exec') THEN number ELSE -1 END"
 """What siblings are grouped by beside kind and name: turns and cells stand alone, all others fold."""
+_TURN_CALLS = (
+    "FROM spans u INDEXED BY spans_by_parent JOIN spans s INDEXED BY spans_by_parent"
+    " ON s.run = u.run AND s.parent_number = u.number"
+    " WHERE u.run = ? AND u.parent_number = ? AND u.kind = 'turn' AND s.kind = 'model' AND s.name = 'turn'"
+)
 
 
 def select_runs(connection: sqlite3.Connection, query: RunQuery) -> Page[RunState]:
@@ -136,6 +141,26 @@ def select_events(
     )
     rows = connection.execute(statement, (run, *values, limit))
     return [EventRow(seq=r[0], at=r[1], span=r[2], type=r[3], offset=r[4], length=r[5]) for r in rows]
+
+
+def select_asked_before(connection: sqlite3.Connection, run: int, completion: int, call: int) -> int:
+    """The first event of the last model call for a turn of a completion before the span of that number; -1 if there
+    is none."""
+    statement = f"SELECT coalesce(max(s.first_seq), -1) {_TURN_CALLS} AND s.number < ?"
+    [[seq]] = connection.execute(statement, (run, completion, call))
+    return int(seq)
+
+
+def select_conversation(
+    connection: sqlite3.Connection, run: int, completion: int, window: tuple[int, int]
+) -> list[EventRow]:
+    """Where the events of the conversation of a completion are, from one seq to another, in order."""
+    replies = f"SELECT s.number {_TURN_CALLS} AND s.status = 'ok'"
+    conditions = (
+        "e.seq BETWEEN ? AND ? AND (e.span = ? AND t.name IN ('message', 'compaction', 'record.left')"
+        f" OR t.name = 'model.end' AND e.span IN ({replies}))"
+    )
+    return select_events(connection, run, conditions, (*window, completion, run, completion), ALL)
 
 
 def select_problems(connection: sqlite3.Connection, run: int, severity: str, window: tuple[int, int]) -> Page[Problem]:
