@@ -551,6 +551,20 @@ def test_a_landing_that_fails_keeps_what_the_model_said_last(make):
     assert (result.status, result.response) == ("limit", "I think it is 7.")
 
 
+LANDINGS = [
+    ("```python\nprint(sum(numbers))\n```", "6"),
+    ("```repl\nFINAL(sum(numbers))\n```", "6"),
+    ("It is six.\n```python\n1 / 0 + len(numbers)\n```", "It is six."),
+    ("```\nIt is six.\n```", "It is six."),
+]
+
+
+@pytest.mark.parametrize(("text", "answer"), LANDINGS)
+def test_code_in_a_landing_is_run_where_the_repl_lives(make, text, answer):
+    rlm = make([cell("numbers = [1, 2, 3]\nprint('so far')"), text], budget=Budget(max_turns=1))
+    assert rlm.completion("x").response == answer
+
+
 def read(result):
     return [events.decode(line) for line in result.trajectory.read_bytes().splitlines()]
 

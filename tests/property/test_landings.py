@@ -282,3 +282,35 @@ def test_a_tool_that_takes_no_cancellation_holds_up_no_run(tmp_path, ask, cancel
     assert (result.status, result.usage.tool_calls) == ("limit" if cancel_after_s is None else "cancelled", 1)
     assert sink.took_s <= (cancel_after_s or 3.0) + 2.0
     assert [body.message for body in sink.bodies("warning") if "endless" in body.message]
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_slow_model_has_the_time_for_its_last_answer(tmp_path, depth):
+    """Each token takes 0.1 s; the limit of 30 s on a last answer is for models that hang."""
+
+    async def model(request):
+        tokens = min(400, request.max_output_tokens)
+        await asyncio.sleep(tokens / 10)
+        if is_landing(request):
+            return ModelReply(text="Forty-two.", usage=TokenUsage(output_tokens=tokens))
+        code = ["call", "rlm_query", ["y"], {}] if request.model == "main" and depth else ["say", "x"]
+        return ModelReply(text="", tool_calls=(cell(code),), usage=TokenUsage(output_tokens=tokens))
+
+    budget = Budget(max_turns=1, timeout_s=None)
+    result, sink = run(model, tmp_path, budget=budget)
+    assert [body.response for body in sink.bodies("completion.end") if body.limit] == ["Forty-two."] * (1 + depth)
+    assert result.response == "Forty-two."
+
+
+def test_a_last_answer_is_no_longer_than_there_is_time(tmp_path):
+    seen = []
+
+    async def model(request):
+        if is_landing(request):
+            seen.append(request.max_output_tokens)
+            return "Forty-two."
+        await asyncio.sleep(10)
+        return ModelReply(text="", tool_calls=(cell(["say", "x"]),), usage=TokenUsage(output_tokens=100))
+
+    run(model, tmp_path, budget=Budget(max_turns=2, timeout_s=None))
+    assert seen == [240]

@@ -9,6 +9,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from rlm.core.events import (
+    Advised,
     CompletionStart,
     ExecEnd,
     ExecStart,
@@ -146,6 +147,8 @@ def step_text(event: Event) -> str:
             return f"  cell {cell.cell}: {one_line(cell.code, 80)}"
         case ExecEnd() as cell:
             return f"  cell {one_line(cell.status, 20)} after {cell.duration_s:.2f} s, {cell.output_chars:,} characters"
+        case Advised(name=name, message=message):
+            return f"  advice {one_line(name, 40)}: {one_line(message, _TEXT_CHARS)}"
         case ToolStart(name=name):
             return f"  tool {one_line(name, 60)}"
     return notice_text(event)

@@ -11,13 +11,14 @@ from rlm.testing.contexts import Contexts, ContextsWithoutPolicy
 from rlm.testing.hosts import Hosts
 from rlm.testing.interrupts import CellInterrupts, CellInterruptsWithoutPolicy
 from rlm.testing.limits import CellLimits
+from rlm.testing.parts import WorkOnParts
 
 if TYPE_CHECKING:
     from rlm.core.interfaces import Sandbox
     from rlm.repl.live import Limits
 
 
-class PolicySuite(Awaits, Cells, Calls, Contexts, CellInterrupts):
+class PolicySuite(Awaits, Cells, Calls, Contexts, CellInterrupts, WorkOnParts):
     """What every sandbox keeps, also one whose policy lets cells use a part of Python only."""
 
     @classmethod

@@ -17,8 +17,29 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset(
-    {EXECUTE_CODE.name, "FINAL", "FINAL_VAR", "SHOW_VARS", "context", "llm_query", "llm_query_batched"}
-    | {"rlm_query", "rlm_query_batched", "save_artifact", "fs", "code", "transform", "git", "skills", "load_skill"}
+    {
+        "llm_map",
+        "chunks",
+        EXECUTE_CODE.name,
+        "FINAL",
+        "FINAL_VAR",
+        "SHOW_VARS",
+        "context",
+        "llm_query",
+        "llm_query_batched",
+    }
+    | {
+        "llm_map",
+        "rlm_query",
+        "rlm_query_batched",
+        "save_artifact",
+        "fs",
+        "code",
+        "transform",
+        "git",
+        "skills",
+        "load_skill",
+    }
 )
 
 

@@ -3,7 +3,7 @@
 A run is a trace and keeps its id, and its spans keep theirs. As the conventions advise, prompts, code and replies are
 left out unless they are asked for.
 
-Source: https://opentelemetry.io/docs/specs/otlp/ and https://opentelemetry.io/docs/specs/semconv/gen-ai/
+Source: https://opentelemetry.io/docs/specs/otlp/; the names are those of `conventions`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from rlm.trajectory import conventions as names
 from rlm.version import __version__
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 BATCH_SPANS = 1_000
 _INTERNAL, _CLIENT = 1, 3
 _OK, _ERROR = 1, 2
-_OPERATIONS = {"completion": "invoke_agent", "model": "chat", "tool": "execute_tool"}
-_SYSTEMS = {"openai": "openai", "anthropic": "anthropic", "claude-cli": "anthropic"}
 
 
 def as_otlp(index: Index, run: RunState, *, content: bool = False) -> Iterator[dict[str, Any]]:
@@ -33,7 +32,8 @@ def as_otlp(index: Index, run: RunState, *, content: bool = False) -> Iterator[d
     for offset in range(0, run.spans, BATCH_SPANS):
         rows = index.all_spans(run.id, offset=offset, limit=BATCH_SPANS).rows
         spans = [_span(run, row, content=content) for row in rows]
-        scope = {"scope": {"name": "rlm", "version": __version__}, "spans": spans}
+        about = {"name": "rlm", "version": __version__}
+        scope = {"scope": about, "spans": spans, "schemaUrl": names.SCHEMA_URL}
         resource = {"attributes": _attributes({"service.name": "rlm", "service.version": __version__})}
         yield {"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]}
 
@@ -58,48 +58,55 @@ def _span(run: RunState, row: SpanState, *, content: bool) -> dict[str, Any]:
 def _name(row: SpanState) -> str:
     """The name of a span by the conventions: the operation and its target."""
     target = {"completion": "rlm", "model": row.model, "tool": row.name}.get(row.kind, "")
-    operation = _OPERATIONS.get(row.kind)
+    operation = names.OPERATIONS.get(row.kind)
     return f"{operation} {target}".strip() if operation else f"{row.name} {row.ordinal}".strip()
 
 
 def _facts(run: RunState, row: SpanState, *, content: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "gen_ai.conversation.id": run.id,
-        "gen_ai.operation.name": _OPERATIONS.get(row.kind),
-        "rlm.span.kind": row.kind,
-        "rlm.depth": row.depth,
-        "rlm.unfinished": True if row.ended_at is None else None,
-        "rlm.total_tokens": row.total_tokens,
-        "rlm.total_cost_usd": row.total_cost_usd,
-        "error.type": _error_type(row) if row.status == "error" else None,
+        names.CONVERSATION: run.id,
+        names.OPERATION: names.OPERATIONS.get(row.kind),
+        names.SPAN_KIND: row.kind,
+        names.DEPTH: row.depth,
+        names.UNFINISHED: True if row.ended_at is None else None,
+        names.TOTAL_TOKENS: row.total_tokens,
+        names.TOTAL_COST: row.total_cost_usd,
+        names.ERROR_TYPE: _error_type(row) if row.status == "error" else None,
     }
     if row.kind == "completion":
-        facts |= {"gen_ai.agent.name": "rlm", "gen_ai.request.model": row.model, "rlm.environment": run.environment}
+        provider, name = names.provider_and_model(row.model)
+        facts |= {names.AGENT: "rlm", names.PROVIDER: provider, names.REQUEST_MODEL: name}
+        facts[names.ENVIRONMENT] = run.environment
     if row.kind == "model":
         facts |= _call_facts(row)
     if row.kind == "tool":
-        facts["gen_ai.tool.name"] = row.name
+        facts |= {names.TOOL: row.name, names.TOOL_TYPE: "function"}
     if content:
-        facts["rlm.content"] = row.head
+        facts[names.CONTENT] = row.head
     return facts
 
 
 def _call_facts(row: SpanState) -> dict[str, Any]:
-    provider, _, name = row.model.rpartition("/")
+    provider, name = names.provider_and_model(row.model)
+    finish = "error" if row.status == "error" else names.finish_reason(row.finish)
     return {
-        "gen_ai.provider.name": _SYSTEMS.get(provider, provider or row.model),
-        "gen_ai.request.model": name,
-        "gen_ai.usage.input_tokens": row.input_tokens,
-        "gen_ai.usage.output_tokens": row.output_tokens,
-        "rlm.purpose": row.name,
-        "rlm.cost_usd": row.cost_usd,
-        "rlm.cached": row.cached,
+        names.PROVIDER: provider,
+        names.REQUEST_MODEL: name,
+        names.MAX_TOKENS: row.max_output_tokens or None,
+        names.FINISH_REASONS: [finish] if finish else None,
+        names.INPUT_TOKENS: row.input_tokens,
+        names.OUTPUT_TOKENS: row.output_tokens,
+        names.CACHE_READ_TOKENS: row.cached_tokens or None,
+        names.CACHE_WRITE_TOKENS: row.cache_write_tokens or None,
+        names.PURPOSE: row.name,
+        names.COST: row.cost_usd,
+        names.CACHED: row.cached,
     }
 
 
 def _error_type(row: SpanState) -> str:
     named = re.match(r"[A-Za-z_][\w.]{0,79}", row.detail)
-    return named[0] if named else "_OTHER"
+    return named[0] if named else names.OTHER_ERROR
 
 
 def _status(row: SpanState) -> dict[str, Any]:
@@ -115,6 +122,8 @@ def _attributes(facts: dict[str, Any]) -> list[dict[str, Any]]:
 def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"boolValue": value}
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [_value(item) for item in value]}}
     if isinstance(value, int):
         return {"intValue": str(value)}
     return {"doubleValue": value} if isinstance(value, float) else {"stringValue": str(value)}

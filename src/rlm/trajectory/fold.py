@@ -261,6 +261,7 @@ def _turn_end(_fold: RunFold, span: SpanState, _body: TurnEnd, head: Head, _seq:
 def _model_start(fold: RunFold, span: SpanState, body: ModelStart, head: Head, _seq: int) -> None:
     _begin(span, "model", body.purpose[:NAME_CHARS], head)
     span.model, span.head = body.model[:NAME_CHARS], (body.prompt or "")[:HEAD_CHARS]
+    span.max_output_tokens = _count(body.max_output_tokens)
     if body.purpose == "llm_query":
         fold.run.subcalls += 1
         fold.run.open_subcalls += 1
@@ -269,6 +270,7 @@ def _model_start(fold: RunFold, span: SpanState, body: ModelStart, head: Head, _
 def _model_end(fold: RunFold, span: SpanState, body: ModelEnd, head: Head, seq: int) -> None:
     fold.run.open_subcalls -= span.ended_at is None and span.name == "llm_query"
     _end(span, "model", head)
+    span.finish = body.finish if body.error is None else ""
     span.answered_from = "memory" if body.cached else "record" if head.served else ""
     if body.error is not None:
         span.detail = body.error[:HEAD_CHARS]
@@ -295,6 +297,8 @@ def _pay(fold: RunFold, span: SpanState, body: ModelEnd) -> None:
     unpriced = body.cost_usd is None and tokens_in + tokens_out > 0
     span.input_tokens += tokens_in
     span.output_tokens += tokens_out
+    span.cached_tokens += _count(body.usage.cached_tokens)
+    span.cache_write_tokens += _count(body.usage.cache_write_tokens)
     span.spent_usd += spent_usd
     span.unpriced += unpriced
     span.calls += 1

@@ -16,6 +16,7 @@ import msgspec
 
 from rlm.core.events import (
     VERSION,
+    Advised,
     Compaction,
     CompletionEnd,
     CompletionStart,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KINDS = frozenset({"completion", "turn", "model", "exec", "tool"})
-_OF_TURNS = (MessageAdded, Limit, Compaction, Warned)
+_OF_TURNS = (MessageAdded, Advised, Limit, Compaction, Warned)
 MAX_CHAIN = 1_000
 """A longer chain of runs that resume each other isn't followed."""
 MAX_LEVELS = 200

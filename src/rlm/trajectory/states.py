@@ -179,6 +179,14 @@ class SpanState(Struct, gc=False):
     input_tokens: int = 0
     """The tokens of this span alone: only model calls have any."""
     output_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of the input that came from the provider's cache."""
+    cache_write_tokens: int = 0
+    """The part of the input that was written to the provider's cache."""
+    max_output_tokens: int = 0
+    """The output cap of a model call; 0 where it had none, or wasn't made."""
+    finish: str = ""
+    """Why the reply of a model call ended; else empty."""
     spent_usd: float = 0.0
     """The cost of this span alone, as far as it is known; see `cost_usd`."""
     unpriced: int = 0

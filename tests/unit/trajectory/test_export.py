@@ -12,6 +12,9 @@ import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from rlm.core.events import Body, ModelEnd, ModelStart
+from rlm.core.types import TokenUsage
+from rlm.trajectory.conventions import provider_and_model
 from rlm.trajectory.export import as_chats, as_csv
 from rlm.trajectory.export_otlp import as_otlp
 from rlm.trajectory.index.folder import Index
@@ -36,6 +39,16 @@ def decoded(request: dict[str, Any]) -> ExportTraceServiceRequest:
     return json_format.ParseDict(request, ExportTraceServiceRequest())
 
 
+def attributes(span: Any) -> dict[str, Any]:
+    """The attributes of a span, lists as lists."""
+
+    def value(given: Any) -> Any:
+        kind = given.WhichOneof("value")
+        return [value(each) for each in given.array_value.values] if kind == "array_value" else getattr(given, kind)
+
+    return {each.key: value(each.value) for each in span.attributes}
+
+
 def test_spans_are_otlp(index: Index) -> None:
     [request] = map(decoded, as_otlp(index, index.run("last")))
     spans = request.resource_spans[0].scope_spans[0].spans
@@ -50,12 +63,47 @@ def test_a_model_call_follows_the_conventions(index: Index) -> None:
     [request] = map(decoded, as_otlp(index, index.run("last")))
     spans = request.resource_spans[0].scope_spans[0].spans
     [failed] = [span for span in spans if span.status.message.startswith("RateLimitError")]
-    facts = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in failed.attributes}
+    facts = attributes(failed)
+    assert facts["gen_ai.response.finish_reasons"] == ["error"]
     assert (failed.name, failed.kind, failed.status.code) == ("chat demo/small", 3, 2)
     assert facts["gen_ai.operation.name"] == "chat"
     assert facts["gen_ai.request.model"] == "small"
     assert (facts["gen_ai.usage.input_tokens"], facts["error.type"]) == (10, "RateLimitError")
     assert "second part" not in str(facts)
+
+
+def test_a_call_tells_what_was_cached_and_why_it_ended(tmp_path: Path) -> None:
+    usage = TokenUsage(input_tokens=100, output_tokens=7, cached_tokens=60, cache_write_tokens=20)
+    calls: list[tuple[str, str | None, Body]] = []
+    for span, finish in (("m1", "tool_calls"), ("m2", "length"), ("m3", "unknown")):
+        start = ModelStart(model="litellm/gemini/a/b", purpose="turn", max_output_tokens=512, input_tokens_estimate=9)
+        calls += [(span, "r", start), (span, "r", ModelEnd(text="x", usage=usage, finish=finish))]  # type: ignore[arg-type]
+    write(tmp_path, events([("r", None, begin()), *calls, ("r", None, end())]))
+    with Index.open(tmp_path) as index:
+        index.refresh()
+        [request] = map(decoded, as_otlp(index, index.run("last")))
+    scope = request.resource_spans[0].scope_spans[0]
+    assert scope.schema_url == "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
+    first, *others = [attributes(span) for span in scope.spans if span.name.startswith("chat")]
+    assert first["gen_ai.usage.cache_read.input_tokens"] == 60
+    assert first["gen_ai.usage.cache_write.input_tokens"] == 20
+    assert (first["gen_ai.provider.name"], first["gen_ai.request.model"]) == ("gcp.gemini", "a/b")
+    assert (first["gen_ai.request.max_tokens"], first["gen_ai.response.finish_reasons"]) == (512, ["tool_call"])
+    assert [other.get("gen_ai.response.finish_reasons") for other in others] == [["length"], None]
+
+
+@pytest.mark.parametrize(
+    ("label", "provider", "model"),
+    [
+        ("openai/meta/llama-4", "openai", "meta/llama-4"),
+        ("claude-cli/sonnet", "anthropic", "sonnet"),
+        ("litellm/vertex_ai/gemini-3", "gcp.vertex_ai", "gemini-3"),
+        ("litellm/groq/x", "groq", "x"),
+        ("toy", "toy", "toy"),
+    ],
+)
+def test_providers_have_the_names_of_the_conventions(label: str, provider: str, model: str) -> None:
+    assert provider_and_model(label) == (provider, model)
 
 
 def test_content_goes_along_only_when_asked_for(index: Index) -> None:

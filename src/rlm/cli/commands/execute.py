@@ -22,7 +22,7 @@ _MODEL = "{} needs a model: see --model of rlm session run and rlm run"
 _SKILLS = "skills are there only if you name them: see --skill of rlm session run and rlm run"
 _ELSEWHERE = {
     **dict.fromkeys(("fs", "code", "transform", "git"), _HELPERS),
-    **dict.fromkeys(("llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched"), _MODEL),
+    **dict.fromkeys(("llm_query", "llm_query_batched", "llm_map", "rlm_query", "rlm_query_batched"), _MODEL),
     **dict.fromkeys(("skills", "load_skill"), _SKILLS),
 }
 """How to get the names that cells have only where the user asked for them."""

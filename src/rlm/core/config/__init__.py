@@ -255,6 +255,9 @@ class Config(Section, frozen=True):
     """None: the provider's default."""
     reasoning_effort: Effort | None = None
     """How much models should reason before they answer, where they can be told; none: as they do by themselves."""
+    advice: bool = True
+    """Tell the model, once each, what goes wrong that it can mend: a sub-call without data, an answer that nothing
+    shows, the same error again; see docs/models.md."""
     memoise: bool = True
     """Answer identical sub-calls of a run once: the same model, prompt and options."""
     cache: bool = False

@@ -81,6 +81,11 @@ class Context:
         """No data: the variable `context` is None."""
         return cls(kind="none")
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether the preview has all of it, so that the model has seen it."""
+        return self.chars <= len(self.preview)
+
     def close(self) -> None:
         """Close the file; idempotent. Sandboxes that have opened it keep what they have."""
         if self._closing is not None:

@@ -26,7 +26,11 @@ The rules, each in full where it is kept:
 8. A constant given to FINAL in a cell after another one of the same reply is held back: the model has not seen what the
    first one printed. So is a text given to FINAL that is the name of a variable. The same cell several times in a row
    runs once.
-9. Whoever says the same and gets the same, again and again, is told; `stuck` says when there is no more hope.
+9. In the last reply of a run, after a limit, code is run where it stands in a ```repl fence, in a call of execute_code,
+   or uses a name of the REPL or a variable that is set; a FINAL in it gives the answer, else a FINAL beside it, else
+   what is said beside it, else what it prints. Any other fence is a part of the answer, so text that asked for code
+   stays code; of a fence that is the whole reply the content is the answer.
+10. Whoever says the same and gets the same, again and again, is told; `stuck` says when there is no more hope.
 """
 
 from __future__ import annotations
@@ -107,6 +111,16 @@ class StepResult:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """The last reply of a run."""
+
+    cells: tuple[Cell, ...]
+    """Code to run for the answer, in order."""
+    text: str
+    """The answer where code gives none; empty where nothing is said beside it."""
+
+
 class Dialect(Protocol):
     """One way of talking, for one completion: it remembers what the model said, to tell a slip from what is meant."""
 
@@ -125,6 +139,10 @@ class Dialect(Protocol):
 
     def parse(self, reply: ModelReply) -> tuple[Step, ...]:
         """The steps of a reply, in order, at least one."""
+        ...
+
+    def land(self, reply: ModelReply) -> Landing:
+        """Read the last reply of a run."""
         ...
 
     def render(self, results: Sequence[StepResult]) -> tuple[Message, ...]:
@@ -167,6 +185,17 @@ class _Hearing:
     @property
     def stuck(self) -> str | None:
         return self._memory.stuck
+
+    def land(self, reply: ModelReply) -> Landing:
+        """Read the last reply of a run."""
+        said = _last_said(reply, cut=reply.finish == "length")
+        answer = landing_answer(reply)
+        run: list[Step] = [_parse_call(call, cut=said.cut) for call in reply.tool_calls]
+        run = run or self._calls(said) or [_parse_fence(fence.code) for fence in cells.chosen(said, self._memory.names)]
+        found = tuple(step for step in _with_repairs(run) if isinstance(step, Cell))
+        if isinstance(answer, Cell):
+            return Landing(cells=(*found, answer), text="")
+        return Landing(cells=found, text=_beside(said) if found else answer.text)
 
     def _judged(self, reply: ModelReply, steps: Sequence[Step]) -> tuple[Step, ...]:
         """The steps, with corrections for the cells that are better not run."""
@@ -352,16 +381,31 @@ def _fenced(call: ToolCall) -> str:
 
 
 def landing_answer(reply: ModelReply) -> Answer | Cell:
-    """Read the last reply of a run: FINAL, FINAL_VAR, or the text as it is."""
-    said = fences.read(reply.text)
-    while not said.spoken.strip() and said.earlier is not None:
-        said = said.earlier
+    """Read the last reply of a run: FINAL, FINAL_VAR, the content of a fence that is all of it, or the text itself."""
+    said = _last_said(reply, cut=False)
     if name := prose.final_variable(said.prose):
         return Cell(code=f"FINAL_VAR({name!r})")
     answer = prose.final_text(cells.plain_text(said))
     if answer is None and said.fences and not said.prose.strip():  # a last answer in code that will not run
         answer = prose.final_text(said.fences[-1].code)
+    if answer is None and len(said.fences) == 1 and said.is_code and not said.calls:
+        answer = said.fences[0].code.strip()
     return Answer(text=said.spoken.strip() if answer is None else answer)
+
+
+def _last_said(reply: ModelReply, *, cut: bool) -> Passages:
+    """What the last reply of a run says, or where that is nothing what stands before a stray closing tag."""
+    said = fences.read(reply.text, cut=cut)
+    while not said.spoken.strip() and said.earlier is not None:
+        said = said.earlier
+    return said
+
+
+def _beside(said: Passages) -> str:
+    """The answer beside code that is run: a FINAL, else what is said, unless that only announces the code."""
+    answer = prose.final_text(said.prose)
+    text = said.prose.strip() if answer is None else answer
+    return "" if answer is None and (prose.announces(text) or prose.remarks(text)) else text
 
 
 def plain_reply(text: str) -> str:

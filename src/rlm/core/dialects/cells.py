@@ -22,6 +22,7 @@ REPL_NAMES = frozenset(
         "SHOW_VARS",
         "llm_query",
         "llm_query_batched",
+        "llm_map",
         "rlm_query",
         "rlm_query_batched",
     }

@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from rlm.core.events.body import Body, Keyed
 from rlm.core.events.cell import ArtifactSaved, ExecEnd, ExecOutput, ExecStart, ToolEnd, ToolStart
-from rlm.core.events.completion import Compaction, CompletionEnd, CompletionStart, MessageAdded, TurnEnd, TurnStart
+from rlm.core.events.completion import (
+    Advised,
+    Compaction,
+    CompletionEnd,
+    CompletionStart,
+    MessageAdded,
+    TurnEnd,
+    TurnStart,
+)
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
 from rlm.core.events.run import Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
 from rlm.core.texts import escape_line_ends
@@ -32,6 +40,7 @@ AnyBody: TypeAlias = (
     | CompletionStart
     | CompletionEnd
     | MessageAdded
+    | Advised
     | Compaction
     | TurnStart
     | TurnEnd
@@ -130,6 +139,7 @@ def decode(line: bytes) -> Event:
 __all__ = [
     "BODIES",
     "VERSION",
+    "Advised",
     "AnyBody",
     "ArtifactSaved",
     "Blob",

@@ -61,6 +61,20 @@ class MessageAdded(Body, frozen=True):
     """Only with role `user`."""
 
 
+class Advised(Body, frozen=True):
+    """The runtime saw something go wrong that the model can mend, and did something about it, once."""
+
+    TYPE: ClassVar[str] = "advice"
+
+    name: str
+    """What was seen: blind_query, apology, unseen_answer, cut_answer, cut_output, same_cell or same_error."""
+    message: str
+    """What the model was told, or asked otherwise."""
+    way: str = "note"
+    """note (a message after the results), held (a message in place of taking its answer), temperature (it is asked
+    with another one) or landing (it is asked for its best answer)."""
+
+
 class Compaction(Body, frozen=True):
     """Notes took the place of older messages in what the model is sent; the record keeps those messages."""
 

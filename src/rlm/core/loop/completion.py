@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,18 +24,21 @@ from rlm.core.exceptions import (
     TurnLimitReached,
 )
 from rlm.core.loop import shown
+from rlm.core.loop.advice.adviser import Adviser
 from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.compaction import COMPACTION, compact, is_full
 from rlm.core.loop.conversation import Conversation
 from rlm.core.loop.instructions import system_prompt, task_prompt
+from rlm.core.loop.pace import Pace
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.replay.scope import Call
 from rlm.core.types import ExecResult, Final, Message, ReplSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rlm.core.dialects import Step
+    from rlm.core.events import Advised
     from rlm.core.interfaces import Repl
     from rlm.core.replay.scope import Scope
     from rlm.core.run import Complete, Run, Task
@@ -68,6 +72,9 @@ class Completion:
         """The last thing that the model said, but for code."""
         self.printed = ""
         """The last thing that a cell printed."""
+        self.held: Final | None = None
+        """The last answer that was not taken at once."""
+        self.pace = Pace()
         self.turns = 0
         self._printed = ""
         """The end of what the cell in progress has printed."""
@@ -77,6 +84,9 @@ class Completion:
         self._cell = task.scope
         """The cell in progress, or the last one."""
         self._told: set[str] = set()
+        self._stuck: str | None = None
+        """Why nothing more is to be hoped for from what the model's code does."""
+        self._adviser = Adviser(task, run.config, lambda: self.conversation.told)
         self._subcalls = SubCalls(run, task, complete, lambda: self._cell)
         self._subcalls.bind("read_history", self._read_history)
         self._repl: Repl | None = None
@@ -85,7 +95,7 @@ class Completion:
     @property
     def best(self) -> str:
         """The answer where no better one can be had."""
-        return self.said or self.printed
+        return (self.held.text if self.held else "") or self.said or self.printed
 
     async def open(self) -> None:
         """Write the first messages and open the REPL.
@@ -96,8 +106,8 @@ class Completion:
         system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
         task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
         await self.conversation.add(self.task.scope.messages((system, task)))
-        calls, seed = self._subcalls, self.task.scope.seed
-        spec = ReplSpec(call=calls, functions=calls.names, on_output=self._on_output, seed=seed)
+        names, seed = self._subcalls.names, self.task.scope.seed
+        spec = ReplSpec(call=self._call, functions=names, on_output=self._on_output, seed=seed)
         self._repl = await self.run.sandbox.open(self.task.context, spec)
 
     async def aclose(self) -> None:
@@ -167,6 +177,13 @@ class Completion:
             await record.end(result)
         return result
 
+    async def _call(self, name: str, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
+        """Answer one call of guest code."""
+        self._adviser.query(name, args, kwargs)
+        answer = await self._subcalls(name, args, kwargs)
+        self._adviser.answered(name, answer)
+        return answer
+
     async def accept(self, final: Final) -> Final:
         """The answer as `output_type`.
 
@@ -179,11 +196,12 @@ class Completion:
 
     def _begin_turn(self) -> None:
         cap = self.run.config.budget.max_turns
-        if reason := self.dialect.stuck:
+        if reason := self.dialect.stuck or self._stuck:
             raise NoProgress(reason)
         if self.turns - self._answered_at >= cap:
             raise TurnLimitReached(f"max_turns of {cap} turns reached")
         self.turns += 1
+        self._adviser.begin_turn()
         self.task.scope.ledger.count_turn()
 
     async def _call_model(self, scope: Scope) -> ModelReply:
@@ -203,16 +221,19 @@ class Completion:
 
     async def _request_turn(self, scope: Scope) -> ModelReply:
         model, messages = self.task.model, self.conversation.messages
+        request = request_to(model, self.run.config, messages, tools=self._specs())
         call = ModelCall(
             model=model,
-            request=request_to(model, self.run.config, messages, tools=self._specs()),
+            request=replace(request, temperature=self._adviser.temperature),
             input_tokens=self.conversation.input_tokens,
             purpose=TURN,
         )
         asked_at_s = self.task.clock.elapsed_s
         reply = await ask_model(self.run, scope, call)
+        reply_s = self.task.clock.elapsed_s - asked_at_s
+        self.pace.heard(reply_s, reply.usage.output_tokens)
         if self.task.is_root:
-            self.task.clock.heard(self.task.clock.elapsed_s - asked_at_s)
+            self.task.clock.heard(reply_s)
         return reply
 
     async def _compact(self, scope: Scope) -> bool:
@@ -237,7 +258,9 @@ class Completion:
         messages = self.dialect.render(results)
         limits = scope.limits_near(self._near, after=len(messages))
         self._told |= {limit.name for limit in limits}
-        await self.conversation.add(scope.messages(messages, _notices(limits)))
+        advised = self._advised(scope, self._adviser.notes, after=len(messages))
+        self._stuck = next((each.message for each in advised if each.way == "landing"), None)
+        await self.conversation.add(scope.messages(messages, _notices(limits, advised)))
         return None
 
     def _gone_on(self, steps: Sequence[Step]) -> list[StepResult]:
@@ -248,20 +271,34 @@ class Completion:
         self.task.scope.ledger.begin_anew()
         return [StepResult(step=step, text=ANSWERED if number == 0 else NOT_RUN) for number, step in enumerate(steps)]
 
+    def _advised(self, scope: Scope, now: Callable[[], Iterable[Advised]], after: int | None = None) -> list[Advised]:
+        """What the runtime has to say of what went wrong, recorded."""
+
+        def recorded() -> Iterator[Advised]:
+            for each in now() if self.run.config.advice else ():
+                self.run.recorder.record(self.task.scope.span, each)
+                yield each
+
+        advised = scope.advice(recorded, after)
+        self._adviser.said(advised)
+        return advised
+
     async def _do(self, step: Step, scope: Scope) -> Final | str:
         """Follow one step: the final answer, or what the model is shown."""
         match step:
             case Cell(code=code):
+                self._adviser.begin(code)
                 result = await self.execute(code, scope)
+                self._adviser.end(code, result)
                 if result.final is not None:
-                    return await self._final_or_feedback(result.final)
+                    return await self._final_or_feedback(result.final, scope, in_code=True)
                 return await off_loop_if_large(self._shown, result)
             case UseTool(name=name, arguments=arguments):
                 return await self._use_tool(name, arguments, scope)
             case Answer() if self._unlooked():
                 return UNLOOKED
             case Answer(text=text):
-                return await self._final_or_feedback(Final(value=text, text=text))
+                return await self._final_or_feedback(Final(value=text, text=text), scope, in_code=False)
             case Correction(message=message):
                 return message
 
@@ -282,12 +319,22 @@ class Completion:
             return await off_loop_if_large(self._masked, f"Error: {error}")
         return await off_loop_if_large(self._result_text, result)
 
-    async def _final_or_feedback(self, final: Final) -> Final | str:
+    async def _final_or_feedback(self, final: Final, scope: Scope, *, in_code: bool) -> Final | str:
         try:
-            return await self.accept(final)
+            accepted = await self.accept(final)
+            if not (held := self._advised(scope, partial(self._why_held, final, in_code=in_code))):
+                return accepted
+            self.held = final
+            return await off_loop_if_large(self._masked, held[0].message)
         except OutputValidationError as error:
             said = f"The final value was not accepted: {error}\nCorrect it and call FINAL again."
             return await off_loop_if_large(self._masked, said)
+
+    def _why_held(self, final: Final, *, in_code: bool) -> Iterable[Advised]:
+        """Why an answer is not taken at once; where a limit is near it is."""
+        if any((*self.task.scope.ledger.near(), *self._own_near())):
+            return ()
+        return self._adviser.held(final, in_code=in_code)
 
     def _result_text(self, result: Json) -> str:
         """What the model sees of a tool's result."""
@@ -335,9 +382,10 @@ class Completion:
         return text if self.run.masker is None else self.run.masker.mask(text)
 
 
-def _notices(limits: Sequence[Limit]) -> list[Message]:
-    """What the model is told of limits that are near."""
+def _notices(limits: Sequence[Limit], advised: Sequence[Advised]) -> list[Message]:
+    """What the model is told of limits that are near, and of what went wrong."""
     lines = [f"[A limit is near: {limit.message}. Come to an answer soon.]" for limit in limits]
+    lines += [f"[Note: {each.message}]" for each in advised if each.way == "note"]
     return [Message(role="user", content="\n".join(lines))] if lines else []
 
 

@@ -10,7 +10,7 @@ from rlm.core.events import MessageAdded
 from rlm.core.types import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rlm.core.record.recorder import Recorder, Span
     from rlm.core.types import ModelReply, ToolSpec
@@ -37,6 +37,11 @@ class Conversation:
     def history(self) -> list[dict[str, str]]:
         """Every message as guest code sees it."""
         return [{"role": message.role, "content": _as_text(message).content} for message in self._history]
+
+    @property
+    def told(self) -> Iterator[str]:
+        """The text of every message to the model after the instructions, the task first."""
+        return (message.content for message in self._history[1:] if message.role != "assistant")
 
     def texts(self, start: int, end: int) -> list[Message]:
         """Some of `messages`, without tool calls and their ids."""

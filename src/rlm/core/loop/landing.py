@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlm.core import prompts
 from rlm.core.budget import MIN_OUTPUT_TOKENS
 from rlm.core.calls.model import LANDING, ModelCall, ask_model, request_to
-from rlm.core.dialects import Cell, landing_answer
 from rlm.core.events import Warned
 from rlm.core.exceptions import OutputValidationError, RLMError, TimeLimitReached
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.types import Final, Message
 
 if TYPE_CHECKING:
+    from rlm.core.dialects import Landing
     from rlm.core.exceptions import LimitReached
     from rlm.core.loop.completion import Completion
 
@@ -33,7 +34,8 @@ async def land(completion: Completion, reason: LimitReached) -> Final:
         note = f"no last answer could be asked for: {type(error).__name__}: {error}"
         completion.run.recorder.record(completion.task.scope.span, Warned(message=note))
         is_late = isinstance(reason, TimeLimitReached)
-        return Final(value=None, text=(completion.printed if is_late else "") or completion.best)
+        printed = completion.printed if is_late and completion.held is None else ""
+        return Final(value=None, text=printed or completion.best)
 
 
 def _most_s(completion: Completion) -> float:
@@ -42,12 +44,12 @@ def _most_s(completion: Completion) -> float:
     Raises:
         TimeLimitReached: no time is left.
     """
-    clock = completion.task.clock
+    clock, needed_s = completion.task.clock, max(LANDING_S, completion.task.clock.landing_s, completion.pace.landing_s)
     if not completion.task.is_root:
-        return LANDING_S
+        return needed_s
     if not clock.left_s:
         raise TimeLimitReached("no time is left")
-    return min(clock.left_s, max(LANDING_S, clock.landing_s))
+    return min(clock.left_s, needed_s)
 
 
 async def _ask(completion: Completion, reason: LimitReached) -> Final:
@@ -56,27 +58,31 @@ async def _ask(completion: Completion, reason: LimitReached) -> Final:
     room_tokens = ledger.left_tokens(completion.task.model.price) - 2 * MIN_OUTPUT_TOKENS
     messages, input_tokens = completion.conversation.ending(last, room_tokens)
     model = completion.task.model
+    request = request_to(model, completion.run.config, messages)
+    most_tokens = min(request.max_output_tokens, completion.pace.tokens_in(_most_s(completion)))
     call = ModelCall(
         model=model,
-        request=request_to(model, completion.run.config, messages),
+        request=replace(request, max_output_tokens=most_tokens),
         input_tokens=input_tokens,
         purpose=LANDING,
         left_out=len(completion.conversation.messages) - len(messages) + 1,
     )
     reply = await ask_model(completion.run, completion.task.scope, call)
-    step = await off_loop_if_large(landing_answer, reply)
-    if isinstance(step, Cell):
-        final = await _variable(completion, step)
-    else:
-        text = step.text or completion.best
-        final = Final(value=text, text=text)
-    return await _typed(completion, final)
+    landing = await off_loop_if_large(completion.dialect.land, reply)
+    completion.said = landing.text or completion.said  # should the code take too long
+    return await _typed(completion, await _landed(completion, landing))
 
 
-async def _variable(completion: Completion, step: Cell) -> Final:
-    """The value of FINAL_VAR, while the REPL still lives."""
-    result = await completion.execute(step.code, completion.task.scope)
-    return result.final or Final(value=None, text=completion.best)
+async def _landed(completion: Completion, landing: Landing) -> Final:
+    """The answer that the code of a landing gives, while the REPL still lives; else its text, else what it prints."""
+    printed = ""
+    for cell in landing.cells:
+        result = await completion.execute(cell.code, completion.task.scope)
+        if result.final is not None:
+            return result.final
+        printed = completion.printed if result.output.strip() else printed
+    text = landing.text or printed or completion.best
+    return Final(value=text, text=text)
 
 
 async def _typed(completion: Completion, final: Final) -> Final:

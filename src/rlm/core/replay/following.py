@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlm.core.error_texts import revived, revived_limit
-from rlm.core.events import ArtifactSaved, Limit, MessageAdded, ModelEnd
+from rlm.core.events import Advised, ArtifactSaved, Limit, MessageAdded, ModelEnd
 from rlm.core.exceptions import LimitReached, ResumeError, ToolsRefusedError
 from rlm.core.record.recorder import Span
 from rlm.core.replay.cursor import Cursor
@@ -134,13 +134,22 @@ class RecordedScope(Scope):
 
     def limits_near(self, now: Callable[[], Iterable[Limit]], after: int) -> list[Limit]:
         """See `Scope.limits_near`."""
-        told = self._recorded.end is not None or len(self._recorded.bodies(MessageAdded)) > after
-        if self._cursor.is_live or not told:
+        if not self._was_told(after):
             return super().limits_near(now, after)
         limits = [event.body for event in self._recorded.bodies(Limit) if event.body.state == "near"]
         for limit in limits:
             self._recall.recorder.record(self._cursor.span, limit, served=True)
         return limits
+
+    def advice(self, now: Callable[[], Iterable[Advised]], after: int | None = None) -> list[Advised]:
+        """See `Scope.advice`."""
+        if not self._was_told(after):
+            return super().advice(now, after)
+        advised = [event.body for event in self._recorded.bodies(Advised)]
+        advised = [each for each in advised if (each.way == "held") == (after is None)]
+        for each in advised:
+            self._recall.recorder.record(self._cursor.span, each, served=True)
+        return advised
 
     def messages(self, live: Sequence[Message], notices: Sequence[Message] = ()) -> list[Message]:
         """See `Scope.messages`."""
@@ -154,6 +163,13 @@ class RecordedScope(Scope):
     def _is_sealed(self) -> bool:
         """Whether the record has all that was asked here."""
         return self._is_cell and self._recorded.has_ended
+
+    def _was_told(self, after: int | None) -> bool:
+        """Whether the record has what the model was told in this turn, after so many messages."""
+        if self._cursor.is_live:
+            return False
+        told = len(self._recorded.bodies(MessageAdded))
+        return self._recorded.end is not None or (after is not None and told > after)
 
     async def _answered(self, call: Call[T]) -> T:
         if call.kind == "exec":

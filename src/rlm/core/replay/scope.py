@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from rlm.core.events import Limit
+from rlm.core.events import Advised, Limit
 from rlm.core.exceptions import LimitReached
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.replay.record import Earlier
@@ -161,6 +161,12 @@ class Scope:
 
     def limits_near(self, now: Callable[[], Iterable[Limit]], after: int) -> list[Limit]:  # noqa: ARG002 - as `known`
         """The limits that the model is told of after so many messages of this turn, recorded; `now` gives live ones."""
+        return list(now())
+
+    def advice(self, now: Callable[[], Iterable[Advised]], after: int | None = None) -> list[Advised]:  # noqa: ARG002 - as `known`
+        """What the runtime has to say in this turn, recorded; `now` gives it live. Without `after` in place of taking
+        an answer, else after so many messages of this turn.
+        """
         return list(now())
 
     def messages(self, live: Sequence[Message], notices: Sequence[Message] = ()) -> list[Message]:

@@ -24,6 +24,7 @@ _TAKEN = frozenset(
         "SHOW_VARS",
         "SubcallError",
         "context",
+        "llm_map",
         "llm_query",
         "llm_query_batched",
         "rlm_query",

@@ -162,6 +162,10 @@ class Forms:
 
         form.__name__ = form.__qualname__ = function.__name__
         form.__module__ = function.__module__
+        self.put(function, form)
+
+    def put(self, function: Callable[..., Any], form: Callable[..., Awaitable[Any]]) -> None:
+        """Have a function stand for `form` where that is meant."""
         self._forms[id(function)] = (function, form)
 
     def find(self, function: Any, starter: Any = None) -> Any:

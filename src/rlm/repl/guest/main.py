@@ -25,6 +25,7 @@ from rlm.repl.guest.interrupts import Interrupts
 from rlm.repl.guest.link import Link, Transport
 from rlm.repl.guest.namespace import CellOutcome, FinalGiven, Namespace, NoPolicy, Policy, form_of
 from rlm.repl.guest.objects import argument_form, objects_of
+from rlm.repl.guest.parts import functions_over_parts
 from rlm.repl.guest.reserve import OUT_OF_MEMORY, Reserve
 from rlm.repl.guest.wire import VERSION, WireError, decode_value
 
@@ -123,10 +124,11 @@ def _namespace(
     """The namespace with the functions of the host, the objects made of them, and the context."""
     bound: dict[str, Any] = {name: each for name, each in functions.items() if "." not in name}
     bound |= {"SubcallError": errors.SubcallError, FORM: forms.find}
-    offered: dict[str, Any] = dict(objects_of(functions))
+    offered: dict[str, Any] = {**objects_of(functions), **functions_over_parts(functions, forms)}
     if LOAD in functions:
         loader = Loader(functions[LOAD], prepared.policy, {**bound, **offered})
         bound[LOAD], offered[OBJECT] = loader.load_skill, Skills(loader.load_skill)
+    offered = {name: value for name, value in offered.items() if name not in bound}
     bound.update({} if prepared.context is None else {"context": prepared.context.value})
     return Namespace(prepared.policy, bound, output.show, reserve, offered=offered)
 

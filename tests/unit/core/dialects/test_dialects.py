@@ -544,3 +544,34 @@ def test_every_reply_has_steps_and_none_raises(text, name, called, cut):
 )
 def test_a_plain_reply_comes_without_thoughts(text, value):
     assert plain_reply(text).strip() == value
+
+
+LANDINGS = [  # the reply, the code that runs, the answer where it gives none
+    ("About five.", [], "About five."),
+    ("```\nFive apples.\n```", [], "Five apples."),
+    ("```text\nFINAL(5)\n```", [], "5"),
+    ("```python\ndef add(a, b):\n    return a + b\n```", [], "def add(a, b):\n    return a + b"),
+    ("Like so:\n```sql\nSELECT 1\n```\nDone.", [], "Like so:\n```sql\nSELECT 1\n```\nDone."),
+    ("```repl\nFINAL(total)\n```", ["FINAL(total)"], ""),
+    ("```python\nprint(total)\n```", ["print(total)"], ""),
+    ("Let me print it:\n```python\nprint(len(context))\n```", ["print(len(context))"], ""),
+    ("It is 5.\n```python\nprint(len(context))\n```", ["print(len(context))"], "It is 5."),
+    ("```repl\nx = 1\n```\nFINAL_VAR(x)", ["x = 1", "FINAL_VAR('x')"], ""),
+    ("```repl\nx = 1\n```\nFINAL(5)", ["x = 1"], "5"),
+    ('<tool_call>{"name": "execute_code", "arguments": {"code": "FINAL(1)"}}</tool_call>', ["FINAL(1)"], ""),
+]
+
+
+@pytest.mark.parametrize("name", ["code", "tools"])
+@pytest.mark.parametrize(("text", "codes", "answer"), LANDINGS)
+def test_a_landing_runs_code_of_the_repl_and_its_text_is_never_a_fence(name, text, codes, answer):
+    dialect = choose(name, native_tools=True)
+    dialect.parse(reply("```repl\ntotal = 5\n```"))
+    landing = dialect.land(reply(text))
+    assert ([cell.code.strip() for cell in landing.cells], landing.text) == (codes, answer)
+
+
+def test_a_landing_that_calls_natively_is_code_too_and_one_that_was_cut_off_runs_nothing():
+    dialect = choose("tools", native_tools=True)
+    assert dialect.land(reply("", tool("execute_code", '{"code": "FINAL(1)"}'))).cells[0].code == "FINAL(1)"
+    assert dialect.land(reply("```repl\nFINAL(1", finish="length")).cells == ()

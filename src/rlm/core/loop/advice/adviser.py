@@ -1,0 +1,185 @@
+"""Watches one completion, and says where it goes wrong: each thing once, in short, with the way on.
+
+An answer that is held back is taken when it comes again, and where no turn is left it is not held back at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rlm.core.events import Advised
+from rlm.core.loop.advice.answers import Typed, unseen
+from rlm.core.loop.advice.errors import signature, way_on
+from rlm.core.loop.advice.outputs import hidden_words, is_cut
+from rlm.core.loop.advice.queries import QUERIES, is_apology, is_blind, prompts_in
+from rlm.core.loop.advice.wording import strings, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from rlm.core.config import Config
+    from rlm.core.run import Task
+    from rlm.core.types import ExecResult, Final, Json
+
+ERRORS_WARM = 3
+"""From so many cells in a row with the same error on, the model is asked at a higher temperature, if it has one."""
+ERRORS_STUCK = 6
+"""After so many nothing more is hoped for."""
+WARMER = 0.4
+"""How much higher the temperature is with each such cell, up to 1."""
+_LOOKED_AT = 20
+"""So many sub-calls are looked at: the note is for the first ones of a model that doesn't know how they work."""
+
+BLIND = (
+    "llm_query sees nothing but its prompt, and the prompt {prompt} holds nothing of `context`. Put the text to read "
+    "into it, such as llm_query(question + '\\n\\n' + part), or look for the answer in `context` with Python."
+)
+APOLOGY = (
+    "Held back: that answer only says that it can't be answered. A sub-model sees nothing but its prompt: give it the "
+    "text to read, or look for the answer in `context` with Python. If it is your answer all the same, send it again."
+)
+UNSEEN = (
+    "Held back: {part} was neither printed nor computed by a cell. Compute it in code and give that value, as in "
+    "FINAL(result). If you are sure of it, send the same answer again."
+)
+CUT = (
+    "Held back: you answer after an output of which you saw only a part ({chars:,} characters were cut out). Search, "
+    "count or filter in code, and give that value, as in FINAL(result). If you are sure, send the same answer again."
+)
+HIDDEN = "What was cut out of that output has {words}, which the rest has not: print only the lines with it."
+SAME = "You ran this same cell before, with the same result. Use what it gave, or look at something else."
+ERROR = "The same {kind} again. {way}"
+
+
+class Adviser:
+    """What has been seen of one completion so far."""
+
+    def __init__(self, task: Task, config: Config, shown: Callable[[], Iterable[str]]) -> None:
+        """`shown` gives all that the model was shown by now, the task first."""
+        self._task = task
+        self._config = config
+        self._shown = shown
+        self._said: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        """The notes for the end of this turn, each with its name."""
+        self._words: set[str] = set()
+        """The words of all code so far."""
+        self._queries = 0
+        self._apologies: set[str] = set()
+        self._typed = Typed()
+        self._is_typed = True
+        """Whether what the cell in progress gives as the answer was typed."""
+        self._results: set[int] = set()
+        """A hash of each cell and what it came to."""
+        self._errors: Counter[str] = Counter()
+        """The error of the last cells, and how often it came in a row."""
+        self._cut_chars = 0
+        """How much was cut out of the last output."""
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature of the next turn; raised only where the user gave one, for not every model takes one."""
+        usual = self._config.temperature
+        if usual is None or not self._config.advice or self._repeated < ERRORS_WARM:
+            return usual
+        return max(usual, min(1.0, usual + WARMER * (self._repeated - ERRORS_WARM + 1)))
+
+    def begin_turn(self) -> None:
+        """Take note that a turn begins: what was not said in the last one is not said any more."""
+        self._waiting.clear()
+
+    def begin(self, code: str) -> None:
+        """Take note of a cell before it runs."""
+        self._words.update(words(code))
+        self._is_typed = self._typed.gives_final(code)
+
+    def query(self, name: str, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> None:
+        """Take note of a call of guest code before it is answered."""
+        if not self._has_data or self._queries >= _LOOKED_AT or "blind_query" in self._said:
+            return
+        prompts = prompts_in(name, args, kwargs)
+        self._queries += bool(prompts)
+        if prompts and all(is_blind(each, self._words, self._task.prompt, self._shown()) for each in prompts):
+            self._wait("blind_query", BLIND.format(prompt=_quoted(prompts[0])))
+
+    def answered(self, name: str, answer: Json) -> None:
+        """Take note of what a call of guest code was answered."""
+        for text in strings(answer) if name in QUERIES else ():
+            if is_apology(text):
+                self._apologies.add(text.strip())
+
+    def end(self, code: str, result: ExecResult) -> None:
+        """Take note of what became of a cell."""
+        error = "" if result.error is None else signature(result.error)
+        count = self._errors[error] + 1
+        self._errors = Counter({error: count} if error else {})
+        if result.error is not None and count > 1:
+            way = way_on(result.error, self._task.context)
+            self._wait("same_error", ERROR.format(kind=result.error.kind, way=way))
+        if result.output:
+            self._see(result)
+        known = hash((code.strip(), result.output, error))
+        if known in self._results and not error and result.final is None:
+            self._wait("same_cell", SAME)
+        self._results.add(known)
+
+    def held(self, final: Final, *, in_code: bool) -> Iterator[Advised]:
+        """What is to be said in place of taking an answer, given in code or in prose; nothing where it may be taken."""
+        texts = strings(final.value) or [final.text]
+        by_other = self._apologies.issuperset(text.strip() for text in texts)
+        if by_other or (self._has_data and all(map(is_apology, texts))):
+            yield from self._held("apology", APOLOGY)
+        if not self._has_data or (in_code and not self._is_typed) or {"unseen_answer", "cut_answer"} & self._said:
+            return
+        if self._cut_chars:
+            yield from self._held("cut_answer", CUT.format(chars=self._cut_chars))
+        elif part := unseen(final.text, self._shown()):
+            yield from self._held("unseen_answer", UNSEEN.format(part=_quoted(part)))
+
+    def notes(self) -> Iterator[Advised]:
+        """What is to be said after the results of this turn, and how it will be asked otherwise."""
+        for message, name in self._waiting.items():
+            yield Advised(name=name, message=message)
+        if self.temperature != self._config.temperature:
+            message = f"the next request has temperature {self.temperature:g}"
+            yield Advised(name="same_error", message=message, way="temperature")
+        if self._repeated >= ERRORS_STUCK:
+            (error,) = self._errors
+            message = f"the last {self._repeated} cells failed by the same {error.partition(':')[0]}"
+            yield Advised(name="same_error", message=message, way="landing")
+
+    def said(self, advised: Iterable[Advised]) -> None:
+        """Take note of what was said, now or in the record."""
+        for each in advised:
+            self._said |= {each.message} if each.name == "same_error" else {each.name, each.message}
+
+    def _see(self, result: ExecResult) -> None:
+        """Take note of what a cell printed."""
+        limit_chars = self._config.cell_output_chars
+        self._cut_chars = result.output_chars - limit_chars if is_cut(result, limit_chars) else 0
+        if self._cut_chars and (hidden := hidden_words(result, limit_chars, self._task.prompt)):
+            self._wait("cut_output", HIDDEN.format(words=", ".join(hidden)))
+
+    @property
+    def _has_data(self) -> bool:
+        """Whether there is data that the model hasn't seen by being given the task."""
+        return not self._task.context.is_shown
+
+    @property
+    def _repeated(self) -> int:
+        return max(self._errors.values(), default=0)
+
+    def _wait(self, name: str, message: str) -> None:
+        if self._said.isdisjoint((name, message)):
+            self._waiting[message] = name
+
+    def _held(self, name: str, message: str) -> Iterator[Advised]:
+        if name not in self._said:
+            yield Advised(name=name, message=message, way="held")
+
+
+def _quoted(text: str) -> str:
+    """A text in quotation marks, cut to some sixty characters."""
+    line = " ".join(text.split())
+    return f'"{line[:60]}…"' if len(line) > 60 else f'"{line}"'

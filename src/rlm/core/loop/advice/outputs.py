@@ -1,0 +1,28 @@
+"""What was cut out of a cell's output that the task asks about."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rlm.core.loop.advice.wording import words
+
+if TYPE_CHECKING:
+    from rlm.core.types import ExecResult
+
+_LEAST_CHARS = 4
+_SCANNED_CHARS = 1_000_000
+
+
+def is_cut(result: ExecResult, limit_chars: int) -> bool:
+    """Whether the model sees only a part of what a cell printed."""
+    return result.output_chars > 2 * limit_chars or len(result.output) > limit_chars + 200
+
+
+def hidden_words(result: ExecResult, limit_chars: int, task: str) -> list[str]:
+    """The words of the task that stand in the part that was cut out, and not in what is shown; at most three."""
+    head = limit_chars * 3 // 5
+    text = result.output[:_SCANNED_CHARS].casefold()
+    shown, cut = text[:head] + text[head - limit_chars :], text[head : head - limit_chars]
+    wanted = dict.fromkeys(word for word in words(task) if len(word) >= _LEAST_CHARS)
+    return [word for word in wanted if word not in shown and re.search(rf"\b{re.escape(word)}", cut)][:3]

@@ -1,0 +1,124 @@
+"""What cells have for work on parts: `chunks` cuts a text, and `llm_map` asks one question of each part in a batch."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from typing import TYPE_CHECKING, Any
+
+from rlm.repl.guest.errors import SubcallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from rlm.repl.guest.awaiting import Forms
+
+    Steps = Generator[tuple[str, Any, dict[str, Any]], Any, Any]
+
+__builtins__ = vars(builtins).copy()  # type: ignore[assignment]
+
+MAP, CHUNKS = "llm_map", "chunks"
+_BATCH, _ASK = "llm_query_batched", "llm_query"
+_CHUNK_CHARS = 100_000
+_dumps = json.dumps
+
+
+def chunks(text: str, chars: int = _CHUNK_CHARS, overlap: int = 0) -> list[str]:
+    """The text in pieces of at most `chars` characters, cut behind the last line end of their second half where there
+    is one. Each begins with the last `overlap` characters of the one before.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"chunks cuts a str, not a {type(text).__name__}; a list is cut by slices: x[:100], x[100:200]")
+    if chars < 1 or not 0 <= overlap < chars:
+        raise ValueError(f"chunks needs at least one character, and less overlap than that: {chars}, {overlap}")
+    pieces, start = [], 0
+    while start + chars < len(text):
+        end = start + chars
+        end = text.rfind("\n", max(start + overlap, end - chars // 2), end) + 1 or end
+        pieces.append(text[start:end])
+        start = end - overlap
+    return [*pieces, text[start:]] if text else []
+
+
+def functions_over_parts(functions: Mapping[str, Callable[..., Any]], forms: Forms) -> dict[str, Callable[..., Any]]:
+    """The functions by their names: `chunks`, and `llm_map` where cells can ask a model."""
+    if _BATCH not in functions or _ASK not in functions:
+        return {CHUNKS: chunks}
+
+    def llm_map(question: str, parts: Any, reduce: Any = None, **options: Any) -> Any:
+        return _run(_steps(question, parts, reduce, options), functions)
+
+    async def form(question: str, parts: Any, reduce: Any = None, **options: Any) -> Any:
+        return await _run_async(_steps(question, parts, reduce, options), functions, forms)
+
+    for function in (llm_map, form):
+        function.__name__ = function.__qualname__ = MAP
+        function.__module__ = "__repl__"
+    forms.put(llm_map, form)
+    return {CHUNKS: chunks, MAP: llm_map}
+
+
+def _steps(question: Any, parts: Any, reduce: Any, options: dict[str, Any]) -> Steps:
+    """The calls of one map: each yields what to call, and is sent the answer."""
+    if not isinstance(question, str):
+        raise TypeError(f"{MAP}: the question must be a str, not a {type(question).__name__}: {MAP}(question, parts)")
+    prompts = [f"{question}\n\n{text}" for text in _texts(parts)]
+    answers = yield _BATCH, prompts, options
+    if reduce is None:
+        return answers
+    if callable(reduce):
+        return reduce(answers)
+    failed = [answer for answer in answers if isinstance(answer, SubcallError)]
+    if failed and len(failed) == len(answers):
+        raise failed[0]
+    options = {key: options[key] for key in options if key == "model"}
+    return (yield _ASK, f"{reduce}\n\n{_joined(answers)}", options)
+
+
+def _run(steps: Steps, functions: Mapping[str, Callable[..., Any]]) -> Any:
+    answer = None
+    while True:
+        try:
+            name, asked, options = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+        answer = functions[name](asked, **options)
+
+
+async def _run_async(
+    steps: Steps,
+    functions: Mapping[str, Callable[..., Any]],
+    forms: Forms,
+) -> Any:
+    answer = None
+    while True:
+        try:
+            name, asked, options = steps.send(answer)
+        except StopIteration as end:
+            return await end.value if hasattr(end.value, "__await__") else end.value
+        answer = await forms.find(functions[name])(asked, **options)
+
+
+def _texts(parts: Any) -> list[str]:
+    """The parts as texts: those of a dict under their names, and a str in chunks."""
+    if isinstance(parts, str):
+        return chunks(parts)
+    if isinstance(parts, dict):
+        return [f"--- {name} ---\n{_text(part)}" for name, part in parts.items()]
+    if not hasattr(parts, "__iter__") or isinstance(parts, bytes):
+        raise TypeError(f"{MAP}: parts must be a list of texts, not a {type(parts).__name__}")
+    return [_text(part) for part in parts]
+
+
+def _text(part: Any) -> str:
+    if isinstance(part, (dict, list, tuple)):
+        return _dumps(part, ensure_ascii=False, default=str)
+    return str(part)
+
+
+def _joined(answers: list[Any]) -> str:
+    """The answers by number, for one more question; of a failed one it is said that it failed."""
+    return "\n\n".join(
+        f"[{number}] {f'(no answer: {answer})' if isinstance(answer, SubcallError) else _text(answer)}"
+        for number, answer in enumerate(answers, 1)
+    )
