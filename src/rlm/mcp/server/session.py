@@ -102,6 +102,11 @@ class HostSession:
         return self.state == "idle"
 
     @property
+    def is_working(self) -> bool:
+        """Whether a call or a cell is under way, rather than nothing, or a cell that waits for answers."""
+        return self._lock.locked() or self.state not in ("idle", "waiting for answers")
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The variables that its cells have set."""
         return tuple(sorted(self._names))
