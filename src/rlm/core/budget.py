@@ -37,7 +37,7 @@ MIN_OUTPUT_TOKENS = 512
 NEAR = 0.8
 """The share of a cap after which the model is told that the cap is near."""
 
-_BYTES_PER_TOKEN = 3
+BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4
 _NO_CAP = 1 << 60
 
@@ -78,7 +78,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def estimate_tokens(text: str) -> int:
     """Tokens of `text` in a prompt, one per 3 bytes of UTF-8: high for English, near for code and CJK."""
     size_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return size_bytes // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+    return size_bytes // BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
 
 
 def estimate_images(images: Iterable[Image]) -> int:
@@ -254,6 +254,23 @@ class Ledger:
     def count_subcalls(self, wanted: int) -> int:
         """Count up to `wanted` sub-calls and return how many of them the cap allows."""
         return self._count("subcall_budget", wanted)
+
+    def check_covers(self, calls: int, estimate: CallEstimate) -> None:
+        """Raise what keeps a whole batch from being answered; `estimate` has the tokens of all its prompts.
+
+        Raises:
+            SubcallBudgetExhausted, TokenBudgetExhausted, CostBudgetExhausted: there is less left than it takes.
+        """
+        left = min((cap - node._counts["subcall_budget"] for node, cap in self._caps("subcall_budget")), default=calls)
+        if calls > left:
+            raise SubcallBudgetExhausted(
+                f"these are {calls:,} sub-calls, and {left:,} are left of the subcall_budget of "
+                f"{self._cap('subcall_budget'):,}: nothing was asked; ask fewer"
+            )
+        try:
+            self.check_fits(estimate)
+        except (TokenBudgetExhausted, CostBudgetExhausted) as error:
+            raise type(error)(f"nothing was asked: for {calls:,} sub-calls together, {error}") from error
 
     def count_tool_call(self) -> None:
         """Count one tool call.

@@ -61,7 +61,7 @@ def _head(session_id: str, shown: Sequence[HostQuery], waiting: int, mark: str) 
     ]
     if more:
         lines.append(f"{more} more wait and come after these.")
-    if any(query.is_turn or query.continues for query in shown):
+    if any(query.is_turn for query in shown):
         lines.append(
             "A child turn: be that child for one turn, and answer with the whole reply it would give "
             "(```repl code, or FINAL(...)); what its code prints comes back as its next turn."
@@ -70,8 +70,8 @@ def _head(session_id: str, shown: Sequence[HostQuery], waiting: int, mark: str) 
 
 
 def _written(query: HostQuery, mark: str, systems: dict[str, str]) -> str:
-    note = f" goes on after your answer to {query.continues}" if query.continues else ""
-    note = " child turn" if query.is_turn else note
+    note = " child turn" if query.is_turn else ""
+    note += f" goes on after your answer to {query.continues}" if query.continues else ""
     parts = [f"=== {query.id} {mark}{note}"]
     for message in query.messages:
         content = message.content
