@@ -289,6 +289,25 @@ async def test_a_configured_model_answers_and_does_whole_runs(user: User) -> Non
         assert "how many errors?" in (await connected.client.read_resource(record)).contents[0].text
 
 
+async def test_what_came_of_a_run_whose_call_was_given_up_is_told(user: User) -> None:
+    model = user.script("```repl\nprint('so far')\nwhile True: pass\n```")
+    begun = asyncio.Event()
+
+    async def note(_progress: float, _total: float | None, _message: str | None) -> None:
+        begun.set()
+
+    async with host(user, "stdio", LEGACY, "--model", model) as connected:
+        call = asyncio.ensure_future(connected.client.call_tool("run_rlm", {"prompt": "go"}, progress_callback=note))
+        await asyncio.wait_for(begun.wait(), 60.0)
+        call.cancel()
+        async with asyncio.timeout(60.0):
+            while "whose call was given up" not in (said := await connected.call("list_sessions")):
+                continue
+        assert "ended as cancelled" in said
+        assert "rlm://runs/" in said
+        assert "given up" not in await connected.call("list_sessions")
+
+
 async def test_secrets_are_masked_in_what_a_host_sees(mine: Host, place: User) -> None:
     place.write("keys.env", "OPENAI_API_KEY=sk-proj-T3stKq8ZpL0vXw7YbN2mR9dF4gH6jKq8ZpL0vXw7Yb\n")
     said = await mine.call("load_context", path="keys.env")

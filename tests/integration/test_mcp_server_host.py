@@ -79,6 +79,16 @@ async def test_some_answers_now_and_the_rest_later(mine: Host) -> None:
     assert await mine.call("answer_queries", answers={"q1": "A", "q3": "C"}) == "['A', 'B', 'C']"
 
 
+async def test_it_is_said_how_much_of_a_batch_is_answered(mine: Host) -> None:
+    await mine.run("llm_query('before?')")
+    await mine.call("answer_queries", answers={"q1": "no"})
+    said = await mine.run("len(llm_query_batched([f'{n}?' for n in range(8)]))")
+    assert "answered." not in said
+    said = await mine.call("answer_queries", answers=dict.fromkeys(ids(said)[:3], "yes"))
+    assert "3 of 8 answered." in said
+    assert await mine.call("answer_queries", answers=dict.fromkeys(ids(said), "yes")) == "8"
+
+
 async def test_wrong_ids_are_named_and_the_right_ones_count(mine: Host) -> None:
     await mine.run("print(llm_query_batched(['a', 'b']))")
     assert "q9: there is no such query" in await mine.refused("answer_queries", answers={"q9": "x", "": "y"})

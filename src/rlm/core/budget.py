@@ -209,7 +209,7 @@ class Ledger:
         self._usage = TokenUsage()
         self._cost_usd = 0.0
         self._has_unknown_cost = False
-        self._model_calls = self._turns = 0
+        self._model_calls = self._turns = self._answered = 0
         self._counts: Counter[str] = Counter()
         self._depth_reached = self.depth
         self._queue: asyncio.Lock = asyncio.Lock() if parent is None else parent._queue
@@ -254,6 +254,16 @@ class Ledger:
     def count_subcalls(self, wanted: int) -> int:
         """Count up to `wanted` sub-calls and return how many of them the cap allows."""
         return self._count("subcall_budget", wanted)
+
+    def count_answered(self) -> None:
+        """Count a sub-call that came to its answer, or to an error."""
+        for node in self.line():
+            node._answered += 1
+
+    @property
+    def answered(self) -> int:
+        """How many of the sub-calls that were counted have come to an end."""
+        return self._answered
 
     def check_covers(self, calls: int, estimate: CallEstimate) -> None:
         """Raise what keeps a whole batch from being answered; `estimate` has the tokens of all its prompts.

@@ -159,8 +159,8 @@ class Confined:
         if not places:
             if any(map(self._is_within, self._candidates(path))):
                 raise ToolError(
-                    f"{shown(path)} is a link, or goes through one, that leads out of what may be read "
-                    f"({self.names()}): {_WAY_OUT}."
+                    f"{shown(path)} is a link, or goes through one, to outside of what may be read ({self.names()}): "
+                    f"{_WAY_OUT}."
                 )
             raise ToolError(f"{shown(path)} is outside of what may be read ({self.names()}): {_WAY_OUT}.")
         return places

@@ -101,3 +101,5 @@ async def _answered(scope: Scope, item: Item) -> Json:
     except asyncio.CancelledError:
         scope.cut(item.key)
         raise
+    finally:
+        scope.ledger.count_answered()

@@ -152,6 +152,11 @@ def of_run(result: RLMResult) -> str:
     )
 
 
+def of_given_up(text: str) -> str:
+    """The outcome of a run whose call was given up, before that of another call; empty without one."""
+    return f"[The run before, whose call was given up:]\n{text}\n[Now:]\n" if text else ""
+
+
 def of_verification(found: Verification) -> str:
     scheme = f" ({found.scheme})" if found.scheme else ""
     return clean(f"run {found.run_id}{scheme}: {found.message}")

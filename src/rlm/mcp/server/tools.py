@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import Context  # noqa: TC002 (the signatures are read at run time)
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context as Data
+    from rlm.core.outcome import RLMResult
     from rlm.core.types import ExecResult
     from rlm.mcp.server.session import HostSession, Progress
     from rlm.mcp.server.sessions import Sessions
@@ -49,6 +51,8 @@ class Tools:
         self._parts = parts
         self._sessions = sessions
         self._config = config
+        self._given_up: dict[str, str] = {}
+        """What became of the last run that a client didn't wait for, by owner; told by the next call that can."""
 
     async def execute_python(
         self,
@@ -131,8 +135,19 @@ class Tools:
         """
         data = None if path is None else await self._data(ctx, path)
         request = Request(prompt=prompt, context=data, config=self._config)
-        result = await _reporting(ctx, complete(self._parts, request))
-        return await off_loop_if_large(results.of_run, result)
+        owner, working = clients.owner_of(ctx), asyncio.ensure_future(complete(self._parts, request))
+        try:
+            await _reporting(ctx, working)
+        except asyncio.CancelledError:
+            if owner != clients.ANY_HTTP:
+                working.add_done_callback(partial(self._note_given_up, owner))
+            raise
+        text = await off_loop_if_large(results.of_run, working.result())
+        return results.of_given_up(self._given_up.pop(owner, "")) + text
+
+    def _note_given_up(self, owner: str, run: asyncio.Future[RLMResult]) -> None:
+        if not run.cancelled() and run.exception() is None:
+            self._given_up[owner] = results.of_run(run.result())
 
     async def get_repl_context(
         self,
@@ -175,8 +190,9 @@ class Tools:
 
     async def list_sessions(self, ctx: Context[Any, Any]) -> str:
         """List your REPLs: what each does, its data, its variables, where its record is."""
-        own = self._sessions.shown_to(clients.owner_of(ctx))
-        return results.of_sessions(own, self._config.mcp.session_ttl_s)
+        owner = clients.owner_of(ctx)
+        given_up = results.of_given_up(self._given_up.pop(owner, ""))
+        return given_up + results.of_sessions(self._sessions.shown_to(owner), self._config.mcp.session_ttl_s)
 
     async def destroy_session(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
         """Close a REPL for good, with whatever runs in it, and free its memory. Its record stays."""
@@ -250,7 +266,8 @@ class Tools:
         if isinstance(news, str):
             return news
         if isinstance(news, Suspended):
-            return write_round(session.id, news.queries).text
+            done = f"{news.answered:,} of {news.asked:,} answered." if news.answered else ""
+            return write_round(session.id, news.queries, done).text
         limit_chars = self._config.cell_output_chars
         missed, session.missed = session.missed, None
         if missed is None:
@@ -271,9 +288,9 @@ def _progress(ctx: Context[Any, Any]) -> Progress:
     return tell
 
 
-async def _reporting(ctx: Context[Any, Any], work: Any) -> Any:
-    """Await `work`, and tell the client now and then that it goes on; cancelled with the call."""
-    tell, task = _progress(ctx), asyncio.ensure_future(work)
+async def _reporting(ctx: Context[Any, Any], task: asyncio.Future[Any]) -> None:
+    """Await a task, and tell the client now and then that it goes on; cancelled with the call."""
+    tell = _progress(ctx)
     try:
         while not (await asyncio.wait({task}, timeout=2.0))[0]:
             await tell("the run goes on")
@@ -281,4 +298,3 @@ async def _reporting(ctx: Context[Any, Any], work: Any) -> Any:
         task.cancel()
         await asyncio.wait({task})
         raise
-    return task.result()
