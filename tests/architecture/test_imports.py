@@ -21,7 +21,7 @@ AT_LOAD = {
     "rlm.testing": {"pytest", "pytest_asyncio"},
     "rlm.sinks": {"msgspec", "rich"},
     "rlm.tools": {"msgspec"},
-    "rlm.tools.mcp": {"aiohttp", "httpx2", "mcp", "msgspec"},
+    "rlm.tools.mcp": {"aiohttp", "anyio", "httpx2", "mcp", "msgspec"},
 }
 """What a module may import when it loads; the longest name that fits it decides."""
 
@@ -47,6 +47,7 @@ ON_DEMAND = {
 NAMED_OTHERWISE = {
     "charset_normalizer": "charset-normalizer",
     "click": "typer",
+    "anyio": "mcp",
     "httpx2": "mcp",
     "mcp_types": "mcp",
     "referencing": "jsonschema",

@@ -29,7 +29,7 @@ def test_the_tools_of_servers_are_listed_and_broken_ones_are_named(user: User) -
     done = user.rlm("mcp", "list")
     assert done.returncode == 1
     assert done.stdout.startswith("calc__add  Add two numbers.")
-    assert "the MCP server gone is left out" in done.stderr
+    assert "the MCP server gone is left out: it ended with exit code 1; its last lines:\n  it broke" in done.stderr
 
 
 def test_without_servers_it_says_how_to_have_some(user: User) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -122,24 +123,58 @@ async def test_a_server_gets_no_variable_but_its_own_and_ends_with_all_it_starte
     await until_ended([int(first), int(second)])
 
 
-async def test_a_server_that_dies_is_told_and_started_again_by_the_next_run() -> None:
-    servers = McpServers({"calc": local(timeout_s=20.0)}, ENVIRON)
-    tools = {tool.spec.name: tool for tool in (await servers.start())[0]}
-    with pytest.raises(ToolError):
-        await tools["calc__leave"].call({})
-    with pytest.raises(ToolError):
-        await tools["calc__add"].call({"a": 1, "b": 1})
-    again, warnings = await servers.start()
-    assert warnings == []
-    assert await next(tool for tool in again if tool.spec.name == "calc__add").call({"a": 1, "b": 1}) == "2"
+async def test_a_server_that_dies_is_started_again_at_most_three_times_in_a_run_and_no_call_is_repeated() -> None:
+    servers = McpServers({"old": local("legacy", env_from=("SERVICE_KEY",))}, ENVIRON | {"SERVICE_KEY": "key-of-mine"})
+    [double] = (await servers.start())[0]
+    for _ in range(4):
+        with pytest.raises(ToolError, match=r"died during the call, .* isn't repeated; .*exit code 1") as died:
+            await double.call({"a": 0})
+        assert "nothing to double with [SERVICE_KEY]" in str(died.value), "its last words, without its key"
+    with pytest.raises(ToolError, match="too often to be started again"):
+        await double.call({"a": 2})
+    assert [said for said in servers.news() if "was started again: it ended with exit code 1" not in said] == []
+    [double], warnings = await servers.start()
+    assert (await double.call({"a": 2}), warnings) == ("4", [])
     await servers.aclose()
 
 
+async def test_a_server_that_died_between_two_calls_is_started_again_for_the_next() -> None:
+    async with started(calc=local(timeout_s=20.0)) as (tools, _):
+        first = int((await tools["calc__pids_and_environment"].call({})).split()[0])
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(20.0):
+            while tools["calc__add"].server.usable:
+                await asyncio.sleep(0)
+        assert await tools["calc__add"].call({"a": 1, "b": 1}) == "2"
+
+
+async def test_a_server_that_refuses_a_call_by_any_code_lives_on() -> None:
+    async with started(old=local("legacy")) as (tools, _):
+        with pytest.raises(ToolError, match="one is too small"):
+            await tools["old__double"].call({"a": 1})
+        assert await tools["old__double"].call({"a": 21}) == "42"
+
+
+async def test_what_a_server_prints_besides_the_protocol_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config(mcp_servers={"old": local("chatty")}, log_dir=str(tmp_path), dialect="tools")
+    sink = MemorySink()
+    script = [tool_call("old__double", a=1), "FINAL('done')"]
+    async with RLM(ScriptedBackend(script), environment="local", config=config, sinks=[sink]) as rlm:
+        result = await rlm.acompletion("double")
+    assert result.usage.tool_calls == 1
+    [said] = [event.body.message for event in sink.events if event.type == "warning"]
+    assert "the MCP server old wrote 2,000 lines that are no messages of the protocol, the first of them: " in said
+    assert "loading caf" in said
+    assert caplog.records == []
+
+
 BROKEN: dict[str, tuple[McpServerConfig, str]] = {
-    "exits": (local("exits"), "left out"),
+    "exits": (local("exits"), "it ended with exit code 1; its last lines:\n  it broke at once"),
     "silent": (local("silent", start_timeout_s=1.5), "no answer within 1.5 s"),
-    "babble": (local("babble", start_timeout_s=1.5), "left out"),
-    "absent": (McpServerConfig(command=("no-such-program",)), "left out"),
+    "babble": (local("babble", start_timeout_s=1.5), "it wrote 3 lines that are no messages of the protocol"),
+    "absent": (McpServerConfig(command=("no-such-program",)), "no-such-program: No such file"),
     "nowhere": (McpServerConfig(url="http://127.0.0.1:9/mcp"), "left out"),
     "neither": (McpServerConfig(), "needs either command or url"),
     "unset": (local(env_from=("NOT_SET",)), "NOT_SET is not set"),

@@ -79,6 +79,8 @@ async def test_there_are_at_most_ten_tools_and_each_says_what_it_takes(anywhere:
     assert len(tools) <= 10
     for tool in tools:
         assert tool.description
+        assert len(tool.description.encode()) < 2_048
+        assert "\n  " not in tool.description, "the indentation of the source"
         assert tool.output_schema is None
         assert all("description" in field for field in tool.input_schema["properties"].values() if field.get("title"))
 
@@ -106,7 +108,12 @@ async def test_variables_are_set_shown_and_cleared(mine: Host) -> None:
         "limits = [1, None, {'deep': True}]\nname = 'a\"b'"
     )
     assert "limits  list  3 items" in await mine.call("get_repl_context")
-    assert "2 variables are gone" in await mine.call("clear_repl_context")
+    await mine.run("for n in range(25): globals()[f'v{n}'] = 'é' * 9_000")
+    said = await mine.call("get_repl_context", names=[f"v{n}" for n in range(25)])
+    assert "v2 = " in said
+    assert "[22 not shown, ask for them by themselves: v3, " in said
+    assert len(said.encode()) < 3 * 25_000
+    assert "variables are gone" in await mine.call("clear_repl_context")
     assert "limits" not in await mine.call("get_repl_context")
 
 
@@ -147,13 +154,21 @@ async def test_an_encoding_can_be_named_where_the_guess_is_wrong(mine: Host, pla
     assert "is not a text encoding" in await mine.refused("load_context", path="x.txt", encoding="utf-9")
 
 
+async def test_binary_data_is_taken_where_that_is_asked_for(mine: Host, place: User) -> None:
+    (place.cwd / "x.bin").write_bytes(bytes(range(256)))
+    said = await mine.refused("load_context", path="x.bin")
+    assert "binary=true" in said
+    assert "path.read_bytes" not in said
+    assert "256 characters" in await mine.call("load_context", path="x.bin", binary=True)
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../home/x", "*/../../home/*", "link", "~/x"])
 async def test_nothing_outside_of_the_project_is_loaded(mine: Host, place: User, path: str) -> None:
     (place.home / "x").write_text("secret")
     (place.cwd / "link").symlink_to(place.home / "x")
     said = await mine.refused("load_context", path=path)
     assert "secret" not in said
-    assert "outside" in said or "'..'" in said
+    assert "outside" in said or "'..'" in said or (path == "link" and "'link' is a link" in said)
 
 
 async def test_a_client_names_the_folders_it_works_in(user: User, tmp_path: Path) -> None:
@@ -270,6 +285,27 @@ async def test_a_configured_model_answers_and_does_whole_runs(user: User) -> Non
         said = await connected.call("run_rlm", prompt="how many errors?", path="big.log")
         assert said.startswith("100\n")
         assert ": 1 turn, " in said
+        (record,) = re.findall(r"rlm://runs/[\w-]+", said)
+        assert "how many errors?" in (await connected.client.read_resource(record)).contents[0].text
+
+
+async def test_what_came_of_a_run_whose_call_was_given_up_is_told(user: User) -> None:
+    model = user.script("```repl\nprint('so far')\nwhile True: pass\n```")
+    begun = asyncio.Event()
+
+    async def note(_progress: float, _total: float | None, _message: str | None) -> None:
+        begun.set()
+
+    async with host(user, "stdio", LEGACY, "--model", model) as connected:
+        call = asyncio.ensure_future(connected.client.call_tool("run_rlm", {"prompt": "go"}, progress_callback=note))
+        await asyncio.wait_for(begun.wait(), 60.0)
+        call.cancel()
+        async with asyncio.timeout(60.0):
+            while "whose call was given up" not in (said := await connected.call("list_sessions")):
+                continue
+        assert "ended as cancelled" in said
+        assert "rlm://runs/" in said
+        assert "given up" not in await connected.call("list_sessions")
 
 
 async def test_secrets_are_masked_in_what_a_host_sees(mine: Host, place: User) -> None:

@@ -79,6 +79,16 @@ async def test_some_answers_now_and_the_rest_later(mine: Host) -> None:
     assert await mine.call("answer_queries", answers={"q1": "A", "q3": "C"}) == "['A', 'B', 'C']"
 
 
+async def test_it_is_said_how_much_of_a_batch_is_answered(mine: Host) -> None:
+    await mine.run("llm_query('before?')")
+    await mine.call("answer_queries", answers={"q1": "no"})
+    said = await mine.run("len(llm_query_batched([f'{n}?' for n in range(8)]))")
+    assert "answered." not in said
+    said = await mine.call("answer_queries", answers=dict.fromkeys(ids(said)[:3], "yes"))
+    assert "3 of 8 answered." in said
+    assert await mine.call("answer_queries", answers=dict.fromkeys(ids(said), "yes")) == "8"
+
+
 async def test_wrong_ids_are_named_and_the_right_ones_count(mine: Host) -> None:
     await mine.run("print(llm_query_batched(['a', 'b']))")
     assert "q9: there is no such query" in await mine.refused("answer_queries", answers={"q9": "x", "": "y"})
@@ -223,3 +233,29 @@ async def test_a_running_cell_does_not_hold_up_a_clearing(mine: Host) -> None:
     assert "is new; 1 variables are gone" in await mine.call("clear_repl_context")
     assert "clear_repl_context was called" in await running
     assert "NameError" in await mine.run("x")
+
+
+async def test_a_typed_query_asks_for_json_and_asks_again_as_no_child(mine: Host) -> None:
+    asked = await mine.run("print(llm_query('how many?', output_type={'type': 'integer'}))")
+    again = await mine.call("answer_queries", answers={"q1": "many"})
+    for said in (asked, again):
+        assert "FINAL" not in said
+        assert "child" not in said
+    assert "Answer with JSON that fits this schema" in asked
+    assert "=== q2" in again
+    assert await mine.call("answer_queries", answers={"q2": "7"}) == "7"
+
+
+async def test_a_batch_that_the_budget_cannot_cover_is_refused_before_anything_is_asked(user: User) -> None:
+    async with host(user, "stdio", MODERN, "--subcall-budget", "3", "--token-budget", "20000") as connected:
+        said = await connected.run("llm_query_batched(['a', 'b', 'c', 'd'])")
+        assert "these are 4 sub-calls, and 3 are left" in said
+        assert "nothing was asked" in await connected.run("llm_query_batched(['x' * 30_000, 'y' * 30_000])")
+        assert "nothing was asked" in await connected.run("rlm_query_batched(['a'] * 4)")
+        assert ids(await connected.run("llm_query_batched(['a', 'b', 'c'])")) == ["q1", "q2", "q3"]
+
+
+async def test_a_child_is_told_what_the_host_takes_at_a_time(mine: Host) -> None:
+    asked = await mine.run("rlm_query('find it', 'text')")
+    assert "up to about 48,000 characters each" in asked
+    await mine.call("answer_queries", answers={}, cancel=True)

@@ -39,6 +39,8 @@ async def status(url: str, headers: Mapping[str, str]) -> int:
     ("headers", "expected"),
     [
         ({}, 200),
+        ({"Authorization": f"bEARER  {TOKEN}"}, 200),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
         ({"Authorization": ""}, 401),
         ({"Authorization": f"Bearer {TOKEN}x"}, 401),
         ({"Host": "attacker.example"}, 421),

@@ -72,6 +72,10 @@ def main() -> None:
             make().run("stdio")
         case "legacy":
             speak_as_before()
+        case "chatty":
+            for number in range(1_000):
+                sys.stdout.buffer.write(b"loading caf\xe9 %d\n" % number)
+            speak_as_before()
         case "silent":
             time.sleep(3600)
         case "babble":
@@ -82,7 +86,8 @@ def main() -> None:
 
 
 def speak_as_before() -> None:
-    """A server of the handshake era, without the SDK: it knows no `server/discover`."""
+    """A server of the handshake era, without the SDK: it knows no `server/discover`. It ends when asked to double 0,
+    and refuses 1, after notifications that can't be read."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     endless: dict[str, object] = {"type": "object", "properties": {"a": True}}
     for _ in range(22):  # whoever checks a result by this takes for ever
@@ -103,7 +108,12 @@ def speak_as_before() -> None:
         outcome = {"error": {"code": -32601, "message": "no such method"}}
         if message["method"] in results:
             outcome = {"result": results[message["method"]]}
-        if message["method"] == "tools/call":
+        if message["method"] == "tools/call" and message["params"]["arguments"]["a"] == 0:
+            sys.exit("nothing to double with " + os.environ.get("SERVICE_KEY", "no key"))
+        if message["method"] == "tools/call" and message["params"]["arguments"]["a"] == 1:
+            print('{"jsonrpc": "2.0", "method": "notifications/message", "params": {"wrong": 1}}\n' * 1_000)
+            outcome = {"error": {"code": -32000, "message": "one is too small"}}
+        elif message["method"] == "tools/call":
             doubled = 2 * message["params"]["arguments"]["a"]
             text = {"type": "text", "text": str(doubled)}
             outcome = {"result": {"content": [text], "structuredContent": {"a": doubled}}}

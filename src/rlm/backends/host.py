@@ -37,12 +37,9 @@ class HostQuery:
     """The messages that the host has not seen; the system prompt of a child only in its first turn."""
     continues: str | None
     """The query whose conversation this goes on with."""
+    is_turn: bool
+    """Whether it asks for a child's turn, not for a plain answer."""
     answer: asyncio.Future[str] = field(repr=False)
-
-    @property
-    def is_turn(self) -> bool:
-        """Whether the query asks for a child's turn, not for a plain answer."""
-        return self.messages[0].role == "system"
 
     @property
     def size_bytes(self) -> int:
@@ -80,7 +77,7 @@ class HostBackend:
         return True
 
     def traits(self, model: str) -> ModelTraits:  # noqa: ARG002 - there is one
-        return ModelTraits(native_tools=False)
+        return ModelTraits(native_tools=False, prompt_bytes=QUERY_BYTES, by_hand=True)
 
     async def call(self, request: ModelRequest) -> ModelReply:
         """Wait for the host's answer. Raises:
@@ -122,6 +119,7 @@ class HostBackend:
             id=f"q{self._count + 1}",
             messages=messages,
             continues=continues,
+            is_turn=request.messages[0].role == "system",
             answer=asyncio.get_running_loop().create_future(),
         )
         if query.size_bytes > QUERY_BYTES:

@@ -45,7 +45,7 @@ MIN_OUTPUT_TOKENS = 512
 NEAR = 0.8
 """The share of a cap after which the model is told that the cap is near."""
 
-_BYTES_PER_TOKEN = 3
+BYTES_PER_TOKEN = 3
 _TOKENS_PER_MESSAGE = 4
 _NO_CAP = 1 << 60
 _REASONS = 20
@@ -89,7 +89,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def estimate_tokens(text: str) -> int:
     """Tokens of `text` in a prompt, one per 3 bytes of UTF-8: high for English, near for code and CJK."""
     size_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return size_bytes // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+    return size_bytes // BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
 
 
 def estimate_images(images: Iterable[Image]) -> int:
@@ -220,7 +220,7 @@ class Ledger:
         self._usage = TokenUsage()
         self._cost_usd = 0.0
         self._has_unknown_cost = False
-        self._model_calls = self._turns = 0
+        self._model_calls = self._turns = self._answered = 0
         self._counts: Counter[str] = Counter()
         self._depth_reached = self.depth
         self._failures: Counter[str] = Counter()
@@ -280,6 +280,33 @@ class Ledger:
     def failures(self) -> list[tuple[str, int]]:
         """Why sub-calls of this run got no answer, the most frequent first, and how often."""
         return self._root._failures.most_common()
+
+    def count_answered(self) -> None:
+        """Count a sub-call that came to its answer, or to an error."""
+        for node in self.line():
+            node._answered += 1
+
+    @property
+    def answered(self) -> int:
+        """How many of the sub-calls that were counted have come to an end."""
+        return self._answered
+
+    def check_covers(self, calls: int, estimate: CallEstimate) -> None:
+        """Raise what keeps a whole batch from being answered; `estimate` has the tokens of all its prompts.
+
+        Raises:
+            SubcallBudgetExhausted, TokenBudgetExhausted, CostBudgetExhausted: there is less left than it takes.
+        """
+        left = min((cap - node._counts["subcall_budget"] for node, cap in self._caps("subcall_budget")), default=calls)
+        if calls > left:
+            raise SubcallBudgetExhausted(
+                f"these are {calls:,} sub-calls, and {left:,} are left of the subcall_budget of "
+                f"{self._cap('subcall_budget'):,}: nothing was asked; ask fewer"
+            )
+        try:
+            self.check_fits(estimate)
+        except (TokenBudgetExhausted, CostBudgetExhausted) as error:
+            raise type(error)(f"nothing was asked: for {calls:,} sub-calls together, {error}") from error
 
     def count_tool_call(self) -> None:
         """Count one tool call.

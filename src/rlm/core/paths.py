@@ -157,6 +157,11 @@ class Confined:
     def _inside(self, path: str, find: Callable[[str], ConfinedPath | None]) -> list[ConfinedPath]:
         places = [place for candidate in self._candidates(path) if (place := find(candidate))]
         if not places:
+            if any(map(self._is_within, self._candidates(path))):
+                raise ToolError(
+                    f"{shown(path)} is a link, or goes through one, to outside of what may be read ({self.names()}): "
+                    f"{_WAY_OUT}."
+                )
             raise ToolError(f"{shown(path)} is outside of what may be read ({self.names()}): {_WAY_OUT}.")
         return places
 
@@ -172,6 +177,11 @@ class Confined:
             first = next(iter(PurePath(path).parts), "") if not path.startswith("./") else ""
             bases = [*self.roots, *(root.parent for root in self.roots if not os.path.lexists(root / first))]
         return [os.path.join(base, path) for base in bases]  # noqa: PTH118 - Path would drop what realpath must see
+
+    def _is_within(self, candidate: str) -> bool:
+        """Whether a path is below a root by its name alone, wherever links lead."""
+        plain = Path(os.path.normpath(candidate))
+        return any(root.is_dir() and plain.is_relative_to(root) for root in self.roots)
 
     def _nearest(self, candidate: str) -> ConfinedPath | None:
         """Where a path leads, or would lead from the first of its components on that is not there."""

@@ -223,6 +223,10 @@ class ModelTraits:
     """None where unknown, never zero by default."""
     context_window_tokens: int | None = None
     """The most tokens that a prompt may have; where prompt and output share one window, that window."""
+    prompt_bytes: int | None = None
+    """The most bytes of text that a prompt may have; None where tokens alone decide."""
+    by_hand: bool = False
+    """Whether answers are work of whoever drives this process: what the budget can't cover is not even asked then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,11 @@ class Interactive:
         """What sub-calls and tools have used so far."""
         return self._task.scope.ledger.usage()
 
+    @property
+    def answered(self) -> int:
+        """How many of its sub-calls have come to an end so far."""
+        return self._task.scope.ledger.answered
+
     async def execute(
         self, code: str, timeout_s: float | None = None, on_output: Callable[[str], None] | None = None
     ) -> ExecResult:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ from rlm.secrets import masker
 from rlm.sessions.sandbox import RunSession, SessionSandbox, session_begins, session_store
 from rlm.skills.tool import offered_skills
 from rlm.tools.builtin import file_tools
-from rlm.tools.mcp.connected_tools import within_reach
+from rlm.tools.mcp.connected_tools import ConnectedTools, within_reach
 from rlm.tools.registry import ToolRegistry
 from rlm.trajectory.artifacts import Artifacts
 from rlm.trajectory.chain import receipt_key
@@ -113,9 +113,13 @@ class OpenRun:
     """The records of the earlier runs that this one completes."""
     keeping: Thread | None = None
     """Copies the context beside the record."""
+    connected: ConnectedTools = field(default_factory=ConnectedTools)
+    """The servers whose tools the run may have called."""
 
     def close(self) -> None:
-        """Close the record; blocks while the context is still being copied."""
+        """Warn of what servers did meanwhile, and close the record; blocks while the context is still being copied."""
+        for news in self.connected.news():
+            self.record.recorder.record(self.record.recorder.root, Warned(message=news))
         if self.keeping is not None:
             self.keeping.join()
         self.record.close()
@@ -238,6 +242,7 @@ def _begun(parts: Parts, kit: Kit, record: OpenRecord, began_at: float) -> OpenR
         recall=recall,
         completes=() if request.resumption is None else request.resumption.trajectories,
         keeping=keeping,
+        connected=parts.connected,
     )
 
 

@@ -24,9 +24,9 @@ def tool(*names: str, read_only: bool | None = None, labels: bool = False) -> Mc
     async def call(_name: str, _arguments: dict[str, Any]) -> CallToolResult:
         return CallToolResult(content=[TextContent(type="text", text="called")])
 
-    connection: Any = SimpleNamespace(config=McpServerConfig(labels=labels), name="files", call=call)
+    server: Any = SimpleNamespace(config=McpServerConfig(labels=labels), name="files", call=call)
     return McpTool(
-        connection=connection, remote_name="tool", spec=spec_of("files", offered), writes_files=writes_files(offered)
+        server=server, remote_name="tool", spec=spec_of("files", offered), writes_files=writes_files(offered)
     )
 
 

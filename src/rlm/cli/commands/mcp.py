@@ -28,11 +28,11 @@ def list_servers() -> int:
     if not config.mcp_servers:
         say("no MCP server is configured: add [mcp_servers.NAME] to rlm.toml")
         return 0
-    lines, warnings = asyncio.run(_found(config))
+    lines, warnings, news = asyncio.run(_found(config))
     for line in lines:
         write_out(plain(line) + "\n")
-    for warning in warnings:
-        say(plain(warning))
+    for said in (*warnings, *news):
+        say(plain(said))
     return BROKEN if warnings else 0
 
 
@@ -79,12 +79,13 @@ def _show(code: DeviceCode) -> None:
     say(f"and enter the code {plain(code.user_code)}")
 
 
-async def _found(config: Config) -> tuple[list[str], list[str]]:
+async def _found(config: Config) -> tuple[list[str], list[str], list[str]]:
+    """The tools, what is wrong with servers, and what they did besides."""
     from rlm.tools.mcp.connected_tools import servers_of
 
     servers = servers_of(config)
     try:
         tools, warnings = await servers.start()
-        return [f"{tool.spec.name}  {tool.spec.description}" for tool in tools], warnings
+        return [f"{tool.spec.name}  {tool.spec.description}" for tool in tools], warnings, servers.news()
     finally:
         await servers.aclose()

@@ -43,7 +43,7 @@ def messages(texts: Sequence[str], images: Json, validator: Validator | None) ->
         raise TypeError(f"images must be a list with one list of bytes per prompt, not {type(given).__name__}")
     if len(given) != len(texts):
         raise ValueError(f"{len(texts)} prompts but {len(given)} lists of images")
-    tail = "" if validator is None else "\n\n" + templates.render("output", schema=json.dumps(validator.schema))
+    tail = "" if validator is None else "\n\n" + templates.render("answer", schema=json.dumps(validator.schema))
     pairs = zip(texts, given, strict=True)
     return [Message(role="user", content=text + tail, images=_images(each)) for text, each in pairs]
 

@@ -109,3 +109,5 @@ async def _answered(scope: Scope, item: Item) -> Json:
         scope.ledger.count_failed(TimeLimitReached(CUT))
         scope.cut(item.key)
         raise
+    finally:
+        scope.ledger.count_answered()

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from rlm.core.budget import CallEstimate, estimate_message
 from rlm.core.calls import arguments
 from rlm.core.calls.batches import answer_all
 from rlm.core.calls.queries import ChildQuery, Query
@@ -94,8 +95,20 @@ class SubCalls:
         found = self._run.find_model(arguments.text_or_none(model, "model"))
         validator = None if output_type is None else await self._validator(output_type)
         messages = arguments.messages(arguments.prompts(prompts), images, validator)
+        self._check_covered(found, len(messages), {message.content: estimate_message(message) for message in messages})
         queries = [await self._query(message, found, validator) async for message in in_turns(messages)]
         return await answer_all(self._here(), queries, self._task.clock.answers_left_s)
+
+    def _check_covered(self, model: Model, count: int, tokens: Mapping[str, int]) -> None:
+        """Refuse a batch as a whole where its answers would be lost work; `tokens` are those of each prompt.
+
+        Raises:
+            LimitReached: the budget can't cover it.
+        """
+        if model.traits.by_hand:
+            output_tokens = self._run.config.max_output_tokens
+            total = CallEstimate(input_tokens=sum(tokens.values()), max_output_tokens=output_tokens, price=model.price)
+            self._here().ledger.check_covers(count, total)
 
     async def _query(self, message: Message, model: Model, validator: Validator | None) -> Query:
         scope = self._here()
@@ -117,6 +130,7 @@ class SubCalls:
         given = [None] * len(texts) if contexts is None else list(contexts)
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
+        self._check_covered(self._run.find_model(None), len(texts), {})
         children = [await self._child(*pair) async for pair in in_turns(zip(texts, given, strict=True))]
         return await answer_all(self._here(), children, self._task.clock.answers_left_s)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rlm.core.budget import CallEstimate
+from rlm.core.budget import BYTES_PER_TOKEN, CallEstimate
 from rlm.core.error_texts import error_text, revived
 from rlm.core.events import ModelEnd, ModelRetry, ModelStart, Warned
 from rlm.core.exceptions import BackendError, SubcallInputTooLarge
@@ -40,6 +40,8 @@ LLM_QUERY = "llm_query"
 
 SURELY = 0.75
 """The share of an estimate that a prompt has at least: English takes four bytes to a token, not three."""
+PART_CHARS = 100_000
+"""The most characters of a part that a model reads well."""
 SPLIT = "split it: llm_query_batched asks about many parts at once"
 _TOO_LATE = "BackendError: the call was given up while its reply was put on record"
 
@@ -150,6 +152,14 @@ def check_size(run: Run, model: Model, input_tokens: int, advice: str = SPLIT) -
         return
     about = round(input_tokens, -3) if input_tokens >= 10_000 else input_tokens
     raise SubcallInputTooLarge(f"the prompt has about {about:,} tokens, and {limit}: {advice}")
+
+
+def part_chars(run: Run) -> int:
+    """The most characters that a part of the data should have for which a sub-call is asked, beside its question."""
+    traits, cap = run.find_model(None).traits, run.config.subcall_input_tokens
+    tokens = [each for each in (cap, traits.context_window_tokens) if each is not None]
+    room = [each * BYTES_PER_TOKEN for each in tokens] + [traits.prompt_bytes or PART_CHARS * 2]
+    return min(PART_CHARS, *(each * 4 // 5 for each in room))
 
 
 async def _call_or_recall(run: Run, call: ModelCall, scope: Scope) -> ModelReply:

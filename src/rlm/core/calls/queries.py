@@ -12,7 +12,7 @@ import msgspec
 
 from rlm.core import prompts
 from rlm.core.budget import CallEstimate, estimate_message, estimate_tokens
-from rlm.core.calls.model import LLM_QUERY, ModelCall, ask_model, check_size, request_to
+from rlm.core.calls.model import LLM_QUERY, PART_CHARS, ModelCall, ask_model, check_size, part_chars, request_to
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.excerpt import excerpt
 from rlm.core.dialects import plain_reply
@@ -148,11 +148,17 @@ class ChildQuery:
 
     async def _plain(self) -> Json:
         async with self._context() as context:
-            data = excerpt(context, PLAIN_CONTEXT_CHARS)
+            data = excerpt(context, self._plain_chars)
         text = prompts.render("plain", prompt=self.prompt, context=data) if data else self.prompt
         message = Message(role="user", content=text)
         query = Query(run=self.run, scope=self.scope, key=self.key, message=message, model=self.run.find_model(None))
         return await query.answer()
+
+    @property
+    def _plain_chars(self) -> int:
+        """How much of the context goes into a plain call."""
+        part, most = part_chars(self.run), PLAIN_CONTEXT_CHARS
+        return most if part == PART_CHARS else max(0, part - len(self.prompt))
 
     @asynccontextmanager
     async def _context(self) -> AsyncIterator[Context]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rlm.core import prompts
+from rlm.core.calls.model import part_chars
 from rlm.core.fields import shown_number
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def system_prompt(run: Run, task: Task, dialect: Dialect) -> str:
     """How to work: the REPL, its functions, how to reply, the limits."""
     return prompts.render(
         "system",
+        part_chars=f"{part_chars(run):,}",
         context_kind=_KINDS[task.context.kind],
         recursion=prompts.render("recursion") if task.scope.ledger.depth < run.config.budget.max_depth else "",
         guest_tools="\n".join((*_guest_tools(run), *_helpers(run), *_kept(run, task))),

@@ -7,6 +7,7 @@ can correct is a tool error that says how; an exception in a cell is a result.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,10 @@ class App:
     def _add(
         self, function: Callable[..., Any], annotations: ToolAnnotations, meta: dict[str, Any] | None = None
     ) -> None:
-        self.server.add_tool(_answering(function), annotations=annotations, meta=meta, structured_output=False)
+        description = inspect.getdoc(function)  # without the indentation of the source
+        self.server.add_tool(
+            _answering(function), description=description, annotations=annotations, meta=meta, structured_output=False
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _server: MCPServer[None]) -> AsyncIterator[None]:

@@ -115,7 +115,7 @@ class Guard:
 
     def __init__(self, app: Asgi, secret: str, sessions: Sessions) -> None:
         self._app = app
-        self._expected = f"Bearer {secret}".encode()
+        self._secret = secret.encode()
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +132,8 @@ class Guard:
         await self._app(scope, receive, send)
 
     def _is_allowed(self, given: bytes) -> bool:
-        return hmac.compare_digest(given, self._expected)
+        scheme, _, secret = given.partition(b" ")  # a scheme may be written in any case
+        return hmac.compare_digest(secret.strip(), self._secret) and scheme.lower() == b"bearer"
 
 
 async def _refuse(send: Send) -> None:

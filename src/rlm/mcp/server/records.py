@@ -22,6 +22,11 @@ RUNS_LISTED = 50
 LIST_URI, RUN_URI = "rlm://runs", "rlm://runs/{run}"
 
 
+def uri_of(run_id: str) -> str:
+    """The resource that is the record of a run."""
+    return RUN_URI.format(run=run_id)
+
+
 def add_records(server: MCPServer[None], config: Config) -> None:
     """Offer the records of this project, or those in the configured folder."""
     folder = log_folder(config.log_dir)

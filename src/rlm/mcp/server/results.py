@@ -6,13 +6,17 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from rlm.core.contexts.context import clip
 from rlm.core.dialects import shorten
 from rlm.core.loop import shown
 from rlm.core.plain import plain
 from rlm.core.texts import escape_surrogates
+from rlm.mcp.server.records import uri_of
+from rlm.mcp.server.rounds import ROUND_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from rlm.core.contexts.context import Context
     from rlm.core.outcome import RLMResult
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from rlm.trajectory.receipts import Verification
 
     Mask = Callable[[str], str]
+
+_VALUES_AT_ONCE = 20
+_LEFT_OUT_BYTES = 1_000
 
 
 def clean(text: str) -> str:
@@ -60,16 +67,64 @@ def of_delivery(delivery: Delivery) -> str:
 
 def of_context(session: HostSession, context: Context) -> str:
     """What was loaded, without the data."""
+    record = "" if session.repl is None else f"\n[record: {_record(session.repl.path)}]"
     return (
         f"Loaded as the variable `context` of session {session.id!r}; nothing of it is in this conversation but the "
         f"preview.\n{clean(session.masked(context.describe()))}\nNext: look at small slices of it with execute_python."
+        f"{record}"
     )
+
+
+def _record(path: Path) -> str:
+    """Where a record is: as a resource, and as a file."""
+    return f"{uri_of(path.stem)} ({path})"
 
 
 def of_sessions(sessions: Sequence[HostSession], ttl_s: float) -> str:
     """One line for each session."""
     lines = [_line(session, ttl_s) for session in sessions if session.repl is not None]
     return "\n".join(lines) or "No sessions. execute_python and load_context open one."
+
+
+def fitting(text: str, limit_bytes: int = ROUND_BYTES) -> str:
+    """`text`, cut in its middle where hosts would not show it whole."""
+    size_bytes = len(text.encode())
+    return text if size_bytes <= limit_bytes else shorten(text, len(text) * limit_bytes // size_bytes * 9 // 10)
+
+
+class Listing:
+    """Variables and their values, as many as hosts show at once."""
+
+    def __init__(self) -> None:
+        self._left_bytes = ROUND_BYTES - _LEFT_OUT_BYTES
+        self._shown: list[str] = []
+        self._left_out: list[str] = []
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self._left_out) or len(self._shown) >= _VALUES_AT_ONCE
+
+    def add(self, name: str, value: str) -> None:
+        """Add a value, cut where it alone is too large; one that no longer fits is left out."""
+        text = fitting(f"{name} = {value}", ROUND_BYTES // 2)
+        size_bytes = len(text.encode()) + 1
+        if size_bytes > self._left_bytes:
+            self.leave_out(name)
+            return
+        self._left_bytes -= size_bytes
+        self._shown.append(text)
+
+    def leave_out(self, name: str) -> None:
+        """Name a variable whose value is not shown."""
+        self._left_out.append(name)
+
+    @property
+    def text(self) -> str:
+        """The values, and the names of those that were left out."""
+        if not self._left_out:
+            return "\n".join(self._shown)
+        left_out = clip(shown.some(self._left_out), _LEFT_OUT_BYTES - 100)
+        return "\n".join([*self._shown, f"[{len(self._left_out)} not shown, ask for them by themselves: {left_out}]"])
 
 
 def _line(session: HostSession, ttl_s: float) -> str:
@@ -80,7 +135,7 @@ def _line(session: HostSession, ttl_s: float) -> str:
     state = f"idle {idle_s:.0f} s, closes after {ttl_s:g} s" if session.is_idle else session.state
     return (
         f"{session.id}: {state}; {repl.cells} cells, {repl.usage.subcalls} sub-calls; context: {context}; "
-        f"variables: {session.masked(shown.some(session.names)) or 'none'}; record: {repl.path}"
+        f"variables: {session.masked(shown.some(session.names)) or 'none'}; record: {_record(repl.path)}"
     )
 
 
@@ -93,8 +148,13 @@ def of_run(result: RLMResult) -> str:
     return clean(
         f"{result.response or '(no answer)'}\n\n[run {result.run_id}{end}: {turns}, "
         f"{usage.input_tokens + usage.output_tokens:,} tokens{cost}, {result.duration_s:.0f} s; "
-        f"record: {result.trajectory}]"
+        f"record: {'none' if result.trajectory is None else _record(result.trajectory)}]"
     )
+
+
+def of_given_up(text: str) -> str:
+    """The outcome of a run whose call was given up, before that of another call; empty without one."""
+    return f"[The run before, whose call was given up:]\n{text}\n[Now:]\n" if text else ""
 
 
 def of_verification(found: Verification) -> str:

@@ -35,8 +35,8 @@ def is_full(queries: Sequence[HostQuery]) -> bool:
     return sum(query.size_bytes for query in queries) > ROUND_BYTES
 
 
-def write_round(session_id: str, queries: Sequence[HostQuery], limit_bytes: int = ROUND_BYTES) -> Round:
-    """The first of `queries` that fit, at least one, with how to answer them."""
+def write_round(session_id: str, queries: Sequence[HostQuery], done: str = "", limit_bytes: int = ROUND_BYTES) -> Round:
+    """The first of `queries` that fit, at least one, with how to answer them, and how much of the work is `done`."""
     mark = os.urandom(2).hex()
     systems: dict[str, str] = {}
     texts: list[str] = []
@@ -48,10 +48,12 @@ def write_round(session_id: str, queries: Sequence[HostQuery], limit_bytes: int 
             break
         texts.append(text)
     shown = queries[: len(texts)]
-    return Round(text="\n".join([_head(session_id, shown, len(queries), mark), *texts]), ids=tuple(q.id for q in shown))
+    return Round(
+        text="\n".join([_head(session_id, shown, len(queries), mark, done), *texts]), ids=tuple(q.id for q in shown)
+    )
 
 
-def _head(session_id: str, shown: Sequence[HostQuery], waiting: int, mark: str) -> str:
+def _head(session_id: str, shown: Sequence[HostQuery], waiting: int, mark: str, done: str) -> str:
     first, more = shown[0].id, waiting - len(shown)
     lines = [
         f"The cell is waiting: you are the model behind llm_query here. Answer each of the {len(shown)} queries below "
@@ -61,7 +63,9 @@ def _head(session_id: str, shown: Sequence[HostQuery], waiting: int, mark: str) 
     ]
     if more:
         lines.append(f"{more} more wait and come after these.")
-    if any(query.is_turn or query.continues for query in shown):
+    if done:
+        lines.append(done)
+    if any(query.is_turn for query in shown):
         lines.append(
             "A child turn: be that child for one turn, and answer with the whole reply it would give "
             "(```repl code, or FINAL(...)); what its code prints comes back as its next turn."
@@ -70,8 +74,8 @@ def _head(session_id: str, shown: Sequence[HostQuery], waiting: int, mark: str) 
 
 
 def _written(query: HostQuery, mark: str, systems: dict[str, str]) -> str:
-    note = f" goes on after your answer to {query.continues}" if query.continues else ""
-    note = " child turn" if query.is_turn else note
+    note = " child turn" if query.is_turn else ""
+    note += f" goes on after your answer to {query.continues}" if query.continues else ""
     parts = [f"=== {query.id} {mark}{note}"]
     for message in query.messages:
         content = message.content

@@ -41,6 +41,10 @@ class Suspended:
     """A cell that waits for its host."""
 
     queries: tuple[HostQuery, ...]
+    asked: int
+    """How many sub-calls the cell has made so far."""
+    answered: int
+    """How many of these have come to an end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class HostSession:
         self._repl: Interactive | None = None
         self._cell: asyncio.Task[ExecResult] | None = None
         self._cell_began_at = 0.0
+        self._counted_before = (0, 0)
         self._is_interrupted = False
         self._last_line = ""
         self._names: set[str] = set()
@@ -102,6 +107,11 @@ class HostSession:
         return self.state == "idle"
 
     @property
+    def is_working(self) -> bool:
+        """Whether a call or a cell is under way, rather than nothing, or a cell that waits for answers."""
+        return self._lock.locked() or self.state not in ("idle", "waiting for answers")
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The variables that its cells have set."""
         return tuple(sorted(self._names))
@@ -116,6 +126,7 @@ class HostSession:
         async with self._lock:
             await self._until_free()
             repl = await self._opened(None)
+            self._counted_before = self._counted()
             self._cell_began_at, self._last_line, self._is_interrupted = time.monotonic(), "", False
             self._cell = asyncio.ensure_future(repl.execute(code, timeout_s, self._note))
             return await self._news(progress)
@@ -220,7 +231,8 @@ class HostSession:
                 if self._waits:
                     await self._settled(cell)
                 if self._waits and self._setup.host is not None and not cell.done():
-                    return Suspended(queries=self._setup.host.waiting)
+                    asked, answered = self._subcalls
+                    return Suspended(queries=self._setup.host.waiting, asked=asked, answered=answered)
                 await self._pause(cell, PROGRESS_S)
                 if not cell.done() and not self._waits:
                     await progress(self._progress_text())
@@ -265,10 +277,19 @@ class HostSession:
 
     def _progress_text(self) -> str:
         elapsed_s = time.monotonic() - self._cell_began_at
-        subcalls = 0 if self._repl is None else self._repl.usage.subcalls
-        asked = f", {subcalls} sub-calls" if subcalls else ""
+        asked, answered = self._subcalls
+        subcalls = f", {answered:,} of {asked:,} sub-calls answered" if asked else ""
         printed = f": {self.masked(self._last_line)}" if self._last_line else ""
-        return f"running for {elapsed_s:.0f} s{asked}{printed}"
+        return f"running for {elapsed_s:.0f} s{subcalls}{printed}"
+
+    @property
+    def _subcalls(self) -> tuple[int, int]:
+        """How many sub-calls the cell has made, and how many of them have come to an end."""
+        asked, answered = self._counted()
+        return asked - self._counted_before[0], answered - self._counted_before[1]
+
+    def _counted(self) -> tuple[int, int]:
+        return (0, 0) if self._repl is None else (self._repl.usage.subcalls, self._repl.answered)
 
     async def _end_cell(self, why: str) -> None:
         """End the cell, whatever it does, and kill its sandbox with it."""

@@ -29,6 +29,11 @@ _REMEMBERED = 200
 _HOST_OUTPUT_TOKENS = 2_048
 """The tokens that are reserved for one answer of the host: few, since many queries wait at one time."""
 _HOST_CONCURRENCY = 1_000
+_LEFT_BEHIND_S = 60.0
+"""How long a session whose name a client was given stays at least, since its last use."""
+_LEFT_WAITING_S = 600.0
+"""The same where its cell waits for answers."""
+_GAVE_WAY = "another client needed its place, and it was unused the longest; give a session_id of your own to keep one"
 
 
 class Sessions:
@@ -70,9 +75,10 @@ class Sessions:
         names = own or "none yet: execute_python and load_context open one"
         raise ToolError(f"you have no session {session_id[:64]!r}; yours: {names}")
 
-    def ensure(self, owner: str, session_id: str | None) -> HostSession:
+    async def ensure(self, owner: str, session_id: str | None) -> HostSession:
         """That session, opened if need be; with None the client's default. Clients that can't be told apart get a new
-        one with a name that nobody guesses; one by a name of their own choice is everyone's who chooses it.
+        one with a name that nobody guesses; one by a name of their own choice is everyone's who chooses it. Where there
+        are too many, one that a client was given and left behind is closed.
 
         Raises:
             ToolError: it was closed and the client has not been told, its name is invalid, or there are too many.
@@ -85,8 +91,10 @@ class Sessions:
             return self.find(owner, session_id)
         if not _ID.fullmatch(session_id):
             raise ToolError("a session_id is 1 to 64 letters, digits, '-', '_' or '.'")
-        self._check_room(owner)
+        left_behind = self._make_room(owner)
         session = self._open[key] = HostSession(session_id, self._setup(keeps=key == (STDIO, DEFAULT)))
+        if left_behind is not None:  # closed to its end, though this call may be given up
+            await asyncio.shield(left_behind.aclose(_GAVE_WAY))
         return session
 
     async def destroy(self, owner: str, session_id: str) -> None:
@@ -129,15 +137,23 @@ class Sessions:
         while len(self._closed) > _REMEMBERED:
             self._closed.popitem(last=False)
 
-    def _check_room(self, owner: str) -> None:
+    def _make_room(self, owner: str) -> HostSession | None:
+        """Check that there may be one session more; returns one that has to be closed for it. Raises:
+        ToolError: there may not.
+        """
         used = {key: session for key, session in self._open.items() if session.repl is not None or not session.is_idle}
         names = [name for owned_by, name in used if owned_by == owner]
         cap = self._config.mcp.max_sessions
         if len(names) >= cap and owner != ANY_HTTP:
             said = f"you have {len(names)} sessions, the most there may be ({', '.join(names)})"
             raise ToolError(f"{said}: destroy_session one first")
-        if len(used) >= max(cap, self._config.max_sandboxes):
+        if len(used) < max(cap, self._config.max_sandboxes):
+            return None
+        if not (left_behind := [key for key, session in used.items() if _gives_way(key, session)]):
             raise ToolError("the server has as many sessions as it may (max_sandboxes); try again later")
+        longest = min(left_behind, key=lambda key: used[key].used_at)
+        self._remember(longest, _GAVE_WAY)
+        return self._open.pop(longest)
 
     def _setup(self, *, keeps: bool) -> Setup:
         """What a new session is made with; with `keeps` it is the one whose REPL is kept under the setting `session`.
@@ -151,6 +167,14 @@ class Sessions:
         host, config = HostBackend(own.mcp.answer_timeout_s), _host_config(own)
         models = RunModels.choose(config, BackendPool(host))
         return Setup(parts=self._parts, config=config, models=models, host=host)
+
+
+def _gives_way(key: tuple[str, str], session: HostSession) -> bool:
+    """Whether a session may be closed for another: its client, which didn't name it, has probably forgotten it."""
+    owner, name = key
+    if owner != ANY_HTTP or not name.startswith(UNGUESSED) or session.is_working:
+        return False
+    return time.monotonic() - session.used_at > (_LEFT_BEHIND_S if session.is_idle else _LEFT_WAITING_S)
 
 
 def _host_config(config: Config) -> Config:

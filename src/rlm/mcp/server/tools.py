@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import Context  # noqa: TC002 (the signatures are read at run time)
@@ -15,13 +16,13 @@ from pydantic import Field
 from rlm.core.exceptions import ToolError
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.paths import Confined
-from rlm.files.texts import Reading
+from rlm.files.texts import BinaryFileError, Reading
 from rlm.mcp.server import clients, results
 from rlm.mcp.server import variables as cells
 from rlm.mcp.server.rounds import write_round
 from rlm.mcp.server.session import Suspended
 from rlm.mcp.server.sessions import DEFAULT, UNGUESSED
-from rlm.runtime.inputs import prepare_within
+from rlm.runtime.inputs import DEFAULT_READING, prepare_within
 from rlm.runtime.request import Request
 from rlm.runtime.runs import complete
 
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context as Data
+    from rlm.core.outcome import RLMResult
     from rlm.core.types import ExecResult
     from rlm.mcp.server.session import HostSession, Progress
     from rlm.mcp.server.sessions import Sessions
     from rlm.runtime.wiring import Parts
 
 CODE_CHARS = 1_000_000
-NAMES_AT_ONCE = 20
 
 SessionId = Annotated[
     str | None, Field(description="Which REPL. Leave out to use your own default; another name is another REPL.")
@@ -50,6 +51,8 @@ class Tools:
         self._parts = parts
         self._sessions = sessions
         self._config = config
+        self._given_up: dict[str, str] = {}
+        """What became of the last run that a client didn't wait for, by owner; told by the next call that can."""
 
     async def execute_python(
         self,
@@ -70,7 +73,7 @@ class Tools:
         if len(code) > CODE_CHARS:
             raise ToolError(f"the code has {len(code):,} characters, the most is {CODE_CHARS:,}: load data by a file")
         timeout_s = self._timeout_s(timeout)
-        session = self._sessions.ensure(clients.owner_of(ctx), session_id)
+        session = await self._sessions.ensure(clients.owner_of(ctx), session_id)
         return await self._cell(ctx, session, session.execute(code, timeout_s, _progress(ctx)))
 
     async def answer_queries(
@@ -105,13 +108,16 @@ class Tools:
         encoding: Annotated[
             str | None, Field(description="The encoding of all files, where the guess is wrong.")
         ] = None,
+        binary: Annotated[
+            bool, Field(description="Take binary files too: one character per byte, encode('latin-1') gives them back.")
+        ] = False,
     ) -> str:
         """Load files of any size into the REPL as the variable `context`, without their text passing through here.
 
         Do this first: loading starts the REPL anew. Returns kind, size and a short preview.
         """
-        data = await self._data(ctx, path, encoding)
-        session = self._sessions.ensure(clients.owner_of(ctx), session_id)
+        data = await self._data(ctx, path, Reading(encoding=encoding, binary=binary))
+        session = await self._sessions.ensure(clients.owner_of(ctx), session_id)
         await session.load(data, replace=replace)
         return results.of_context(session, data)
 
@@ -129,8 +135,19 @@ class Tools:
         """
         data = None if path is None else await self._data(ctx, path)
         request = Request(prompt=prompt, context=data, config=self._config)
-        result = await _reporting(ctx, complete(self._parts, request))
-        return await off_loop_if_large(results.of_run, result)
+        owner, working = clients.owner_of(ctx), asyncio.ensure_future(complete(self._parts, request))
+        try:
+            await _reporting(ctx, working)
+        except asyncio.CancelledError:
+            if owner != clients.ANY_HTTP:
+                working.add_done_callback(partial(self._note_given_up, owner))
+            raise
+        text = await off_loop_if_large(results.of_run, working.result())
+        return results.of_given_up(self._given_up.pop(owner, "")) + text
+
+    def _note_given_up(self, owner: str, run: asyncio.Future[RLMResult]) -> None:
+        if not run.cancelled() and run.exception() is None:
+            self._given_up[owner] = results.of_run(run.result())
 
     async def get_repl_context(
         self,
@@ -143,12 +160,16 @@ class Tools:
         """List the variables of the REPL with type and size, or show the values of some, shortened."""
         session = self._sessions.find(*self._key(ctx, session_id))
         if not names:
-            return await self._cell(ctx, session, session.execute(cells.LIST_ALL, None, _progress(ctx)))
-        shown = []
-        for name in cells.showing(names[:NAMES_AT_ONCE]):
-            text = await self._cell(ctx, session, session.execute(name, None, _progress(ctx)))
-            shown.append(f"{name} = {text}")
-        return "\n".join(shown)
+            running = session.execute(cells.LIST_ALL, self._timeout_s(None), _progress(ctx))
+            return results.fitting(await self._cell(ctx, session, running))
+        listing = results.Listing()
+        for name in cells.showing(names):
+            if listing.is_full:
+                listing.leave_out(name)
+                continue
+            running = session.execute(name, self._timeout_s(None), _progress(ctx))
+            listing.add(name, await self._cell(ctx, session, running))
+        return listing.text
 
     async def set_repl_context(
         self,
@@ -158,8 +179,8 @@ class Tools:
     ) -> str:
         """Set variables of the REPL to JSON values. For large data use load_context."""
         code = cells.setting(variables)
-        session = self._sessions.ensure(clients.owner_of(ctx), session_id)
-        return await self._cell(ctx, session, session.execute(code, None, _progress(ctx)))
+        session = await self._sessions.ensure(clients.owner_of(ctx), session_id)
+        return await self._cell(ctx, session, session.execute(code, self._timeout_s(None), _progress(ctx)))
 
     async def clear_repl_context(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
         """Start the REPL anew: every variable goes, the loaded `context` stays. Ends a cell that runs or waits."""
@@ -169,8 +190,9 @@ class Tools:
 
     async def list_sessions(self, ctx: Context[Any, Any]) -> str:
         """List your REPLs: what each does, its data, its variables, where its record is."""
-        own = self._sessions.shown_to(clients.owner_of(ctx))
-        return results.of_sessions(own, self._config.mcp.session_ttl_s)
+        owner = clients.owner_of(ctx)
+        given_up = results.of_given_up(self._given_up.pop(owner, ""))
+        return given_up + results.of_sessions(self._sessions.shown_to(owner), self._config.mcp.session_ttl_s)
 
     async def destroy_session(self, ctx: Context[Any, Any], session_id: SessionId = None) -> str:
         """Close a REPL for good, with whatever runs in it, and free its memory. Its record stays."""
@@ -195,20 +217,29 @@ class Tools:
     def _key(self, ctx: Context[Any, Any], session_id: str | None) -> tuple[str, str]:
         return clients.owner_of(ctx), DEFAULT if session_id is None else session_id
 
-    def _timeout_s(self, timeout: float | None) -> float | None:
-        if timeout is None:
-            return None
+    def _timeout_s(self, timeout: float | None) -> float:
+        """The time that a cell gets. Raises:
+        ToolError: the client asked for more than it may.
+        """
         cap_s = self._config.mcp.max_cell_timeout_s
+        if timeout is None:
+            return min(cap_s, self._config.cell_timeout_s)
         if not 0 < timeout <= cap_s:
             raise ToolError(f"timeout has to be more than 0 and at most {cap_s:g} seconds (mcp.max_cell_timeout_s)")
         return timeout
 
-    async def _data(self, ctx: Context[Any, Any], path: str | list[str], encoding: str | None = None) -> Data:
+    async def _data(self, ctx: Context[Any, Any], path: str | list[str], reading: Reading = DEFAULT_READING) -> Data:
         names = [path] if isinstance(path, str) else path
         if not names:
             raise ToolError("name at least one file, folder or glob")
         folders = self._config.allowed_paths or await clients.folders_of(ctx)
-        return await asyncio.to_thread(prepare_within, names, Confined(folders), Reading(encoding=encoding))
+        try:
+            return await asyncio.to_thread(prepare_within, names, Confined(folders), reading)
+        except BinaryFileError as error:
+            what = str(error).partition("\n")[0]
+            raise ToolError(
+                f"{what}\nbinary=true takes its bytes, one character for each; encoding reads it as text"
+            ) from error
 
     async def _answered(
         self, session: HostSession, given: dict[str, str], progress: Progress
@@ -235,7 +266,8 @@ class Tools:
         if isinstance(news, str):
             return news
         if isinstance(news, Suspended):
-            return write_round(session.id, news.queries).text
+            done = f"{news.answered:,} of {news.asked:,} answered." if news.answered else ""
+            return write_round(session.id, news.queries, done).text
         limit_chars = self._config.cell_output_chars
         missed, session.missed = session.missed, None
         if missed is None:
@@ -256,9 +288,9 @@ def _progress(ctx: Context[Any, Any]) -> Progress:
     return tell
 
 
-async def _reporting(ctx: Context[Any, Any], work: Any) -> Any:
-    """Await `work`, and tell the client now and then that it goes on; cancelled with the call."""
-    tell, task = _progress(ctx), asyncio.ensure_future(work)
+async def _reporting(ctx: Context[Any, Any], task: asyncio.Future[Any]) -> None:
+    """Await a task, and tell the client now and then that it goes on; cancelled with the call."""
+    tell = _progress(ctx)
     try:
         while not (await asyncio.wait({task}, timeout=2.0))[0]:
             await tell("the run goes on")
@@ -266,4 +298,3 @@ async def _reporting(ctx: Context[Any, Any], work: Any) -> Any:
         task.cancel()
         await asyncio.wait({task})
         raise
-    return task.result()

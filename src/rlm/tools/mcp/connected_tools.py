@@ -38,6 +38,10 @@ class ConnectedTools:
         tools, warnings = await self._servers.start()
         self.tools, self.warnings = tuple(tools), tuple(warnings)
 
+    def news(self) -> list[str]:
+        """What became known of the servers since this was last asked: each run warns of it at its end."""
+        return [] if self._servers is None else self._servers.news()
+
     async def aclose(self) -> None:
         """End connections and servers; idempotent."""
         if self._servers is not None:

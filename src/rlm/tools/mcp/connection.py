@@ -7,23 +7,22 @@ group of its own and ends with this one, and gets no variable that isn't configu
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import Client, MCPError
 from mcp.types import CONNECTION_CLOSED, Implementation
 
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.plain import one_line
-from rlm.processes.child import with_keeper
+from rlm.tools.mcp.local import Program
+from rlm.tools.mcp.noise import Noise
 from rlm.tools.mcp.remote import remote_transport
 from rlm.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TextIO
 
     from mcp.client._transport import Transport
     from mcp.types import CallToolResult, Tool
@@ -33,6 +32,10 @@ if TYPE_CHECKING:
 MOST_TOOLS = 128
 MOST_PAGES = 20
 _CLOSE_S = 10.0
+_LOST = (CONNECTION_CLOSED, "Connection closed")
+"""What the library raises where a connection is lost; the code alone may be a server's own."""
+_SECRET_CHARS = 6
+"""The length from which the value of a variable is kept out of messages."""
 
 
 class Connection:
@@ -45,6 +48,9 @@ class Connection:
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
+        """Set where the connection is to be closed, and where the program behind it has gone."""
+        self._program: Program | None = None
+        self.noise = Noise()
         self.tools: list[Tool] = []
         """The tools that may be called."""
 
@@ -62,7 +68,8 @@ class Connection:
                 await asyncio.shield(opened)
         except TimeoutError as error:
             await self.aclose()
-            raise ToolError(f"no answer within {self.config.start_timeout_s:g} s (start_timeout_s)") from error
+            said = f"no answer within {self.config.start_timeout_s:g} s (start_timeout_s)"
+            raise ToolError(self._with_last_words(said)) from error
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> CallToolResult:
         """Call a tool.
@@ -70,21 +77,27 @@ class Connection:
         Raises:
             TimeoutError: the server didn't answer in time.
             MCPError: the server refused.
-            ToolError: the connection is gone.
+            ConnectionError: the connection was lost, before the call or during it; says how.
         """
-        if self._client is None or self._task is None or self._task.done():
-            raise ToolError(f"the MCP server {self.name} is gone; the next run starts it again")
+        if self._client is None or not self.usable:
+            raise ConnectionError(self.ending)
         try:
             async with asyncio.timeout(self.config.timeout_s):
                 return await self._client.call_tool(tool, arguments)
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
-                self._client = None
-            raise
+            if (error.code, error.message) != _LOST:
+                raise
+            await self.aclose()
+            raise ConnectionError(self.ending) from error
 
     @property
     def usable(self) -> bool:
-        return self._client is not None and self._task is not None and not self._task.done()
+        return self._client is not None and not self._leave.is_set()
+
+    @property
+    def ending(self) -> str:
+        """How the connection ended, with the last words of a program that was started here."""
+        return self._with_last_words("" if self._program is None else self._program.ending)
 
     async def aclose(self) -> None:
         """End the connection and the process behind it; idempotent."""
@@ -98,6 +111,7 @@ class Connection:
 
     async def _live(self, opened: asyncio.Future[None]) -> None:
         """Hold the connection until it is to be closed; an error before that is the outcome of `opened`."""
+        self.noise.hold_back()
         try:
             async with AsyncExitStack() as stack:
                 transport = await self._transport(stack)
@@ -111,7 +125,8 @@ class Connection:
         except ConfigError as error:
             _tell(opened, error)
         except Exception as error:  # noqa: BLE001 - the boundary to a server, which can make the library raise anything
-            _tell(opened, ToolError(one_line(_cause(error), 500)))
+            said = "" if self._program is None else self._program.ending
+            _tell(opened, ToolError(self._with_last_words(said or one_line(_cause(error), 500))))
         finally:
             self._client = None
             _tell(opened, ToolError("the connection was closed"))
@@ -125,10 +140,22 @@ class Connection:
         missing = [name for name in config.env_from if name not in self._environ]
         if missing:
             raise ConfigError(f"[mcp_servers.{self.name}] env_from: {', '.join(missing)} is not set")
-        argv = with_keeper(config.command)
         env = {**config.env, **{name: self._environ[name] for name in config.env_from}}
-        errors: TextIO = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: ASYNC230, PTH123, SIM115
-        return stdio_client(StdioServerParameters(command=argv[0], args=argv[1:], env=env), errlog=errors)
+        self._program = Program(argv=config.command, env=env, cwd=Path.cwd())
+        return self._program.transport(self.noise, self._leave)
+
+    def _with_last_words(self, said: str) -> str:
+        """`said` with what the program wrote to its standard error last, without the values that it was given."""
+        said = said or "the connection was lost"
+        if self._program is None:
+            return said
+        noise = self.noise.take()
+        text = f"{said}{f'; it {noise}' if noise else ''}"
+        lines = self._program.last_lines
+        text += f"; its last lines:{lines}" if lines else ""
+        for name, value in self._program.env.items():
+            text = text.replace(value, f"[{name}]") if len(value) >= _SECRET_CHARS else text
+        return text
 
     async def _list(self, client: Client) -> list[Tool]:
         found: list[Tool] = []

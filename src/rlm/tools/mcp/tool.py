@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult, Tool
 
     from rlm.core.types import Json
-    from rlm.tools.mcp.connection import Connection
+    from rlm.tools.mcp.kept import KeptServer
 
 DESCRIPTION_CHARS = 1_000
 SCHEMA_CHARS = 20_000
@@ -34,7 +34,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_]")
 class McpTool:
     """A tool that a server offers; by default guest code can't call it, whatever the server says of it."""
 
-    connection: Connection = field(repr=False)
+    server: KeptServer = field(repr=False)
     remote_name: str
     spec: ToolSpec
     reads_only: bool = False
@@ -45,13 +45,13 @@ class McpTool:
         """Have the server run the tool. Cancellation is passed on to it.
 
         Raises:
-            ToolError: the server refused, failed, took too long, or is gone.
+            ToolError: the server refused, failed, took too long, or died.
         """
-        config, name = self.connection.config, self.connection.name
+        config, name = self.server.config, self.server.name
         if self.writes_files and not config.labels:
             _require_no_label(self.spec.name, arguments)
         try:
-            result = await self.connection.call(self.remote_name, dict(arguments))
+            result = await self.server.call(self.remote_name, dict(arguments))
         except TimeoutError as error:
             raise ToolError(
                 f"{self.spec.name}: the server {name} did not answer within {config.timeout_s:g} s"

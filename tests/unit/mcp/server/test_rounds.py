@@ -19,7 +19,13 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def query(loop: asyncio.AbstractEventLoop, number: int, *messages: Message, continues: str | None = None) -> HostQuery:
-    return HostQuery(id=f"q{number}", messages=messages, continues=continues, answer=loop.create_future())
+    return HostQuery(
+        id=f"q{number}",
+        messages=messages,
+        continues=continues,
+        is_turn=messages[0].role == "system",
+        answer=loop.create_future(),
+    )
 
 
 def user(text: str) -> Message:
