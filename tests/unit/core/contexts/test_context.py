@@ -89,7 +89,7 @@ def test_a_value_is_named_by_what_it_is(value, words):
 
 
 def test_what_the_wire_cannot_carry_is_refused_with_advice():
-    with pytest.raises(ConfigError, match=r"cannot be a context: a builtins.object has no JSON form"):
+    with pytest.raises(ConfigError, match=r"can't be a context: a builtins.object has no JSON form"):
         value_context({"a": object()}, encode_value)
     loop: list[object] = []
     loop.append(loop)
