@@ -621,10 +621,16 @@ def test_an_empty_prompt_is_refused(make, prompt):
 
 
 @pytest.mark.parametrize(
-    "budget", [Budget(max_concurrency=0), Budget(timeout_s=-1.0), Budget(token_budget="x"), Budget(max_turns=0)]
+    ("budget", "says"),
+    [
+        (Budget(max_concurrency=0), "max_concurrency: expected a whole number of at least 1, got 0"),
+        (Budget(timeout_s=-1.0), r"timeout_s: expected a number above 0 or none, got -1\.0"),
+        (Budget(token_budget="x"), "token_budget: expected a whole number of at least 1 or none, got 'x'"),
+        (Budget(max_turns=0), "max_turns: expected a whole number of at least 1, got 0"),
+    ],
 )
-def test_a_budget_out_of_range_is_refused(make, budget):
-    with pytest.raises(ConfigError, match="a setting is wrong"):
+def test_a_budget_out_of_range_is_refused(make, budget, says):
+    with pytest.raises(ConfigError, match=says):
         make([]).completion("x", budget=budget)
 
 
