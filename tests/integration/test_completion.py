@@ -452,7 +452,7 @@ def test_a_sub_call_that_is_too_large_is_refused_in_its_cell_before_any_request(
 
 
 def test_a_timeout_lands_and_kills_the_cell(make):
-    rlm = make([cell("while True: pass"), "Ran out of time."], budget=Budget(timeout_s=1.0))
+    rlm = make([cell("while True: pass"), "Ran out of time."], budget=Budget(timeout_s=2.0))
     result = rlm.completion("x")
     assert (result.status, result.limit, result.response) == ("limit", "timeout_s", "Ran out of time.")
     with pytest.raises(TimeLimitReached):
