@@ -44,7 +44,7 @@ test: lint types layers ## run every check and every test
 
 # A test marked `needs` wants something real that isn't Python: an engine, a browser, a runtime.
 quick: setup ## run the tests that need nothing but Python: units, architecture, and the contracts on `local`
-	@$(PYTEST) -m "not needs" tests/unit tests/architecture tests/contract
+	@$(PYTEST) -m "not needs" tests/unit tests/architecture tests/contract/test_local.py
 
 lint: setup ## check style and format
 	@echo "== ruff check"
