@@ -302,7 +302,7 @@ def check_text(path: str) -> None:
     except UnicodeEncodeError:
         fit = False
     if not fit:
-        raise ToolError(f"{shown(path)} is not a path: it is empty, too long, or has characters that no file name can have.")
+        raise ToolError(f"{shown(path)} is not a path: it is empty, too long, or has characters that no name can have.")
 
 
 def _require_regular(found: os.stat_result, name: str) -> None:
