@@ -25,6 +25,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _PATH_SHOWN = 200
 _NAME_BYTES, _PATH_BYTES = 255, 4095
 """The most that Linux takes; by descriptor a longer path could be made, and hardly be removed again."""
+_PATH_CHARS = 16_384
+"""The most of what is looked at as a path at all: to resolve one takes time with the square of its length."""
 _DEPTH = 100
 """Below how many folders no more are made: to open each by descriptor costs as many steps as it is deep."""
 _NAMES_COMPARED = 2_000
@@ -293,14 +295,14 @@ def check_text(path: str) -> None:
     """Let text pass that can be a path.
 
     Raises:
-        ToolError: it is empty, or no file can have such a name.
+        ToolError: it is empty, too long, or no file can have such a name.
     """
     try:
-        fit = "\0" not in path and bool(os.fsencode(path))
+        fit = len(path) <= _PATH_CHARS and "\0" not in path and bool(os.fsencode(path))
     except UnicodeEncodeError:
         fit = False
     if not fit:
-        raise ToolError(f"{shown(path)} is not a path: it is empty or has characters that no file name can have.")
+        raise ToolError(f"{shown(path)} is not a path: it is empty, too long, or has characters that no name can have.")
 
 
 def _require_regular(found: os.stat_result, name: str) -> None:

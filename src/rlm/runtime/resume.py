@@ -1,7 +1,8 @@
 """Makes the request of a run that resumes, forks or replays another: the settings, the context and the images it had.
 
 What a record says is taken for settings that shape a run, and for nothing that reaches further: where a record names
-what only a trusted file may set, the present configuration counts.
+what only a trusted file may set, the present configuration counts. A record that may have come with somebody's
+project lifts no cap.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from rlm.core.config import SCHEMA, Config
 from rlm.core.config.layers import Layers
-from rlm.core.config.trust import guarded_keys, names_plugin
+from rlm.core.config.trust import guarded_keys, is_lifted, names_plugin
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.spool import text_context, value_context
 from rlm.core.events import MessageAdded
@@ -25,7 +26,7 @@ from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.runtime.inputs import prepare, reading_of
 from rlm.runtime.request import INTERACTIVE, Request
 from rlm.trajectory.exact import context_path, kept_context
-from rlm.trajectory.places import log_folder
+from rlm.trajectory.places import is_users_own, log_folder
 from rlm.trajectory.reader import place_of
 from rlm.trajectory.resume import Resumption, ended, is_raised, last_driven, read_line
 
@@ -138,7 +139,10 @@ def _request(line: Line, config: Config, again: Again, resumption: Resumption) -
 
 def _config(line: Line, present: Config, again: Again) -> Config:
     """The settings that the run had, beside whose record the new one goes."""
-    config = recorded_config(line.latest.start, present, again.get("overrides") or {})
+    overrides = again.get("overrides") or {}
+    config = recorded_config(line.latest.start, present, overrides)
+    if not is_users_own(line.latest.run.path, present.log_dir):
+        _refuse_lifted(line.latest.run.path, config, present, overrides)
     return msgspec.structs.replace(config, log_dir=str(line.latest.run.path.parent))
 
 
@@ -181,6 +185,26 @@ def _refuse_plugins(then: Mapping[str, Any], now: Mapping[str, Any], asked: Mapp
             raise ConfigError(
                 f"the run had {key} {then[key]!r}, which a plug-in adds and a record alone can't name\n"
                 f"name it again: --{key.replace('_', '-')} {then[key]}"
+            )
+
+
+def _refuse_lifted(path: Path, config: Config, present: Config, overrides: Mapping[str, Any]) -> None:
+    """Check that a record which may be anybody's lifts no cap, nor weakens a wall, that the user has not named.
+
+    Raises:
+        ConfigError: it does; names the setting and the ways to allow it.
+    """
+    layers = Layers(SCHEMA)
+    layers.add_overrides(overrides)
+    for key in SCHEMA:
+        if key.table or key.label in layers.settings:
+            continue
+        value, most = ("none" if each is None else each for each in (key.value_in(config), key.value_in(present)))
+        if is_lifted(key.type, value, key.value_in(present)):
+            raise ConfigError(
+                f"{path} may have come from somebody else, and its run had {key.name} = {value} where your own "
+                f"configuration, or else the default, allows {most}\n"
+                f"name it again if you agree with it: as an option, or by {key.variable}={value}"
             )
 
 
@@ -249,7 +273,8 @@ def _place(fork: Fork, line: Line) -> int:
 
 def _context(given: Any, note: ContextNote, line: Line) -> Context:
     context = prepare(given, reading_of(note.reading)) if given is not None else _found(note, line)
-    if note.digest is not None and context.digest != note.digest:
+    # A record is believed about no data that it does not know.
+    if note.kind != "none" and context.digest != note.digest:
         context.close()
         raise ConfigError(
             f"the context is not the one that run {line.latest.run.run_id} had: "

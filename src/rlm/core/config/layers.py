@@ -70,6 +70,10 @@ class Key:
     def is_list(self) -> bool:
         return _is_list(self.type)
 
+    def value_in(self, config: msgspec.Struct) -> Any:
+        """The value that a configuration has for it."""
+        return getattr(config if self.home == self.name else getattr(config, self.home), self.name)
+
     @property
     def is_text(self) -> bool:
         """Whether its value stays text, be it an amount with a unit."""

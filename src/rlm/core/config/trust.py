@@ -96,11 +96,12 @@ def _lifted(table: Mapping[str, Json], user: Layers[Any]) -> Iterator[GuardedKey
     for section, content in table.items():
         for name, value in content.items() if isinstance(content, dict) else ():
             key = user.schema.find(section, name)
-            if key is not None and not key.table and _is_lifted(key.type, value, user.value(key)):
+            if key is not None and not key.table and is_lifted(key.type, value, user.value(key)):
                 yield GuardedKey(name=key.label, value=value, ceiling=user.value(key))
 
 
-def _is_lifted(kind: Any, value: Json, ceiling: Any) -> bool:
+def is_lifted(kind: Any, value: Json, ceiling: Any) -> bool:
+    """Whether a value of a setting of this type is a higher cap, or a weaker wall, than `ceiling`; "none" is no cap."""
     if walls := note(kind, "from_strongest"):
         return value in walls and walls.index(value) > walls.index(ceiling)
     if not note(kind, "cap") or ceiling is None:
