@@ -1,5 +1,5 @@
-"""What users give a runtime, tools and sinks, whatever they do: an error stays its call's own, a run ends in its time,
-and what doesn't end is left behind by name."""
+"""What users give a runtime, tools, backends and sinks, whatever they do: an error stays its call's own, a run ends in
+its time, and what doesn't end is left behind by name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import asyncio
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
-from rlm.core.types import ModelReply, TokenUsage
+from rlm.core.types import ModelReply, ModelRequest, ModelTraits, TokenUsage
 from rlm.sinks.memory import MemorySink
 from tests.support.programs import ProgramSandbox
 
@@ -220,6 +221,49 @@ class Kept:
 class Lines(Kept):
     def write_encoded(self, line: bytes) -> None:
         self.types.append(line.split(b'"type":"')[1].split(b'"')[0].decode())
+
+
+class Waiting:
+    """A backend whose first call never ends by itself: it blocks, where there is something to wait for, or awaits."""
+
+    def __init__(self, blocks: threading.Event | None) -> None:
+        self.loops: list[asyncio.AbstractEventLoop] = []
+        self.called = threading.Event()
+        self._blocks = blocks
+
+    def traits(self, _model: str) -> ModelTraits:
+        return ModelTraits()
+
+    async def call(self, _request: ModelRequest) -> ModelReply:
+        self.loops.append(asyncio.get_running_loop())
+        self.called.set()
+        if self._blocks is not None:
+            self._blocks.wait()
+        elif len(self.loops) == 1:
+            await asyncio.Event().wait()
+        return ModelReply(text="fine", usage=TokenUsage())
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("is_blocking", [True, False])
+def test_a_backend_holds_up_no_cancellation_and_keeps_its_loop(
+    tmp_path: Path, never: threading.Event, is_blocking: bool
+) -> None:
+    backend = Waiting(never if is_blocking else None)
+    config = Config(log_dir=str(tmp_path), environment="local")
+    with ThreadPoolExecutor(1) as pool, RLM(backend, config=config) as rlm:
+        rlm._parts.sandboxes["local"] = ProgramSandbox()
+        running = pool.submit(rlm.completion, "x")
+        backend.called.wait()
+        rlm.cancel()
+        try:
+            assert running.result(timeout=20).status == "cancelled"
+        finally:
+            never.set()
+        assert rlm.completion("x").response == "fine"
+    assert len(set(backend.loops)) == 1
 
 
 @pytest.mark.parametrize("kind", [Kept, Lines])

@@ -35,6 +35,8 @@ _PIECE_BYTES = 65_536
 class CommandBackend:
     """Answers calls of model `cli/NAME` by running the command of `[cli.NAME]`, once for each call."""
 
+    on_loop = True
+
     def __init__(self, commands: Mapping[str, CommandConfig], environ: Mapping[str, str]) -> None:
         self._commands = commands
         self._environ = environ

@@ -157,6 +157,8 @@ class HttpBackend:
     wants in another form of the wire is written so. That a model takes no tools is remembered too.
     """
 
+    on_loop = True
+
     def __init__(self, wire: Wire, settings: ProviderSettings, on_retry: OnRetry = ignore_retry) -> None:
         self._wire = wire
         self._settings = settings

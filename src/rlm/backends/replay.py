@@ -37,6 +37,8 @@ class ReplayBackend:
     def __init__(self) -> None:
         self._records: dict[str, _Replies] = {}
 
+    on_loop = True
+
     @classmethod
     def from_setup(cls, setup: BackendSetup) -> ReplayBackend:  # noqa: ARG003 - nothing to set
         return cls()

@@ -41,6 +41,8 @@ class ScriptedBackend:
     `cap_usage` every reply uses exactly the request's `max_output_tokens`: the worst case a budget must hold for.
     """
 
+    on_loop = True
+
     def __init__(
         self,
         script: Script | Mapping[str, Script],

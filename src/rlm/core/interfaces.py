@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """A way to reach models. One instance serves many concurrent calls on one event loop."""
+    """A way to reach models. One instance serves many concurrent calls on one event loop.
+
+    One that a user gives has a thread of its own for its loop. One that never blocks may have the attribute
+    `on_loop = True`: it is then called on the loop of the runs.
+    """
 
     def traits(self, model: str) -> ModelTraits:
         """Say what is known of `model` without calling it."""

@@ -134,9 +134,9 @@ class OpenRun:
                 recorder.check()
             except RecordError as lost:
                 outcome = replace(outcome, status="failed", error=lost)
+        masked = outcome.masked(self.record.masker)
         if outcome.success and self.keeping is not None:
             keep_last(self.record.path, self.completes)
-        masked = outcome.masked(self.record.masker)
         return RLMResult.of(masked, recorder.run_id, self.record.path, recorder.warnings)
 
 

@@ -18,7 +18,7 @@ from rlm.runtime.open_repl import OpenRepl
 from rlm.runtime.request import Request
 from rlm.runtime.resume import Fork, replay_request, resume_request
 from rlm.runtime.runs import complete, replay
-from rlm.runtime.user_code import ToolThread, UserTool, threaded
+from rlm.runtime.user_code import CallThread, UserBackend, UserTool, threaded
 from rlm.runtime.wiring import Parts
 
 if TYPE_CHECKING:
@@ -68,11 +68,13 @@ class RLM:
         base = config
         self.config = _changed(base, model=_label(model, base), environment=environment, budget=budget)
         self._loop = LoopThread()
-        thread = ToolThread()
-        on_thread = tuple(UserTool(tool=each, thread=thread) for each in _checked_tools(tools))
+        threads = (CallThread(), CallThread(lasting=True))
+        if given is not None and not getattr(given, "on_loop", False):
+            given = UserBackend(backend=given, thread=threads[1])
+        on_thread = tuple(UserTool(tool=each, thread=threads[0]) for each in _checked_tools(tools))
         self._parts = Parts(backends=BackendPool(given), tools=on_thread, sinks=tuple(map(threaded, sinks)))
         self._opened: set[Interactive] = set()
-        self._finalizer = weakref.finalize(self, _close, self._loop, self._parts, self._opened, thread)
+        self._finalizer = weakref.finalize(self, _close, self._loop, self._parts, self._opened, threads)
 
     @overload
     def completion(
@@ -315,7 +317,7 @@ def _changed(config: Config, **changes: Any) -> Config:
         raise ConfigError(f"a setting is wrong: {error}") from error
 
 
-def _close(loop: LoopThread, parts: Parts, opened: set[Interactive], thread: ToolThread) -> None:
+def _close(loop: LoopThread, parts: Parts, opened: set[Interactive], threads: tuple[CallThread, ...]) -> None:
     """Close all that there is, unless it belongs to the process that this one is a fork of."""
     if loop.running:
         try:
@@ -324,7 +326,8 @@ def _close(loop: LoopThread, parts: Parts, opened: set[Interactive], thread: Too
             loop.submit(parts.aclose()).result()
         finally:
             loop.stop()
-            thread.close()
+            for thread in threads:
+                thread.close()
     elif loop.is_here:
         for sink in parts.sinks:
             sink.close()

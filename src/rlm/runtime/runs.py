@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 import time
 from contextlib import suppress
@@ -21,11 +22,17 @@ from rlm.runtime.opening import open_run
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from rlm.core.outcome import Outcome
+    from rlm.core.record.recorder import Recorder
     from rlm.core.replay.serving import ReplayReport
     from rlm.core.types import Status
     from rlm.runtime.opening import OpenRun
     from rlm.runtime.request import Request
     from rlm.runtime.wiring import Parts
+
+
+RESULT_S = 0.3
+"""How long a result may take once its run is out of time or cancelled, in seconds."""
 
 
 async def complete(parts: Parts, request: Request) -> RLMResult:
@@ -81,7 +88,32 @@ async def to_the_end(opened: OpenRun) -> RLMResult:
             outcome = await Orchestrator(opened.run).complete(opened.task)
     finally:
         opened.close()  # blocks rather than awaits: a finished run can't be cancelled any more
-    return await _though_cancelled(off_loop_if_large(opened.result, outcome))
+    return await _though_cancelled(_in_time(opened, outcome))
+
+
+async def _in_time(opened: OpenRun, outcome: Outcome) -> RLMResult:
+    """The result, which is masked as long as there is time; of an answer that takes longer, its beginning."""
+    left_s = 0.0 if outcome.status == "cancelled" else opened.task.clock.left_s
+    try:
+        async with asyncio.timeout(None if math.isinf(left_s) else left_s + RESULT_S):
+            return await off_loop_if_large(opened.result, outcome)
+    except TimeoutError:
+        return opened.result(_beginning(outcome, opened.record.recorder))
+
+
+def _beginning(outcome: Outcome, recorder: Recorder) -> Outcome:
+    """An outcome as far as it can be told where no time is left."""
+    said = f"no time was left to mask an answer of {len(outcome.response):,} characters: this is its beginning"
+    late = TimeLimitReached(said)
+    status: Status = "limit" if outcome.success else outcome.status
+    return replace(
+        outcome,
+        status=status,
+        response=recorder.beginning(outcome.response),
+        value=None,
+        limit=outcome.limit or late.limit,
+        error=outcome.error or late,
+    )
 
 
 async def _though_cancelled(work: Coroutine[Any, Any, RLMResult]) -> RLMResult:

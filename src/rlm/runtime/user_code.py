@@ -1,4 +1,4 @@
-"""Tools and sinks of users, on threads of their own: one that blocks holds up no run beyond its time."""
+"""Tools, backends and sinks of users, on threads of their own: one that blocks holds up no run beyond its time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from rlm.core.events import Event
-    from rlm.core.interfaces import Sink, Tool
-    from rlm.core.types import Json, ToolSpec
+    from rlm.core.interfaces import Backend, Sink, Tool
+    from rlm.core.types import Json, ModelReply, ModelRequest, ModelTraits, ToolSpec
 
 T = TypeVar("T")
 
@@ -30,10 +30,13 @@ PATIENCE_S = 0.5
 """How long a run waits for a sink, in seconds: to take one event where it is that far behind, and all at its end."""
 
 
-class ToolThread:
-    """The event loop of the tools of one RLM; another takes its place once something blocks it."""
+class CallThread:
+    """An event loop for what users give one RLM. Once something blocks it another takes its place, unless it is
+    `lasting`: what runs there may have connections that are bound to it.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, lasting: bool = False) -> None:
+        self._lasting = lasting
         self._thread = LoopThread()
         self._responded: threading.Event | None = None
         """Set by a thread that isn't blocked, after a call was left behind in it."""
@@ -44,7 +47,7 @@ class ToolThread:
         Raises:
             asyncio.CancelledError: as `to_its_end`.
         """
-        if self._is_blocked:
+        if self._is_blocked and not self._lasting:
             self._thread, self._responded = LoopThread(), None
         thread, came_to = self._thread, Future[T]()
         tasks: list[asyncio.Task[T]] = []
@@ -78,7 +81,7 @@ class UserTool:
     """Implements `Tool` over one of the user's, which runs on the event loop of another thread."""
 
     tool: Tool
-    thread: ToolThread = field(repr=False)
+    thread: CallThread = field(repr=False)
 
     @property
     def spec(self) -> ToolSpec:
@@ -91,6 +94,24 @@ class UserTool:
     async def call(self, arguments: Mapping[str, Json]) -> Json:
         """Have the user's tool answer; see `Tool.call`."""
         return await self.thread.run(lambda: self.tool.call(arguments))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserBackend:
+    """Implements `Backend` over one of the user's, which runs on the event loop of another thread."""
+
+    backend: Backend
+    thread: CallThread = field(repr=False)
+
+    def traits(self, model: str) -> ModelTraits:
+        return self.backend.traits(model)
+
+    async def call(self, request: ModelRequest) -> ModelReply:
+        """Have the user's backend answer; see `Backend.call`."""
+        return await self.thread.run(lambda: self.backend.call(request))
+
+    async def aclose(self) -> None:
+        """The user's own stays open."""
 
 
 _Item: TypeAlias = "Callable[[], None] | threading.Event | None"

@@ -39,6 +39,8 @@ class ClaudeCliBackend:
     The output cap holds for each call: the program would continue a reply that reaches it, and is ended instead.
     """
 
+    on_loop = True
+
     def __init__(
         self, config: ClaudeCliConfig, environ: Mapping[str, str], *, on_retry: OnRetry = ignore_retry
     ) -> None:

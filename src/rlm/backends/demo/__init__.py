@@ -38,6 +38,8 @@ _LANDING = "The run ends here"
 class DemoBackend:
     """Answers by code in a ```repl fence: first a look at the context, then one step of its plan a turn."""
 
+    on_loop = True
+
     @classmethod
     def from_setup(cls, setup: BackendSetup) -> DemoBackend:  # noqa: ARG003 - nothing to set
         return cls()

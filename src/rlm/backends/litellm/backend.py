@@ -67,6 +67,8 @@ class LiteLLMBackend:
     bounded and its size is not, for litellm reads it whole.
     """
 
+    on_loop = True
+
     def __init__(self, config: LiteLLMConfig, *, retry: RetryPolicy, on_retry: OnRetry = ignore_retry) -> None:
         self._config = config
         self._retry = retry

@@ -105,7 +105,7 @@ class Completion:
         """
         system = Message(role="system", content=system_prompt(self.run, self.task, self.dialect))
         task = Message(role="user", content=task_prompt(self.task), images=self.task.images)
-        await self.conversation.add(self.task.scope.messages((system, task)))
+        await self.conversation.add(await self.task.scope.messages((system, task)))
         names, seed = self._subcalls.names, self.task.scope.seed
         spec = ReplSpec(call=self._call, functions=names, on_output=self._on_output, seed=seed)
         self._repl = await self.run.sandbox.open(self.task.context, spec)
@@ -124,7 +124,7 @@ class Completion:
             RLMError: the model or the sandbox failed.
         """
         self._begin_turn()
-        scope = self.task.scope.turn(self.turns)
+        scope = await self.task.scope.turn(self.turns)
         self._speak(dialects.known(scope.dialect(self._own_dialect), self._own_dialect))
         await self.conversation.add(scope.added())
         dialect = None if self.dialect.name == self._first_dialect else self.dialect.name
@@ -260,7 +260,7 @@ class Completion:
         self._told |= {limit.name for limit in limits}
         advised = self._advised(scope, self._adviser.notes, after=len(messages))
         self._stuck = next((each.message for each in advised if each.way == "landing"), None)
-        await self.conversation.add(scope.messages(messages, _notices(limits, advised)))
+        await self.conversation.add(await scope.messages(messages, _notices(limits, advised)))
         return None
 
     def _gone_on(self, steps: Sequence[Step]) -> list[StepResult]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from rlm.core.loop.completion import Completion
 from rlm.core.loop.landing import land
 from rlm.core.notes import ContextNote
 from rlm.core.outcome import Outcome
-from rlm.core.record.blobs import HEAD_CHARS
 from rlm.core.replay.scope import Halt
 from rlm.core.types import Final
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 REASONS_SHOWN = 3
 CLOSE_S = 0.8
 """How long a REPL may take to close once a completion is out of time or cancelled, in seconds."""
+RECORD_S = 0.4
+"""How long it may then take to record how it ended."""
 
 
 class Orchestrator:
@@ -64,7 +66,7 @@ class Orchestrator:
             self._run.recorder.record(task.scope.span, Warned(message=_unanswered(spent)))
         outcome = replace(ending, usage=spent.usage(), cost_usd=spent.cost_usd, duration_s=duration_s)
         try:
-            await self._record_end(task, outcome)
+            await self._record_end(task, outcome, given_up=given_up is not None)
         except asyncio.CancelledError as cancelled:  # as above
             given_up = cancelled
         if given_up is not None and task.scope.ledger.parent is not None:
@@ -115,21 +117,22 @@ class Orchestrator:
             output_schema=dict(task.validator.schema) if task.validator is not None else None,
             key=task.key,
         )
-        short = msgspec.structs.replace(body, prompt=task.prompt[:HEAD_CHARS])
+        short = msgspec.structs.replace(body, prompt=self._run.recorder.beginning(task.prompt))
         await self._run.recorder.record_large(task.scope.span, body, otherwise=short)
 
-    async def _record_end(self, task: Task, outcome: Outcome) -> None:
-        short = CompletionEnd.of(replace(outcome, response=outcome.response[:HEAD_CHARS]))
-        await self._run.recorder.record_large(task.scope.span, CompletionEnd.of(outcome), otherwise=short)
+    async def _record_end(self, task: Task, outcome: Outcome, *, given_up: bool) -> None:
+        """Record how it ended; of an answer that there is no time to mask, the beginning."""
+        short = CompletionEnd.of(replace(outcome, response=self._run.recorder.beginning(outcome.response)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_patience_s(task, RECORD_S, given_up=given_up)):
+                await self._run.recorder.record_large(task.scope.span, CompletionEnd.of(outcome), otherwise=short)
 
 
 async def _close(completion: Completion, *, given_up: bool) -> None:
     """Close the REPL, as long as there is time, and a moment longer; what takes longer goes on by itself."""
     closing = asyncio.ensure_future(completion.aclose())
-    left_s = completion.task.clock.left_s if completion.task.is_root else math.inf
-    patience_s = CLOSE_S + (0.0 if given_up else left_s)
     try:
-        await asyncio.wait([closing], timeout=None if math.isinf(patience_s) else patience_s)
+        await asyncio.wait([closing], timeout=_patience_s(completion.task, CLOSE_S, given_up=given_up))
     except asyncio.CancelledError:
         await asyncio.wait([closing], timeout=CLOSE_S)
         raise
@@ -140,6 +143,13 @@ async def _close(completion: Completion, *, given_up: bool) -> None:
             completion.run.recorder.record(completion.task.scope.span, Warned(message=said))
     if closing.done():
         closing.result()
+
+
+def _patience_s(task: Task, beyond_s: float, *, given_up: bool) -> float | None:
+    """How long what comes after a completion may take: as long as there is time, and `beyond_s`; None for any time."""
+    left_s = task.clock.left_s if task.is_root else math.inf
+    patience_s = beyond_s + (0.0 if given_up else left_s)
+    return None if math.isinf(patience_s) else patience_s
 
 
 def _leave_to_itself(run: Run, closing: asyncio.Future[None]) -> None:

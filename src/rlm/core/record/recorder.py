@@ -20,11 +20,11 @@ from rlm.core.exceptions import RecordError, RecordLimitReached
 from rlm.core.interfaces import BufferedSink, LineSink
 from rlm.core.notes import ImageNote
 from rlm.core.off_loop import checkpoint, is_large, off_loop
-from rlm.core.record.blobs import carried, fitted
+from rlm.core.record.blobs import HEAD_CHARS, carried, fitted
 from rlm.core.texts import change_texts, is_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rlm.core.interfaces import Journal, Keeper, Masker, Sink
     from rlm.core.types import Image
@@ -100,10 +100,25 @@ class Recorder:
 
         If this is cancelled before, and not done a moment later, `otherwise` is recorded instead.
         """
-        if not is_large(body):
+        if is_large(body):
+            await self._record_drafted([(span, body)], None if otherwise is None else (span, otherwise))
+        else:
             self.record(span, body)
-            return
-        drafting = asyncio.ensure_future(off_loop(self._drafted, span, body))
+
+    async def record_served(self, bodies: Sequence[tuple[Span, Body]]) -> None:
+        """Record what is repeated from the record of an earlier run, off the event loop where that may take long: all
+        at once or, if this is cancelled before, and not done a moment later, nothing.
+        """
+        if is_large(*(body for _span, body in bodies)):
+            await self._record_drafted(bodies, None, served=True)
+        else:
+            for span, body in bodies:
+                self.record(span, body, served=True)
+
+    async def _record_drafted(
+        self, bodies: Sequence[tuple[Span, Body]], otherwise: tuple[Span, Body] | None, *, served: bool = False
+    ) -> None:
+        drafting = asyncio.ensure_future(off_loop(self._drafts, bodies, served))
         try:
             await asyncio.wait([drafting])
         except asyncio.CancelledError:
@@ -112,15 +127,20 @@ class Recorder:
             raise
         finally:
             if drafting.done():
-                self._write_draft(*drafting.result())
+                for event, exact in drafting.result():
+                    self._write_draft(event, exact)
             else:
                 drafting.cancel()
                 if otherwise is not None:
-                    self.record(span, otherwise)
+                    self.record(*otherwise)
 
     def mask(self, text: str) -> str:
         """`text` as it is recorded."""
         return text if self._masker is None else self._masker.mask(text)
+
+    def beginning(self, text: str, chars: int = HEAD_CHARS) -> str:
+        """The first `chars` characters of a text, masked before it is cut: half a secret is not recognised."""
+        return text if len(text) <= chars else self.mask(text[: 4 * chars])[:chars]
 
     def store(self, content: bytes) -> None:
         """Put bytes on disk beside the trajectory."""
@@ -205,12 +225,15 @@ class Recorder:
             served=served,
         )
 
-    def _drafted(self, span: Span, body: Body) -> tuple[Event, bytes | None]:
-        """The event of a body as sinks get it, yet to be stamped, and what is to be kept exact. Runs in a thread."""
+    def _drafts(self, bodies: Sequence[tuple[Span, Body]], served: bool) -> list[tuple[Event, bytes | None]]:
+        """For each body its event as sinks get it, yet to be stamped, and what is kept exact; runs in a thread."""
+        return [self._drafted(span, body, served=served) for span, body in bodies]
+
+    def _drafted(self, span: Span, body: Body, *, served: bool) -> tuple[Event, bytes | None]:
         masked = self._masked(body)
         exact = self._exact(body, masked)
         checkpoint()
-        return self._fit(self._event(span, masked))[0], exact
+        return self._fit(self._event(span, masked, served=served))[0], exact
 
     def _fit(self, event: Event) -> tuple[Event, bytes]:
         """The event as sinks get it, its large parts beside the record, and its line, encoded once for all of them."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rlm.core.error_texts import revived_limit
 from rlm.core.events import ExecEnd, MessageAdded, RecordLeft
 from rlm.core.exceptions import Diverged, ResumeError, ToolError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.replay.record import messages_of, reached_limit
 from rlm.core.replay.serving import Difference, Halt
 from rlm.core.texts import escape_surrogates
@@ -64,7 +65,7 @@ class Cursor:
         """Whether the record was followed up to its last turn."""
         return self._turn >= max(self._turns, default=0)
 
-    def begin_turn(self, number: int) -> Recorded | None:
+    async def begin_turn(self, number: int) -> Recorded | None:
         """What the record has of the next turn; None where it goes live.
 
         Raises:
@@ -74,10 +75,10 @@ class Cursor:
         self._turn, self._differences, self._is_unsure = number, [], False
         recorded = None if self.is_live else self._turns.get(number)
         if recorded is None:
-            self.go_live()
+            await self.go_live()
         return recorded
 
-    def go_live(self) -> None:
+    async def go_live(self) -> None:
         """Go on live from here, for the record has no more of this completion; idempotent.
 
         Raises:
@@ -92,18 +93,18 @@ class Cursor:
             raise Halt(ResumeError("the record ends here"))
         for left in [*self._recorded.of("model"), *self._recorded.of("exec")]:  # of a landing before a cap was raised
             if left.kind == "model" and left.start is not None and left.end is None:
-                self.recall.close(left, left.start.body.given_up(None), self.ledger)
+                await self.recall.close(left, left.start.body.given_up(None), self.ledger)
             else:
-                self.recall.copy(left, self.ledger)
+                await self.recall.copy(left, self.ledger)
         self.recall.recorder.record(self.span, RecordLeft(turn=self._turn))
 
-    def follows_code(self, code: str, before: str) -> bool:
+    async def follows_code(self, code: str, before: str) -> bool:
         """Whether the next cell goes on as the recorded one, with the code `before`.
 
         Raises:
             Diverged: its code is another, and the rules say stop.
         """
-        if self._same(code, before):
+        if await self._same(code, before):
             return True
         self._note(self.cells, "code", before, code)
         return self._diverge(self.cells)
@@ -115,7 +116,7 @@ class Cursor:
         self._is_unsure = True
         return True
 
-    def compare(self, cell: int, then: ExecResult, now: ExecResult) -> None:
+    async def compare(self, cell: int, then: ExecResult, now: ExecResult) -> None:
         """Hold a cell that ran again against the record.
 
         Raises:
@@ -132,17 +133,19 @@ class Cursor:
             "changed": (", ".join(sorted(then.changed)), ", ".join(sorted(now.changed))),
             "final": (_final_text(then), _final_text(now)),
         }
-        differing = {what: pair for what, pair in pairs.items() if not self._same(pair[1], pair[0])}
+        differing = {what: pair for what, pair in pairs.items() if not await self._same(pair[1], pair[0])}
         for what, (before, after) in differing.items():
             self._note(cell, what, before, after)
             if what == "final":
                 self._diverge(cell)
 
-    def first_messages(self, recorded: Recorded, live: Sequence[Message]) -> list[Message]:
+    async def first_messages(self, recorded: Recorded, live: Sequence[Message]) -> list[Message]:
         """The messages before the first turn as the model saw them, which another version may word in other ways."""
-        return self._merged(live, self._seen(recorded))
+        return await self._merged(live, self._seen(recorded))
 
-    def turn_messages(self, recorded: Recorded, live: Sequence[Message], notices: Sequence[Message]) -> list[Message]:
+    async def turn_messages(
+        self, recorded: Recorded, live: Sequence[Message], notices: Sequence[Message]
+    ) -> list[Message]:
         """The messages of a turn as the model saw them: the recorded ones, then those that the record hasn't.
 
         `notices` come after the others and may be worded in other ways. Raises:
@@ -151,14 +154,16 @@ class Cursor:
         seen = self._seen(recorded)
         differing = None
         if not self._is_unsure:
-            pairs = zip(live, seen, strict=False)
-            differing = next((pair for pair in pairs if not self._same(pair[0].content, pair[1].content)), None)
+            for pair in zip(live, seen, strict=False):
+                if not await self._same(pair[0].content, pair[1].content):
+                    differing = pair
+                    break
         if differing is not None:
             now, then = differing
             self._note(0, "messages", then.content, now.content)
             if not self._diverge(self._differences[0].cell):
                 return [*live, *notices]
-        return self._merged([*live, *notices], seen)
+        return await self._merged([*live, *notices], seen)
 
     def stray(self, cell: int, asked: str) -> None:
         """A recorded cell asks for something that the record does not have.
@@ -202,20 +207,21 @@ class Cursor:
         assert self.recall.record is not None
         return messages_of(recorded, self.recall.record.source)
 
-    def _merged(self, live: Sequence[Message], seen: Sequence[MessageAdded]) -> list[Message]:
+    async def _merged(self, live: Sequence[Message], seen: Sequence[MessageAdded]) -> list[Message]:
         told = [Message(role=message.role, content=message.content) for message in seen[len(live) :]]
-        kept = zip(live, seen, strict=False)
-        return [*(self._exact(message, then) for message, then in kept), *live[len(seen) :], *told]
+        kept = [await self._exact(message, then) for message, then in zip(live, seen, strict=False)]
+        return [*kept, *live[len(seen) :], *told]
 
-    def _same(self, live: str, recorded: str) -> bool:
-        if live == recorded:
-            return True
+    async def _same(self, live: str, recorded: str) -> bool:
+        return live == recorded or await off_loop_if_large(self._same_masked, live, recorded)
+
+    def _same_masked(self, live: str, recorded: str) -> bool:
         mask = self.recall.recorder.mask
         return escape_surrogates(mask(live)) == mask(recorded)
 
-    def _exact(self, live: Message, seen: MessageAdded) -> Message:
+    async def _exact(self, live: Message, seen: MessageAdded) -> Message:
         """The live message where it is what was seen: it has the text before masking."""
-        if self._same(live.content, seen.content):
+        if await self._same(live.content, seen.content):
             return live
         return Message(role=live.role, content=seen.content, tool_call_id=live.tool_call_id, images=live.images)
 

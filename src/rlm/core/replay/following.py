@@ -96,10 +96,10 @@ class RecordedScope(Scope):
         found = self._events.get(key)
         return found.name if isinstance(found, ArtifactSaved) else None
 
-    def turn(self, number: int) -> Scope:
+    async def turn(self, number: int) -> Scope:
         """See `Scope.turn`."""
-        recorded = self._cursor.begin_turn(number)
-        return super().turn(number) if recorded is None else self._child(recorded)
+        recorded = await self._cursor.begin_turn(number)
+        return await super().turn(number) if recorded is None else self._child(recorded)
 
     def completion(self, ledger: Ledger) -> Scope:
         """See `Scope.completion`."""
@@ -151,13 +151,13 @@ class RecordedScope(Scope):
             self._recall.recorder.record(self._cursor.span, each, served=True)
         return advised
 
-    def messages(self, live: Sequence[Message], notices: Sequence[Message] = ()) -> list[Message]:
+    async def messages(self, live: Sequence[Message], notices: Sequence[Message] = ()) -> list[Message]:
         """See `Scope.messages`."""
         if self._cursor.is_live:
-            return super().messages(live, notices)
+            return await super().messages(live, notices)
         if self._recorded.kind == "completion":
-            return self._cursor.first_messages(self._recorded, live)
-        return self._cursor.turn_messages(self._recorded, live, notices)
+            return await self._cursor.first_messages(self._recorded, live)
+        return await self._cursor.turn_messages(self._recorded, live, notices)
 
     @property
     def _is_sealed(self) -> bool:
@@ -176,20 +176,20 @@ class RecordedScope(Scope):
             self._cursor.cells += 1
         if (limit := self._outcome(call.key)) is not None:
             raise await self._kept_from(call, limit)
-        while (recorded := self._next(call)) is not None:
+        while (recorded := await self._next(call)) is not None:
             if self._is_served(recorded):
-                self._recall.copy(recorded, self.ledger)
+                await self._recall.copy(recorded, self.ledger)
                 return call.read(self._recall.earlier(recorded))
             if self._runs_again(recorded):
                 return await self._run_again(call, recorded)
             await self._pass_over(call, recorded)
-        self._go_live(call)
+        await self._go_live(call)
         return await super().answer(call)
 
     async def _kept_from(self, call: Call[T], limit: Limit) -> Exception:
         """What kept a call from its answer, be there a reply that came too late for the cell."""
         for recorded in self._calls.pop(call.key, []):
-            self._repeat(call, recorded)
+            await self._repeat(call, recorded)
         if not limit.name:
             await _cell_end()
         return revived_limit(limit.name, limit.message)
@@ -210,13 +210,13 @@ class RecordedScope(Scope):
 
     async def _run_again(self, call: Call[T], recorded: Recorded) -> T:
         if recorded.kind == "exec" and not recorded.has_ended:
-            self._leave()
+            await self._leave()
         cell = self._cursor.cells if recorded.kind == "exec" else 0
         now = await call.make(self._child(recorded, cell))
         if isinstance(now, ExecResult) and recorded.has_ended:
             then = call.read(self._recall.earlier(recorded))
             assert isinstance(then, ExecResult)
-            self._cursor.compare(cell, then, now)
+            await self._cursor.compare(cell, then, now)
         return now
 
     async def _pass_over(self, call: Call[T], recorded: Recorded) -> None:
@@ -228,7 +228,7 @@ class RecordedScope(Scope):
         end = None if recorded.end is None else recorded.end.body
         ended_the_run = self._ended_the_run(recorded)
         if not ended_the_run or (isinstance(end, ModelEnd) and end.usage.total_tokens):
-            self._repeat(call, recorded)
+            await self._repeat(call, recorded)
         if ended_the_run:
             return
         if self._calls.get(call.key):
@@ -242,12 +242,12 @@ class RecordedScope(Scope):
         except ResumeError as error:
             raise Halt(error) from None
 
-    def _repeat(self, call: Call[T], recorded: Recorded) -> None:
+    async def _repeat(self, call: Call[T], recorded: Recorded) -> None:
         """Record a call again that was given up, with an end if it has none."""
         if recorded.end is None and recorded.start is not None and call.cut_off is not None:
-            self._recall.close(recorded, call.cut_off(recorded.start.body), self.ledger)
+            await self._recall.close(recorded, call.cut_off(recorded.start.body), self.ledger)
         else:
-            self._recall.copy(recorded, self.ledger)
+            await self._recall.copy(recorded, self.ledger)
 
     def _ended_the_run(self, recorded: Recorded) -> bool:
         """Whether the completion ended by this failed model call, or was resumed by making it again."""
@@ -261,7 +261,7 @@ class RecordedScope(Scope):
         after = calls[calls.index(recorded) + 1 :]
         return not after or after[0].key != "compaction"
 
-    def _go_live(self, call: Call[T]) -> None:
+    async def _go_live(self, call: Call[T]) -> None:
         """Ask something that the record hasn't.
 
         Raises:
@@ -271,33 +271,33 @@ class RecordedScope(Scope):
         if self._is_sealed:
             self._cursor.stray(self._cell, call.words)
         else:
-            self._leave()
+            await self._leave()
         if self._recall.is_replay:
             raise Halt(ResumeError("the record ends here"))
 
-    def _leave(self) -> None:
+    async def _leave(self) -> None:
         if self._recorded.kind == "turn":
-            self._cursor.go_live()
+            await self._cursor.go_live()
 
     def _child(self, recorded: Recorded, cell: int = 0) -> RecordedScope:
         """The scope of a recorded turn, cell or child; its span keeps its id."""
         return RecordedScope(self._cursor, Span(recorded.id, self.span.id), recorded, cell=cell)
 
-    def _next(self, call: Call[T]) -> Recorded | None:
+    async def _next(self, call: Call[T]) -> Recorded | None:
         """The next recorded span of that call; each is given once."""
         if call.kind == "exec":
-            return self._next_cell(call.words)
+            return await self._next_cell(call.words)
         spans = self._calls.get(call.key, [])
         while spans and spans[0].kind != call.kind and spans[-1].kind == call.kind:  # a child that had no room later
-            self._recall.copy(spans.pop(0), self.ledger)
+            await self._recall.copy(spans.pop(0), self.ledger)
         return spans.pop(0) if spans and spans[0].kind == call.kind else None
 
-    def _next_cell(self, code: str) -> Recorded | None:
+    async def _next_cell(self, code: str) -> Recorded | None:
         cells = [] if self._cursor.is_live else self._calls.get("", [])
         recorded = cells.pop(0) if cells else None
         if recorded is None or recorded.start is None:
             return recorded
-        return recorded if self._cursor.follows_code(code, self._recall.read(recorded.start).code) else None
+        return recorded if await self._cursor.follows_code(code, self._recall.read(recorded.start).code) else None
 
     def _outcome(self, key: str) -> Limit | None:
         """The limit that kept a call from an answer in the record."""

@@ -104,8 +104,7 @@ class Scope:
         if key not in self._refused:
             self._refused.add(key)
             recorder = self._recall.recorder
-            # Masked before it is cut: half a secret is not recognised.
-            excerpt = recorder.mask(asked[: 4 * EXCERPT_CHARS])[:EXCERPT_CHARS]
+            excerpt = recorder.beginning(asked, EXCERPT_CHARS)
             body = Limit(name=limit.limit, state=state, message=str(limit), key=key, asked=excerpt)
             recorder.record(self.span, body)
 
@@ -126,7 +125,7 @@ class Scope:
         """The name under which the record has a file of guest code."""
         return None
 
-    def turn(self, number: int) -> Scope:  # noqa: ARG002 - as `known`
+    async def turn(self, number: int) -> Scope:  # noqa: ARG002 - as `known`
         """The scope of the next turn of this completion.
 
         Raises:
@@ -169,7 +168,7 @@ class Scope:
         """
         return list(now())
 
-    def messages(self, live: Sequence[Message], notices: Sequence[Message] = ()) -> list[Message]:
+    async def messages(self, live: Sequence[Message], notices: Sequence[Message] = ()) -> list[Message]:
         """What joins the conversation in this turn, or before the first one, as the model sees it.
 
         `notices` come after the others. Raises:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rlm.core.record.recorder import Recorder
     from rlm.core.types import Json
 
+_AT_A_TIME = 100
+"""How many events of a record are read at a time, for each may be large."""
+
 OnDivergence: TypeAlias = Literal["stop", "continue", "report"]
 
 
@@ -160,21 +163,24 @@ class Recall:
         span = found.id if found.id in self._repeated else None
         return Answered(reply=self.read(found.end).reply, span=span, fresh=False)
 
-    def copy(self, recorded: Recorded, ledger: Ledger) -> None:
+    async def copy(self, recorded: Recorded, ledger: Ledger) -> None:
         """Record a part of the record again, and count what it spent."""
-        for event in recorded.walk():
-            body = self.read(event)
-            self._copy_images(body)
-            self.recorder.record(Span(event.span, event.parent), body, served=True)
+        events = list(recorded.walk())
+        for start in range(0, len(events), _AT_A_TIME):
+            some = events[start : start + _AT_A_TIME]
+            bodies = [(Span(event.span, event.parent), self.read(event)) for event in some]
+            for _span, body in bodies:
+                self._copy_images(body)
+            await self.recorder.record_served(bodies)
         spent = spent_by(recorded, ledger.depth)
         ledger.restore(spent.usage, spent.cost_usd)
         calls = [span for span in recorded.spans() if span.kind in ("model", "tool")]
         self._served += len(calls)
         self._repeated |= {call.id for call in calls}
 
-    def close(self, recorded: Recorded, end: Body, ledger: Ledger) -> None:
+    async def close(self, recorded: Recorded, end: Body, ledger: Ledger) -> None:
         """Record a call that was cut off with its run, with `end` as its end, and count what it may have cost."""
-        self.copy(recorded, ledger)
+        await self.copy(recorded, ledger)
         if isinstance(end, ModelEnd):
             end = end.beside(event.body for event in recorded.bodies(ModelRetry))
         self.recorder.record(Span(recorded.id, recorded.parent), end, served=True)

@@ -1,5 +1,7 @@
 """What a scope serves from the record: by what was asked, not by when; and what it makes."""
 
+import threading
+
 import pytest
 
 from rlm.core.budget import Budget, Ledger
@@ -54,11 +56,11 @@ def call(span, key, text, *, digest=None, error=None, seq=0):
     return Recorded(id=span, parent="c", kind="model", start=event(start, span, seq), end=event(end, span, seq))
 
 
-def recall_of(*calls, sink=None, masked=False, events=()):
+def recall_of(*calls, sink=None, masked=False, events=(), masker=None, rules=None):
     cell = Recorded(id="c", parent="t", kind="exec", events=list(events), children=list(calls))
-    recorder = Recorder("n" * 32, Nowhere(), [sink] if sink else [])
+    recorder = Recorder("n" * 32, Nowhere(), [sink] if sink else [], masker)
     record = Record(run_id="r" * 32, root=cell, source=Plain(), masked=masked)
-    return Recall(recorder, b"salt", record, ReplayRules()), cell
+    return Recall(recorder, b"salt", record, rules or ReplayRules()), cell
 
 
 def scope_of(recall, cell, *, ledger=None):
@@ -158,10 +160,10 @@ async def test_a_child_that_had_no_room_when_it_was_resumed_is_a_plain_call_from
     assert await answers_of(scope, "x/1") == (["plain"], [])
 
 
-def test_what_is_served_is_recorded_again_and_counted():
+async def test_what_is_served_is_recorded_again_and_counted():
     sink, ledger = MemorySink(), Ledger(Budget())
     recall, cell = recall_of(call("s0", "x/1", "first"), sink=sink)
-    recall.copy(cell.children[0], ledger)
+    await recall.copy(cell.children[0], ledger)
     assert [(each.type, each.served, each.span) for each in sink.events] == [
         ("model.start", True, "s0"),
         ("model.end", True, "s0"),
@@ -169,11 +171,36 @@ def test_what_is_served_is_recorded_again_and_counted():
     assert (ledger.usage(), ledger.cost_usd) == (RunUsage(input_tokens=7, output_tokens=2, model_calls=1), 0.5)
 
 
-def test_an_identical_sub_call_elsewhere_gets_the_recorded_reply():
+class Noting:
+    """A masker that notes in which threads it is at work."""
+
+    def __init__(self):
+        self.threads = set()
+
+    def mask(self, text):
+        self.threads.add(threading.get_ident())
+        return text
+
+    def mask_value(self, value):
+        return value
+
+
+async def test_what_is_large_is_masked_off_the_loop_where_it_is_served_and_compared():
+    masker = Noting()
+    rules = ReplayRules(on_divergence="report")
+    recall, cell = recall_of(call("s0", "x/1", "x" * 100_000), masker=masker, rules=rules)
+    await recall.copy(cell.children[0], Ledger(Budget()))
+    cursor = Cursor(recall, Ledger(Budget()), Span("root", None), cell)
+    assert await cursor.follows_code("y" * 100_000, "x" * 100_000)
+    assert masker.threads
+    assert threading.get_ident() not in masker.threads
+
+
+async def test_an_identical_sub_call_elsewhere_gets_the_recorded_reply():
     recall, _ = recall_of()
     recall, cell = recall_of(call("s0", "x/1", "known", digest=recall.digest("call")))
     assert recall.known("call").span is None, "a record points at no span that it hasn't"
-    recall.copy(cell.children[0], Ledger(Budget()))
+    await recall.copy(cell.children[0], Ledger(Budget()))
     answered = recall.known("call")
     assert (answered.reply.text, answered.span, answered.fresh) == ("known", "s0", False)
     assert recall.known("another call") is None
