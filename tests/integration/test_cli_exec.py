@@ -12,6 +12,12 @@ HINTS = {
 }
 
 
+def test_a_script_gets_its_arguments(user: User) -> None:
+    user.write("script.py", "import sys\nprint(sys.argv[1:], argv[0])")
+    done = user.rlm("exec", "script.py", "a", "b c", "--env", "local")
+    assert (done.returncode, done.stdout) == (0, "['a', 'b c'] script.py\n"), done.stderr
+
+
 def test_output_and_the_final_value_go_to_stdout(user: User) -> None:
     user.write("data.txt", "hello")
     user.write("count.py", "print('counting')\nFINAL({'n': len(context)})")

@@ -21,6 +21,7 @@ STARTED = {
     "replay": (["last", *LOCAL], 0, "1 cell"),
     "exec": (["-c", "6 * 7", *LOCAL], 0, "42\n"),
     "verify": (["last"], 0, "intact"),
+    "models": ([], 0, "demo"),
     "doctor": (["--model", "demo"], 0, "recommended"),
     "trust": ([], 2, "error: "),
     "logs list": ([], 0, "a question"),

@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 budget reached, 4 prov
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from rlm.cli.commands import (
     logs_search,
     mcp,
     mcp_serve,
+    models,
     replay,
     resume,
     run,
@@ -60,6 +63,7 @@ app.command("exec")(grouped(execute.execute))
 app.add_typer(logs_app, name="logs")
 app.command("visualize")(grouped(visualize.visualize))
 app.command("verify")(grouped(verify.verify))
+app.command("models")(grouped(models.models))
 app.command("doctor")(grouped(doctor.doctor))
 app.add_typer(config_app, name="config")
 app.command("trust")(grouped(trust.trust))
@@ -142,8 +146,18 @@ def call(arguments: list[str]) -> int:
 
 def _misused(error: Any) -> int:
     path = "rlm" if error.ctx is None else error.ctx.command_path
-    complain(f"{error.format_message()}\n{path} --help shows how it is used")
+    complain(f"{_in_words(error.format_message())}\n{path} --help shows how it is used")
     return USAGE
+
+
+def _in_words(message: str) -> str:
+    """What Typer says, but for arguments that are too many: those come of quotes that are missing."""
+    extra = re.fullmatch(r"Got unexpected extra argument(?:s|\(s\))? \((.*)\)", message, re.DOTALL)
+    if extra is None:
+        return message
+    if any(map(os.path.exists, extra[1].split())):
+        return f"too many arguments: {extra[1]}\nquote a pattern, as in -f '*.log', or give -f before each file"
+    return f"too many arguments: {extra[1]}\nput the prompt in quotes"
 
 
 def _failed(error: Exception) -> int:

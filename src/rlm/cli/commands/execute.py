@@ -54,8 +54,6 @@ def execute(
         warn(warning)
     with Signals() as received:
         try:
-            if code is not None and script is not None:  # with --code all of them are arguments
-                arguments, script = [script, *(arguments or ())], None
             source, stdin_taken = read_source(script, code)
             context = read_context(given, stdin_taken=stdin_taken)
             for warning in context.warnings:

@@ -129,7 +129,7 @@ def _settled(overrides: Overrides, output: OutputOptions) -> Config:
         for warning in loaded.warnings:
             warn(warning)
         if loaded.config.model is None and (found := _default_model()):
-            say(f"no model is set: using {found} (--model names another)")
+            say(f"no model is set: using {found} (choose another with --model)")
     return loaded.config
 
 
