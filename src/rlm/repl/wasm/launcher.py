@@ -65,7 +65,8 @@ class WasmLauncher:
         return True
 
     def init(self, context: Context) -> Mapping[str, Json]:
-        return {"policy": "off", "imports": [], "context": spool_folders.note(context)}
+        missing = "the sandbox has no such package; the user can add it: rlm wasm add PACKAGE"
+        return {"policy": "off", "imports": [], "context": spool_folders.note(context), "missing": missing}
 
     async def launch(self, context: Context) -> ForkedChannel:
         return await (await self._pool.take()).give(context)
