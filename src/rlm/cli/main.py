@@ -32,6 +32,7 @@ from rlm.cli.commands import (
     trust,
     verify,
     visualize,
+    wasm,
 )
 from rlm.cli.console import OutputLost, ReaderGone, complain, debug, fill_streams, trace, write_out
 from rlm.cli.option_groups import grouped
@@ -51,6 +52,7 @@ app = typer.Typer(
 logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
 config_app = typer.Typer(help="Look at the configuration, and set your defaults.", rich_markup_mode=None)
 mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
+wasm_app = typer.Typer(help="Add packages to the sandbox wasm.", rich_markup_mode=None)
 session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
 skill_app = typer.Typer(help="Save code for runs to use.", rich_markup_mode=None)
 
@@ -80,6 +82,8 @@ config_app.command("get")(grouped(config.get))
 config_app.command("set")(grouped(config.set_key))
 config_app.command("unset")(grouped(config.unset))
 app.add_typer(mcp_app, name="mcp")
+app.add_typer(wasm_app, name="wasm")
+wasm_app.command("add")(grouped(wasm.add))
 app.add_typer(session_app, name="session")
 session_app.command("list")(grouped(session.list_sessions))
 session_app.command("show")(grouped(session.show))

@@ -130,6 +130,15 @@ def _wheels(section: WasmConfig, pyodide: Pyodide) -> tuple[Path, ...]:
     return wheelhouse.find(section.packages, None if section.wheels is None else Path(section.wheels), pyodide)
 
 
+async def pyodide_of(section: WasmConfig, environ: Mapping[str, str]) -> Pyodide:
+    """The Pyodide that sandboxes of this section run on, fetched at first use.
+
+    Raises:
+        SandboxUnavailableError: it, or Deno, can't be had.
+    """
+    return await _pyodide(section, deno_runtime.find(), environ)
+
+
 async def _pyodide(section: WasmConfig, deno: Deno, environ: Mapping[str, str]) -> Pyodide:
     pyodide = await asyncio.to_thread(_pyodide_there, section, environ)
     if pyodide is None:
