@@ -17,7 +17,7 @@ from tests.support.fork_server import RLM
 if TYPE_CHECKING:
     from tests.support.fork_server import ForkServer
 
-CHOSE = "no sandbox is set: using local (--environment names another)\n"
+CHOSE = "no sandbox is set: using local (choose another with --environment)\n"
 """What is said where no sandbox is named, before anything else of the run."""
 
 

@@ -53,7 +53,7 @@ def without_landlock(user: User, *arguments: str, **environ: str) -> tuple[int, 
 def test_where_local_cannot_confine_wasm_is_taken_and_named(user: User) -> None:
     code, printed, said = without_landlock(user, "run", "?", "--model", user.script(fenced("FINAL(6 * 7)")))
     assert (code, printed) == (0, "42\n"), said
-    assert said.startswith("no sandbox is set: using wasm (--environment names another); not local: ")
+    assert said.startswith("no sandbox is set: using wasm (choose another with --environment); not local: ")
     [record] = user.logs.glob("*.jsonl")
     start, ready = (json.loads(line)["body"] for line in record.read_text().splitlines()[:2])
     assert (start["environment"], ready["environment"], ready["chosen"]) == ("wasm", "wasm", True)

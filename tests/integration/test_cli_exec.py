@@ -12,6 +12,16 @@ HINTS = {
 }
 
 
+def test_a_script_gets_its_arguments(user: User) -> None:
+    user.write("script.py", "print(argv)")
+    done = user.rlm("exec", "script.py", "a", "b c", "--env", "local")
+    assert (done.returncode, done.stdout) == (0, "['script.py', 'a', 'b c']\n"), done.stderr
+    user.write("script.py", "import sys\nprint(sys.argv)")
+    assert "what `rlm exec` was given is in argv" in user.rlm("exec", "script.py", "a", "--env", "local").stderr
+    done = user.rlm("exec", "script.py", "a", "--env", "local", "--policy", "off")
+    assert (done.returncode, done.stdout) == (0, "['script.py', 'a']\n"), done.stderr
+
+
 def test_output_and_the_final_value_go_to_stdout(user: User) -> None:
     user.write("data.txt", "hello")
     user.write("count.py", "print('counting')\nFINAL({'n': len(context)})")

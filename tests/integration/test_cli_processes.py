@@ -21,6 +21,7 @@ STARTED = {
     "replay": (["last", *LOCAL], 0, "1 cell"),
     "exec": (["-c", "6 * 7", *LOCAL], 0, "42\n"),
     "verify": (["last"], 0, "intact"),
+    "models": ([], 0, "demo"),
     "doctor": (["--model", "demo"], 0, "recommended"),
     "trust": ([], 2, "error: "),
     "logs list": ([], 0, "a question"),
@@ -50,10 +51,11 @@ STARTED = {
 """The arguments of each, the exit code, and what is then said on either stream."""
 STDIN = {"session save": '{"x": 1}'}
 ELSEWHERE = {
+    "wasm add": "test_wasm_packages.py",
     "mcp-serve": "test_mcp_server.py",
     "visualize": "test_visualizer.py",
 }
-"""Those that serve until they are ended, and the tests that start them."""
+"""Those that serve until they are ended, or need more than is here, and the tests that start them."""
 
 
 @pytest.fixture(scope="module")

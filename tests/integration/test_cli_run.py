@@ -46,6 +46,20 @@ def test_piped_stdin_is_context(user: User) -> None:
     assert user.rlm("run", "?", "-f", "-", "--model", user.script(ANSWER), stdin="four").stdout == "4\n"
 
 
+def test_piped_data_and_what_a_shell_substitutes_stand_beside_files(user: User) -> None:
+    user.write("a.log", "A")
+    user.write("b.txt", "B")
+    model = user.script(fenced("FINAL(context)"))
+    piped = user.rlm("run", "?", "-f", "a.log", "--model", model, "--out", "answer.json", stdin="four")
+    assert (piped.returncode, piped.stdout) == (0, ""), piped.stderr
+    assert json.loads((user.cwd / "answer.json").read_text()) == {"a.log": "A", "stdin": "four"}
+    named = user.rlm("run", "?", "-f", "-", "-f", "a.log", "--model", model, stdin="four")
+    assert json.loads(named.stdout) == {"a.log": "A", "stdin": "four"}
+    command = f"{RLM} run ? --model {model} -f <(printf one) -f . --include '*.log' --exclude 'b*' < /dev/null"
+    done = subprocess.run(["bash", "-c", command], cwd=user.cwd, env=user.environ, capture_output=True, text=True)
+    assert sorted(json.loads(done.stdout).values()) == ["A", "one"], done.stderr
+
+
 @pytest.mark.parametrize("stdin", [None, ""])
 def test_no_stdin_is_no_context(user: User, stdin: str | None) -> None:
     model = user.script(fenced("FINAL(context is None)"))
@@ -129,10 +143,15 @@ def test_no_model_exits_4_with_the_ways_to_get_one(user: User) -> None:
         (["run", "?", "--model", "openai/"], "names no model"),
         (["run", "?", "--encoding", "klingon"], "klingon"),
         (["nonsense"], "No such command"),
+        (["run", "?", "-f", "binary", "binary"], "hint: quote a pattern, as in -f '*.log'"),
+        (["run", "how", "many"], "too many arguments: many\nhint: put the prompt in quotes"),
+        (["run", "?", "--out", "no/such/answer.txt"], "--out no/such/answer.txt: no file can be written there"),
+        (["run", "?", "-f", "empty"], "there are no files in the folder empty"),
     ],
 )
 def test_wrong_usage_exits_2_before_anything_runs(user: User, arguments: list[str], said: str) -> None:
     (user.cwd / "binary").write_bytes(bytes(range(256)))
+    (user.cwd / "empty").mkdir()
     stdin = "?" if arguments[-2:] == ["-f", "-"] else None
     model = [] if "--model" in arguments or arguments[0] != "run" else ["--model", user.script(ANSWER)]
     done = user.rlm(*arguments, *model, stdin=stdin)

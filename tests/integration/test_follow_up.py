@@ -103,6 +103,16 @@ def test_a_follow_up_passes_over_runs_that_no_model_drove(tmp_path: Path) -> Non
         assert rlm.fork("last", addition="and?").value == 2
 
 
+def test_the_demo_answers_one_question_after_another(user: User) -> None:
+    lines = "ERROR one\nfine\nERROR two\n"
+    first = user.rlm("run", "How many lines contain ERROR?", "-m", "demo", stdin=lines)
+    assert first.stdout.startswith("2 of 3 lines contain 'ERROR'"), first.stderr
+    second = user.rlm("run", "-c", "How many lines contain two?")
+    assert second.stdout.startswith("1 of 3 lines contain 'two'"), second.stdout + second.stderr
+    third = user.rlm("run", "-c", "How many lines contain 'fine'?")
+    assert third.stdout.startswith("1 of 3 lines contain 'fine'"), third.stdout + third.stderr
+
+
 def test_rlm_run_continue_goes_on_over_piped_data_and_over_files_as_they_were_read(user: User) -> None:
     model = user.script(fenced("n = len(context)\nFINAL(n)"))
     user.rlm("run", "how long?", "-m", model, stdin="four")

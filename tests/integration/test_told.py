@@ -44,6 +44,25 @@ def test_warnings_of_a_run_are_in_its_result(tmp_path: Path, monkeypatch: pytest
     assert binary == "binary, left out: b.bin"
 
 
+def test_a_dry_run_says_what_would_be_sent_and_spent_and_calls_nobody(user: User) -> None:
+    user.write("in/a.txt", "some text")
+    user.write("in/b.bin", "\0\1\2")
+    model = user.script()  # which has no reply: a call would fail
+    prices = f'{{ "{model}" = {{ input_usd = 1, output_usd = 4 }} }}'
+    arguments = ("run", "how long is it?", "--dry-run", "-m", model, "-f", "in", "--token-budget", "1M")
+    done = user.rlm(*arguments, RLM_PRICES=prices)
+    assert done.returncode == 0, done.stderr
+    assert "no model was called" in done.stdout
+    assert "how long is it?" in done.stdout
+    assert "a.txt (9 bytes)" in done.stdout
+    assert "binary, left out: b.bin" in done.stdout
+    assert "Limits of this run: 30 turns, 1,000,000 tokens" in done.stdout
+    assert "at most: 1,000,000 tokens, $4.0000" in done.stdout
+    found = json.loads(user.rlm(*arguments, "-o", "json", RLM_PRICES=prices).stdout)
+    assert 0 < found["likely"]["cost_usd"] < found["worst"]["cost_usd"] == 4.0
+    assert not list(user.logs.glob("*.jsonl"))
+
+
 def test_failures_are_counted_once_when_a_run_is_resumed(tmp_path: Path) -> None:
     config = Config(log_dir=str(tmp_path), environment="local", budget=Budget(max_turns=1, subcall_budget=1))
     script = [fenced("answers = llm_query_batched(['a', 'b'])"), "one", "so far"]

@@ -11,6 +11,7 @@ import pytest
 
 from rlm.core.exceptions import ConfigError
 from rlm.testing.openers import shown
+from tests.integration.cli import User
 from tests.support.required import needs
 from tests.support.wasm import opened
 
@@ -39,6 +40,20 @@ async def test_a_pure_wheel_is_there_to_import(tmp_path: Path) -> None:
         assert shown(await repl.execute(code)) == "('hello you', '1.0')"
     async with opened() as repl:
         assert (await repl.execute("import greeting")).status == "error"
+
+
+def test_a_wheel_is_added_to_what_every_sandbox_of_the_user_gets(user: User, pyodide: Path) -> None:
+    environ = {"RLM_WASM_PYODIDE_DIR": str(pyodide)}
+    wheel = pure_wheel(user.cwd)
+    added = user.process("wasm", "add", wheel.name, **environ)
+    assert (added.returncode, added.stdout) == (0, ""), added.stderr
+    assert "greeting" in added.stderr
+    assert user.rlm("config", "get", "wasm.packages", **environ).stdout == '["greeting"]\n'
+    kept = Path(user.rlm("config", "get", "wasm.wheels", **environ).stdout.strip())
+    assert [path.name for path in kept.iterdir()] == [wheel.name]
+    odd = wheel.rename(user.cwd / "greeting-1.0-cp314-cp314-manylinux_2_28_x86_64.whl")
+    refused = user.rlm("wasm", "add", odd.name, **environ)
+    assert (refused.returncode, PLATFORM in refused.stderr) == (2, True)
 
 
 async def test_a_compiled_wheel_is_found_by_name_and_works(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ class WireServer:
         self.hung_up = asyncio.Event()
         """Set when a client closed the connection before its answer."""
         self.base_url = ""
+        self.models: Sequence[str] | None = None
+        """What it lists as its models; None: it lists none."""
+
+    async def list_models(self, _http: web.Request) -> web.StreamResponse:
+        if self.models is None:
+            raise web.HTTPNotFound
+        return web.json_response({"object": "list", "data": [{"id": name} for name in self.models]})
 
     async def answer(self, http: web.Request) -> web.StreamResponse:
         received = Received(path=http.path, headers=http.headers, body=json.loads(await http.text()), http=http)
@@ -57,6 +64,7 @@ async def serve(server: WireServer, path: str, base: str) -> AsyncIterator[WireS
     """Serve `path` until the block ends, below `base`; requests without an answer are then dropped."""
     app = web.Application(client_max_size=2**27)
     app.router.add_post(base + path, server.answer)
+    app.router.add_get(base + "/models", server.list_models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     try:

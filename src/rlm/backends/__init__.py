@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from rlm.backends.retry import OnRetry, ignore_retry
@@ -72,6 +73,21 @@ def resolve(name: str) -> ModelName:
         raise ConfigError(f"model {name!r} names no model: write {provider or 'openai'}/<model>. {ways()}")
     is_ours = provider in BACKENDS or provider in plugins.names("rlm.backends")
     return ModelName(provider, model) if is_ours else ModelName("litellm", name)
+
+
+def refuse_slips(name: str) -> None:
+    """Refuse the name of a model of litellm's that is a slip in that of another provider, where litellm isn't there to
+    tell which others there are.
+
+    Raises:
+        ConfigError: it is; says which was meant.
+    """
+    from difflib import get_close_matches  # only where a name is none of ours
+
+    provider = name.partition("/")[0]
+    close = get_close_matches(provider, [each for each in BACKENDS if each != provider], n=1, cutoff=0.7)
+    if close and find_spec("litellm") is None:
+        raise ConfigError(f"model {name!r}: no provider has the name {provider!r}\ndid you mean {close[0]}/...?")
 
 
 def create(provider: str, setup: BackendSetup) -> Backend:

@@ -1,5 +1,5 @@
-"""One POST to one provider over aiohttp: bounded in time and size, never redirected, with aiohttp's errors translated
-here and nowhere else. It knows HTTP, and nothing of what a provider says over it."""
+"""Requests to one provider over aiohttp, each bounded in time and size, never redirected, with aiohttp's errors
+translated here and nowhere else. It knows HTTP, and nothing of what a provider says over it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import errno
 import os
 import ssl
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -117,9 +117,17 @@ class HttpClient:
         self._proxy = proxy_for(parts, endpoint.environ)
         self._session: aiohttp.ClientSession | None = None
 
+    def post(self, path: str, body: bytes) -> AbstractAsyncContextManager[HttpAnswer]:
+        """Send `body`; see `_asked`."""
+        return self._asked("POST", path, body)
+
+    def get(self, path: str) -> AbstractAsyncContextManager[HttpAnswer]:
+        """Ask for what is there; see `_asked`."""
+        return self._asked("GET", path, None)
+
     @asynccontextmanager
-    async def post(self, path: str, body: bytes) -> AsyncIterator[HttpAnswer]:
-        """Send `body`; within the block the answer can be read. Leaving it early closes the connection.
+    async def _asked(self, method: str, path: str, body: bytes | None) -> AsyncIterator[HttpAnswer]:
+        """Send one request; within the block the answer can be read. Leaving it early closes the connection.
 
         Raises:
             BackendConnectionError: unreachable, dropped, or too slow.
@@ -129,8 +137,8 @@ class HttpClient:
         with self._translated(clock):
             async with (
                 clock.running(),
-                self._opened().post(
-                    self._base_url + path, data=body, allow_redirects=False, proxy=self._proxy
+                self._opened().request(
+                    method, self._base_url + path, data=body, allow_redirects=False, proxy=self._proxy
                 ) as response,
             ):
                 yield HttpAnswer(self.host, response, clock)

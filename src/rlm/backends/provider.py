@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+from msgspec import Struct
+
 from rlm.backends.catalog import traits_of
 from rlm.backends.http_client import Endpoint, HttpAnswer, HttpClient, Timeouts
 from rlm.backends.refusals import Addressee, Refusal, read_refusal, refusal_instead, refusal_within, to_error
@@ -46,6 +49,10 @@ _UNREAD = frozenset({400, 422, 500, 501})
 """The statuses with which they refuse a form: llama.cpp's templates fail with 500."""
 _GOOD = frozenset({200, 201, 202, 203})
 """The statuses under which a reply comes."""
+_KEY_REFUSED = frozenset({401, 403})
+_NOWHERE = frozenset({404, 405})
+VERSION = "/v1"
+"""Where most servers have the wire of OpenAI, below their address."""
 _STREAM = re.compile(rb"(?:data|event|id|retry)?:")
 _JSON = (b"{", b"[", b"<")
 _BOM = b"\xef\xbb\xbf"
@@ -113,6 +120,11 @@ class Wire(Protocol):
         ...
 
     @property
+    def models_path(self) -> str:
+        """The path at which a server lists its models, below the base URL."""
+        ...
+
+    @property
     def forms(self) -> Mapping[str, re.Pattern[str]]:
         """The other forms that a request can have, and the words in which servers ask for each."""
         ...
@@ -164,6 +176,9 @@ class HttpBackend:
         self._settings = settings
         self._on_retry = on_retry
         base_url = settings.base_url or wire.url
+        self._version = ""
+        """What goes between the base URL and paths, where the URL was given without it."""
+        self._may_lack_version = not wire.path.startswith(VERSION) and not urlsplit(base_url).path.strip("/")
         self._own = is_own(base_url, wire.url)
         self._refused: set[tuple[str, str]] = set()
         endpoint = Endpoint(
@@ -193,23 +208,49 @@ class HttpBackend:
             body = self._body(request)
             outcome = await self._exchange(request, body)
         if isinstance(outcome, Refusal):
-            error = self._error(outcome, request)
+            error = self._error(outcome, request.model)
             if isinstance(error, ToolsRefusedError):
                 self._refused.add((request.model, _TOOLS))
             raise error
         return outcome
 
+    async def models(self) -> tuple[str, ...] | None:
+        """The names of the models that the server lists; None where it lists none, though it answers.
+
+        Raises:
+            BackendError: it can't be reached, or refuses the key.
+        """
+        for version in (self._version, VERSION) if self._may_lack_version and not self._version else (self._version,):
+            async with self._client.get(version + self._wire.models_path) as answer:
+                if answer.status in _KEY_REFUSED:
+                    raise self._error(read_refusal(answer.status, answer.headers, await answer.rest()), "")
+                names = _names_in(await answer.rest()) if answer.status in _GOOD else None
+            if names is not None:
+                return names
+        return None
+
     async def _exchange(self, request: ModelRequest, body: bytes) -> ModelReply | Refusal:
+        """One request and what came of it; where nothing is there, one below `VERSION`, which is often left out."""
+        outcome = await self._exchange_at(self._version, request, body)
+        if not _is_nowhere(outcome) or self._version or not self._may_lack_version:
+            return outcome
+        below = await self._exchange_at(VERSION, request, body)
+        if _is_nowhere(below):
+            return outcome
+        self._version = VERSION
+        return below
+
+    async def _exchange_at(self, version: str, request: ModelRequest, body: bytes) -> ModelReply | Refusal:
         """One request and what came of it; an error says what it may be billed."""
         draft = self._wire.draft(request)
         with _billed(draft, request):
-            async with self._client.post(self._wire.path, body) as answer:
+            async with self._client.post(version + self._wire.path, body) as answer:
                 if answer.status not in _GOOD:
                     return read_refusal(answer.status, answer.headers, await answer.rest())
                 with self._host_named():
                     outcome = await self._read(answer, draft, request)
                 if isinstance(outcome, Refusal) and (draft.spent() is not None or _may_be_billed(outcome)):
-                    raise self._error(outcome, request, billed=True)
+                    raise self._error(outcome, request.model, billed=True)
                 return outcome
 
     async def _read(self, answer: HttpAnswer, draft: Draft, request: ModelRequest) -> ModelReply | Refusal:
@@ -267,11 +308,11 @@ class HttpBackend:
             message = str(error) if str(error).startswith(host) else f"{host}: {error}"
             raise BadReplyError(message, status=200) from error
 
-    def _error(self, refusal: Refusal, request: ModelRequest, *, billed: bool | None = None) -> BackendError:
+    def _error(self, refusal: Refusal, model: str, *, billed: bool | None = None) -> BackendError:
         """The error of a refusal; what it may be billed is as its status says, where nothing else does."""
         addressee = Addressee(
             host=self._client.host,
-            model=request.model,
+            model=model,
             key_variable=key_variable(self._wire.name),
             key=self._settings.key,
         )
@@ -290,6 +331,26 @@ def _billed(draft: Draft, request: ModelRequest) -> Iterator[None]:
         if error.billed and spent is not None and spent.output_tokens > request.max_output_tokens:
             error.usage = spent
         raise
+
+
+def _is_nowhere(outcome: ModelReply | Refusal) -> bool:
+    return isinstance(outcome, Refusal) and outcome.status in _NOWHERE
+
+
+class _Listed(Struct):
+    id: str
+
+
+class _Listing(Struct):
+    data: list[_Listed]
+
+
+def _names_in(body: bytes) -> tuple[str, ...] | None:
+    """The names in a list of models; None where it is no such list."""
+    try:
+        return tuple(each.id for each in msgspec.json.decode(body, type=_Listing).data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _may_be_billed(refusal: Refusal) -> bool:

@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 budget reached, 4 prov
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from rlm.cli.commands import (
     logs_search,
     mcp,
     mcp_serve,
+    models,
     replay,
     resume,
     run,
@@ -29,6 +32,7 @@ from rlm.cli.commands import (
     trust,
     verify,
     visualize,
+    wasm,
 )
 from rlm.cli.console import OutputLost, ReaderGone, complain, debug, fill_streams, trace, write_out
 from rlm.cli.option_groups import grouped
@@ -48,6 +52,7 @@ app = typer.Typer(
 logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
 config_app = typer.Typer(help="Look at the configuration, and set your defaults.", rich_markup_mode=None)
 mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
+wasm_app = typer.Typer(help="Add packages to the sandbox wasm.", rich_markup_mode=None)
 session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
 skill_app = typer.Typer(help="Save code for runs to use.", rich_markup_mode=None)
 
@@ -60,6 +65,7 @@ app.command("exec")(grouped(execute.execute))
 app.add_typer(logs_app, name="logs")
 app.command("visualize")(grouped(visualize.visualize))
 app.command("verify")(grouped(verify.verify))
+app.command("models")(grouped(models.models))
 app.command("doctor")(grouped(doctor.doctor))
 app.add_typer(config_app, name="config")
 app.command("trust")(grouped(trust.trust))
@@ -76,6 +82,8 @@ config_app.command("get")(grouped(config.get))
 config_app.command("set")(grouped(config.set_key))
 config_app.command("unset")(grouped(config.unset))
 app.add_typer(mcp_app, name="mcp")
+app.add_typer(wasm_app, name="wasm")
+wasm_app.command("add")(grouped(wasm.add))
 app.add_typer(session_app, name="session")
 session_app.command("list")(grouped(session.list_sessions))
 session_app.command("show")(grouped(session.show))
@@ -142,8 +150,18 @@ def call(arguments: list[str]) -> int:
 
 def _misused(error: Any) -> int:
     path = "rlm" if error.ctx is None else error.ctx.command_path
-    complain(f"{error.format_message()}\n{path} --help shows how it is used")
+    complain(f"{_in_words(error.format_message())}\n{path} --help shows how it is used")
     return USAGE
+
+
+def _in_words(message: str) -> str:
+    """What Typer says, but for arguments that are too many: those come of quotes that are missing."""
+    extra = re.fullmatch(r"Got unexpected extra argument(?:s|\(s\))? \((.*)\)", message, re.DOTALL)
+    if extra is None:
+        return message
+    if any(map(os.path.exists, extra[1].split())):
+        return f"too many arguments: {extra[1]}\nquote a pattern, as in -f '*.log', or give -f before each file"
+    return f"too many arguments: {extra[1]}\nput the prompt in quotes"
 
 
 def _failed(error: Exception) -> int:

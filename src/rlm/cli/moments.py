@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rlm.core.exceptions import ConfigError
 
 _AGO = re.compile(r"(\d{1,6})\s*(min|m|h|d|w)")
+_DAYS = {"today": 0, "yesterday": 1}
 _SECONDS = {"m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -20,13 +21,17 @@ def moment(text: str | None) -> float | None:
     """
     if text is None:
         return None
+    if (days := _DAYS.get(text.strip().lower())) is not None:
+        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight - timedelta(days=days)).timestamp()
     if ago := _AGO.fullmatch(text.strip()):
         return time.time() - int(ago[1]) * _SECONDS[ago[2]]
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(
-            f"{text!r} is not a date or a time\nwrite 2026-11-21, 2026-11-21T09:30, 45min, 3h, 2d or 1w"
+            f"{text!r} is not a date or a time\n"
+            "write today, yesterday, 2026-11-21, 2026-11-21T09:30, 45min, 3h, 2d or 1w"
         ) from error
 
 

@@ -13,7 +13,11 @@ from rlm.repl import SANDBOXES
 if TYPE_CHECKING:
     from rlm.core.config import Loaded
 
-_LABELS = {"policy": ("local.policy",), "memory": tuple(f"{name}.memory" for name in SANDBOXES)}
+_LABELS = {
+    "policy": ("local.policy",),
+    "allowed_imports": ("local.allowed_imports",),
+    "memory": tuple(f"{name}.memory" for name in SANDBOXES),
+}
 """The settings of options that have another name; `memory` sets that of whichever sandbox is in use."""
 
 Cap: TypeAlias = str | None
@@ -54,6 +58,12 @@ class SandboxOptions:
     ] = None
     policy: Annotated[
         str | None, Option("--policy", metavar="NAME", help="Policy for cells: strict, relaxed or off. [local]")
+    ] = None
+    allowed_imports: Annotated[
+        list[str] | None,
+        Option(
+            "--allow-import", metavar="PACKAGE", help="An installed package that cells may import; repeatable. [local]"
+        ),
     ] = None
     memory: Annotated[
         str | None, Option("--memory", metavar="SIZE", help="Memory of one REPL above its context, such as 2g.")

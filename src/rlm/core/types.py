@@ -247,6 +247,8 @@ class Traits:
     """Children get the parent's context without a copy."""
     policy: bool = False
     """The RestrictedPython policy applies."""
+    packages: tuple[str, ...] = ()
+    """Packages beyond the standard library that cells may import without a setting."""
     layers: tuple[str, ...] = ()
     """The layers of confinement in force, for the record; known once the sandbox has started."""
     choice: Choice | None = None

@@ -35,7 +35,7 @@ class BackendPool:
             AuthenticationError: its key is missing.
         """
         provider, name = ("", label) if self._given else backends.resolve(label)
-        backend = self._given or self._backend(provider, config)
+        backend = self._given or self._backend(provider, name, config)
         traits = backend.traits(name)
         configured = config.prices.get(label)
         price = traits.price if configured is None else Price(**msgspec.structs.asdict(configured))
@@ -48,8 +48,10 @@ class BackendPool:
         for backend in made.values():
             await backend.aclose()
 
-    def _backend(self, provider: str, config: Config) -> Backend:
+    def _backend(self, provider: str, name: str, config: Config) -> Backend:
         if provider not in self._made:
+            if provider == "litellm":
+                backends.refuse_slips(name)
             setup = backends.BackendSetup(config=config, environ=os.environ, on_retry=note_retry)
             self._made[provider] = backends.create(provider, setup)
         return self._made[provider]
@@ -141,6 +143,7 @@ class RunModels:
         unknown = [model.label for model in self._all() if model.price is None]
         if config.budget.cost_budget_usd is not None and unknown:
             raise ConfigError(
-                f"cost_budget_usd is set but the price of {unknown[0]} is unknown; "
-                f'give it in rlm.toml under [prices."{unknown[0]}"] as input_usd and output_usd per million tokens'
+                f"cost_budget_usd is set but the price of {unknown[0]} is unknown\n"
+                "say what a million tokens cost, 0 for a model of your own: "
+                f"rlm config set prices.{unknown[0]} 'input_usd=0, output_usd=0'"
             )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Backend, Sink, Tool
     from rlm.core.outcome import RLMResult
     from rlm.core.replay.serving import ReplayReport
+    from rlm.runtime.forecast import Forecast
     from rlm.runtime.inputs import GivenImages
     from rlm.runtime.resume import Again, How
 
@@ -164,6 +165,17 @@ class RLM:
         """`acompletion` of a request as one value, under the settings that it names itself."""
         self._refuse_if_closed()
         return await self._awaited(complete(self._parts, request))
+
+    async def forecast(self, request: Request) -> Forecast:
+        """What a request would send and may cost: it is read and checked as for `complete`, and no model is called.
+
+        Raises:
+            RLMError: as `completion`.
+        """
+        from rlm.runtime.forecast import forecast  # it opens the index of records, which no run needs
+
+        self._refuse_if_closed()
+        return await self._awaited(forecast(self._parts, request))
 
     def resume(self, run: str | Path, **how: Unpack[How]) -> RLMResult:
         """Go on with a run that was cut off, failed or reached a limit; what its record has is not paid for again.

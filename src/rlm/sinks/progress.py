@@ -128,7 +128,7 @@ def notice_text(event: Event) -> str:
 def choice_text(environment: str, passed_over: Mapping[str, str]) -> str:
     """Which sandbox was chosen, and why those before it were not."""
     reasons = "".join(f"; not {name}: {why}" for name, why in passed_over.items())
-    return f"no sandbox is set: using {environment} (--environment names another){reasons}"
+    return f"no sandbox is set: using {environment} (choose another with --environment){reasons}"
 
 
 def step_text(event: Event) -> str:

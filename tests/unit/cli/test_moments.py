@@ -24,6 +24,14 @@ def test_a_date_is_local_unless_it_names_a_zone() -> None:
     assert moment("2026-11-21T09:30+00:00") == 1795253400.0
 
 
+def test_a_day_begins_at_midnight() -> None:
+    today, yesterday = moment("today"), moment("Yesterday")
+    assert today is not None
+    assert yesterday is not None
+    assert 0 <= time.time() - today < 90_000
+    assert 82_000 < today - yesterday < 91_000
+
+
 @pytest.mark.parametrize("text", ["", "soon", "3 years", "-1d", "9999999d"])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a date or a time"):

@@ -28,6 +28,7 @@ class AnthropicWire:
     name = "anthropic"
     url = "https://api.anthropic.com"
     path = "/v1/messages"
+    models_path = "/v1/models?limit=1000"
     forms: Mapping[str, re.Pattern[str]] = {
         NO_EFFORT: re.compile(r"effort", re.IGNORECASE),
         NO_THINKING: re.compile(r"thinking|signature", re.IGNORECASE),

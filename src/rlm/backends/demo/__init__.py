@@ -33,6 +33,8 @@ _TASK = re.compile(r"\ATask: (.*?)(?=\n\n(?:`context`|There is no context)|\Z)",
 _TASK_CHARS = 2_000
 _SCHEMA = "must be JSON that fits this schema"
 _LANDING = "The run ends here"
+_FENCE = "```repl\n"
+_ANSWERED = "That was taken as the answer"
 
 
 class DemoBackend:
@@ -71,28 +73,32 @@ def _reply_text(messages: Sequence[Message]) -> str:
 
 
 def _next_step(messages: Sequence[Message]) -> str:
-    """The reply of this turn: its number is that of the replies before, so no state is kept."""
-    results = _results(messages)
+    """The reply of this turn: its number is that of the replies to the question before, so no state is kept."""
+    results, asked = _results(messages[2:]), messages[1].content
     if not results:
         return render_step(LOOK, 0, last=False)
+    answered = [number for number, message in enumerate(messages[:-1]) if message.content.startswith(_ANSWERED)]
+    if answered:  # another question, after the answer to the one before; the look stays
+        asked = messages[answered[-1] + 1].content
+        results = [results[0], *_results(messages[answered[-1] + 2 :])]
     if step_mark(len(results) - 1) not in results[-1].splitlines():
         return render_failure(results[-1])
-    steps = _plan(messages, results[0])
+    steps = _plan(asked, results[0])
     number = len(results)
-    return render_step(steps[number - 1], number, last=number == len(steps))
+    step = render_step(steps[number - 1], number, last=number == len(steps))
+    return step.replace(_FENCE, f"{_FENCE}answers = []\n", 1) if answered and number == 1 else step
 
 
-def _plan(messages: Sequence[Message], look: str) -> list[DemoStep]:
-    task = _TASK.match(messages[1].content)
+def _plan(asked: str, look: str) -> list[DemoStep]:
+    task = _TASK.match(asked)
     head = [line[2:] for line in look.splitlines() if line.startswith("| ")]
-    asked = task[1] if task else messages[1].content
-    return plan(read_task(asked[:_TASK_CHARS]), recognise(head))
+    return plan(read_task((task[1] if task else asked)[:_TASK_CHARS]), recognise(head))
 
 
 def _results(messages: Sequence[Message]) -> list[str]:
     """The messages that answered the replies so far."""
     results: list[str] = []
-    for message in messages[2:]:
+    for message in messages:
         if message.role == "assistant":
             results.append("")
         elif results:

@@ -85,7 +85,10 @@ class LiteLLMBackend:
             ConfigError: litellm isn't installed.
         """
         if package_folder() is None:
-            raise ConfigError(f"this model needs the package litellm\ninstall it: {install_command('litellm')}")
+            raise ConfigError(
+                "no provider of rlm itself has that name, and those of the package litellm aren't there without it\n"
+                f"write openai/NAME or anthropic/NAME, or install it: {install_command('litellm')}"
+            )
         config = setup.config.litellm
         return cls(config, retry=RetryPolicy(max_retries=config.max_retries), on_retry=setup.on_retry)
 

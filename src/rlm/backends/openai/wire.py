@@ -25,6 +25,7 @@ class OpenAIWire:
     name = "openai"
     url = "https://api.openai.com/v1"
     path = "/chat/completions"
+    models_path = "/models"
     forms = FORMS
 
     def __init__(self) -> None:

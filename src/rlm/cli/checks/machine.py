@@ -80,23 +80,40 @@ def _model(config: Config) -> Check:
     if name is None:
         return Check(name="model", ok=False, detail="no model is set or found", exit_code=4, hint=backends.ways())
     try:
-        provider = backends.resolve(name).provider
-        asyncio.run(_make_and_close(provider, config))
+        found = asyncio.run(_look_at(name, config))
     except RLMError as error:
         what, _, hint = str(error).partition("\n")
-        return Check(name="model", ok=False, detail=f"{name}: {what}", exit_code=error.exit_code, hint=hint)
-    return Check(
-        name="model",
-        ok=True,
-        detail=name if config.model else f"{name} (chosen, since no model is set; --model names another)",
-    )
+        return Check(name="model", ok=False, detail=f"{name}: {what}", exit_code=error.exit_code or 4, hint=hint)
+    said = name if config.model else f"{name} (chosen, since no model is set; choose another with --model)"
+    return Check(name="model", ok=True, detail=f"{said}{found}")
 
 
-async def _make_and_close(provider: str, config: Config) -> None:
+async def _look_at(name: str, config: Config) -> str:
+    """What there is to say of a model once its server was asked, or its backend made where there is no server to ask.
+
+    Raises:
+        RLMError: it can't be called.
+    """
     from rlm import backends
+    from rlm.runtime.reachable import listed
 
-    backend = backends.create(provider, backends.BackendSetup(config=config, environ=os.environ))
+    provider, model = backends.resolve(name)
+    setup = backends.BackendSetup(config=config, environ=os.environ)
+    if provider in ("openai", "anthropic"):
+        names = await listed(provider, setup)
+        if not names or model in names:
+            return "; its server answers"
+        some = ", ".join(sorted(names)[:5])
+        return f"; its server answers, and doesn't list that model: it has {some}{', ...' if len(names) > 5 else ''}"
+    if provider == "litellm":
+        backends.refuse_slips(model)
+    backend = backends.create(provider, setup)
+    if provider == "litellm" and config.litellm.base_url is None:
+        from rlm.backends.litellm.names import check_name
+
+        check_name(model, os.environ)
     await backend.aclose()
+    return ""
 
 
 def _log_dir(config: Config) -> Check:

@@ -33,7 +33,11 @@ def execute(
     sandbox: SandboxOptions,
     script: Annotated[str | None, Argument(metavar="[SCRIPT]", help="A file of Python; - is stdin.")] = None,
     arguments: Annotated[
-        list[str] | None, Argument(metavar="[ARGUMENT]...", help="What the script finds in sys.argv, and in argv.")
+        list[str] | None,
+        Argument(
+            metavar="[ARGUMENT]...",
+            help="What the script finds in `argv`, and in sys.argv where the policy lets it import sys.",
+        ),
     ] = None,
     code: Annotated[
         str | None, Option("--code", "-c", metavar="CODE", help="Python to run, instead of a file.")
@@ -54,8 +58,6 @@ def execute(
         warn(warning)
     with Signals() as received:
         try:
-            if code is not None and script is not None:  # with --code all of them are arguments
-                arguments, script = [script, *(arguments or ())], None
             source, stdin_taken = read_source(script, code)
             context = read_context(given, stdin_taken=stdin_taken)
             for warning in context.warnings:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
+    from rlm.core.fields import Unit
     from rlm.trajectory.index.rows import RunQuery
     from rlm.trajectory.reader import Trajectory
     from rlm.trajectory.states import RunState, SpanState
@@ -41,8 +42,8 @@ class RunFilter:
     until: Annotated[str | None, Option("--until", metavar="WHEN", help="Started before.")] = None
     min_cost: Annotated[float | None, Option("--min-cost", metavar="USD", help="Cost at least this.")] = None
     max_cost: Annotated[float | None, Option("--max-cost", metavar="USD", help="Cost at most this.")] = None
-    min_tokens: Annotated[int | None, Option("--min-tokens", metavar="N", help="Used at least this many.")] = None
-    min_time: Annotated[float | None, Option("--min-time", metavar="S", help="Took at least this many seconds.")] = None
+    min_tokens: Annotated[str | None, Option("--min-tokens", metavar="N", help="Used at least so many: 500k.")] = None
+    min_time: Annotated[str | None, Option("--min-time", metavar="S", help="Took at least so long: 90, 5m.")] = None
     order: Annotated[
         str, Option("--order", metavar="NAME", help="started, duration, tokens, cost, turns, calls or errors.")
     ] = "started"
@@ -218,11 +219,26 @@ def _query(filters: RunFilter, limit: int) -> RunQuery:
         until=moment(filters.until),
         min_cost_usd=filters.min_cost,
         max_cost_usd=filters.max_cost,
-        min_tokens=filters.min_tokens,
-        min_duration_s=filters.min_time,
+        min_tokens=_amount("--min-tokens", filters.min_tokens, "count"),
+        min_duration_s=_amount("--min-time", filters.min_time, "seconds"),
         order=filters.order,  # type: ignore[arg-type]
         limit=limit,
     )
+
+
+def _amount(option: str, text: str | None, unit: Unit) -> Any:
+    """The number in an option of that unit; None where it isn't given.
+
+    Raises:
+        ConfigError: it isn't one.
+    """
+    from rlm.core.exceptions import ConfigError
+    from rlm.core.fields import amount
+
+    try:
+        return None if text is None else amount(text, unit)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {text!r} is not an amount of that kind: write 90, 5m, or 500k") from error
 
 
 def _facts(row: RunState, project: str) -> dict[str, Any]:

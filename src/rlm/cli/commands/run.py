@@ -48,6 +48,9 @@ class PromptOptions(ContextOptions):
             help="Ask after the answer of this project's last run: same data, variables, conversation and settings.",
         ),
     ] = False
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Say how the data is read, what would be sent and may be spent; call no model.")
+    ] = False
 
 
 def run(
@@ -70,6 +73,8 @@ def run(
         return _continued(given, overrides, output)
     config = _settled(overrides, output)
     with Signals() as received:
+        if given.dry_run:
+            return received.exit_code_of(lambda: _foreseen(_request(given, config, output), output, received))
         return received.exit_code_of(lambda: _answered(_request(given, config, output), output, received))
 
 
@@ -82,6 +87,8 @@ def _continued(given: PromptOptions, overrides: Overrides, output: OutputOptions
     from rlm.runtime.resume import How
 
     check_format(output)
+    if given.dry_run:
+        raise ConfigError("--dry-run can't be given with --continue")
     if given.image:
         raise ConfigError("--image can't be given with --continue: the run has the images that it had")
     log_dir = overrides.values.get("log_dir")
@@ -98,6 +105,18 @@ def _continued(given: PromptOptions, overrides: Overrides, output: OutputOptions
             return answered(present, output, received, lambda rlm: rlm.afork("last", addition=prompt, **how))
 
         return received.exit_code_of(asked_on)
+
+
+def _foreseen(request: Request, output: OutputOptions, received: Signals) -> int:
+    """Show what a run would be, and return the exit code."""
+    from rlm.cli.console import write_out
+    from rlm.cli.foreseen import as_json, as_text
+    from rlm.runtime.rlm import RLM
+
+    with RLM(config=request.config) as rlm:
+        found = received.run(rlm.forecast(request))
+    write_out(as_text(found) if output.output_format == "text" else as_json(found))
+    return 0
 
 
 def _answered(request: Request, output: OutputOptions, received: Signals) -> int:
@@ -129,7 +148,7 @@ def _settled(overrides: Overrides, output: OutputOptions) -> Config:
         for warning in loaded.warnings:
             warn(warning)
         if loaded.config.model is None and (found := _default_model()):
-            say(f"no model is set: using {found} (--model names another)")
+            say(f"no model is set: using {found} (choose another with --model)")
     return loaded.config
 
 

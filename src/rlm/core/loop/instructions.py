@@ -83,6 +83,8 @@ def _lacks(traits: Traits) -> Iterator[str]:
             "- Ordinary Python and its data modules (re, json, csv, collections, itertools, statistics, datetime, ...) "
             "work; os, sys, open, exec, eval and names with double underscores do not."
         )
+    if traits.packages:
+        yield f"- Packages that may be imported: {', '.join(traits.packages)}."
     if not traits.threads:
         yield "- Python can't start threads here; the batched functions ask side by side all the same."
 

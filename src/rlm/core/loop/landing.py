@@ -31,7 +31,8 @@ async def land(completion: Completion, reason: LimitReached) -> Final:
         async with asyncio.timeout(_most_s(completion)):
             return await _ask(completion, reason)
     except (RLMError, TimeoutError) as error:
-        note = f"no last answer could be asked for: {type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, RLMError) else "it took too long"
+        note = f"the model gave no last answer: {why}"
         completion.run.recorder.record(completion.task.scope.span, Warned(message=note))
         is_late = isinstance(reason, TimeLimitReached)
         printed = completion.printed if is_late and completion.held is None else ""

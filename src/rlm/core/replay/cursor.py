@@ -253,8 +253,8 @@ def _explained(difference: Difference, cell: int) -> str:
     return (
         f"the run does something else than its record in {where} ({difference.what}): "
         f"recorded {before}, now {after}\n"
-        "what depends on the clock, on chance or on another version differs each time; "
-        "--on-divergence continue goes on live from there"
+        "code that reads the clock, draws at random or runs under another version does so; to go on live from there: "
+        "--on-divergence continue"
     )
 
 

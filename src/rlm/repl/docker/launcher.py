@@ -81,7 +81,8 @@ class DockerLauncher:
         return True
 
     def init(self, context: Context) -> Mapping[str, Json]:
-        return {"policy": "off", "imports": [], "context": spool_folders.note(context)}
+        missing = "the image of the sandbox has no such package; the user can name one that has it: docker.image"
+        return {"policy": "off", "imports": [], "context": spool_folders.note(context), "missing": missing}
 
     async def launch(self, context: Context) -> DockerChannel:
         taken = await self._take(containers.context_memory_bytes(context))

@@ -93,7 +93,7 @@ def _serve(transport: Transport, output: Printer, prepared: Prepared) -> None:
         if _getpid() != own:
             _end_forked(outcome)
         prepared.end_strays()
-        outcome = _told_of_memory(outcome, reserve)
+        outcome = _told_of_packages(_told_of_memory(outcome, reserve), init.get("missing"))
         output.end(command["mark"])
         _send_done(link, command["id"], outcome)
 
@@ -116,6 +116,15 @@ def _told_of_memory(outcome: CellOutcome, reserve: Reserve) -> CellOutcome:
         return outcome
     message = f"{error['message']}; {said}" if error["message"] else said
     return replace(outcome, error={**error, "message": message, "traceback": f"{error['traceback']}[{said}]\n"})
+
+
+def _told_of_packages(outcome: CellOutcome, said: str | None) -> CellOutcome:
+    """The outcome with what can be done about a package that isn't there."""
+    error = outcome.error
+    if error is None or error["kind"] != "ModuleNotFoundError" or not said:
+        return outcome
+    told = {**error, "message": f"{error['message']}; {said}", "traceback": f"{error['traceback']}[{said}]\n"}
+    return replace(outcome, error=told)
 
 
 def _namespace(

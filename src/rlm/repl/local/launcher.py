@@ -9,7 +9,8 @@ import os
 import platform
 import socket
 import sys
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rlm.core.config import LocalConfig
@@ -17,6 +18,7 @@ from rlm.core.exceptions import ConfigError, REPLError, RLMError, SandboxUnavail
 from rlm.core.types import Traits
 from rlm.repl.forked import ForkedChannel
 from rlm.repl.guest.linux.confine import Layer, missing
+from rlm.repl.guest.policy.names import DATA_PACKAGES
 from rlm.repl.local.zygotes import HostZygote
 from rlm.repl.sandbox import Kind, Probe
 from rlm.repl.shares import Shares
@@ -54,6 +56,7 @@ class LocalLauncher:
             threads=True,
             shared_context=True,
             policy=self._section.policy != "off",
+            packages=tuple(on_demand(self._section)),
             layers=tuple(layer.name for layer in self._layers if layer.active),
         )
 
@@ -134,6 +137,7 @@ async def _spawn(section: LocalConfig, *, preload: bool = True) -> tuple[HostZyg
         {
             "policy": section.policy,
             "imports": list(section.allowed_imports),
+            "on_demand": on_demand(section),
             "memory_bytes": section.memory_bytes,
             "allow_unconfined": section.allow_unconfined,
             "preload": preload,
@@ -151,6 +155,20 @@ async def _spawn(section: LocalConfig, *, preload: bool = True) -> tuple[HostZyg
         await zygote.aclose()
         raise
     return zygote, layers
+
+
+def on_demand(section: LocalConfig) -> list[str]:
+    """The packages for work on data that cells may import without a setting: they are installed, and the kernel
+    confines the guest, which is not certain where the user lets it run unconfined."""
+    if section.policy != "relaxed" or section.allow_unconfined:
+        return []
+    allowed = {name.partition(".")[0] for name in section.allowed_imports}
+    return [name for name in DATA_PACKAGES if name not in allowed and _is_installed(name)]
+
+
+@cache
+def _is_installed(name: str) -> bool:
+    return find_spec(name) is not None
 
 
 def _unconfined(layers: tuple[Layer, ...]) -> str:

@@ -65,7 +65,8 @@ class WasmLauncher:
         return True
 
     def init(self, context: Context) -> Mapping[str, Json]:
-        return {"policy": "off", "imports": [], "context": spool_folders.note(context)}
+        missing = "the sandbox has no such package; the user can add it: rlm wasm add PACKAGE"
+        return {"policy": "off", "imports": [], "context": spool_folders.note(context), "missing": missing}
 
     async def launch(self, context: Context) -> ForkedChannel:
         return await (await self._pool.take()).give(context)
@@ -127,6 +128,15 @@ async def _plan(section: WasmConfig, environ: Mapping[str, str]) -> DenoPlan:
 
 def _wheels(section: WasmConfig, pyodide: Pyodide) -> tuple[Path, ...]:
     return wheelhouse.find(section.packages, None if section.wheels is None else Path(section.wheels), pyodide)
+
+
+async def pyodide_of(section: WasmConfig, environ: Mapping[str, str]) -> Pyodide:
+    """The Pyodide that sandboxes of this section run on, fetched at first use.
+
+    Raises:
+        SandboxUnavailableError: it, or Deno, can't be had.
+    """
+    return await _pyodide(section, deno_runtime.find(), environ)
 
 
 async def _pyodide(section: WasmConfig, deno: Deno, environ: Mapping[str, str]) -> Pyodide:

@@ -1,11 +1,15 @@
 """Extra packages for WASM sandboxes, as wheels on this machine: pure Python, or compiled for Pyodide's platform.
 
-Nothing is fetched and no dependency is resolved: what a package needs is named beside it.
+A sandbox fetches nothing and resolves no dependency: what a package needs is named beside it. `add` does both before.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +44,43 @@ def find(packages: Iterable[str], folder: Path | None, pyodide: Pyodide) -> tupl
     ConfigError: no wheel fits, or one is damaged; says which, and what would fit.
     """
     return tuple(_checked(_find(package, folder, pyodide)) for package in packages)
+
+
+def add(packages: Iterable[str], folder: Path, pyodide: Pyodide) -> tuple[str, ...]:
+    """Put wheels into the folder: files, copied; or packages by name with all that they need, which pip fetches.
+
+    Returns the names of what is there now for `wasm.packages`. Raises:
+        ConfigError: a file doesn't fit, or pip finds no wheels that do; says how one is built.
+    """
+    with tempfile.TemporaryDirectory(prefix="rlm-wheels-") as work:
+        for package in packages:
+            if package.endswith(".whl"):
+                given = _checked(_given(Path(package).expanduser(), pyodide))
+                shutil.copy(given, Path(work, given.name))
+            else:
+                _fetch(package, Path(work), pyodide)
+        folder.mkdir(parents=True, exist_ok=True)
+        wheels = [wheel for wheel in map(_parse, sorted(Path(work).glob("*.whl"))) if wheel is not None]
+        for wheel in wheels:
+            shutil.copy(wheel.path, folder / wheel.path.name)
+    return tuple(dict.fromkeys(wheel.name for wheel in wheels))
+
+
+def _fetch(package: str, folder: Path, pyodide: Pyodide) -> None:
+    version = ".".join(pyodide.python.split(".")[:2])
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--only-binary=:all:", "--implementation", "cp", "--abi", _tag(pyodide), "--python-version", version]
+    command += ["--platform", pyodide.platform, "--dest", str(folder), "--", package]
+    done = subprocess.run(  # noqa: S603 - a list, and the package, which the user names, can be no option
+        command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+        raise ConfigError(
+            f"{package}: {reason}\n"
+            "build a wheel in its source folder (pip install pyodide-build, then pyodide build), or take that of "
+            "Pyodide's distribution, and name the file: rlm wasm add dist/NAME.whl"
+        )
 
 
 def _find(package: str, folder: Path | None, pyodide: Pyodide) -> Path:

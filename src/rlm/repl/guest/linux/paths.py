@@ -25,23 +25,29 @@ class Readable:
     """Folders of which only the names may be read; some files below them are in `trees`."""
 
 
-def readable(*, packages: bool) -> Readable:
-    """What a guest may read; `packages` adds the installed packages of this interpreter."""
+def readable(*, packages: bool, checkouts: bool) -> Readable:
+    """What a guest may read; `packages` adds the installed packages of this interpreter, and `checkouts` those that are
+    installed to be edited, where they are worked on."""
     stdlib, others = _import_dirs()
     trees = [path for folder in stdlib for path in _without_packages(folder)]
     trees += _shared_libraries()
     trees += zoneinfo.TZPATH
-    loose = [folder for folder in others if packages and _PACKAGE_DIRS.isdisjoint(Path(folder).parts)]
+    loose = [folder for folder in others if packages and checkouts and _is_loose(folder)]
     if packages:
-        trees += [folder for folder in others if folder not in loose]
+        trees += [folder for folder in others if not _is_loose(folder)]
         trees += [path for folder in loose for path in _importable(folder)]
     return Readable(trees=tuple(trees), listings=(*stdlib, *loose))
 
 
-def import_path(*, packages: bool) -> list[str]:
-    """What `sys.path` should be in a guest."""
+def import_path(*, packages: bool, checkouts: bool) -> list[str]:
+    """What `sys.path` should be in a guest; see `readable`."""
     stdlib, others = _import_dirs()
-    return [*stdlib, *others] if packages else stdlib
+    return [*stdlib, *(folder for folder in others if packages and (checkouts or not _is_loose(folder)))]
+
+
+def _is_loose(folder: str) -> bool:
+    """Whether a folder is none for packages alone, so that it may hold anything."""
+    return _PACKAGE_DIRS.isdisjoint(Path(folder).parts)
 
 
 def _import_dirs() -> tuple[list[str], list[str]]:

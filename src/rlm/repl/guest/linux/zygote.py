@@ -51,13 +51,16 @@ def _start(control: Control, settings: Mapping[str, Any], host_pid: int) -> Zygo
     _prefer_as_victim()
     namespaces = confine.enter_namespaces()
     kernel.die_with_parent(host_pid)  # a new user namespace resets it
-    packages = settings["policy"] == "off" or bool(settings["imports"])
+    everything = settings["policy"] == "off" or bool(settings["imports"])
+    packages = everything or bool(settings["on_demand"])
     kernel.limit_arenas()
     prepared = Prepared(policy=_load_policy(settings))
     notes = _preload(settings["imports"]) if settings["preload"] else []
     sys.path.remove(settings["root"])  # where this package was found; guests have it loaded
-    plan = confine.prepare(paths.readable(packages=packages), settings["memory_bytes"], namespaces)
-    sys.path[:] = paths.import_path(packages=packages)
+    plan = confine.prepare(
+        paths.readable(packages=packages, checkouts=everything), settings["memory_bytes"], namespaces
+    )
+    sys.path[:] = paths.import_path(packages=packages, checkouts=everything)
     zygote = Zygote(control, plan, prepared, require_all=not settings["allow_unconfined"])
     layers = zygote.try_confinement()
     _freeze()
@@ -76,7 +79,7 @@ def _load_policy(settings: Mapping[str, Any]) -> Policy:
         return NoPolicy()
     from rlm.repl.guest.policy.restricted import RestrictedPolicy  # alone needs RestrictedPython
 
-    policy: Policy = RestrictedPolicy(settings["policy"], tuple(settings["imports"]))
+    policy: Policy = RestrictedPolicy(settings["policy"], tuple(settings["imports"]), tuple(settings["on_demand"]))
     return policy
 
 

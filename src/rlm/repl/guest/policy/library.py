@@ -26,8 +26,6 @@ from rlm.repl.guest.policy import classes, guards, names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-ARGV: list[str] = [""]
-"""The `sys.argv` of cells: what `rlm exec` gives to a script."""
 _LIBRARY_STATE = frozenset(
     names.words(
         "__orig_class__ __notes__ __module__ __name__ __qualname__ __doc__ __wrapped__ __annotations__ __annotate__ "

@@ -151,7 +151,6 @@ RELAXED: Mapping[str, ModuleFace] = {
     "queue": _public(),
     "secrets": _public(without="SystemRandom"),
     "struct": _public(),
-    "sys": _only("byteorder float_info hash_info int_info maxsize maxunicode version version_info", argv=library.ARGV),
     "threading": _only(
         "Thread Lock RLock Event Semaphore BoundedSemaphore Condition Barrier BrokenBarrierError Timer local "
         "current_thread main_thread active_count get_ident"

@@ -14,6 +14,14 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
+DATA_PACKAGES = tuple(
+    words(
+        "bs4 dateutil lxml networkx numpy openpyxl pandas polars pyarrow pytz regex scipy sklearn statsmodels sympy "
+        "tzdata xarray yaml"
+    )
+)
+"""Packages for work on data: those of them that are installed may be imported where the kernel confines a guest."""
+
 GUARDS = frozenset(
     words(
         "_getattr_ _load_ _load_private_ _write_ _write_private_ _import_ _import_from_ _metaclass_ _mark_ "

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rlm.repl.guest.policy import classes
+from rlm.repl.guest.policy.names import DATA_PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +42,8 @@ _INSTEAD = {
 }
 """What to use in place of modules that models ask for."""
 
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Has packages that compute start no threads of their own, each of which takes memory."""
 _DENIED = frozenset({"ctypeslib", "distutils", "f2py", "testing", "tests"})
 """Submodules of allowed packages that compile code, load libraries or run programs."""
 
@@ -90,8 +94,12 @@ classes.conceal(ModuleProxy)
 class Importer:
     """Gives proxies for the modules that a policy lists, and for the packages that the user allowed."""
 
-    def __init__(self, listed: Mapping[str, ModuleFace], packages: Iterable[str]) -> None:
-        self._packages = frozenset(packages)
+    def __init__(
+        self, listed: Mapping[str, ModuleFace], packages: Iterable[str], on_demand: Iterable[str] = ()
+    ) -> None:
+        """`on_demand` are packages that are allowed too, and loaded by the cell that imports them first."""
+        self._on_demand = frozenset(on_demand)
+        self._packages = frozenset(packages) | self._on_demand
         self._listed = {name: listing for name, listing in listed.items() if name not in self._packages}
         self._proxies: dict[str, ModuleProxy] = {}
 
@@ -126,7 +134,7 @@ class Importer:
 
     def preload(self) -> None:
         """Import every listed module and allowed package that is there."""
-        for name in sorted(self.names):
+        for name in sorted(self.names - self._on_demand):
             try:
                 importlib.import_module(self._real_name(name))
             except ImportError:  # a Python built without it; the cell that imports it is told
@@ -168,6 +176,8 @@ class Importer:
             return self._proxies[name]
         if not self._is_importable(name):
             raise ImportError(self._refusal(name), name=name)
+        if name.partition(".")[0] in self._on_demand:
+            os.environ.update(_ONE_THREAD)
         real = importlib.import_module(self._real_name(name))
         listing = self._listed.get(name)
         made = self._proxy_of_package(name, real) if listing is None else self._proxy_of_listed(name, real, listing)
@@ -177,9 +187,17 @@ class Importer:
     def _refusal(self, name: str) -> str:
         top = name.partition(".")[0]
         instead = _INSTEAD.get(name) or _INSTEAD.get(top)
-        close = difflib.get_close_matches(name, self.names, n=1, cutoff=0.8)
-        advice = instead or (f"did you mean {close[0]!r}?" if close else "do without it")
+        close = [] if top in DATA_PACKAGES else difflib.get_close_matches(name, self.names, n=1, cutoff=0.8)
+        advice = instead or (f"did you mean {close[0]!r}?" if close else self._way_in(top))
         return f"import of {name!r} is not allowed here; {advice}. Available: {', '.join(sorted(self.names))}"
+
+    def _way_in(self, package: str) -> str:
+        """How a package could be had."""
+        if self._on_demand and package in DATA_PACKAGES:
+            return f"do without it, or have the user install {package!r} beside rlm"
+        if package in sys.stdlib_module_names:
+            return "do without it"
+        return f"do without it, or have the user allow it, if it is installed: --allow-import {package}"
 
     def _proxy_of_listed(self, name: str, real: types.ModuleType, listing: ModuleFace) -> ModuleProxy:
         offered = listing.names

@@ -87,8 +87,14 @@ class _Strict(SyntaxRules, RestrictingNodeTransformer):
 class RestrictedPolicy:
     """What cells may write (`compile`), what they start with (`namespace`), and what they may import."""
 
-    def __init__(self, level: Literal["strict", "relaxed"], allowed_imports: Sequence[str] = ()) -> None:
-        """`allowed_imports` names packages whose public names cells may use whole.
+    def __init__(
+        self,
+        level: Literal["strict", "relaxed"],
+        allowed_imports: Sequence[str] = (),
+        on_demand: Sequence[str] = (),
+    ) -> None:
+        """`allowed_imports` names packages whose public names cells may use whole; so does `on_demand`, and those are
+        loaded by the cell that imports them first.
 
         Guards `copy` for the whole process, which is a guest's. Raises:
         ValueError: `level` is not a policy.
@@ -97,8 +103,8 @@ class RestrictedPolicy:
             raise ValueError(f"no policy {level!r}; there are {', '.join(_LEVELS)}")
         policy_library.guard_copying()
         self._strict = level == "strict"
-        self._importer = Importer(_LEVELS[level], allowed_imports)
-        self._writer = policy_guards.Writer({name.partition(".")[0] for name in allowed_imports})
+        self._importer = Importer(_LEVELS[level], allowed_imports, on_demand)
+        self._writer = policy_guards.Writer({name.partition(".")[0] for name in (*allowed_imports, *on_demand)})
         self.allowed_modules: frozenset[str] = self._importer.names
 
     def compile(self, tree: ast.Module | ast.Expression, filename: str, *, flags: int = 0) -> CodeType:
