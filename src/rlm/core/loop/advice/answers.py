@@ -80,10 +80,10 @@ def unseen(answer: str, shown: Iterable[str]) -> str | None:
     if len(answer) > _CHECKED_CHARS or not answer.strip():
         return None
     texts = [ungrouped(text.casefold()) for text in shown]
-    parts = _IDENTIFIER.findall(ungrouped(answer.casefold()))
+    parts = [part.strip("./:@-") for part in _IDENTIFIER.findall(ungrouped(answer.casefold()))]
     if parts:
         known = {float(number) for text in texts for number in numbers(text)}
-        return next((part for part in parts if not _is_seen(part.strip("./:@-"), texts, known)), None)
+        return next((part for part in parts if not _is_seen(part, texts, known)), None)
     said = words(answer)
     if len(said) > _CHECKED_WORDS or not _JUDGEMENTS.isdisjoint(said):
         return None
