@@ -96,7 +96,24 @@ def test_what_was_held_back_is_the_answer_where_no_other_comes(ask):
     assert (result.status, result.response) == ("failed", "4711")
 
 
-UNdef test_an_answer_that_was_seen_is_taken(ask):
+UNSEEN = ["FINAL(4711)", "answer = '4711'\nFINAL_VAR('answer')"]
+
+
+@pytest.mark.parametrize("code", UNSEEN)
+def test_an_answer_that_nobody_has_seen_is_held_back(ask, code):
+    look = cell("print(len(context))")
+    find = cell("import re\nFINAL(re.search('is ([0-9]+)', context)[1])")
+    assert ask([look, cell(code), find]).response == "4821937"
+    assert "neither printed nor computed" in told(ask, 3)
+    assert ask.advice == [("unseen_answer", "held")]
+
+
+def test_prose_is_held_back_too_in_fenced_code(ask):
+    assert ask(["FINAL(It is 4,711.)"] * 2, native_tools=False).response == "It is 4,711."
+    assert ask.advice == [("unseen_answer", "held")]
+
+
+def test_an_answer_that_was_seen_is_taken(ask):
     look = cell("print([line for line in context.split('\\n') if 'secret' in line])")
     assert ask([look, cell("FINAL('It is 4821937.')")]).status == "completed"
     assert ask.advice == []
