@@ -44,13 +44,7 @@ def told(ask, turn):
     return ask.turns[turn - 1].messages[-1].content
 
 
-BLIND = [
-    f"print(llm_query({TASK!r}))",
-    f"question = {TASK!r}\nprint(llm_query(question))",
-    "print(llm_query('Find in context: {context} the secret number'))",
-    "print(llm_query_batched(['Which number is secret?', 'Where is it?']))",
-    "print(await llm_query('Which number is secret?'))",
-]
+BLIND = [f"print(llm_query({TASK!r}))", "print(await llm_map('Which number is secret?', ['']))"]
 
 
 @pytest.mark.parametrize("code", BLIND)
@@ -62,16 +56,9 @@ def test_a_sub_call_without_data_is_noted_once(ask, code):
     assert ask.advice == [("blind_query", "note")]
 
 
-SEEING = [
-    "print(llm_query('What number is in it? ' + context[-8000:]))",
-    "print(llm_query(f'Is this a number: {context.split()[-9]}?'))",
-    "print(llm_query('The river and a stone: what rhymes?'))",  # copied from the preview
-]
-
-
-@pytest.mark.parametrize("code", SEEING)
-def test_a_sub_call_with_data_is_not(ask, code):
-    ask([cell(code), cell("FINAL(len(context))")], sub=["Seven."])
+def test_a_sub_call_with_data_is_not(ask):
+    code = "print(llm_query('What number is in it? ' + context[-8000:]))\nprint(llm_query(context.split()[-9]))"
+    ask([cell(code), cell("FINAL(len(context))")], sub=["Seven."] * 2)
     assert ask.advice == []
 
 
@@ -109,8 +96,7 @@ def test_what_was_held_back_is_the_answer_where_no_other_comes(ask):
     assert (result.status, result.response) == ("failed", "4711")
 
 
-UNSEEN = ["FINAL('4711')", "FINAL(4711)", "answer = 4711\nFINAL(answer)", "answer = '4711'\nFINAL_VAR('answer')"]
-UNSEEN += ["FINAL(f'It is {4711}.')", "FINAL('Porto')"]
+UNSEEN = ["FINAL(4711)", "answer = '4711'\nFINAL_VAR('answer')"]
 
 
 @pytest.mark.parametrize("code", UNSEEN)
@@ -122,25 +108,14 @@ def test_an_answer_that_nobody_has_seen_is_held_back(ask, code):
     assert ask.advice == [("unseen_answer", "held")]
 
 
-@pytest.mark.parametrize("text", ["FINAL(4711)", "FINAL(The number is 4,711.)"])
-def test_prose_is_held_back_too_in_fenced_code(ask, text):
-    assert ask([text, text], native_tools=False).response in text
+def test_prose_is_held_back_too_in_fenced_code(ask):
+    assert ask(["FINAL(It is 4,711.)"] * 2, native_tools=False).response == "It is 4,711."
     assert ask.advice == [("unseen_answer", "held")]
 
 
-SEEN = [
-    ("print(context[-9000:][:200].count('window'), 3021.4567)", "FINAL('3,021.46')"),
-    ("n = context.count('window')", "FINAL(n)"),
-    ("print(context.find('4821937'))\nprint(0.4375)", "FINAL('43.75 %')"),
-    ("print([line for line in context.split('\\n') if 'secret' in line])", "FINAL('It is 4821937.')"),
-    ("print(len(context))", "FINAL('yes')"),
-    ("print(len(context))", "FINAL('The text speaks of a river, again and again, and of windows after that.')"),
-]
-
-
-@pytest.mark.parametrize(("look", "answer"), SEEN)
-def test_an_answer_that_was_seen_or_judged_is_taken(ask, look, answer):
-    assert ask([cell(look), cell(answer)]).status == "completed"
+def test_an_answer_that_was_seen_is_taken(ask):
+    look = cell("print([line for line in context.split('\\n') if 'secret' in line])")
+    assert ask([look, cell("FINAL('It is 4821937.')")]).status == "completed"
     assert ask.advice == []
 
 

@@ -740,3 +740,12 @@ def test_an_answer_of_very_many_values_is_an_answer(make):
     rlm = make([cell("FINAL({f'name {n}': f'value {n}' for n in range(20_000)})")])
     result = rlm.completion("x")
     assert (result.status, len(result.value)) == ("completed", 20_000)
+
+
+def test_a_map_over_parts_is_a_batch_under_its_budget(make):
+    code = "parts = chunks(context, 4)\nanswers = llm_map('Which?', parts)\nFINAL([str(answer) for answer in answers])"
+    script = {"m": [cell(code)], "s": lambda request: request.messages[-1].content.split()[-1]}
+    rlm = make(script, model="m", sub_model="s", budget=Budget(subcall_budget=2))
+    value = rlm.completion("x", "a1\nb2\nc3\n").value
+    assert value[:2] == ["a1", "b2"]
+    assert "subcall_budget" in value[2]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlm.cli.console import counted
 from rlm.cli.moments import local_time
 from rlm.core.events import (
+    Advised,
     ArtifactSaved,
     Compaction,
     CompletionEnd,
@@ -165,6 +166,8 @@ class _Drawing:
                 return f"saved {one_line(saved.name, 200)}, {saved.size_bytes:,} bytes"
             case Compaction() as notes:
                 return f"compacted: notes took the place of {notes.dropped} messages\n  {self._cut(notes.content)}"
+            case Advised() as advised:
+                return f"advice {one_line(advised.name, 40)}: {self._cut(advised.message)}"
             case MessageAdded(images=images) if images:
                 return "\n".join(map(_image, images))
         return notice_text(event)

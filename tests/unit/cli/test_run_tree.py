@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlm.cli.run_tree import render
-from rlm.core.events import Compaction, MessageAdded, ModelEnd, ModelStart
+from rlm.core.events import Advised, Compaction, MessageAdded, ModelEnd, ModelStart
 from rlm.core.notes import ImageNote
 from rlm.trajectory.index.folder import Index
 from rlm.trajectory.span_records import span_records
@@ -27,6 +27,11 @@ def shown(log_dir: Path, *more: tuple[str, str | None, object]) -> str:
 def test_compaction_is_shown_with_its_notes(tmp_path: Path) -> None:
     text = shown(tmp_path, ("r", None, Compaction(dropped=12, content="so far: \x1b[31mnothing")))
     assert "compacted: notes took the place of 12 messages\n  so far: nothing" in text
+
+
+def test_what_a_model_was_advised_of_is_shown(tmp_path: Path) -> None:
+    text = shown(tmp_path, ("r", None, Advised(name="same_cell", message="Do the \x1b[31mnext step.")))
+    assert "advice same_cell: Do the next step." in text
 
 
 def test_what_a_model_reasoned_stands_before_what_it_said(tmp_path: Path) -> None:

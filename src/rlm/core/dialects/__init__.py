@@ -27,9 +27,9 @@ The rules, each in full where it is kept:
    first one printed. So is a text given to FINAL that is the name of a variable. The same cell several times in a row
    runs once.
 9. In the last reply of a run, after a limit, code is run where it stands in a ```repl fence, in a call of execute_code,
-   or uses a name of the REPL or a variable that is set; a FINAL in it gives the answer, else a FINAL beside it, else
-   what is said beside it, else what it prints. Any other fence is a part of the answer, so text that asked for code
-   stays code; of a fence that is the whole reply the content is the answer.
+   or uses a name of the REPL or a variable that is set, and does more than define. A FINAL in it gives the answer, else
+   a FINAL beside it, else what is said beside it, else what it prints. Any other fence is a part of the answer, so text
+   that asked for code stays code; of a fence that is the whole reply the content is the answer.
 10. Whoever says the same and gets the same, again and again, is told; `stuck` says when there is no more hope.
 """
 
@@ -191,7 +191,9 @@ class _Hearing:
         said = _last_said(reply, cut=reply.finish == "length")
         answer = landing_answer(reply)
         run: list[Step] = [_parse_call(call, cut=said.cut) for call in reply.tool_calls]
-        run = run or self._calls(said) or [_parse_fence(fence.code) for fence in cells.chosen(said, self._memory.names)]
+        run = (
+            run or self._calls(said) or [_parse_fence(fence.code) for fence in cells.working(said, self._memory.names)]
+        )
         found = tuple(step for step in _with_repairs(run) if isinstance(step, Cell))
         if isinstance(answer, Cell):
             return Landing(cells=(*found, answer), text="")

@@ -49,6 +49,17 @@ def chosen(said: Passages, known: Set[str] | None) -> list[Fence]:
     return []
 
 
+def working(said: Passages, known: Set[str]) -> list[Fence]:
+    """The fences of a last reply to run: those that would be chosen, without those that only define something, for such
+    code may well be what was asked for."""
+    return [fence for fence in chosen(said, known) if fence.language == REPL_TAG or not _defines(fence.code)]
+
+
+def _defines(code: str) -> bool:
+    tree = codelike.parse(code)
+    return tree is not None and codelike.only_defines(tree)
+
+
 def plain_text(said: Passages) -> str:
     """Where a FINAL may stand when there is no code: the prose, and fences that hold text."""
     return "\n".join([said.prose, *(fence.code for fence in said.fences if fence.language in {"", "text", "txt"})])

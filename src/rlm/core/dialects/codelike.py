@@ -93,6 +93,16 @@ def acts(tree: ast.Module) -> bool:
     return any(not isinstance(line, idle) for line in tree.body) or any(isinstance(n, ast.Call) for n in ast.walk(tree))
 
 
+def only_defines(tree: ast.Module) -> bool:
+    """Whether it makes functions and classes, and does nothing with them."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    return all(isinstance(line, kinds) or _is_docstring(line) for line in tree.body)
+
+
+def _is_docstring(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+
+
 def names_used(tree: ast.Module) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 

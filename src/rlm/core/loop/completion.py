@@ -287,9 +287,9 @@ class Completion:
         """Follow one step: the final answer, or what the model is shown."""
         match step:
             case Cell(code=code):
-                self._adviser.begin(code)
+                await off_loop_if_large(self._adviser.begin, code)
                 result = await self.execute(code, scope)
-                self._adviser.end(code, result)
+                await off_loop_if_large(self._adviser.end, code, result)
                 if result.final is not None:
                     return await self._final_or_feedback(result.final, scope, in_code=True)
                 return await off_loop_if_large(self._shown, result)

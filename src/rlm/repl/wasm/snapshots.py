@@ -50,10 +50,11 @@ async def build(cache: Path, deno: Deno, pyodide: Pyodide) -> Path:
     SandboxUnavailableError: Pyodide does not start, or there is no room.
     """
     try:
+        name = key(deno, pyodide)  # of what it is made from, should that change meanwhile
         with work_folder(cache) as work:
             path = work / "snapshot.bin"
             await _make(path, deno, pyodide)
-            return await asyncio.to_thread(_put, path, cache, key(deno, pyodide))
+            return await asyncio.to_thread(_put, path, cache, name)
     except OSError as e:
         raise SandboxUnavailableError(
             f"the snapshot for the sandbox wasm cannot be kept in {cache}: {e.strerror}"

@@ -551,6 +551,11 @@ LANDINGS = [  # the reply, the code that runs, the answer where it gives none
     ("```\nFive apples.\n```", [], "Five apples."),
     ("```text\nFINAL(5)\n```", [], "5"),
     ("```python\ndef add(a, b):\n    return a + b\n```", [], "def add(a, b):\n    return a + b"),
+    (
+        "```python\nimport re\n\ndef f(context):\n    return len(context)\n```",
+        [],
+        "import re\n\ndef f(context):\n    return len(context)",
+    ),
     ("Like so:\n```sql\nSELECT 1\n```\nDone.", [], "Like so:\n```sql\nSELECT 1\n```\nDone."),
     ("```repl\nFINAL(total)\n```", ["FINAL(total)"], ""),
     ("```python\nprint(total)\n```", ["print(total)"], ""),

@@ -28,6 +28,8 @@ ERRORS_STUCK = 6
 """After so many nothing more is hoped for."""
 WARMER = 0.4
 """How much higher the temperature is with each such cell, up to 1."""
+_ASKED_CHARS = 20_000
+"""So much of a task is looked at."""
 _LOOKED_AT = 20
 """So many sub-calls are looked at: the note is for the first ones of a model that doesn't know how they work."""
 
@@ -57,7 +59,8 @@ class Adviser:
 
     def __init__(self, task: Task, config: Config, shown: Callable[[], Iterable[str]]) -> None:
         """`shown` gives all that the model was shown by now, the task first."""
-        self._task = task
+        self._context = task.context
+        self._asked = task.prompt[:_ASKED_CHARS]
         self._config = config
         self._shown = shown
         self._said: set[str] = set()
@@ -100,7 +103,7 @@ class Adviser:
             return
         prompts = prompts_in(name, args, kwargs)
         self._queries += bool(prompts)
-        if prompts and all(is_blind(each, self._words, self._task.prompt, self._shown()) for each in prompts):
+        if prompts and all(is_blind(each, self._words, self._asked, self._shown()) for each in prompts):
             self._wait("blind_query", BLIND.format(prompt=_quoted(prompts[0])))
 
     def answered(self, name: str, answer: Json) -> None:
@@ -115,7 +118,7 @@ class Adviser:
         count = self._errors[error] + 1
         self._errors = Counter({error: count} if error else {})
         if result.error is not None and count > 1:
-            way = way_on(result.error, self._task.context)
+            way = way_on(result.error, self._context)
             self._wait("same_error", ERROR.format(kind=result.error.kind, way=way))
         if result.output:
             self._see(result)
@@ -158,13 +161,13 @@ class Adviser:
         """Take note of what a cell printed."""
         limit_chars = self._config.cell_output_chars
         self._cut_chars = result.output_chars - limit_chars if is_cut(result, limit_chars) else 0
-        if self._cut_chars and (hidden := hidden_words(result, limit_chars, self._task.prompt)):
+        if self._cut_chars and (hidden := hidden_words(result, limit_chars, self._asked)):
             self._wait("cut_output", HIDDEN.format(words=", ".join(hidden)))
 
     @property
     def _has_data(self) -> bool:
         """Whether there is data that the model hasn't seen by being given the task."""
-        return not self._task.context.is_shown
+        return not self._context.is_shown
 
     @property
     def _repeated(self) -> int:

@@ -48,7 +48,7 @@ class Typed:
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ) if self._is_typed(value):
+            ) if self._is_typed(value) and not _may_change(value):
                 self._names.add(name)
             case _:
                 self._names -= codelike.names_set(ast.Module(body=[statement], type_ignores=[]))
@@ -61,6 +61,11 @@ class Typed:
         return all(part.id in known for part in parts if isinstance(part, ast.Name)) and not any(
             isinstance(part, ast.BinOp | ast.comprehension | ast.Lambda | ast.Await) for part in parts
         )
+
+
+def _may_change(value: ast.expr) -> bool:
+    """Whether code can put something into a value later."""
+    return any(isinstance(part, ast.List | ast.Dict | ast.Set | ast.Call) for part in ast.walk(value))
 
 
 def _given(tree: ast.Module) -> Iterator[ast.expr]:
@@ -80,10 +85,10 @@ def unseen(answer: str, shown: Iterable[str]) -> str | None:
     if len(answer) > _CHECKED_CHARS or not answer.strip():
         return None
     texts = [ungrouped(text.casefold()) for text in shown]
-    parts = _IDENTIFIER.findall(ungrouped(answer.casefold()))
+    parts = [part.strip("./:@-") for part in _IDENTIFIER.findall(ungrouped(answer.casefold()))]
     if parts:
         known = {float(number) for text in texts for number in numbers(text)}
-        return next((part for part in parts if not _is_seen(part.strip("./:@-"), texts, known)), None)
+        return next((part for part in parts if not _is_seen(part, texts, known)), None)
     said = words(answer)
     if len(said) > _CHECKED_WORDS or not _JUDGEMENTS.isdisjoint(said):
         return None

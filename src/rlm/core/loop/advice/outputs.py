@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rlm.core.types import ExecResult
 
 _LEAST_CHARS = 4
-_SCANNED_CHARS = 1_000_000
+_WORDS = 100
+"""So many words of a task are looked for."""
 
 
 def is_cut(result: ExecResult, limit_chars: int) -> bool:
@@ -22,7 +23,8 @@ def is_cut(result: ExecResult, limit_chars: int) -> bool:
 def hidden_words(result: ExecResult, limit_chars: int, task: str) -> list[str]:
     """The words of the task that stand in the part that was cut out, and not in what is shown; at most three."""
     head = limit_chars * 3 // 5
-    text = result.output[:_SCANNED_CHARS].casefold()
+    text = result.output.casefold()
     shown, cut = text[:head] + text[head - limit_chars :], text[head : head - limit_chars]
-    wanted = dict.fromkeys(word for word in words(task) if len(word) >= _LEAST_CHARS)
-    return [word for word in wanted if word not in shown and re.search(rf"\b{re.escape(word)}", cut)][:3]
+    asked = dict.fromkeys(word for word in words(task) if len(word) >= _LEAST_CHARS)
+    wanted = [word for word in list(asked)[:_WORDS] if word not in shown and word in cut]
+    return [word for word in wanted if re.search(rf"\b{re.escape(word)}", cut)][:3]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from rlm.core.types import Json
 
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_MOST_STRINGS = 50
+_LOOKED_AT = 1_000
 
 
 def words(text: str) -> list[str]:
@@ -45,13 +46,9 @@ def is_near(number: str, others: Iterable[float]) -> bool:
 
 
 def strings(value: Json) -> list[str]:
-    """The first strings in a value, at most fifty."""
-    return [text for text, _ in zip(_strings(value), range(_MOST_STRINGS), strict=False)]
-
-
-def _strings(value: Json) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _strings(part)
+    """The strings in a value, of its first thousand parts."""
+    parts = [value]
+    for part in parts:
+        if isinstance(part, dict | list):
+            parts += islice(part.values() if isinstance(part, dict) else part, _LOOKED_AT - len(parts))
+    return [part for part in parts if isinstance(part, str)]
