@@ -27,7 +27,7 @@ def pages() -> list[Figure]:
         idle_bytes = _idle_bytes(profile, Path(empty))
         with serving(folder) as (url, process):
             first = _view(profile, url, "first view", "", ".rlm-runs tbody tr")
-            again = _view(profile, url, "a run", f"?run={RUN}", ".rlm-tree tbody tr")
+            again = _view(profile, url, "a run", f"?run={RUN}", ".rlm-tree .rlm-node")
             step = _step(profile, url)
             canvas = _canvas(profile, url)
             memory = Figure(
@@ -67,12 +67,13 @@ def _view(profile: BrowserContext, url: str, what: str, address: str, expects: s
 
 def _step(profile: BrowserContext, url: str) -> list[Figure]:
     viewer = Viewer.of(profile, url)
-    page = viewer.open(f"?run={RUN}&view=steps&step=200", ".rlm-ways")
+    page = viewer.open(f"?run={RUN}&view=steps&step=200", ".rlm-walk")
     times = []
     for number in range(201, 201 + STEPS):
         began = time.perf_counter()
         page.keyboard.press("j")
-        page.get_by_role("heading", name=f"Step {number} of").wait_for()
+        page.get_by_text(f"Step {number} of").wait_for()
+        page.locator(".rlm-saw").wait_for()
         times.append(time.perf_counter() - began)
     viewer.close()
     return [Figure(name=f"{NAME}: a step", value=median(times), unit="s", limit=0.3)]

@@ -28,6 +28,7 @@ from rlm.core.events import (
 from rlm.core.notes import ContextNote
 from rlm.core.types import RunUsage
 from rlm.trajectory.writer import TrajectoryWriter
+from tests.support import node_tools
 from tests.support.required import needs, require
 from tests.support.sample_runs import damage, record_all
 
@@ -77,27 +78,27 @@ def tab(site: Site) -> Iterator[Viewer]:
     viewer.close()
 
 
-def at(site: Site, name: str, view: str = "overview", **rest: object) -> str:
+def at(site: Site, name: str, view: str = "run", **rest: object) -> str:
     """The address of a view of a run."""
     return f"?run={site.runs[name]}&view={view}" + "".join(f"&{key}={value}" for key, value in rest.items())
 
 
 PAGES = {
     "runs": ("", "", ".rlm-runs tbody tr"),
-    "overview": ("review", "overview", ".rlm-tree tbody tr"),
-    "steps": ("review", "steps&step=3", ".rlm-sub-call"),
+    "run": ("review", "run", ".rlm-tree .rlm-node"),
+    "step": ("review", "run&step=3", ".rlm-message"),
     "timeline": ("review", "timeline&at=30", "canvas[data-draw-ms]"),
     "flame": ("review", "timeline&layout=flame&colour=cost", "canvas[data-draw-ms]"),
     "budget": ("review", "budget", ".rlm-chart"),
     "search": ("review", "search&q=charged", ".rlm-hit"),
     "compare": ("review", "compare&other={other}", ".rlm-pair"),
-    "limit": ("limit", "overview", ".rlm-remark"),
-    "hostile": ("hostile", "steps", ".rlm-sub-call"),
-    "damaged": ("damaged", "overview", ".rlm-problem"),
+    "limit": ("limit", "run", ".rlm-remark"),
+    "hostile": ("hostile", "run&step=1", ".rlm-sub-call"),
+    "damaged": ("damaged", "run", ".rlm-problem"),
 }
 
 
-DARK = ("overview", "steps", "timeline", "compare")
+DARK = ("run", "step", "timeline", "compare")
 """Those that are opened in the dark; then the light goes on."""
 
 
@@ -110,6 +111,23 @@ def test_every_page_is_whole_and_asks_nothing_of_other_hosts(site: Site, name: s
         viewer.picture(f"{name}-dark")
         viewer.page.emulate_media(color_scheme="light")
     viewer.picture(f"{name}-light")
+    viewer.check()
+    viewer.close()
+
+
+@needs("axe")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_contrast_labels_and_structure_pass_axe(site: Site, dark: bool) -> None:
+    axe = node_tools.find("axe")
+    assert axe is not None
+    viewer = site.tab(dark=dark)
+    for name in ("runs", "step", "limit", "compare"):
+        run, view, expects = PAGES[name]
+        page = viewer.open(at(site, run, view.format(**site.runs)) if run else "", expects)
+        page.locator("[data-test-script-state=notRunning]").wait_for()
+        page.evaluate(axe.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == [], name
     viewer.check()
     viewer.close()
 
@@ -127,24 +145,38 @@ def test_a_run_is_found_by_filters_and_opened(site: Site, tab: Viewer) -> None:
 
 
 def test_steps_are_a_key_away_and_each_has_an_address(site: Site, tab: Viewer) -> None:
-    page = tab.open(at(site, "review", "steps", step=1), ".rlm-ways")
+    page = tab.open(at(site, "review", "steps", step=1), ".rlm-walk")
     for key, number in (("j", 2), ("ArrowRight", 3), ("k", 2)):
         page.keyboard.press(key)
-        page.get_by_role("heading", name=f"Step {number} of 12").wait_for()
+        page.get_by_text(f"Step {number} of 12").wait_for()
         assert f"step={number}" in page.url
     page.keyboard.press("e")
+    page.get_by_text("failure 1 of 1").wait_for()
     page.get_by_text("TypeError: string indices").first.wait_for()
     page.go_back()
-    page.get_by_role("heading", name="Step 2 of 12").wait_for()
+    page.get_by_text("Step 2 of 12").wait_for()
 
 
-def test_siblings_are_folded_and_unfold_by_pages(site: Site, tab: Viewer) -> None:
-    page = tab.open(at(site, "review"), ".rlm-tree tbody tr")
-    page.locator("tr", has_text="turn 3").locator("button").click()
-    page.locator("tr", has_text="cell 3").locator("button").click()
+def test_no_press_of_a_key_is_lost(site: Site, tab: Viewer) -> None:
+    page = tab.open(at(site, "review", step=1), ".rlm-walk")
+    page.evaluate(
+        "for (const key of 'jjjjjk') document.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))"
+    )
+    page.get_by_text("Step 5 of 12").wait_for()
+
+
+def test_a_link_opens_the_tree_down_to_its_call(site: Site, tab: Viewer) -> None:
+    page = tab.open(at(site, "review"), ".rlm-tree .rlm-node")
+    page.locator(".rlm-node", has_text="turn 3").locator("button").click()
+    page.locator(".rlm-node", has_text="cell 3").locator("button").click()
     page.get_by_text("48 × llm_query").click()
-    page.get_by_text("show 23 more of 23").click()
-    page.wait_for_function("document.querySelectorAll('.rlm-kind-model a').length >= 48")
+    page.get_by_text("25 more of 40").click()
+    page.wait_for_function("document.querySelectorAll('.rlm-node .rlm-kind-model').length >= 33")
+    page.locator(".rlm-node .rlm-kind-model").nth(30).click()
+    page.locator(".rlm-node.rlm-on", has_text="llm_query").wait_for()
+    tab.open(page.url.removeprefix(site.url), ".rlm-node.rlm-on")
+    page.get_by_text("What the model saw").wait_for()
+    assert page.locator(".rlm-node.rlm-on").is_visible()
 
 
 def test_a_found_text_leads_to_its_step(site: Site, tab: Viewer) -> None:
@@ -152,14 +184,14 @@ def test_a_found_text_leads_to_its_step(site: Site, tab: Viewer) -> None:
     page.get_by_label("Search").fill("by_day")
     page.keyboard.press("Enter")
     page.locator(".rlm-hit", has_text="exec.start").first.click()
-    page.get_by_role("heading", name="Step 4").wait_for()
+    page.get_by_text("Step 4 of 12").wait_for()
 
 
 def test_a_span_of_the_canvas_can_be_picked(site: Site, tab: Viewer) -> None:
     page = tab.open(at(site, "review", "timeline"), "canvas[data-draw-ms]")
     page.locator("canvas").click(position={"x": 200, "y": 35})
     page.wait_for_url(re.compile(r"at=1\b"))
-    page.get_by_role("link", name="Open its step").wait_for()
+    page.get_by_text("Answer (completed)").wait_for()
     page.locator("canvas").hover(position={"x": 200, "y": 35})
     assert "completion" in page.locator(".rlm-tip").inner_text()
 
@@ -197,7 +229,7 @@ def test_a_run_in_progress_is_followed_to_its_end(site: Site, tab: Viewer) -> No
     context = ContextNote(kind="none")
     live.write(root, None, CompletionStart(depth=0, prompt="go on", model="m", dialect="code", context=context))
     live.write(turn, root, TurnStart(turn=1))
-    page = tab.open(f"?run={LIVE}&view=steps", ".rlm-ways")
+    page = tab.open(f"?run={LIVE}&view=steps", ".rlm-walk")
     live.write(cell, turn, ExecStart(cell=1, code="print('seen')"))
     live.write(cell, turn, ExecOutput(text="as it happens"))
     page.get_by_text("as it happens").wait_for()
@@ -208,7 +240,7 @@ def test_a_run_in_progress_is_followed_to_its_end(site: Site, tab: Viewer) -> No
 
 
 def test_hostile_text_is_shown_and_does_nothing(site: Site, tab: Viewer) -> None:
-    for view in ("overview", "steps", "search&q=script", "compare&other=" + site.runs["review"]):
+    for view in ("run", "run&step=1", "search&q=script", "compare&other=" + site.runs["review"]):
         page = tab.open(at(site, "hostile", view), ".rlm-root section")
         page.get_by_text("<script>document.title").first.wait_for()
         assert page.title() != "owned"
@@ -221,7 +253,7 @@ def test_a_damaged_record_is_shown_as_far_as_it_goes(site: Site, tab: Viewer) ->
     page = tab.open(at(site, "damaged"), ".rlm-problem")
     assert "lines are not events and skipped" in page.locator(".rlm-problems").inner_text()
     assert "the last line is unfinished" in page.locator(".rlm-problems").inner_text()
-    tab.open(at(site, "damaged", "steps", step=3), ".rlm-sub-call")
+    tab.open(at(site, "damaged", step=3), ".rlm-sub-call")
     tab.open(at(site, "damaged", "timeline"), "canvas[data-draw-ms]")
 
 

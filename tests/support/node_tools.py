@@ -1,4 +1,4 @@
-"""Real programs from npm that the tests talk to: Claude Code and the command line of the MCP Inspector.
+"""Real programs from npm for the tests: Claude Code, the command line of the MCP Inspector, axe, which checks pages.
 
 `python -m tests.support.node_tools` puts them, pinned and checked against the hashes of the lock file, into this user's
 cache; nothing is installed anywhere else, no script of a package is run, and no test installs anything by itself.
@@ -17,8 +17,9 @@ LOCKED = Path(__file__).with_name("node")
 PROGRAMS = {
     "claude": "@anthropic-ai/claude-code-*/claude",
     "inspector": "@modelcontextprotocol/inspector-cli/build/index.js",
+    "axe": "axe-core/axe.min.js",
 }
-"""Where each is, below `node_modules`; the inspector is for `node`."""
+"""Where each is, below `node_modules`; the inspector is for `node`, axe for a page of the browser."""
 
 
 def folder() -> Path:

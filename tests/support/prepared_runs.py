@@ -205,6 +205,7 @@ def _crashed(log_dir: Path, source: str) -> str:
 @contextmanager
 def live(log_dir: Path) -> Iterator[str]:
     """A run in progress, as long as the block lasts: its second turn has a cell that runs and a call under way."""
+    (log_dir / f"{LIVE}.jsonl").unlink(missing_ok=True)
     writer, seq = TrajectoryWriter(log_dir, LIVE), 0
 
     def write(span: str, parent: str | None, body: Body) -> None:

@@ -10,8 +10,12 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VIEWS = ("overview", "timeline", "steps", "budget", "search", "compare")
-"""The views of a run; without a run there are the list of runs and the search in all runs."""
+VIEWS = ("run", "timeline", "budget", "search", "compare", "days")
+"""The views of a run, and of all runs: their list, the search in them, what they came to day by day."""
+_ONCE = {"overview": "run", "steps": "run"}
+"""What views were called in addresses that people have kept."""
+PICKS = ("failed", "slowest", "dearest")
+KINDS = ("completion", "turn", "model", "exec", "tool")
 COLOURS = ("kind", "tokens", "cost")
 LAYOUTS = ("timeline", "flame")
 ORDERS = ("started", "duration", "tokens", "cost", "turns", "calls", "errors", "model", "status")
@@ -30,13 +34,20 @@ class Place:
     run: str = ""
     view: str = ""
     step: int = 0
-    """The number of a step, from 1, among all turns of the run in the order in which they began; 0 for no step."""
+    """The number of a step, from 1, in the order in which steps began; 0 for no step. Steps are the turns of a run; of
+    one without turns, such as a session, its cells."""
     span: str = ""
     """The id of the selected span."""
     at: int = 0
     """The number of the selected span of the timeline, from 1; 0 for no span."""
     page: int = 0
     """The page, from 0, of the list in the view."""
+    saw: int = 0
+    """The page, from 0, of what a model was sent, the newest messages first."""
+    pick: str = ""
+    """Which calls are listed in the place of the tree: one of `PICKS`."""
+    kind: str = ""
+    """The kind of the calls that are listed in the place of the tree."""
     q: str = ""
     """The text that is searched for."""
     status: tuple[str, ...] = ()
@@ -70,9 +81,9 @@ class Place:
         return replace(self, **{"page": 0, **changes})
 
 
-def of_run(run: str, view: str = "overview", **rest: Any) -> Place:
+def of_run(run: str, view: str = "run", **rest: Any) -> Place:
     """A view of a run, with nothing kept of the present place."""
-    return Place(run=run, view=view, **rest)
+    return Place(run=run, view="" if view == "run" else view, **rest)
 
 
 def _write(value: Any) -> str:
@@ -106,13 +117,21 @@ def _one_of(*names: str) -> Any:
     return lambda text: text if text in names else ""
 
 
+def _view(text: str) -> str:
+    view = _ONCE.get(text, text)
+    return view if view in VIEWS[1:] else ""
+
+
 _READERS: dict[str, Any] = {
     "run": _run,
-    "view": _one_of(*VIEWS),
+    "view": _view,
     "step": _number,
     "span": lambda text: text if _SPAN_ID.fullmatch(text) else "",
     "at": _number,
     "page": _number,
+    "saw": _number,
+    "pick": _one_of(*PICKS),
+    "kind": _one_of(*KINDS),
     "q": _text,
     "status": lambda text: tuple(name for name in STATUSES if name in text.split(",")),
     "model": _text,

@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.events import CompletionEnd, CompletionStart, ModelEnd, ModelStart, ToolEnd, ToolStart
-from rlm_visualizer.addresses import of_run
+from rlm.trajectory.index.rows import SpanQuery
+from rlm.trajectory.titles import fell_short, title_of
 from rlm_visualizer.elements import h, link
 from rlm_visualizer.formats import count, dollars, duration, joined, line, shown
+from rlm_visualizer.selection import at_span
 from rlm_visualizer.source import CALLS_SHOWN, index, whole
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ def sub_calls(
     offset, total = 0, len(rows or ())
     if rows is None and parent is not None:
         offset = place.page * CALLS_SHOWN
-        found = index().spans(run.id, parent.id, offset=offset, limit=CALLS_SHOWN)
+        order = "failed" if parent.kind == "exec" else "began"
+        query = SpanQuery(parent=parent.number, order=order, offset=offset, limit=CALLS_SHOWN)  # type: ignore[arg-type]
+        found = index().picked(run.id, query)
         rows, total = found.rows, found.total
     rows = rows or ()
     texts = whole(run.id, rows, _TYPES)
@@ -39,11 +43,19 @@ def sub_calls(
     head = h(
         "div.card-head",
         h("h3", title),
-        h("span.muted", f"{offset + 1:,}–{last:,} of {total:,}" if total else ""),
+        h("span.muted", joined([f"{offset + 1:,}–{last:,} of {total:,}" if total else "", _failed(run, parent)])),
         h("span.grow"),
         *_pages(place, offset, total),
     )
     return h("div.card.flush", head, *(_call(run, row, texts.get(row.id, []), place) for row in rows))
+
+
+def _failed(run: RunState, parent: SpanState | None) -> str:
+    """How many of the calls in a span failed, in words; those are listed first."""
+    if parent is None or not parent.total_errors:
+        return ""
+    failed = index().picked(run.id, SpanQuery(parent=parent.number, status="error", limit=1)).total
+    return f"{failed:,} failed" if failed else ""
 
 
 def _pages(place: Place, offset: int, total: int) -> list[Element]:
@@ -59,24 +71,42 @@ def _pages(place: Place, offset: int, total: int) -> list[Element]:
 
 
 def _call(run: RunState, row: SpanState, events: Sequence[Event], place: Place) -> Element:
+    if row.kind == "turn":
+        return _turn(run, row, place)
     asked, answered = _asked(events), _answered(events)
     took = duration(max((row.ended_at or run.last_at) - row.started_at, 0.0))
     spent = f"{count(row.total_tokens)} tokens · {dollars(row.total_cost_usd)}" if row.total_calls else ""
     summary = h(
         "summary",
-        h(f"span.chip.kind-{row.kind}", line(row.name, 40)),
+        h(f"span.chip.kind-{row.kind}", line(title_of(row), 40)),
         h("span.call-asked", line(asked or row.head, 110)),
         h("span.flag.tone-failed", line(row.detail, 40) or "failed") if row.status == "error" else None,
+        h("span.flag.tone-limit", line(row.detail, 20)) if fell_short(row) else None,
+        _below(row),
         h("span.flag.tone-quiet", "from the record" if row.served else "from memory") if row.cached else None,
         h("span.muted.nowrap", joined([took, spent])),
     )
-    inside = (
-        link("its steps →", of_run(run.id, "steps", span=row.id), "a.button.small")
-        if row.kind == "completion"
-        else None
-    )
+    inside = link("Open it →", at_span(place, row), "a.button.small")
     body = h("div.call-body", _text("Prompt", asked), _text("Reply", answered), inside)
     return h("details.sub-call", summary, body, id=f"call-{row.id}", open=row.id == place.span)
+
+
+def _turn(run: RunState, row: SpanState, place: Place) -> Element:
+    cells = index().spans(run.id, row.id, kind="exec", limit=1).rows
+    took = duration(max((row.ended_at or run.last_at) - row.started_at, 0.0))
+    return h(
+        "a.hit",
+        h("span.chip.kind-turn", title_of(row)),
+        h("span.excerpt", line(cells[0].head if cells else "", 110)),
+        _below(row),
+        h("span.muted.nowrap", took),
+        go=at_span(place, row),
+    )
+
+
+def _below(row: SpanState) -> Element | None:
+    own = row.status == "error"
+    return None if own or not row.total_errors else h("span.flag.tone-limit", f"{row.total_errors:,} failed in it")
 
 
 def _text(title: str, text: str) -> Element:

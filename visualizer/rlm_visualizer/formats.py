@@ -67,6 +67,14 @@ def when(at: float, now: float) -> str:
     return f"{moment:%d %b %H:%M}" if moment.year == today.year else f"{moment:%d %b %Y}"
 
 
+def moment(at: float) -> str:
+    """A moment with its date, to the second, in this machine's zone; a dash if no calendar has it."""
+    try:
+        return f"{datetime.fromtimestamp(at).astimezone():%d %b %Y %H:%M:%S %Z}"
+    except (OverflowError, ValueError, OSError):
+        return UNKNOWN
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """`1 turn`, `2 turns`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -52,7 +52,7 @@ def go(place: Place) -> None:
 
 def chrome(tree: Element, place: Place, title: str) -> None:
     """Mount the head of the page: it brings the styles, the keys and the title."""
-    data = {"tree": tree, "place": f"{place.run} {place.view} {place.step}", "title": title}
+    data = {"tree": tree, "place": place.href(), "title": title}
     _component("chrome", "markup.js", "page.css")(key="rlm-chrome", data=data, on_go_change=_follow("rlm-chrome"))
 
 

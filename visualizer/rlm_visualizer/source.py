@@ -15,14 +15,14 @@ from rlm.trajectory.index.folder import Index
 from rlm.trajectory.places import log_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rlm.core.events import Event
     from rlm.trajectory.index.rows import EventRow
-    from rlm.trajectory.states import SpanState
+    from rlm.trajectory.states import RunState, SpanState
 
-TURN = ("turn",)
+TURN, CELL = ("turn",), ("exec",)
 CALLS_SHOWN = 12
 """How many sub-calls of a step one page shows."""
 
@@ -47,23 +47,23 @@ def index() -> Index:
     return index_of(log_dir())
 
 
-def step_of(run_id: str, span: str) -> int:
-    """The number, from 1, of the step that a span belongs to; 0 if it doesn't belong to a step.
+def step_kinds(run: RunState) -> tuple[str, ...]:
+    """The kinds of spans that are the steps of a run: turns; where there are none, cells."""
+    return TURN if run.turns else CELL
 
-    A completion belongs to the first step in it, anything else to the turn that it is in.
+
+def step_number(run: RunState, span: SpanState) -> int:
+    """The number, from 1, of the step that a span belongs to; 0 if it belongs to none.
+
+    A child belongs to its first step, anything else to the innermost step that it is in.
     """
-    path = index().path(run_id, span)
-    if not path:
-        return 0
-    turn = next((each for each in reversed(path) if each.kind == "turn"), None)
-    if path[-1].kind == "completion":
-        turn = next(iter(index().spans(run_id, span, kind="turn", limit=1).rows), turn)
-    return 0 if turn is None else _place_among_turns(run_id, turn.number)
-
-
-def innermost_turn(path: Sequence[SpanState]) -> str:
-    """The id of the turn that the last span of a path is in; empty if it isn't in a turn."""
-    return next((each.id for each in reversed(path) if each.kind == "turn"), "")
+    kinds, path = step_kinds(run), index().path(run.id, span.id)
+    step = next((each for each in reversed(path) if each.kind in kinds), None)
+    if span.kind == "completion":
+        step = (
+            None if span.parent is None else next(iter(index().spans(run.id, span.id, kind="turn", limit=1).rows), step)
+        )
+    return 0 if step is None else _place_among_steps(run, step.number)
 
 
 def first_error_after(run_id: str, seq: int) -> int:
@@ -77,9 +77,9 @@ def _error_at(run_id: str, offset: int) -> int:
     return rows[0].seq if rows else 0
 
 
-def turn_at(run_id: str, step: int) -> SpanState | None:
-    """The turn that is step number `step`, from 1."""
-    rows = index().steps(run_id, kinds=TURN, offset=step - 1, limit=1).rows if step > 0 else ()
+def step_at(run: RunState, step: int) -> SpanState | None:
+    """The span that is step number `step`, from 1."""
+    rows = index().steps(run.id, kinds=step_kinds(run), offset=step - 1, limit=1).rows if step > 0 else ()
     return rows[0] if rows else None
 
 
@@ -101,12 +101,12 @@ def _places(run_id: str, span: str, types: Iterable[str], limit: int) -> list[Ev
     return index().events(run_id, span, types=tuple(types), limit=limit)
 
 
-def _place_among_turns(run_id: str, number: int) -> int:
-    """The place of a turn among all turns, from 1: they are in the order of their numbers."""
-    total = index().steps(run_id, kinds=TURN, limit=1).total
-    return bisect_right(range(total), number, key=lambda offset: _turn_number(run_id, offset))
+def _place_among_steps(run: RunState, number: int) -> int:
+    """The place of a step among all, from 1: they are in the order of their numbers."""
+    total = index().steps(run.id, kinds=step_kinds(run), limit=1).total
+    return bisect_right(range(total), number, key=lambda offset: _step_span_number(run, offset))
 
 
-def _turn_number(run_id: str, offset: int) -> int:
-    rows = index().steps(run_id, kinds=TURN, offset=offset, limit=1).rows
+def _step_span_number(run: RunState, offset: int) -> int:
+    rows = index().steps(run.id, kinds=step_kinds(run), offset=offset, limit=1).rows
     return rows[0].number if rows else 0

@@ -113,7 +113,7 @@ class _Page:
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{self._line(self._run.prompt, 80) or 'run'} - {self._line(self._run.status, 20)}</title>\n"
+            f"<title>{self._line(self._run.title, 80) or 'run'} - {self._line(self._run.status, 20)}</title>\n"
             f"<style>{style}</style></head><body>\n"
         )
         yield from self._summary()
@@ -125,7 +125,7 @@ class _Page:
 
     def _summary(self) -> Iterator[str]:
         run = self._run
-        yield f"<h1>{self._line(run.prompt, 300) or 'A run without a prompt'}</h1>\n<dl>"
+        yield f"<h1>{self._line(run.title, 300) or 'A run without a prompt'}</h1>\n<dl>"
         for name, said in self._facts():
             if said:
                 yield f"<dt>{name}</dt><dd>{self._line(said, 300)}</dd>"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rlm.core.events import Body, Event
+    from rlm.core.notes import ContextNote
     from rlm.core.types import Json
 
 MESSAGE_CHARS = 500
@@ -229,10 +230,20 @@ def _completion_start(fold: RunFold, span: SpanState, body: CompletionStart, hea
     run.depth = max(run.depth, span.depth)
     if is_root:
         run.prompt = (f"{run.prompt} (after: {body.prompt})" if run.prompt else body.prompt)[:TEXT_CHARS]
+        run.context = _context(body.context)
         run.model = run.model or span.model
     else:
         run.subcalls += 1
         run.open_subcalls += 1
+
+
+def _context(note: ContextNote) -> str:
+    """What a run was given, in a few words."""
+    if note.kind == "none":
+        return ""
+    read_from = f" from {note.sources[0]}" if note.sources else ""
+    more = f" and {len(note.sources) - 1:,} more" if len(note.sources) > 1 else ""
+    return f"{note.kind} of {max(0, note.size_bytes):,} bytes{read_from}{more}"[:HEAD_CHARS]
 
 
 def _completion_end(fold: RunFold, span: SpanState, body: CompletionEnd, head: Head, seq: int) -> None:
@@ -317,6 +328,8 @@ def _exec_start(fold: RunFold, span: SpanState, body: ExecStart, head: Head, _se
     _begin(span, "exec", "cell", head)
     span.ordinal, span.head = _count(body.cell), body.code[:HEAD_CHARS]
     fold.run.cells += 1
+    if span.level == 1 and not fold.run.turns and not fold.run.first_cell:
+        fold.run.first_cell = span.head
 
 
 def _exec_end(fold: RunFold, span: SpanState, body: ExecEnd, head: Head, seq: int) -> None:

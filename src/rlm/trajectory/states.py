@@ -48,6 +48,10 @@ class RunState(Struct):
     environment: str = ""
     prompt: str = ""
     """The first 1,000 characters of the prompt."""
+    context: str = ""
+    """What it was given to work on, in a few words: kind and size, and where it was read from; empty for nothing."""
+    first_cell: str = ""
+    """How the first cell of a session begins, whose cells come from outside; empty for a run of turns."""
     response: str = ""
     """The first 1,000 characters of the answer; empty until there is one."""
     error: str = ""
@@ -104,6 +108,14 @@ class RunState(Struct):
     @property
     def has_ended(self) -> bool:
         return self.ended_after_s is not None
+
+    @property
+    def title(self) -> str:
+        """What the run is called: its prompt; for a session, which has no prompt of its own, what it loaded and its
+        first cell."""
+        if not self.first_cell:
+            return self.prompt
+        return f"session over {self.context or 'no context'}: {self.first_cell}"
 
     @property
     def duration_s(self) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rlm.core.events import Body, CompletionEnd, Event, ModelEnd, ToolStart, TurnStart, decode, encode
+from rlm.core.events import Body, CompletionEnd, Event, ExecStart, ModelEnd, ToolStart, TurnStart, decode, encode
+from rlm.core.notes import ContextNote
 from rlm.core.types import RunUsage, TokenUsage
 from rlm.trajectory.fold import LiveRun, RunFold
 from rlm.trajectory.index.folder import Index
+from rlm.trajectory.index.rows import RunQuery
 from rlm.trajectory.states import RunState, SpanState
 from tests.unit.trajectory.records import RUN, STEPS, answer, ask, begin, end, events, write
 
@@ -127,3 +129,23 @@ def test_an_event_of_an_unknown_type_is_in_its_span() -> None:
     fold.add(strange, strange.body, 0)
     [span] = fold.spans.values()
     assert (span.kind, span.name, span.status, span.ended_at) == ("other", "dream", "ok", 1.0)
+
+
+def test_a_session_is_called_by_what_it_loaded_and_its_first_cell(tmp_path) -> None:
+    loaded = ContextNote(kind="files", size_bytes=1_234, sources=["a.txt", "b.txt"])
+    opened = msgspec.structs.replace(begin(), context=loaded, prompt="(a session)")
+    cells = [("c1", "r", ExecStart(cell=1, code="len(context)")), ("c2", "r", ExecStart(cell=2, code="2"))]
+    write(tmp_path, events([("r", None, opened), *cells]))
+    with Index.open(tmp_path) as index:
+        index.refresh()
+        run = index.run(RUN)
+        assert run.title == "session over files of 1,234 bytes from a.txt and 1 more: len(context)"
+        assert index.runs(RunQuery(text="LEN(context")).total == 1
+
+
+def test_a_run_of_turns_is_called_by_its_prompt() -> None:
+    run = RunState(RUN)
+    fold = RunFold(run)
+    for event in events([*STEPS, ("last", "r", ExecStart(cell=9, code="in no turn"))]):
+        fold.add(event, event.body, event.seq)
+    assert run.title == "how many?"

@@ -10,7 +10,8 @@ from rlm_visualizer.addresses import Place, of_run
 
 def test_defaults_are_left_out() -> None:
     assert Place().params() == {}
-    assert of_run("ab", "steps", step=3).params() == {"run": "ab", "view": "steps", "step": "3"}
+    assert of_run("ab", "budget", step=3).params() == {"run": "ab", "view": "budget", "step": "3"}
+    assert of_run("ab", step=3).params() == {"run": "ab", "step": "3"}
     assert Place(status=("running", "failed"), min_cost=0.5).href() == "?status=running%2Cfailed&min_cost=0.5"
 
 
@@ -28,6 +29,9 @@ def test_any_address_is_some_place_and_comes_back(params: dict[str, str]) -> Non
         ("step", "9" * 5_000, 0),
         ("step", "²", 0),
         ("view", "../admin", ""),
+        ("view", "steps", ""),
+        ("view", "overview", ""),
+        ("pick", "worst", ""),
         ("span", "zz", ""),
         ("min_cost", "nan", 0.0),
         ("min_cost", "inf", 0.0),

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rlm.trajectory.index.folder import Index
+from rlm.trajectory.index.rows import SpanQuery
 from tests.architecture.sources import ROOT
 from tests.support.sample_runs import damage, record_all
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
+
+    from rlm.trajectory.states import SpanState
 
     Open = Callable[..., AppTest]
 
@@ -52,8 +55,13 @@ def seen(app: AppTest) -> str:
     from rlm_visualizer.elements import texts_of
 
     assert [each.message for each in app.exception] == []
-    mounted = [each.proto for each in app.main.children.values() for each in _leaves(each)]
-    return "\n".join(texts_of(json.loads(proto.json)["tree"]) for proto in mounted if getattr(proto, "json", ""))
+    protos = [each.proto for each in app.main.children.values() for each in _leaves(each)]
+    return "\n".join(texts_of(json.loads(proto.json)["tree"]) for proto in protos if getattr(proto, "json", ""))
+
+
+def mounted(app: AppTest) -> str:
+    """What the components on the page were given, as JSON."""
+    return "".join(each.proto.json for each in _leaves(app.main) if getattr(each.proto, "json", ""))
 
 
 def _leaves(block: object) -> list[object]:
@@ -92,12 +100,15 @@ def test_a_field_writes_the_address(visit: Open) -> None:
     assert dict(app.query_params) == {"q": "cheaply", "status": "limit"}
 
 
-def test_the_overview_says_it_all(visit: Open, runs: dict[str, str]) -> None:
+def test_a_run_says_it_all_at_once(visit: Open, runs: dict[str, str]) -> None:
     text = seen(visit(run=runs["review"]))
     assert "Which complaints are urgent" in text
     assert "39 of 48 groups have urgent tickets" in text
-    assert "TypeError" in text
+    assert "TypeError: string indices must be integers" in text
+    assert "turn 4 › cell 4" in text
     assert "turn 6" in text
+    assert f"rlm replay {runs['folder']}/{runs['review']}.jsonl" in text
+    assert "scripted/reviewer" in text
 
 
 def test_the_beginning_of_an_id_and_last_are_runs_too(visit: Open, runs: dict[str, str]) -> None:
@@ -105,12 +116,16 @@ def test_the_beginning_of_an_id_and_last_are_runs_too(visit: Open, runs: dict[st
     assert runs["damaged"][:8] in seen(visit(run="last"))
 
 
-def test_a_step_shows_code_output_and_what_it_asked(visit: Open, runs: dict[str, str]) -> None:
-    app = visit(run=runs["review"], view="steps", step="3")
+def test_a_step_shows_what_the_model_saw_its_code_its_output_and_what_it_asked(
+    visit: Open, runs: dict[str, str]
+) -> None:
+    app = visit(run=runs["review"], step="3")
     text = seen(app)
-    assert [code.language for code in app.code] == ["python", "plaintext"]
+    assert [code.language for code in app.code] == ["python"]
     assert "llm_query_batched" in app.code[0].value
-    assert app.code[1].value == "39 groups have urgent tickets"
+    assert "39 groups have urgent tickets" in text
+    assert "6 messages · 2 new since the call before" in text
+    assert "finish: tool_calls" in text
     assert "1–12 of 48" in text
     assert "#1002 and #1007 are urgent" in text
 
@@ -119,18 +134,47 @@ def test_a_span_leads_to_its_step(visit: Open, runs: dict[str, str]) -> None:
     app = visit(run=runs["review"], view="search", q="by_day")
     found = json.dumps([json.loads(each.proto.json) for each in _leaves(app.main) if getattr(each.proto, "json", "")])
     span = found.split('"span": "')[1][:16]
-    assert "Step 4" in seen(visit(run=runs["review"], view="steps", span=span))
+    assert "Step 4 of 12" in seen(visit(run=runs["review"], view="steps", span=span))
 
 
-def test_a_call_outside_every_turn_is_shown_by_itself(visit: Open, runs: dict[str, str]) -> None:
+def model_calls(runs: dict[str, str], run: str, **which: str) -> list[SpanState]:
     with Index.open(Path(runs["folder"])) as index:
         index.refresh()
-        (landing,) = [row for row in index.steps(runs["limit"], kinds=("model",)).rows if row.name == "landing"]
-    text = seen(visit(run=runs["limit"], view="steps", span=landing.id))
+        return list(index.picked(runs[run], SpanQuery(kind="model", limit=0, **which)).rows)  # type: ignore[arg-type]
+
+
+def test_a_call_outside_every_turn_is_shown_with_what_it_saw(visit: Open, runs: dict[str, str]) -> None:
+    (landing,) = model_calls(runs, "limit", name="landing")
+    text = seen(visit(run=runs["limit"], span=landing.id))
     assert "#1002 and #1007 are urgent" in text
+    assert "last request" in text
 
 
-@pytest.mark.parametrize("view", ["overview", "steps", "timeline", "budget", "search", "compare"])
+def test_the_tree_opens_down_to_whatever_is_selected(visit: Open, runs: dict[str, str]) -> None:
+    last = model_calls(runs, "review", name="llm_query")[-2]
+    app = visit(run=runs["review"], span=last.id)
+    assert json.dumps(["div.node.on"])[1:-1] in mounted(app)
+    assert last.head[:40] in seen(app)
+
+
+def test_calls_are_picked_by_what_became_of_them(visit: Open, runs: dict[str, str]) -> None:
+    assert "1 in all" in seen(visit(run=runs["review"], pick="failed"))
+    slowest = sorted(model_calls(runs, "review"), key=lambda each: each.started_at - (each.ended_at or 0.0))
+    assert (
+        f'"span": "{slowest[0].id}"' in mounted(visit(run=runs["review"], pick="slowest")).split("div.node", 1)[1][:600]
+    )
+    assert "12 in all" in seen(visit(run=runs["review"], kind="turn"))
+
+
+def test_raw_events_are_there_when_asked_for(visit: Open, runs: dict[str, str]) -> None:
+    app = visit(run=runs["short"])
+    assert '"type": "run.start"' not in seen(app)
+    with Index.open(Path(runs["folder"])) as index:
+        app.session_state["raw"] = {index.spans(runs["short"]).rows[0].id}
+    assert '"type": "run.start"' in seen(app.run())
+
+
+@pytest.mark.parametrize("view", ["run", "steps", "timeline", "budget", "search", "compare"])
 @pytest.mark.parametrize("name", ["review", "limit", "hostile", "damaged"])
 def test_every_view_of_every_run_stands(visit: Open, runs: dict[str, str], name: str, view: str) -> None:
     seen(visit(run=runs[name], view=view, q="tickets", other=runs["other"] if view == "compare" else ""))

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from rlm_visualizer.addresses import Place
 from rlm_visualizer.elements import badge, h, pager, texts_of
-from rlm_visualizer.tree import PAGE, Scale, Unfolded
+from rlm_visualizer.tree import PAGE, Unfolded
 
 from tests.architecture.sources import ROOT
 
@@ -26,17 +25,20 @@ def test_a_list_of_one_page_has_no_pager() -> None:
 
 def test_nodes_unfold_by_pages_and_fold_again() -> None:
     unfolded = Unfolded()
-    for said in ("toggle a", "more a", "toggle b", "toggle b"):
+    for said in ("unfold a", "more a", "unfold b", "fold b"):
         unfolded.take(said)
-    assert (unfolded.rows("a"), unfolded.rows("b")) == (2 * PAGE, 0)
+    assert unfolded.shown == {"a": PAGE}
+    assert [unfolded.is_open(node, by_itself=False) for node in "ab"] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("began", "ended", "bar"),
-    [(10.0, 20.0, (0.0, 1.0)), (15.0, None, (0.5, 0.5)), (-1e9, 1e9, (0.0, 1.0)), (1e9, 0.0, (1.0, 0.0))],
-)
-def test_bars_stay_within_the_run(began: float, ended: float | None, bar: tuple[float, float]) -> None:
-    assert Scale(10.0, 10.0, 1).bar(began, ended, 20.0) == bar
+def test_what_is_selected_anew_is_unfolded_down_to_though_it_was_folded() -> None:
+    unfolded = Unfolded()
+    unfolded.select("x")
+    unfolded.take("fold a")
+    unfolded.select("x")
+    assert not unfolded.is_open("a", by_itself=True)
+    unfolded.select("y")
+    assert unfolded.is_open("a", by_itself=True)
 
 
 def test_nothing_is_fetched_and_nothing_is_markup() -> None:

@@ -8,7 +8,7 @@ const KIND_COLOURS = {
   completion: "#6d6af0", turn: "#9aa4b8", model: "#17a398", exec: "#e8a33d", tool: "#d95d9c", other: "#a3a3a3",
 };
 const SCALE = [[214, 226, 255], [122, 162, 247], [124, 92, 214], [214, 69, 127], [245, 158, 11]];
-const FAILED = "#e5484d";
+const FAILED = "#e5484d", SHORT = "#d18b14", ERROR = 2, FELL_SHORT = 3;
 const AXIS = 24, ROW = 22, THIN = 5, LANES = 400, NEAREST = 1e-7, LOW = 160, HIGH = 470;
 
 async function unpack(bytes) {
@@ -111,9 +111,12 @@ class Picture {
     this.spans = spans;
     this.placed = layout === "flame" ? asFlame(spans, colour) : byTime(spans);
     this.colours = coloursOf(spans, colour);
+    this.bad = [];
+    for (let i = 0; i < spans.count; i++) if (spans.status[i] >= ERROR) this.bad.push(i);
+    this.canvas.dataset.failed = this.bad.filter((i) => spans.status[i] === ERROR).length;
     this.selected = Number(new URLSearchParams(location.search).get("at") ?? 0) - 1;
     this.canvas.dataset.spans = spans.count;
-    this.canvas.setAttribute("aria-label", `${layout} of ${spans.count} spans, coloured by ${colour}`);
+    this.canvas.setAttribute("aria-label", `${layout} of ${spans.count} spans, coloured by ${colour}; ${this.canvas.dataset.failed} failed`);
     this.describe(colour);
     this.box.style.height = `${Math.max(LOW, Math.min(HIGH, AXIS + this.placed.rows * ROW + 4))}px`;
     this.plan();
@@ -137,6 +140,7 @@ class Picture {
       this.legend.firstChild.classList.add("rlm-wide-swatch");
     }
     entry(FAILED, "failed");
+    entry(SHORT, "ended at a limit");
   }
 
   plan() { if (!this.planned) this.planned = requestAnimationFrame(() => { this.planned = 0; this.draw(); }); }
@@ -155,6 +159,7 @@ class Picture {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
     this.axis(context, width, height);
+    this.marks(context, width);
     context.save();
     context.beginPath(); context.rect(0, AXIS, width, height - AXIS); context.clip();
     this.boxes(context, width, height);
@@ -163,24 +168,25 @@ class Picture {
   }
 
   boxes(context, width, height) {
-    const {x, width: wide, row, rows, whole} = this.placed, {spans, colours} = this, high = this.rowHeight;
+    const {x, width: wide, row, rows, whole} = this.placed, {spans} = this, high = this.rowHeight;
     const scale = width / ((this.to - this.from) * whole), left = this.from * whole, gap = high > 9 ? 1 : 0;
     const filled = new Float32Array(rows).fill(-1), named = [];
     context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
-    for (let i = 0; i < spans.count; i++) {
+    const one = (i, least) => {
       const from = (x[i] - left) * scale, size = wide[i] * scale, y = AXIS + row[i] * high - this.top;
-      if (from > width || from + size < 0 || y > height || y + high < AXIS) continue;
-      if (size < 1 && Math.floor(from) === filled[row[i]] && spans.status[i] !== 2) continue;
+      if (from > width || from + size < 0 || y > height || y + high < AXIS) return;
+      const bad = spans.status[i] >= ERROR;
+      if (size < 1 && Math.floor(from) === filled[row[i]] && !bad) return;
       filled[row[i]] = Math.floor(from);
-      const failed = spans.status[i] === 2;
-      context.fillStyle = colours[i];
-      context.globalAlpha = this.hover === i || this.selected === i ? 1 : 0.86;
-      const at = Math.max(from, -1), to = Math.min(from + Math.max(size - (size > 3 ? 1 : 0), 0.8), width + 1);
+      context.fillStyle = this.colourOf(i);
+      context.globalAlpha = bad || this.hover === i || this.selected === i ? 1 : 0.86;
+      const at = Math.max(from, -1), to = Math.min(from + Math.max(size - (size > 3 ? 1 : 0), least), width + 1);
       context.fillRect(at, y, to - at, high - gap);
-      if (failed) { context.fillStyle = FAILED; context.fillRect(at, y, Math.min(4, to - at), high - gap); }
       if (high >= 14 && to - at > 34) named.push(i, at, to, y);
-    }
+    };
+    for (let i = 0; i < spans.count; i++) if (spans.status[i] < ERROR) one(i, 0.8);
+    for (const status of [FELL_SHORT, ERROR]) for (const i of this.bad) if (spans.status[i] === status) one(i, 3);
     context.globalAlpha = 1;
     for (let k = 0; k < named.length; k += 4) this.name(context, named[k], named[k + 1], named[k + 2], named[k + 3] + (high - gap) / 2);
     if (this.selected >= 0 && this.selected < spans.count) {
@@ -190,11 +196,27 @@ class Picture {
     }
   }
 
+  colourOf(i) {
+    const status = this.spans.status[i];
+    return status === ERROR ? FAILED : status === FELL_SHORT ? SHORT : this.colours[i];
+  }
+
+  // Where something failed, on the axis: it is seen whatever the zoom, and however thin it is.
+  marks(context, width) {
+    const {x, width: wide, whole} = this.placed, scale = width / ((this.to - this.from) * whole), left = this.from * whole;
+    for (const i of this.bad) {
+      const at = (x[i] + wide[i] - left) * scale;
+      if (at < -4 || at > width + 4) continue;
+      context.fillStyle = this.colourOf(i);
+      context.beginPath(); context.moveTo(at - 4, AXIS - 8); context.lineTo(at + 4, AXIS - 8); context.lineTo(at, AXIS - 1); context.fill();
+    }
+  }
+
   name(context, i, from, to, y) {
     const start = Math.max(from, 0) + 6, room = to - start - 4;
     if (room < 24) return;
     const text = this.title(i), fits = Math.floor(room / 6);
-    context.fillStyle = this.dark(this.colours[i]) ? "#ffffff" : "#141824";
+    context.fillStyle = this.dark(this.colourOf(i)) ? "#ffffff" : "#141824";
     context.fillText(text.length > fits ? text.slice(0, Math.max(fits - 1, 1)) + "…" : text, start, y + 0.5);
   }
 
@@ -249,7 +271,7 @@ class Picture {
     this.tip.style.display = i >= 0 ? "block" : "none";
     if (i < 0) return;
     const s = this.spans, lines = [this.title(i), `${s.head.kinds[s.kind[i]]} · ${seconds(s.length[i] * s.head.tick_s)} from ${seconds(s.start[i] * s.head.tick_s)}`,
-      s.tokens[i] ? `${number(s.tokens[i])} tokens · ${dollars(s.cost[i])}` : "", s.status[i] === 2 ? "failed" : s.status[i] === 0 ? "open" : ""];
+      s.tokens[i] ? `${number(s.tokens[i])} tokens · ${dollars(s.cost[i])}` : "", s.status[i] === ERROR ? "failed" : s.status[i] === FELL_SHORT ? "ended short of its answer" : s.status[i] === 0 ? "open" : ""];
     this.tip.textContent = lines.filter(Boolean).join("\n");
     const place = this.box.getBoundingClientRect(), x = event.clientX - place.left, y = event.clientY - place.top;
     this.tip.style.left = `${Math.min(x + 14, place.width - this.tip.offsetWidth - 6)}px`;
@@ -293,7 +315,8 @@ class Picture {
       if (clicked < 0) return;
       this.selected = clicked;
       this.plan();
-      this.send("go", {...Object.fromEntries(new URLSearchParams(location.search)), at: String(clicked + 1)});
+      const {span, step, saw, ...rest} = Object.fromEntries(new URLSearchParams(location.search));
+      this.send("go", {...rest, at: String(clicked + 1)});
     });
     canvas.addEventListener("pointerleave", () => { this.hover = -1; this.tip.style.display = "none"; this.plan(); });
     canvas.addEventListener("dblclick", () => { this.from = 0; this.to = 1; this.top = 0; this.plan(); });

@@ -9,7 +9,7 @@ from rlm_visualizer.elements import h, notice
 from rlm_visualizer.formats import duration, line, plural
 from rlm_visualizer.mounting import show
 from rlm_visualizer.source import index
-from rlm_visualizer.views.overview import spent_before
+from rlm_visualizer.views.whole_run import spent_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from rlm.trajectory.states import RunState
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
+    from rlm_visualizer.selection import Selection
 
 WIDTH, HEIGHT = 600, 150
 
 
-def page(place: Place, run: RunState) -> None:  # noqa: ARG001 - every view of a run is called alike
+def page(place: Place, run: RunState, selection: Selection) -> None:  # noqa: ARG001 - all views are called alike
     """A chart for each cap, and the caps as they were set."""
     burned = index().burndown(run.id)
     if not len(burned):

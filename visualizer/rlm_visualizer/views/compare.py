@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rlm.trajectory.states import RunState
     from rlm_visualizer.elements import Child, Element
+    from rlm_visualizer.selection import Selection
 
 PAGE = 20
 OFFERED = 30
@@ -38,7 +39,7 @@ class Cell:
     duration_s: float
 
 
-def page(place: Place, run: RunState) -> None:
+def page(place: Place, run: RunState, selection: Selection) -> None:  # noqa: ARG001 - all views are called alike
     """The comparison with the run that the address names, or runs to choose from."""
     if not place.other:
         show(_choices(run), "compare")
@@ -50,7 +51,16 @@ def page(place: Place, run: RunState) -> None:
 def _choices(run: RunState) -> Element:
     """Other runs, those of the same prompt first."""
     others = [each for each in index().runs(RunQuery(limit=OFFERED + 1)).rows if each.id != run.id]
-    others.sort(key=lambda each: each.prompt != run.prompt)
+    parent = run.forked_from or run.resumed_from or ""
+    if parent and all(each.id != parent for each in others):
+        others += [each for each in index().runs(RunQuery(text=parent, limit=1)).rows if each.id == parent]
+    others.sort(
+        key=lambda each: (
+            each.id != parent,
+            run.id not in (each.forked_from, each.resumed_from),
+            each.prompt != run.prompt,
+        )
+    )
     if not others:
         return notice("There is no other run in this folder")
     rows = [
@@ -58,14 +68,23 @@ def _choices(run: RunState) -> Element:
             "a.hit",
             h("span.mono", each.id[:8]),
             badge(each.status),
-            h("span.flag.tone-running", "same prompt") if each.prompt == run.prompt else None,
-            h("span.excerpt", line(each.prompt, 130)),
+            h("span.flag.tone-running", _kinship(run, each)) if _kinship(run, each) else None,
+            h("span.excerpt", line(each.title, 130)),
             h("span.muted.nowrap", joined([plural(each.turns, "turn"), dollars(each.cost_usd)])),
             go=of_run(run.id, "compare", other=each.id),
         )
         for each in others
     ]
     return h("div.card.flush", h("h3", "Compare with"), *rows)
+
+
+def _kinship(run: RunState, other: RunState) -> str:
+    """How another run belongs to this one, in words; empty if it doesn't."""
+    if other.id in (run.forked_from, run.resumed_from):
+        return run.origin()
+    if run.id in (other.forked_from, other.resumed_from):
+        return f"{other.origin()}: this run"
+    return "same prompt" if other.prompt == run.prompt else ""
 
 
 def _side_by_side(place: Place, run: RunState, other: RunState) -> Element:
@@ -128,7 +147,7 @@ def _head(run: RunState, other: RunState) -> Element:
             "div.card-head",
             link(run.id[:8], of_run(run.id), "a.mono"),
             badge(run.status),
-            h("span.head", line(run.prompt, 90)),
+            h("span.head", line(run.title, 90)),
         ),
         h("div.numbers", *numbers),
         h("pre.prose.short", shown(run.response or run.error, 1_000)),
@@ -160,21 +179,28 @@ def _tally(pairs: Sequence[Pair[int]], left: Sequence[Cell], right: Sequence[Cel
 def _pair(left: Cell | None, right: Cell | None, run: RunState, other: RunState) -> Element:
     """One row: the two cells, what differs in their code, and what differs in their output."""
     same = left is not None and right is not None and left.code == right.code and left.output == right.output
-    head = h("summary.sides", _title(left, run), _title(right, other))
+    head = h("summary.sides", _title(left), _title(right))
     code = _difference(left.code if left else "", right.code if right else "")
     output = _difference(left.output if left else "", right.output if right else "")
     name = f"{left.span if left else ''}-{right.span if right else ''}"
-    body = [code, h("div.label.split", "output") if output else None, output]
+    ways = h("div.sides.split", _way(left, run), _way(right, other))
+    body = [code, h("div.label.split", "output") if output else None, output, ways]
     return h("details.pair.same" if same else "details.pair", head, *body, id=f"pair-{name}", open=not same)
 
 
-def _title(cell: Cell | None, run: RunState) -> Element:
+def _way(cell: Cell | None, run: RunState) -> Element:
+    if cell is None:
+        return h("span")
+    return link(f"{cell.title} in its run →", of_run(run.id, span=cell.span), "a.way")
+
+
+def _title(cell: Cell | None) -> Element:
     if cell is None:
         return h("span.muted", "no such cell")
     tone = "completed" if cell.status == "ok" else "failed"
     return h(
         "span.pair-title",
-        link(cell.title, of_run(run.id, "steps", span=cell.span), "a.way"),
+        h("b", cell.title),
         badge(line(cell.status, 12), tone),
         h("span.muted", duration(cell.duration_s)),
     )

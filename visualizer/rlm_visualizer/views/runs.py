@@ -120,7 +120,7 @@ def _row(run: RunState, now: float, dearest: float, longest: float) -> Element:
 
 
 def _title(run: RunState) -> Element:
-    return link(line(run.prompt, 110) or "no prompt yet", of_run(run.id), "a.title")
+    return link(line(run.title, 110) or "no prompt yet", of_run(run.id), "a.title")
 
 
 def _subtitle(run: RunState) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from rlm.core.exceptions import ConfigError
+from rlm.trajectory.index.rows import RunQuery
 from rlm.trajectory.search import search
 from rlm_visualizer.addresses import of_run as place_of
-from rlm_visualizer.elements import badge, h, notice
+from rlm_visualizer.elements import badge, h, notice, pager
 from rlm_visualizer.fields import text_field
 from rlm_visualizer.formats import flat, joined, line, plural
-from rlm_visualizer.mounting import show
+from rlm_visualizer.mounting import here, show
 from rlm_visualizer.source import index
 
 if TYPE_CHECKING:
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from rlm.trajectory.states import RunState
     from rlm_visualizer.addresses import Place
     from rlm_visualizer.elements import Child, Element
+    from rlm_visualizer.selection import Selection
 
 HITS = 100
+"""The most places that are shown of one run."""
+EACH = 5
+"""The most places that are shown of each run where all are searched."""
+PAGE = 25
 SHORTEST = 2
 
 
@@ -31,7 +37,7 @@ def of_all(place: Place) -> None:
     _page(place, None)
 
 
-def of_run(place: Place, run: RunState) -> None:
+def of_run(place: Place, run: RunState, selection: Selection) -> None:  # noqa: ARG001 - all views are called alike
     """The search in one run."""
     _page(place, run)
 
@@ -43,30 +49,49 @@ def _page(place: Place, run: RunState | None) -> None:
     if len(text) < SHORTEST:
         show(notice("Words to look for, as they are written", "Capitals count if there are any."), "hits")
         return
-    found = search(index(), text, run.id if run else None, limit=HITS)
-    show(_results(found, text), "hits")
+    show(_in_one(run, text) if run else _in_all(place, text), "hits")
 
 
-def _results(found: list[Hit], text: str) -> Element:
+def _in_one(run: RunState, text: str) -> Element:
+    found = search(index(), text, run.id, limit=HITS + 1)
     if not found:
         return notice(f"“{line(text, 60)}” was not found")
-    many = "the first " if len(found) >= HITS else ""
-    groups = [_of_one(run_id, list(hits)) for run_id, hits in groupby(found, key=lambda hit: hit.run_id)]
-    return h("section", h("div.muted.foot", f"{many}{plural(len(found), 'place')}"), *groups)
+    return h("section", _of_one(run, found, HITS))
 
 
-def _of_one(run_id: str, hits: list[Hit]) -> Element:
-    run = index().run(run_id)
+def _in_all(place: Place, text: str) -> Element:
+    """Every run that has the text, each with its first places."""
+    found = [(run, hits) for run in index().runs(RunQuery(limit=0)).rows if (hits := _hits_in(run, text))]
+    if not found:
+        return notice(f"“{line(text, 60)}” was not found")
+    shown = found[place.page * PAGE : (place.page + 1) * PAGE]
+    many = h(
+        "div.foot", h("span.muted", plural(len(found), "run has it", "runs have it")), pager(place, len(found), PAGE)
+    )
+    return h("section", many, *(_of_one(run, hits, EACH) for run, hits in shown))
+
+
+def _hits_in(run: RunState, text: str) -> list[Hit]:
+    try:
+        return search(index(), text, run.id, limit=EACH + 1)
+    except ConfigError:  # its record is gone since, or can't be read; the others can
+        return []
+
+
+def _of_one(run: RunState, hits: list[Hit], most: int) -> Element:
+    """The first places in one run."""
+    more = len(hits) > most
+    many = f"more than {plural(most, 'place')}" if more else plural(len(hits), "place")
     head = h(
         "a.card-head",
-        h("span.mono", run_id[:8]),
+        h("span.mono", run.id[:8]),
         badge(run.status),
-        h("span.head", line(run.prompt, 110)),
+        h("span.head", line(run.title, 110)),
         h("span.grow"),
-        h("span.muted", plural(len(hits), "place")),
-        go=place_of(run_id),
+        h("span.muted", many),
+        go=place_of(run.id, "search", q=here().q) if more and most == EACH else place_of(run.id),
     )
-    return h("div.card.flush", head, *(_hit(hit, run) for hit in hits))
+    return h("div.card.flush", head, *(_hit(hit, run) for hit in hits[:most]))
 
 
 def _hit(hit: Hit, run: RunState) -> Element:
@@ -81,5 +106,5 @@ def _hit(hit: Hit, run: RunState) -> Element:
         h("span.mono.dim", f"{line(hit.type, 30)}"),
         h("span.excerpt", *words),
         h("span.muted.nowrap", joined([f"+{max(hit.at - run.started_at, 0.0):.1f} s"])),
-        go=place_of(run.id, "steps", span=hit.span),
+        go=place_of(run.id, span=hit.span),
     )

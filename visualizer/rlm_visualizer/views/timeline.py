@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm_visualizer.addresses import COLOURS, LAYOUTS, Place, of_run
-from rlm_visualizer.elements import badge, facts, h, link, notice
-from rlm_visualizer.formats import count, dollars, duration, line, plural
+from rlm_visualizer.addresses import COLOURS, LAYOUTS, Place
+from rlm_visualizer.elements import h, link, notice
+from rlm_visualizer.formats import plural
 from rlm_visualizer.mounting import draw, show
 from rlm_visualizer.packing import pack
 from rlm_visualizer.source import index
-from rlm_visualizer.tree import title_of
+from rlm_visualizer.views.detail import detail
 
 if TYPE_CHECKING:
-    from rlm.trajectory.states import RunState, SpanState
+    from rlm.trajectory.states import RunState
     from rlm_visualizer.elements import Element
+    from rlm_visualizer.selection import Selection
 
 SPANS = 200_000
 """The most spans on one canvas."""
 
 
-def page(place: Place, run: RunState) -> None:
-    """The canvas, what it is coloured by, and the span that the address picks out."""
+def page(place: Place, run: RunState, selection: Selection) -> None:
+    """The canvas, what it is coloured by, and below it the detail of what is selected."""
     if not 0 < run.spans <= SPANS:
         text = (
             "Nothing has begun yet" if not run.spans else f"This run has {run.spans:,} spans, too many for one picture"
@@ -32,8 +33,10 @@ def page(place: Place, run: RunState) -> None:
     layout, colour = place.layout or "timeline", place.colour or ("kind" if place.layout != "flame" else "tokens")
     show(_choices(place, layout, colour, run), "timeline-head")
     draw(pack(times, {"run": run.id, "layout": layout, "colour": colour}), "timeline")
-    picked = index().span(run.id, times.id_of(place.at - 1)) if 0 < place.at <= len(times) else None
-    show(_picked(run, picked), "timeline-picked")
+    if place.at and selection.span is not None:
+        detail(place, run, selection.span)
+    else:
+        show(h("div.muted.foot", "Click a span to see what it is; e leads to the next failure."), "timeline-hint")
 
 
 def _choices(place: Place, layout: str, colour: str, run: RunState) -> Element:
@@ -49,32 +52,4 @@ def _choices(place: Place, layout: str, colour: str, run: RunState) -> Element:
 
 
 def _segment(text: str, place: Place, *, on: bool) -> Element:
-    return link(text, place, "a.segment.on" if on else "a.segment")
-
-
-def _picked(run: RunState, span: SpanState | None) -> Element:
-    if span is None:
-        return h("div.muted.foot", "Click a span to see what it is.")
-    took = (run.last_at if span.ended_at is None else span.ended_at) - span.started_at
-    tone = {"ok": "completed", "error": "failed"}.get(span.status, "running")
-    return h(
-        "div.card",
-        h(
-            "div.card-head",
-            h(f"span.chip.kind-{span.kind}", title_of(span)),
-            badge(span.status, tone),
-            h("span.muted", line(span.model, 60)),
-            h("span.grow"),
-            link("Open its step →", of_run(run.id, "steps", span=span.id), "a.button"),
-        ),
-        facts(
-            (
-                ("Began", f"+{duration(max(span.started_at - run.started_at, 0.0))}", ""),
-                ("Time", duration(max(took, 0.0)), ""),
-                ("Tokens", count(span.total_tokens), "with everything below"),
-                ("Cost", dollars(span.total_cost_usd), "with everything below"),
-                ("Calls", count(span.total_calls), f"{span.total_errors} failed" if span.total_errors else ""),
-            )
-        ),
-        h("pre.prose", line(span.head or span.detail, 400)) if span.head or span.detail else None,
-    )
+    return link(text, place, "a.segment.on" if on else "a.segment", current=on)

@@ -263,5 +263,5 @@ def _cells(row: RunState, project: str) -> tuple[str, ...]:
         f"{row.tokens:,}",
         dollars(row.cost_usd),
         f"{row.duration_s:.1f} s",
-        place + origin + one_line(row.prompt, 60),
+        place + origin + one_line(row.title, 60),
     )

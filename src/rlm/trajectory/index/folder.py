@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
-from rlm.trajectory.index import database, queries
+from rlm.trajectory.index import database, queries, siblings
 from rlm.trajectory.index.rows import Page, RunQuery
 from rlm.trajectory.index.scan import forget_run, refresh_run, transaction
 from rlm.trajectory.reader import LINE_BYTES, SHOWN_MATCHES, Trajectory, is_run_id, list_files, no_runs, open_record
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, SpanGroup, Timeline
+    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, SpanGroup, SpanQuery, Timeline
     from rlm.trajectory.reader import RecordFile
     from rlm.trajectory.states import RunState, SpanState
 
@@ -142,6 +142,22 @@ class Index:
         """The spans of some kinds anywhere in the run, in order; for the way to the next and the previous step."""
         condition = f"s.kind IN ({', '.join('?' * len(kinds))})"
         return self._spans(run_id, condition, kinds, (limit or queries.ALL, offset))
+
+    def picked(self, run_id: str, query: SpanQuery) -> Page[SpanState]:
+        """The spans of a run that fit a query, a page of them, in its order."""
+        return self._ask(lambda c: siblings.select_picked(c, _run(c, run_id), query))
+
+    def rank_in_group(self, run_id: str, span: SpanState) -> int:
+        """The place of a span, from 0, among its siblings of its kind and name, failures first."""
+        return self._ask(lambda c: siblings.rank_in_group(c, _run(c, run_id), span))
+
+    def rank_of_group(self, run_id: str, span: SpanState) -> int:
+        """The place, from 0, of the group of a span among those of its siblings; see `groups`."""
+        return self._ask(lambda c: siblings.rank_of_group(c, _run(c, run_id), span))
+
+    def models(self, run_id: str) -> list[str]:
+        """The models that a run called, by name."""
+        return self._ask(lambda c: siblings.models_of(c, _run(c, run_id)))
 
     def all_spans(self, run_id: str, *, offset: int = 0, limit: int = 1_000) -> Page[SpanState]:
         """Every span of the run, in order."""

@@ -22,11 +22,12 @@ ALL = -1
 ID_CHARS = 16
 _RUN_COLUMNS = ", ".join(RUN_COLUMNS)
 _PARENT_ID = "(SELECT id FROM spans p WHERE p.run = s.run AND p.number = s.parent_number)"
-_SPAN_COLUMNS = ", ".join([*(f"s.{name}" for name in SPAN_COLUMNS), _PARENT_ID])
+SPAN_FIELDS = ", ".join([*(f"s.{name}" for name in SPAN_COLUMNS), _PARENT_ID])
+"""What a `SpanState` is made of, where the table is called `s`."""
 _DURATION = "coalesce(ended_after_s, max(0, last_at - started_at))"
 _COST = "CASE WHEN unpriced = 0 AND model_calls > 0 THEN spent_usd END"
 _KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
-_STATUS_CODES = {status: code for code, status in enumerate(SPAN_STATUSES)}
+_STATUS_CODES = {status: code for code, status in enumerate((*SPAN_STATUSES, "short"))}
 _ORDERS = {
     "started": "started_at",
     "duration": _DURATION,
@@ -38,7 +39,7 @@ _ORDERS = {
     "model": "model",
     "status": "status",
 }
-_FOLDED = "CASE WHEN kind IN ('turn', 'exec') THEN number ELSE -1 END"
+FOLDED = "CASE WHEN kind IN ('turn', 'exec') THEN number ELSE -1 END"
 """What siblings are grouped by beside kind and name: turns and cells stand alone, all others fold."""
 _TURN_CALLS = (
     "FROM spans u INDEXED BY spans_by_parent JOIN spans s INDEXED BY spans_by_parent"
@@ -85,7 +86,7 @@ def _conditions(query: RunQuery) -> tuple[list[str], list[Any]]:
         conditions.append(f"status IN ({_marks(query.status)})")
         values.extend(query.status)
     if query.text:
-        texts = ("id", "prompt", "response", "error")
+        texts = ("id", "prompt", "context", "first_cell", "response", "error")
         conditions.append("(" + " OR ".join(f"instr(fold({text}), ?)" for text in texts) + ")")
         values.extend([query.text.casefold()] * len(texts))
     return conditions, values
@@ -98,14 +99,14 @@ def select_spans(
     by = "INDEXED BY spans_by_parent" if conditions.startswith("s.parent_number = ?") else ""
     where = f"FROM spans s {by} WHERE s.run = ? AND {conditions}"
     [[total]] = connection.execute(f"SELECT count(*) {where}", (run, *values))
-    statement = f"SELECT {_SPAN_COLUMNS} {where} ORDER BY s.number LIMIT ? OFFSET ?"
+    statement = f"SELECT {SPAN_FIELDS} {where} ORDER BY s.number LIMIT ? OFFSET ?"
     rows = connection.execute(statement, (run, *values, *window))
     return Page(tuple(SpanState(*row) for row in rows), total)
 
 
 def select_groups(connection: sqlite3.Connection, run: int, parent: int, window: tuple[int, int]) -> Page[SpanGroup]:
     """The children of a span with siblings of one kind and name folded, in order."""
-    fold = f"FROM spans INDEXED BY spans_by_parent WHERE run = ? AND parent_number = ? GROUP BY kind, name, {_FOLDED}"
+    fold = f"FROM spans INDEXED BY spans_by_parent WHERE run = ? AND parent_number = ? GROUP BY kind, name, {FOLDED}"
     [[total]] = connection.execute(f"SELECT count(*) FROM (SELECT 1 {fold})", (run, parent))  # noqa: S608
     sums = "count(*), min(started_at), max(ended_at), sum(ended_at IS NULL), sum(total_tokens), sum(total_spent_usd)"
     more = "sum(total_unpriced), sum(total_calls), sum(total_errors), min(number)"
@@ -201,7 +202,8 @@ def select_timeline(connection: sqlite3.Connection, run: int, origin: float, end
     )
     ids: list[str] = []
     rows = connection.execute(
-        "SELECT started_at, ended_at, parent_number, level, kind, status, total_tokens, CASE WHEN total_calls > 0 AND"
+        "SELECT started_at, ended_at, parent_number, level, kind, CASE WHEN status = 'ok' AND kind = 'completion' AND"
+        " detail NOT IN ('', 'completed') THEN 'short' ELSE status END, total_tokens, CASE WHEN total_calls > 0 AND"
         " total_unpriced = 0 THEN total_spent_usd END, name, ordinal, id FROM spans WHERE run = ? ORDER BY number",
         (run,),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RunOrder: TypeAlias = Literal["started", "duration", "tokens", "cost", "turns", "calls", "errors", "model", "status"]
 ORDERS: tuple[str, ...] = get_args(RunOrder)
+SpanOrder: TypeAlias = Literal["began", "failed", "slowest", "dearest"]
 _Row = TypeVar("_Row")
 
 
@@ -32,8 +33,8 @@ class RunQuery:
     """A part of the model's name, in any case."""
     environment: str = ""
     text: str = ""
-    """A part of the id, the prompt, the answer or the error, in any case; of each the first 1,000 characters are looked
-    through."""
+    """A part of the id, the prompt, the context, the answer or the error, in any case; of each the first 1,000
+    characters are looked through."""
     since: float | None = None
     """Runs that started at this moment or later, in seconds since the epoch."""
     until: float | None = None
@@ -50,6 +51,23 @@ class RunQuery:
     offset: int = 0
     limit: int = 50
     """How many runs at most; 0 lists all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanQuery:
+    """Which spans of a run to list, and in which order; a field left at its default restricts nothing."""
+
+    parent: int | None = None
+    """The number of the span that they are directly in."""
+    kind: str = ""
+    name: str = ""
+    model: str = ""
+    status: str = ""
+    order: SpanOrder = "began"
+    """failed: failures first, then what has failures below it or ended short of its answer."""
+    offset: int = 0
+    limit: int = 50
+    """How many spans at most; 0 lists all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,7 @@ class Timeline:
     kind: array[int]
     """Places in `KINDS`."""
     status: array[int]
-    """Places in `SPAN_STATUSES`."""
+    """Places in `SPAN_STATUSES`, and the place after them for a completion that ended short of its answer."""
     tokens: array[int]
     """The tokens of the span and everything below it."""
     cost_usd: array[float]
