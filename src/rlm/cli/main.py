@@ -13,6 +13,7 @@ import typer
 
 from rlm.cli.commands import (
     config,
+    ctl,
     doctor,
     execute,
     init,
@@ -47,6 +48,9 @@ app = typer.Typer(
 )
 logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
 config_app = typer.Typer(help="Look at the configuration, and set your defaults.", rich_markup_mode=None)
+ctl_app = typer.Typer(
+    help="Look at runs in progress, and steer them.", rich_markup_mode=None, invoke_without_command=True
+)
 mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
 session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
 skill_app = typer.Typer(help="Save code for runs to use.", rich_markup_mode=None)
@@ -75,6 +79,15 @@ config_app.command("show")(grouped(config.show))
 config_app.command("get")(grouped(config.get))
 config_app.command("set")(grouped(config.set_key))
 config_app.command("unset")(grouped(config.unset))
+app.add_typer(ctl_app, name="ctl")
+ctl_app.command("list")(grouped(ctl.list_runs))
+ctl_app.command("status")(grouped(ctl.status))
+ctl_app.command("pause")(grouped(ctl.pause))
+ctl_app.command("resume")(grouped(ctl.resume))
+ctl_app.command("cancel")(grouped(ctl.cancel))
+ctl_app.command("set")(grouped(ctl.set_cap))
+ctl_app.command("say")(grouped(ctl.say))
+ctl_app.command("attach")(grouped(ctl.attach))
 app.add_typer(mcp_app, name="mcp")
 app.add_typer(session_app, name="session")
 session_app.command("list")(grouped(session.list_sessions))
@@ -113,6 +126,12 @@ def _root(
 def _logs(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         raise typer.Exit(logs.list_logs())
+
+
+@ctl_app.callback()
+def _ctl(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        raise typer.Exit(ctl.list_runs())
 
 
 def main() -> None:
