@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rlm.jobs.engines.engine import Numbered
-from rlm.trajectory.reader import Tail, Trajectory
+from rlm.trajectory.reader import Tail, Trajectory, ends_run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -32,7 +32,7 @@ class Feed:
         self._change: asyncio.Future[None] | None = None
 
     def add(self, record: Path) -> None:
-        """Go on with another record: what it repeats of those before is left out."""
+        """Go on with another record: what it repeats of those before is left out, and how those were ended."""
         self.records.append(record)
         self.changed()
 
@@ -65,15 +65,18 @@ class Feed:
                 while not is_whole:
                     is_whole = not self._grows(index)
                     for event in tail.read():
-                        if not (index and event.served):
+                        if not ((index and event.served) or (not self._is_last(index) and ends_run(event))):
                             yield event
                     if self._grows(index):
                         await self._wait()
             index += 1
 
+    def _is_last(self, index: int) -> bool:
+        return index + 1 == len(self.records)
+
     def _grows(self, index: int) -> bool:
         """Whether the record of that place is still being written."""
-        return index + 1 == len(self.records) and not self._is_over
+        return self._is_last(index) and not self._is_over
 
     async def _has(self, index: int) -> bool:
         """Wait for the record of that place; False: there will be none."""
