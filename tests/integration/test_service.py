@@ -25,6 +25,7 @@ class Place:
         self.answering.set()
         self.asked = asyncio.Event()
         self.requests = 0
+        self.said = []
         self.config = Config(
             model="held/m",
             environment="local",
@@ -35,6 +36,7 @@ class Place:
 
     async def reply(self, request):
         self.requests += 1
+        self.said.append("\n".join(message.content for message in request.messages))
         self.asked.set()
         await self.answering.wait()
         return tool_call("execute_code", code="print('x' * 2000)\nFINAL(len(context or ''))")
@@ -57,6 +59,11 @@ class Place:
 class Client:
     def __init__(self, url, token):
         self.url, self.token = url, token
+
+    @property
+    def openai(self):
+        """How OpenAI's own client is made for it."""
+        return {"base_url": f"{self.url}/v1", "api_key": self.token, "max_retries": 0}
 
     async def __aenter__(self):
         self.session = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {self.token}"})

@@ -4,6 +4,8 @@ became of them. Whatever the protocol, this is the one place that decides whose 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import hashlib
 import json
 import os
@@ -22,6 +24,7 @@ from rlm.core.texts import escape_surrogates
 from rlm.jobs.engines.feed import Feed
 from rlm.jobs.engines.local import LocalEngine
 from rlm.runtime.control import Act
+from rlm.runtime.inputs import read_images
 from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
@@ -118,6 +121,20 @@ class Desk:
         shown = rows[:count]
         following = f"{shown[-1].created_at!r}-{shown[-1].id}" if len(rows) > count else None
         return RunPage(runs=[self._note(row) for row in shown], next=following)
+
+    def line(self, caller: Caller, run_id: str, most: int) -> list[RunNote]:
+        """A run, and those before it whose conversation it goes on with, the oldest first.
+
+        Raises:
+            Refused: this token has no such run.
+        """
+        found: list[RunNote] = []
+        following: str | None = run_id
+        while following and len(found) < most:
+            row = self._row(caller, following)
+            found.append(self._note(row))
+            following = row.follows
+        return found[::-1]
 
     async def events(self, caller: Caller, run_id: str, first: int = 0) -> AsyncIterator[Numbered]:
         """The events of a run from that number on, until it has ended; long texts are whole.
@@ -290,10 +307,11 @@ class Desk:
                 prompt=f"{asked.instructions}\n\n{asked.prompt}" if asked.instructions else asked.prompt,
                 context=self._context(caller, asked),
                 output_type=asked.output_schema,
+                images=read_images(map(base64.b64decode, asked.images)),
                 config=self._run_config(caller, asked),
                 run_id=run_id,
             )
-        except (ConfigError, msgspec.ValidationError) as error:
+        except (ConfigError, msgspec.ValidationError, binascii.Error) as error:
             raise Refused(422, str(error)) from error
 
     def _context(self, caller: Caller, asked: NewRun) -> Any:

@@ -17,6 +17,7 @@ from rlm.service.refusals import Refused
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
+    from rlm.core.types import Json
     from rlm.service.desk import Desk
     from rlm.service.tokens import Caller, Doorkeeper
 
@@ -24,6 +25,8 @@ DESK: web.AppKey[Desk] = web.AppKey("desk")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
 OPEN_PATHS = frozenset({"/health"})
 """What needs no token: it says nothing but that the service is there."""
+OPENAI_PATHS = ("/v1/chat/", "/v1/models", "/v1/responses")
+"""What the paths of OpenAI's wire begin with."""
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 READ_S = 60.0
 """How long the body of a request may take, but for uploads, in seconds."""
@@ -62,15 +65,15 @@ def guards(keeper: Doorkeeper, hosts: frozenset[str]) -> list[Middleware]:
         try:
             return await handler(request)
         except Refused as refused:
-            return problem(refused.status, refused.title, refused.detail)
+            return _told(request, refused)
         except web.HTTPException as error:
-            return problem(error.status, error.reason, error.text or error.reason)
+            return _told(request, Refused(error.status, error.text or error.reason))
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            return problem(422, "Unprocessable Entity", str(error))
+            return _told(request, Refused(422, str(error)))
         except StoreError as error:
-            return problem(507, "Insufficient Storage", str(error))
+            return _told(request, Refused(507, str(error)))
         except RLMError as error:
-            return problem(500, "Internal Server Error", str(error))
+            return _told(request, Refused(500, str(error)))
 
     @web.middleware
     async def known(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -78,22 +81,26 @@ def guards(keeper: Doorkeeper, hosts: frozenset[str]) -> list[Middleware]:
         if request.path not in OPEN_PATHS:
             caller = keeper.caller(_token(request))
             if caller is None:
-                return problem(
-                    401,
-                    "Unauthorized",
-                    "give a valid token: Authorization: Bearer TOKEN",
-                    **{"WWW-Authenticate": "Bearer"},
-                )
+                raise Refused(401, "give a valid token: Authorization: Bearer TOKEN")
             request[CALLER] = caller
         return await handler(request)
 
     return [told, known]
 
 
-def problem(status: int, title: str, detail: str, **headers: str) -> web.Response:
-    """An error as RFC 9457 has it."""
-    body = to_json(Problem(title=title, status=status, detail=detail))
-    return web.Response(body=body, status=status, content_type="application/problem+json", headers=headers)
+def _told(request: web.Request, refused: Refused) -> web.Response:
+    """An error as RFC 9457 has it, or as OpenAI's clients read it."""
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    if request.path.startswith(OPENAI_PATHS):
+        return reply(openai_error(refused), refused.status, **headers)
+    body = to_json(Problem(title=refused.title, status=refused.status, detail=refused.detail))
+    return web.Response(body=body, status=refused.status, content_type="application/problem+json", headers=headers)
+
+
+def openai_error(refused: Refused) -> dict[str, Json]:
+    """An error as OpenAI's clients read it."""
+    kind = "invalid_request_error" if refused.status < 500 else "server_error"
+    return {"error": {"message": refused.detail, "type": kind, "param": None, "code": str(refused.status)}}
 
 
 def _check_host(request: web.Request, hosts: frozenset[str]) -> None:

@@ -29,6 +29,8 @@ class NewRun(Sent, frozen=True):
     """Data that was uploaded, by its SHA-256."""
     paths: list[str] = []
     """Files and folders of the server, below those that the token may read."""
+    images: list[str] = []
+    """What the model sees beside the prompt, each in base64."""
     model: str | None = None
     sub_model: str | None = None
     output_schema: dict[str, Any] | None = None

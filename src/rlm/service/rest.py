@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from rlm.core.events import encode
-from rlm.service.guards import DESK, body_of, caller_of, problem, reply
+from rlm.service.guards import DESK, body_of, caller_of, reply
 from rlm.service.messages import Health, NewAct, NewRun, UploadPage
 from rlm.service.refusals import Refused
 
@@ -162,7 +162,7 @@ async def delete_upload(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """How many runs there are in each state, as Prometheus reads it; for the owner alone."""
     if not caller_of(request).is_owner:
-        return problem(403, "Forbidden", "metrics are about all tokens: only the owner sees them")
+        raise Refused(403, "metrics are about all tokens: only the owner sees them")
     lines = ["# HELP rlm_runs Runs by state.", "# TYPE rlm_runs gauge"]
     lines += [f'rlm_runs{{state="{state}"}} {count}' for state, count in sorted(request.app[DESK].counts().items())]
     return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
 from rlm.core.whole_files import replace_file
-from rlm.service import rest
+from rlm.service import openai, rest
 from rlm.service.desk import Desk
 from rlm.service.guards import DESK, LOCAL, guards
 from rlm.service.state import ServiceState
@@ -95,7 +95,7 @@ def _app(config: Config, desk: Desk, keeper: Doorkeeper) -> web.Application:
     hosts = LOCAL | {service.host.lower(), *(name.lower() for name in service.allowed_hosts)}
     app = web.Application(middlewares=guards(keeper, frozenset(hosts)), client_max_size=service.body_bytes)
     app[DESK] = desk
-    app.add_routes(rest.routes())
+    app.add_routes([*rest.routes(), *openai.routes()])
     return app
 
 
