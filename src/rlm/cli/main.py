@@ -15,6 +15,7 @@ import typer
 
 from rlm.cli.commands import (
     config,
+    ctl,
     doctor,
     execute,
     init,
@@ -27,8 +28,10 @@ from rlm.cli.commands import (
     replay,
     resume,
     run,
+    serve,
     session,
     skill,
+    token,
     trust,
     verify,
     visualize,
@@ -51,6 +54,12 @@ app = typer.Typer(
 )
 logs_app = typer.Typer(help="Look at the records of runs.", rich_markup_mode=None, invoke_without_command=True)
 config_app = typer.Typer(help="Look at the configuration, and set your defaults.", rich_markup_mode=None)
+ctl_app = typer.Typer(
+    help="Look at runs in progress, and steer them.", rich_markup_mode=None, invoke_without_command=True
+)
+serve_app = typer.Typer(help="Serve runs over HTTP.", rich_markup_mode=None, invoke_without_command=True)
+token_app = typer.Typer(help="Let others use the service.", rich_markup_mode=None)
+history_app = typer.Typer(help="Look at the records of runs, as rlm logs does.", rich_markup_mode=None)
 mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
 wasm_app = typer.Typer(help="Add packages to the sandbox wasm.", rich_markup_mode=None)
 session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
@@ -81,6 +90,27 @@ config_app.command("show")(grouped(config.show))
 config_app.command("get")(grouped(config.get))
 config_app.command("set")(grouped(config.set_key))
 config_app.command("unset")(grouped(config.unset))
+app.add_typer(ctl_app, name="ctl")
+ctl_app.command("list")(grouped(ctl.list_runs))
+ctl_app.command("status")(grouped(ctl.status))
+ctl_app.command("pause")(grouped(ctl.pause))
+ctl_app.command("resume")(grouped(ctl.resume))
+ctl_app.command("cancel")(grouped(ctl.cancel))
+ctl_app.command("set")(grouped(ctl.set_cap))
+ctl_app.command("say")(grouped(ctl.say))
+ctl_app.command("attach")(grouped(ctl.attach))
+app.add_typer(serve_app, name="serve")
+serve_app.callback()(grouped(serve.serve))
+serve_app.command("status")(grouped(serve.status))
+serve_app.command("stop")(grouped(serve.stop))
+app.add_typer(token_app, name="token")
+token_app.command("add")(grouped(token.add))
+token_app.command("list")(grouped(token.list_tokens))
+token_app.command("revoke")(grouped(token.revoke))
+app.add_typer(history_app, name="history")
+history_app.command("list")(grouped(logs.list_logs))
+history_app.command("show")(grouped(logs.show))
+history_app.command("export")(grouped(logs_export.export))
 app.add_typer(mcp_app, name="mcp")
 app.add_typer(wasm_app, name="wasm")
 wasm_app.command("add")(grouped(wasm.add))
@@ -121,6 +151,12 @@ def _root(
 def _logs(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         raise typer.Exit(logs.list_logs())
+
+
+@ctl_app.callback()
+def _ctl(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        raise typer.Exit(ctl.list_runs())
 
 
 def main() -> None:

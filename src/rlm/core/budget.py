@@ -239,6 +239,17 @@ class Ledger:
             raise MaxDepthExceeded(f"max_depth of {cap} reached: no child below depth {self.depth}")
         return Ledger(budget or Budget(token_budget=None, tool_budget=None, subcall_budget=None), self)
 
+    @property
+    def caps(self) -> Budget:
+        """The caps of the whole run, as they are now."""
+        return self._root.budget
+
+    def change_caps(self, budget: Budget, *, landing_tokens: int, landing_usd: float) -> None:
+        """Put other caps in the place of those of the whole run. What is reserved stays so; who waits looks again."""
+        root = self._root
+        root.budget, root._landing_tokens, root._landing_usd = budget, landing_tokens, landing_usd
+        root._wake()
+
     async def reserve(self, estimate: CallEstimate, *, landing: bool = False) -> Reservation:
         """Hold room for one model call, waiting while calls in flight may still free some.
 
@@ -496,11 +507,14 @@ class Ledger:
             node._model_calls += calls
             node._has_unknown_cost |= charge.cost_usd is None
             node._cost_usd += charge.cost_usd or 0.0
-        settled = self._root._settled
-        if settled is not None and not settled.done():
-            settled.set_result(None)
+        self._root._wake()
+
+    def _wake(self) -> None:
+        """Have the head of the queue look again for room."""
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
     async def _settlement(self) -> None:
-        """Wait until some call of the tree is settled; only the head of the queue does."""
+        """Wait until some call of the tree is settled, or the caps change; only the head of the queue does."""
         self._root._settled = asyncio.get_running_loop().create_future()
         await self._root._settled

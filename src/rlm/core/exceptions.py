@@ -37,6 +37,7 @@
     ├── ResumeError                 the record can't be followed on   exit 1
     │   ├── Diverged                the run does something else now
     │   └── UnfinishedCall          a tool call may have had effects
+    ├── QueueFullError              an engine takes no more just now  exit 1
     └── RunFailed                   a run ended without an answer     exit 1
 
 An error in code that the model wrote is none of these: it is data, `ExecResult.error`.
@@ -64,6 +65,7 @@ __all__ = [
     "MaxDepthExceeded",
     "NoProgress",
     "OutputValidationError",
+    "QueueFullError",
     "QuotaExhaustedError",
     "REPLError",
     "REPLExecutionError",
@@ -308,6 +310,10 @@ class Diverged(ResumeError):
 
 class UnfinishedCall(ResumeError):
     """A tool that may change things was called and never answered; `redo_unfinished` calls it again."""
+
+
+class QueueFullError(RLMError):
+    """An engine has as many requests waiting as it takes: the same may be asked again later."""
 
 
 class RunFailed(RLMError):

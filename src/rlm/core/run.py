@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rlm.core.children import Children
 from rlm.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Run:
     """Variables that the root's REPL has from its session."""
     memo: Memo | None = None
     """Answers identical sub-calls; None where each is to be made."""
+    children: Children = field(default_factory=Children)
+    """The children that are in progress."""
     closing: set[asyncio.Future[None]] = field(default_factory=set)
     """REPLs that take longer to close than their completions wait for that."""
 

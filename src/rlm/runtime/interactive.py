@@ -5,6 +5,7 @@ sub-calls, children, tools, artifacts, a ledger of its own and a record. It make
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class Interactive:
         self._answer = ""
         self._listener: Callable[[str], None] | None = None
         self._cell_record: CellRecord | None = None
+        self._listing = ExitStack()
         self.cells = 0
         """How many cells have begun."""
 
@@ -63,12 +65,14 @@ class Interactive:
             ConfigError, SandboxUnavailableError, StoreError, RecordError: as `open_run`.
         """
         request = Request(prompt=PROMPT, context=context, config=config, is_interactive=True)
+        await parts.live.listen()
         made = cls(await open_run(parts, request, models))
         try:
             await made._open_repl()
         except BaseException:
             made._opened.close()
             raise
+        made._listing.enter_context(parts.live.listed(made._opened.control))
         return made
 
     @property
@@ -102,7 +106,7 @@ class Interactive:
         """
         if self._repl is None:
             raise REPLExecutionError("this REPL is closed")
-        self._recorder.check(self._run.config.budget.record_bytes)
+        self._recorder.check(self._task.scope.ledger.caps.record_bytes)
         self.cells += 1
         self._listener = on_output
         run = partial(self._execute, self._repl, code, timeout_s)
@@ -147,6 +151,7 @@ class Interactive:
         repl, self._repl = self._repl, None
         if repl is None:
             return
+        self._listing.close()
         try:
             await repl.aclose()
         finally:

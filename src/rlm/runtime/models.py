@@ -15,6 +15,7 @@ from rlm.core.run import Model
 from rlm.core.types import ModelTraits, Price
 
 if TYPE_CHECKING:
+    from rlm.core.budget import Budget
     from rlm.core.config import Config
     from rlm.core.interfaces import Backend
     from rlm.core.types import ModelReply, ModelRequest
@@ -105,7 +106,7 @@ class RunModels:
         main = pool.model(label, config)
         sub = main if config.sub_model is None else pool.model(config.sub_model, config)
         models = cls(main=main, sub=sub, allowed=tuple(pool.model(name, config) for name in config.allowed_models))
-        models._check_prices(config)
+        models.check_prices(config.budget)
         return models
 
     @classmethod
@@ -139,9 +140,14 @@ class RunModels:
     def _all(self) -> tuple[Model, ...]:
         return (self.main, self.sub, *self.allowed)
 
-    def _check_prices(self, config: Config) -> None:
+    def check_prices(self, budget: Budget) -> None:
+        """Check that what the models cost is known, where that is to be capped.
+
+        Raises:
+            ConfigError: it isn't.
+        """
         unknown = [model.label for model in self._all() if model.price is None]
-        if config.budget.cost_budget_usd is not None and unknown:
+        if budget.cost_budget_usd is not None and unknown:
             raise ConfigError(
                 f"cost_budget_usd is set but the price of {unknown[0]} is unknown\n"
                 "say what a million tokens cost, 0 for a model of your own: "

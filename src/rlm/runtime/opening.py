@@ -29,6 +29,7 @@ from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice
 from rlm.helpers.opening import guest_helpers, recovery
 from rlm.repl.guest.wire import encode_value
+from rlm.runtime.control import RunControl, RunView, Seen
 from rlm.runtime.inputs import named_file, prepare, read_images
 from rlm.runtime.models import RunModels
 from rlm.runtime.validation import validator_for
@@ -93,6 +94,7 @@ class OpenRecord:
     path: Path
     exact: ExactFile
     masker: Masker | None
+    view: RunView
 
     def close(self) -> None:
         """Close the files; idempotent."""
@@ -109,6 +111,8 @@ class OpenRun:
     record: OpenRecord
     recall: Recall
     """The record of an earlier run that this one is served from, and what was found of it."""
+    control: RunControl
+    """How the run stands, and what may be done with it while it goes on."""
     completes: tuple[Path, ...] = ()
     """The records of the earlier runs that this one completes."""
     keeping: Thread | None = None
@@ -216,41 +220,51 @@ async def _begins(request: Request) -> Revision | None:
 def _open_record(parts: Parts, request: Request) -> OpenRecord:
     """Begin the record; spans that are served from an earlier one keep the ids that they have there."""
     config, resumption = request.config, request.resumption
-    run_id, masking = new_run_id(), masker(config.mask)
+    run_id, masking = request.run_id or new_run_id(), masker(config.mask)
     journal = TrajectoryWriter(log_folder(config.log_dir), run_id, receipt_key(os.environ))
     exact = ExactFile(exact_path(journal.path), encode_value)
     keeper = exact if request.is_resumable else None
     root = None if resumption is None else resumption.record.root.id
-    recorder = Recorder(run_id, journal, parts.sinks, masking, keeper=keeper, root=root)
-    return OpenRecord(recorder=recorder, path=journal.path, exact=exact, masker=masking)
+    view = RunView()
+    recorder = Recorder(run_id, journal, (*parts.sinks, view), masking, keeper=keeper, root=root)
+    return OpenRecord(recorder=recorder, path=journal.path, exact=exact, masker=masking, view=view)
 
 
 def _begun(parts: Parts, kit: Kit, record: OpenRecord, began_at: float) -> OpenRun:
     """The run with the first events in its record; what a resumed run would need is kept beside that."""
     request, recorder, keeping = kit.request, record.recorder, None
-    recall = _recall(request, recorder)
+    clock = _clock(request, opening_s=time.monotonic() - began_at)
+    recall = _recall(request, recorder, clock)
     if request.is_resumable:
         if recall.salt is None:
             record.exact.keep_salt(recall.secret)
         keeping = keep_context(kit.context, context_path(record.path))
     for body in _first_events(kit, recall):
         recorder.record(recorder.root, body)
+    run, task = _wired(parts, kit, record, recall), _task(kit, recall, clock)
+    seen = Seen(models=kit.models, view=record.view, path=record.path, is_interactive=request.is_interactive)
     return OpenRun(
-        run=_wired(parts, kit, record, recall),
-        task=_task(kit, recall, opening_s=time.monotonic() - began_at),
+        run=run,
+        task=task,
         record=record,
         recall=recall,
+        control=RunControl(run, task, recall, seen),
         completes=() if request.resumption is None else request.resumption.trajectories,
         keeping=keeping,
         connected=parts.connected,
     )
 
 
-def _recall(request: Request, recorder: Recorder) -> Recall:
+def _clock(request: Request, *, opening_s: float) -> RunClock:
+    """The clock of the run. A REPL whose cells come from outside has no deadline of its own."""
+    return RunClock(None if request.is_interactive else request.config.budget.timeout_s, opening_s=opening_s)
+
+
+def _recall(request: Request, recorder: Recorder, clock: RunClock) -> Recall:
     resumption = request.resumption
     if resumption is None:
-        return Recall(recorder, os.urandom(16))
-    return Recall(recorder, resumption.salt, resumption.record, resumption.rules)
+        return Recall(recorder, os.urandom(16), clock=clock)
+    return Recall(recorder, resumption.salt, resumption.record, resumption.rules, clock=clock)
 
 
 def _first_events(kit: Kit, recall: Recall) -> Iterator[Body]:
@@ -343,8 +357,8 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
     return SessionSandbox(kit.sandbox, session)
 
 
-def _task(kit: Kit, recall: Recall, *, opening_s: float) -> Task:
-    """The task of the root. A REPL whose cells come from outside has no landing and no deadline of its own."""
+def _task(kit: Kit, recall: Recall, clock: RunClock) -> Task:
+    """The task of the root. A REPL whose cells come from outside has no landing."""
     request, model, budget = kit.request, kit.models.main, kit.config.budget
     ledger = Ledger(budget) if request.is_interactive else root_ledger(budget, model)
     return Task(
@@ -352,7 +366,7 @@ def _task(kit: Kit, recall: Recall, *, opening_s: float) -> Task:
         context=kit.context,
         model=model,
         scope=root_scope(recall, ledger),
-        clock=RunClock(None if request.is_interactive else budget.timeout_s, opening_s=opening_s),
+        clock=clock,
         validator=kit.validator,
         images=kit.images,
     )

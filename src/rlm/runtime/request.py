@@ -31,6 +31,8 @@ class Request:
     """The record of the run that this one resumes, forks or replays."""
     warnings: tuple[str, ...] = ()
     """What the user should know before the run begins, as of settings that were ignored."""
+    run_id: str | None = None
+    """The id of its run, 32 hex digits; None: a new one."""
     is_interactive: bool = False
     """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
 

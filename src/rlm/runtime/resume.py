@@ -105,6 +105,7 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
             on_divergence=on_divergence,
             redo_unfinished=how.get("redo_unfinished", False),
             addition=addition,
+            unheard=line.unheard if fork is None else (),
         ),
         forked_at=turn,
         trajectories=line.completed if fork is None else (),

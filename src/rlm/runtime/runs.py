@@ -47,20 +47,24 @@ async def complete(parts: Parts, request: Request) -> RLMResult:
     with parts.in_progress():
         try:
             async with asyncio.timeout(timeout_s) as clock:
+                await parts.live.listen()
                 opened = await open_run(parts, request)
         except asyncio.CancelledError:
-            return _never_began("cancelled", RunFailed("the run was cancelled while it started"), began_at)
+            cancelled = RunFailed("the run was cancelled while it started")
+            return never_began("cancelled", cancelled, time.monotonic() - began_at)
         except TimeoutError:
             if not clock.expired():
                 raise
             late = TimeLimitReached(f"timeout_s of {timeout_s:g} s passed while the run started")
-            return _never_began("limit", late, began_at)
-        return await to_the_end(opened)
+            return never_began("limit", late, time.monotonic() - began_at)
+        task = asyncio.current_task()
+        with parts.live.listed(opened.control, None if task is None else task.cancel):
+            return await to_the_end(opened)
 
 
-def _never_began(status: Status, error: LimitReached | RunFailed, began_at: float) -> RLMResult:
+def never_began(status: Status, error: LimitReached | RunFailed, duration_s: float) -> RLMResult:
+    """The result of a run that ended before it had a record."""
     limit = error.limit if isinstance(error, LimitReached) else None
-    duration_s = time.monotonic() - began_at
     return RLMResult(
         status=status, response="", limit=limit, error=error, duration_s=duration_s, run_id=new_run_id(), cost_usd=0.0
     )

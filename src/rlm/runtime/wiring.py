@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlm import repl
 from rlm.processes.worker import WorkerPool
+from rlm.runtime.live_runs import LiveRuns
 from rlm.store.replies import SqliteReplies, cache_path
 from rlm.tools.mcp.connected_tools import ConnectedTools
 
@@ -38,6 +39,8 @@ class Parts:
     """REPLs that are being closed though their runs have ended."""
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     replies: ReplyCache | None = None
+    live: LiveRuns = field(default_factory=LiveRuns)
+    """The runs in progress, as others see them and act on them."""
     connected: ConnectedTools = field(default_factory=ConnectedTools)
 
     def sandbox(self, config: Config) -> Sandbox:
@@ -75,6 +78,7 @@ class Parts:
     async def aclose(self) -> None:
         """Cancel the runs in progress and close everything, sinks last; an error in one keeps no other open."""
         async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.live.aclose)
             for sink in self.sinks:
                 closing.callback(sink.close)
             closing.push_async_callback(self.workers.aclose)

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 from rlm.core.events import (
     Advised,
     CompletionStart,
+    Controlled,
     ExecEnd,
     ExecStart,
     Limit,
@@ -99,6 +100,8 @@ class LiveLine:
 def status_text(run: RunState, elapsed_s: float) -> str:
     """Turn, depth, tokens, cost, sub-calls under way and time, on one line."""
     parts = [f"turn {run.turns}" if run.turns else "starting"]
+    if run.paused_by:
+        parts.append("paused")
     if run.depth:
         parts.append(f"depth {run.depth}")
     parts.append(f"{run.tokens:,} tokens")
@@ -116,6 +119,8 @@ def notice_text(event: Event) -> str:
             return one_line(choice_text(name, passed_over), _TEXT_CHARS)
         case Warned(message=message):
             return f"warning: {one_line(message, _TEXT_CHARS)}"
+        case Controlled() as act:
+            return one_line(act.words, _TEXT_CHARS)
         case Limit(name=name, state=state, message=message):
             return f"limit {one_line(name, 40)} {one_line(state, 20)}: {one_line(message, _TEXT_CHARS)}"
         case ModelRetry() as retry:

@@ -1,4 +1,4 @@
-"""The suites by which a sandbox or a backend proves that it keeps its contract, for this package and for others.
+"""The suites by which a sandbox, a backend or an engine proves that it keeps its contract, here and in other packages.
 
 They need the extra `testing` (pytest and pytest-asyncio), which nothing else in the package imports. A test module::
 
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import pytest
 
-_REWRITTEN = ("backends", "calls", "cells", "contexts", "hosts", "interrupts", "limits", "openers")
+_REWRITTEN = ("backends", "calls", "cells", "contexts", "engines", "hosts", "interrupts", "limits", "openers")
 pytest.register_assert_rewrite(*(f"rlm.testing.{name}" for name in _REWRITTEN))
 
 from rlm.testing.backends import BackendSuite  # noqa: E402 - once its asserts are to be rewritten
+from rlm.testing.engines import EngineSuite  # noqa: E402
 from rlm.testing.suites import PolicySuite, SandboxSuite  # noqa: E402
 
-__all__ = ["BackendSuite", "PolicySuite", "SandboxSuite"]
+__all__ = ["BackendSuite", "EngineSuite", "PolicySuite", "SandboxSuite"]

@@ -13,6 +13,7 @@ import msgspec
 from rlm.core.events import (
     CompletionEnd,
     CompletionStart,
+    Controlled,
     ExecEnd,
     ExecStart,
     Limit,
@@ -182,6 +183,11 @@ class LiveRun:
     def __init__(self) -> None:
         self.state = RunState("")
         self._fold = RunFold(self.state)
+
+    @property
+    def open_spans(self) -> list[SpanState]:
+        """The spans that have begun and not ended, in the order in which they began."""
+        return [span for _, span in sorted(self._fold.spans.items()) if span.status == "open" and span.kind != "other"]
 
     def add(self, event: Event) -> None:
         """Take one more event."""
@@ -375,6 +381,15 @@ def _warned(fold: RunFold, span: SpanState, body: Warned, _head: Head, seq: int)
     fold.warn(span, seq, body.message or body.TYPE)
 
 
+def _control(fold: RunFold, span: SpanState, body: Controlled, _head: Head, seq: int) -> None:
+    run = fold.run
+    if body.action in ("pause", "resume"):
+        run.paused_by = body.who[:NAME_CHARS] if body.action == "pause" else ""
+    if body.action == "set" and _is_cap(body.value):
+        run.budget_json = msgspec.json.encode(dict(run.budget) | {body.cap[:NAME_CHARS]: body.value}).decode()
+    fold.warn(span, seq, body.words)
+
+
 def _begin(span: SpanState, kind: str, name: str, head: Head) -> None:
     span.kind, span.name, span.started_at = kind, name, head.at
 
@@ -420,5 +435,6 @@ STEPS: dict[type[Body], Callable[[RunFold, SpanState, Any, Head, int], None]] = 
     ToolEnd: _tool_end,
     Limit: _limit,
     Warned: _warned,
+    Controlled: _control,
 }
 """What the fold does with each body that it takes in."""

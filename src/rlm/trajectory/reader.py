@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -58,26 +59,21 @@ class Trajectory:
         self.skipped = 0
         with open_record(self.path) as file:
             while (line := _next_line(file)) is not None:
-                if (event := self._event(line)) is not None:
+                if (event := self.event_of(line)) is not None:
                     yield event
 
     def follow(self, wait: Callable[[float], None] = time.sleep) -> Iterator[Event]:
         """Every event so far, then each event as it is written, until the run ends or its writer is gone."""
-        self.skipped, rest, last_look = 0, b"", False
-        with open_record(self.path) as file:
+        self.skipped, last_look = 0, False
+        with closing(Tail(self)) as tail:
             while True:
-                while (line := _next_line(file)) is not None:
-                    rest, whole = b"", rest + line
-                    if not whole.endswith(b"\n") and len(whole) <= LINE_BYTES:
-                        rest = whole
-                        break
-                    if (event := self._event(whole)) is not None:
-                        yield event
-                        if ends_run(event):
-                            return
+                for event in tail.read():
+                    yield event
+                    if ends_run(event):
+                        return
                 if last_look:
                     return
-                last_look = not is_written(file)
+                last_look = not tail.is_written
                 if not last_look:
                     wait(POLL_S)
 
@@ -103,13 +99,45 @@ class Trajectory:
         with open_record(self.path) as file:
             return is_written(file)
 
-    def _event(self, line: bytes) -> Event | None:
+    def event_of(self, line: bytes) -> Event | None:
+        """The event of a line; None, and counted, where it is none."""
         try:
             event = decode(line)
         except (ValueError, RecursionError):
             self.skipped += line.endswith(b"\n") and bool(line.strip())
             return None
         return event
+
+
+class Tail:
+    """A record that is read while it grows."""
+
+    def __init__(self, run: Trajectory) -> None:
+        """Raises:
+        ConfigError: it can't be read.
+        """
+        self._run = run
+        self._file = open_record(run.path)
+        self._rest = b""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a process is still writing it."""
+        return is_written(self._file)
+
+    def read(self) -> Iterator[Event]:
+        """The events that have come since the last reading."""
+        while (line := _next_line(self._file)) is not None:
+            self._rest, whole = b"", self._rest + line
+            if not whole.endswith(b"\n") and len(whole) <= LINE_BYTES:
+                self._rest = whole
+                return
+            if (event := self._run.event_of(whole)) is not None:
+                yield event
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._file.close()
 
 
 def ends_run(event: Event) -> bool:

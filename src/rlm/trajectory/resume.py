@@ -20,6 +20,7 @@ from rlm.core.events import (
     Compaction,
     CompletionEnd,
     CompletionStart,
+    Controlled,
     Limit,
     MessageAdded,
     RecordLeft,
@@ -35,7 +36,7 @@ from rlm.trajectory.exact import ExactTexts, exact_path
 from rlm.trajectory.reader import Trajectory, ends_run, find_run, is_run_id, list_runs, open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from rlm.core.events import Event
@@ -150,6 +151,18 @@ class Line:
     def source(self) -> RecordSource:
         return _Files(self.records)
 
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """What was said to the run while it went on, and no turn has begun with yet."""
+        said: list[str] = []
+        spoken = sorted(_spoken(self.records), key=lambda event: event.at)
+        for body in map(self.source.read, spoken):
+            if isinstance(body, Controlled):
+                said.append(body.text)
+            elif body.content in said:
+                said.remove(body.content)
+        return tuple(said)
+
     def record(self, budget: Mapping[str, Json], *, until: int | None = None) -> Record:
         """The record to serve from under these caps; `until` is the last turn to take, for a fork."""
         root = self.records[-1].root
@@ -162,6 +175,23 @@ class Line:
         if until is not None:
             root = _until(root, until)
         return Record(run_id=self.latest.run.run_id, root=root, source=_Files(self.records), masked=self.salt is None)
+
+
+def _spoken(records: Iterable[RunRecord]) -> Iterator[Event]:
+    """What users said to runs in progress, and the messages that came of it."""
+    for record in records:
+        for span in (record.root, *record.root.of("turn")):
+            for event in span.events:
+                match event.body:
+                    case Controlled(action="say") | MessageAdded(role="user"):
+                        yield event
+
+
+def _with_caps_as_set(start: RunStart, root: Recorded) -> RunStart:
+    """The beginning of a run with the caps that were set while it went on."""
+    acts = [event.body for event in root.bodies(Controlled) if event.body.action == "set"]
+    known = {act.cap: act.value for act in acts if act.cap in start.budget}
+    return msgspec.structs.replace(start, budget=dict(start.budget) | known)
 
 
 class _Files:
@@ -233,9 +263,9 @@ def _read(run: Trajectory, decode: Callable[[Json], Any]) -> RunRecord:
         raise ConfigError(
             f"{run.path} is of version {start.version} of the format, and this is rlm for version {VERSION}: upgrade"
         )
-    record = RunRecord(
-        run=run, begun=events[0], start=start, root=_tree(events), exact=ExactTexts(exact_path(run.path), decode)
-    )
+    root = _tree(events)
+    exact = ExactTexts(exact_path(run.path), decode)
+    record = RunRecord(run=run, begun=events[0], start=_with_caps_as_set(start, root), root=root, exact=exact)
     _check_blobs(record, events)
     return record
 

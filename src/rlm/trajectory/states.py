@@ -93,6 +93,8 @@ class RunState(Struct):
     """The id of the run from which this one went another way, as its record says."""
     forked_at: int | None = None
     """The last turn taken from `forked_from`."""
+    paused_by: str = ""
+    """Who has paused it; empty while it goes on."""
     budget_json: str = "{}"
     skipped_lines: int = 0
     """Lines of the file that are no events."""
@@ -143,7 +145,7 @@ class RunState(Struct):
 
     @property
     def budget(self) -> Mapping[str, Json]:
-        """Every cap by its name, as in `run.start`; None where the run has no such cap."""
+        """Every cap by its name, as it was set last; None where the run has no such cap."""
         caps: dict[str, Json] = msgspec.json.decode(self.budget_json)
         return caps
 

@@ -15,6 +15,7 @@ from rlm.core.off_loop import in_turns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rlm.core.clock import RunClock
     from rlm.core.replay.scope import Scope
     from rlm.core.types import Json
 
@@ -39,16 +40,16 @@ class Item(Protocol):
         ...
 
 
-async def answer_all(scope: Scope, items: Sequence[Item], left_s: float | None) -> list[Json]:
+async def answer_all(scope: Scope, items: Sequence[Item], clock: RunClock) -> list[Json]:
     """The answers of a batch in the order of its items, which the cell `scope` asked; all are asked at once.
 
-    Those beyond the sub-call budget are refused. After `left_s` seconds they are cut short.
+    Those beyond the sub-call budget are refused. When the run's time for sub-calls is up they are cut short.
     """
-    is_late = left_s == 0.0
+    is_late = clock.answers_left_s == 0.0
     refused = _refused(scope, [item.key for item in items], is_late=is_late)
     granted = [item for item in items if item.key not in refused]
     tasks = [asyncio.ensure_future(_answered(scope, item)) for item in granted]
-    answers = dict(zip((item.key for item in granted), await _all(scope, granted, tasks, left_s), strict=True))
+    answers = dict(zip((item.key for item in granted), await _all(scope, granted, tasks, clock), strict=True))
     return [
         answers[item.key] if item.key in answers else _refusal(scope, item, is_late=is_late)
         async for item in in_turns(items)
@@ -72,13 +73,13 @@ def _refusal(scope: Scope, item: Item, *, is_late: bool) -> LimitReached:
 
 
 async def _all(
-    scope: Scope, items: Sequence[Item], tasks: Sequence[asyncio.Future[Json]], left_s: float | None
+    scope: Scope, items: Sequence[Item], tasks: Sequence[asyncio.Future[Json]], clock: RunClock
 ) -> list[Json]:
     """What every task gives; those that time is too short for are cancelled, and give an error value."""
     if not tasks:
         return []
     try:
-        await asyncio.wait(tasks, timeout=left_s)
+        await _done(tasks, clock)
     finally:
         left = [task for task in tasks if task.cancel()]
         if left:
@@ -90,6 +91,16 @@ async def _all(
         _cut_short(scope, item) if task.cancelled() else task.result()
         async for item, task in in_turns(zip(items, tasks, strict=True))
     ]
+
+
+async def _done(tasks: Sequence[asyncio.Future[Json]], clock: RunClock) -> None:
+    """Wait until all tasks are done, or their time is up."""
+    try:
+        async with clock.answers() as limit:
+            await asyncio.wait(tasks)
+    except TimeoutError:
+        if not limit.expired():
+            raise
 
 
 def _cut_short(scope: Scope, item: Item) -> LimitReached:

@@ -97,7 +97,7 @@ class SubCalls:
         messages = arguments.messages(arguments.prompts(prompts), images, validator)
         self._check_covered(found, len(messages), {message.content: estimate_message(message) for message in messages})
         queries = [await self._query(message, found, validator) async for message in in_turns(messages)]
-        return await answer_all(self._here(), queries, self._task.clock.answers_left_s)
+        return await answer_all(self._here(), queries, self._task.clock)
 
     def _check_covered(self, model: Model, count: int, tokens: Mapping[str, int]) -> None:
         """Refuse a batch as a whole where its answers would be lost work; `tokens` are those of each prompt.
@@ -132,7 +132,7 @@ class SubCalls:
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
         self._check_covered(self._run.find_model(None), len(texts), {})
         children = [await self._child(*pair) async for pair in in_turns(zip(texts, given, strict=True))]
-        return await answer_all(self._here(), children, self._task.clock.answers_left_s)
+        return await answer_all(self._here(), children, self._task.clock)
 
     async def _child(self, prompt: str, given: Json) -> ChildQuery:
         scope = self._here()

@@ -222,7 +222,7 @@ async def call_model(run: Run, ledger: Ledger, span: Span, call: ModelCall) -> M
         )
         reservation = await ledger.reserve(estimate, landing=call.purpose == LANDING and ledger.parent is None)
         try:
-            run.recorder.check(None if call.purpose == LANDING else run.config.budget.record_bytes)
+            run.recorder.check(None if call.purpose == LANDING else ledger.caps.record_bytes)
             return await _make(run, span, call, reservation)
         finally:
             reservation.release()

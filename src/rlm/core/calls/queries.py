@@ -118,7 +118,7 @@ class ChildQuery:
             LimitReached: there is no room for its prompt, or for more of a record.
         """
         config, model = self.run.config, self.run.find_model(None)
-        self.run.recorder.check(config.budget.record_bytes)
+        self.run.recorder.check(self.scope.ledger.caps.record_bytes)
         self.scope.ledger.check_fits(
             CallEstimate(
                 input_tokens=estimate_tokens(self.prompt), max_output_tokens=config.max_output_tokens, price=model.price

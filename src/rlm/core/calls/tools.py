@@ -63,7 +63,7 @@ def find_tool(run: Run, name: str) -> Tool:
 
 async def _call(run: Run, start: ToolStart, scope: Scope) -> Json:
     tool = find_tool(run, start.name)
-    run.recorder.check(run.config.budget.record_bytes)
+    run.recorder.check(scope.ledger.caps.record_bytes)
     scope.ledger.count_tool_call()
     await run.recorder.record_large(scope.span, start)
     left = Warned(message=f"the tool {start.name} goes on though its call was cancelled: it was left behind")

@@ -157,6 +157,35 @@ class McpConfig(Section, frozen=True):
     """The most that a call of execute_python may ask for as its timeout."""
 
 
+class ServiceConfig(Section, frozen=True):
+    """`[service]`: runs over HTTP, `rlm serve`. Needs trust in a project file."""
+
+    host: Name = "127.0.0.1"
+    """The address to listen on; anything but this machine's own needs a proxy with TLS before it."""
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8378
+    """0 is any that is free."""
+    allowed_hosts: tuple[Name, ...] = ()
+    """Names by which clients reach it, beside those of this machine."""
+    max_running: AtLeastOne = 64
+    """Runs of one token in progress at one time."""
+    max_queued: AtLeastOne = 1_000
+    """Runs of one token that wait; beyond, requests are refused."""
+    body: MemorySize = "16m"
+    """The largest request, but for uploads."""
+    upload_bytes: AtLeastOne = 20_000_000_000
+    """What one token may have uploaded, in bytes."""
+    upload_ttl_s: Seconds = 86_400.0
+    """How long an upload is kept after its last use."""
+    context_chars: AtLeastOne = 8_000
+    """A longer text in a conversation becomes context, of which the prompt keeps the beginning and the end."""
+    drain_s: Seconds = 20.0
+    """How long a service that is stopped gives its runs to end; the others are resumed when it is started again."""
+
+    @property
+    def body_bytes(self) -> int:
+        return memory_bytes(self.body)
+
+
 class ClaudeCliConfig(Section, frozen=True):
     """`[claude_cli]`: the installed `claude`, with its own login."""
 
@@ -297,6 +326,7 @@ class Config(Section, frozen=True):
     mcp: McpConfig = McpConfig()
     mcp_servers: dict[str, McpServerConfig] = {}
     """`[mcp_servers.NAME]`: servers whose tools join the run. Needs trust."""
+    service: ServiceConfig = ServiceConfig()
     plugins: dict[str, dict[str, Any]] = {}
     """`[plugins.NAME]`: the settings of a plug-in, a sandbox or a backend that another package adds. Needs trust."""
     prices: dict[str, PriceConfig] = {}

@@ -26,7 +26,7 @@ from rlm.core.events.completion import (
     TurnStart,
 )
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
-from rlm.core.events.run import Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
+from rlm.core.events.run import Controlled, Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
 from rlm.core.texts import escape_line_ends
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ AnyBody: TypeAlias = (
     | SessionCarried
     | Limit
     | Warned
+    | Controlled
     | RecordLeft
 )
 
@@ -147,6 +148,7 @@ __all__ = [
     "Compaction",
     "CompletionEnd",
     "CompletionStart",
+    "Controlled",
     "Event",
     "ExecEnd",
     "ExecOutput",

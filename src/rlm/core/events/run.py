@@ -82,6 +82,36 @@ class Warned(Body, frozen=True):
     message: str
 
 
+class Controlled(Body, frozen=True, kw_only=True):
+    """Somebody acted on the run while it went on; the span is the child's where only a child is cancelled."""
+
+    TYPE: ClassVar[str] = "control"
+
+    action: str
+    """pause, resume, cancel, set (a cap) or say (a message to the root's next turn)."""
+    who: str
+    why: str = ""
+    cap: str = ""
+    """The name of the cap that is set."""
+    value: Json = None
+    """Its new value; null is no cap."""
+    before: Json = None
+    text: str = ""
+    """What is said."""
+
+    @property
+    def words(self) -> str:
+        """What was done, by whom and why, in a sentence."""
+        what = {
+            "pause": "paused",
+            "resume": "resumed",
+            "cancel": "cancelled",
+            "set": f"{self.cap} set to {_cap_text(self.value)} (it was {_cap_text(self.before)})",
+            "say": f"told: {self.text}",
+        }.get(self.action, self.action)
+        return f"{what}, by {self.who}" + (f": {self.why}" if self.why else "")
+
+
 class RecordLeft(Body, frozen=True):
     """A resumed or forked run goes on live from here: the record it serves from has no more of this completion."""
 
@@ -89,3 +119,7 @@ class RecordLeft(Body, frozen=True):
     turn: int
     diverged: str | None = None
     """Where and how it did something else than its record says; None: the record ends here."""
+
+
+def _cap_text(cap: Json) -> str:
+    return "no cap" if cap is None else f"{cap:g}" if isinstance(cap, float) else str(cap)

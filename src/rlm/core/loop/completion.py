@@ -123,6 +123,7 @@ class Completion:
             LimitReached: a cap keeps the turn from being made.
             RLMError: the model or the sandbox failed.
         """
+        await self.task.clock.going()
         self._begin_turn()
         scope = await self.task.scope.turn(self.turns)
         self._speak(dialects.known(scope.dialect(self._own_dialect), self._own_dialect))
@@ -195,7 +196,7 @@ class Completion:
         return Final(value=await self.task.validator.validate(final.value), text=final.text)
 
     def _begin_turn(self) -> None:
-        cap = self.run.config.budget.max_turns
+        cap = self.task.scope.ledger.caps.max_turns
         if reason := self.dialect.stuck or self._stuck:
             raise NoProgress(reason)
         if self.turns - self._answered_at >= cap:
@@ -361,7 +362,7 @@ class Completion:
                 yield limit
 
     def _own_near(self) -> Iterator[tuple[str, str]]:
-        cap = self.run.config.budget.max_turns
+        cap = self.task.scope.ledger.caps.max_turns
         turns = self.turns - self._answered_at
         if turns >= NEAR_END * cap:
             yield "max_turns", f"turn {turns} of {cap} is done"

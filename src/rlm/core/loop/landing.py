@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ async def land(completion: Completion, reason: LimitReached) -> Final:
     printed last: whatever the model said was on its way to that.
     """
     try:
-        async with asyncio.timeout(_most_s(completion)):
+        async with completion.task.clock.within(_most_s(completion)):
             return await _ask(completion, reason)
     except (RLMError, TimeoutError) as error:
         why = str(error) if isinstance(error, RLMError) else "it took too long"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from rlm.core.budget import CallEstimate, Ledger
 
@@ -17,12 +17,25 @@ LANDING_LEAST_TOKENS = 2_000
 """Room for the instructions, a task and a short answer, where half of the budget has it."""
 
 
+class _Reserve(TypedDict):
+    landing_tokens: int
+    landing_usd: float
+
+
 def root_ledger(budget: Budget, model: Model) -> Ledger:
     """The ledger of the root, with what its landing may need set aside."""
+    return Ledger(budget, **_reserve(budget, model))
+
+
+def change_caps(ledger: Ledger, budget: Budget, model: Model) -> None:
+    """Put other caps in the place of those of a whole run, and set aside what its landing may need of them."""
+    ledger.change_caps(budget, **_reserve(budget, model))
+
+
+def _reserve(budget: Budget, model: Model) -> _Reserve:
     tokens, cap_usd = budget.token_budget or 0, budget.cost_budget_usd or 0.0
     most_usd, least_usd = (_landing_usd(model, size) for size in (LANDING_TOKENS, LANDING_LEAST_TOKENS))
-    return Ledger(
-        budget,
+    return _Reserve(
         landing_tokens=min(LANDING_TOKENS, max(tokens // LANDING_SHARE, min(LANDING_LEAST_TOKENS, tokens // 2))),
         landing_usd=min(most_usd, max(cap_usd / LANDING_SHARE, min(least_usd, cap_usd / 2))),
     )

@@ -49,14 +49,23 @@ class Orchestrator:
         The root's cancellation is an outcome too. Raises:
             asyncio.CancelledError: a child's parent gave up; what there was is in the record.
         """
+        if task.is_root:
+            return await self._complete(task)
+        with self._run.children.in_progress(task.scope.span.id):
+            return await self._complete(task)
+
+    async def _complete(self, task: Task) -> Outcome:
         started = time.monotonic()
         completion = Completion(self._run, task, self.complete)
         given_up: asyncio.CancelledError | None = None
         try:
             ending = await self._to_end(completion)
         except asyncio.CancelledError as cancelled:
-            given_up = cancelled
-            ending = _ended("cancelled", _said(completion), RunFailed("the run was cancelled"))
+            if (why := self._run.children.cancelled(task.scope.span.id)) is not None:
+                ending = _ended("failed", _said(completion), RunFailed(why))
+            else:
+                given_up = cancelled
+                ending = _ended("cancelled", _said(completion), RunFailed("the run was cancelled"))
         try:
             await _close(completion, given_up=given_up is not None)
         except asyncio.CancelledError as cancelled:  # too late to change how it ended
@@ -95,7 +104,7 @@ class Orchestrator:
             async with clock.turns() if completion.task.is_root else asyncio.timeout(None) as turns:
                 await completion.open()
                 while (final := await completion.turn()) is None:
-                    self._run.recorder.check(self._run.config.budget.record_bytes)
+                    self._run.recorder.check(completion.task.scope.ledger.caps.record_bytes)
                     _stop_if_cancelled()
                 return _ended("completed", final)
         except TimeoutError:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXACT = frozenset(
     {"run.start", "completion.start", "completion.end", "message", "model.end", "tool.end", "exec.end", "limit"}
+    | {"control"}
 )
 """What a resumed run takes from the record: where masking changes it, it is kept exact until the run completes."""
 

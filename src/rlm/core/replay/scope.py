@@ -84,7 +84,8 @@ class Scope:
         return f"{digest}/{self._asked[digest]}"
 
     async def answer(self, call: Call[T]) -> T:
-        """The answer to a call: served from the record, and recorded again, or made and recorded.
+        """The answer to a call: served from the record, and recorded again, or made and recorded; while the run is
+        paused, none is made.
 
         Raises:
             LimitReached: the budget has no room for it, now or in the record; guest code may go on.
@@ -93,6 +94,7 @@ class Scope:
         """
         inside = Scope(self._recall, self.ledger, self.span.child(), is_cell=call.kind == "exec")
         try:
+            await self._recall.going()
             return await call.make(inside)
         except LimitReached as limit:
             self._note(call, limit)
@@ -145,10 +147,10 @@ class Scope:
         return own
 
     def added(self) -> tuple[Message, ...]:
-        """What the user has to say before this turn; once, and to the root."""
-        if self.ledger.parent is not None or not (text := self._recall.take_addition()):
+        """What the user has to say before this turn, each message once, and to the root."""
+        if self.ledger.parent is not None:
             return ()
-        return (Message(role="user", content=text),)
+        return tuple(Message(role="user", content=text) for text in self._recall.take_additions())
 
     def is_asked_on(self) -> bool:
         """Whether the user asks another question after the answer that this turn gave."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rlm.core.budget import Ledger
+    from rlm.core.clock import RunClock
     from rlm.core.events import Body, Event
     from rlm.core.notes import ImageNote
     from rlm.core.record.recorder import Recorder
@@ -42,6 +43,8 @@ class ReplayRules:
     """Call a tool again that may change things and was called but never answered."""
     addition: str = ""
     """What the user says where the run goes on live."""
+    unheard: tuple[str, ...] = ()
+    """What was said to the run in progress, and no turn had begun with when it was cut off."""
 
     @property
     def is_replay(self) -> bool:
@@ -88,12 +91,20 @@ class Recall:
     """The record that one run serves from, if it has one, and the keys under which it writes its own."""
 
     def __init__(
-        self, recorder: Recorder, salt: bytes, record: Record | None = None, rules: ReplayRules | None = None
+        self,
+        recorder: Recorder,
+        salt: bytes,
+        record: Record | None = None,
+        rules: ReplayRules | None = None,
+        *,
+        clock: RunClock | None = None,
     ) -> None:
+        """`clock` is that of the run, which stands while it is paused."""
         self.recorder = recorder
         self.record = record
         self.rules = rules or ReplayRules()
-        self._addition = self.rules.addition
+        self._clock = clock
+        self._additions = [text for text in (self.rules.addition, *self.rules.unheard) if text]
         self.secret = salt
         self._cells = 0
         self._served = 0
@@ -130,12 +141,21 @@ class Recall:
     @property
     def has_addition(self) -> bool:
         """Whether the user has something to say that wasn't said yet."""
-        return bool(self._addition)
+        return bool(self._additions)
 
-    def take_addition(self) -> str:
-        """What the user says where the run goes on live; once."""
-        text, self._addition = self._addition, ""
-        return text
+    def say(self, text: str) -> None:
+        """Have the root's next turn begin with a message of the user."""
+        self._additions.append(text)
+
+    def take_additions(self) -> tuple[str, ...]:
+        """What the user says where the run goes on live; each once."""
+        texts, self._additions = tuple(self._additions), []
+        return texts
+
+    async def going(self) -> None:
+        """Wait while the run is paused."""
+        if self._clock is not None:
+            await self._clock.going()
 
     def digest(self, *parts: Any) -> str:
         """What was asked, so that it can be known again but not guessed from the record."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rlm.core.config import DockerConfig
     from rlm.core.contexts.context import Context
     from rlm.repl.docker.contexts import ContextCopy
-    from rlm.repl.docker.engines import Engine
+    from rlm.repl.docker.engines import DockerEngine
     from rlm.repl.docker.images import DockerImage
     from rlm.repl.shares import Shares
 
@@ -85,7 +85,7 @@ class ContainerPlan:
 class Container:
     """Implements `ContainerEnd`: the container behind a channel."""
 
-    def __init__(self, engine: Engine, container: str, folder: Path) -> None:
+    def __init__(self, engine: DockerEngine, container: str, folder: Path) -> None:
         self.id = container
         self._engine = engine
         self._folder = folder
@@ -196,7 +196,7 @@ def context_memory_bytes(context: Context) -> int:
     return size + (size if is_narrow else size * _WIDEST[context.kind])  # as it came, and decoded
 
 
-async def start(engine: Engine, plan: ContainerPlan, *, mounts: bool) -> WarmContainer:
+async def start(engine: DockerEngine, plan: ContainerPlan, *, mounts: bool) -> WarmContainer:
     """Start a container and wait until its guest is warm; `mounts`: the engine may see this machine's files.
 
     Raises:
@@ -263,7 +263,7 @@ def _new_folder(plan: ContainerPlan, mark: str) -> Path:
     return folder
 
 
-async def _create(engine: Engine, plan: ContainerPlan, folder: Path | None) -> str:
+async def _create(engine: DockerEngine, plan: ContainerPlan, folder: Path | None) -> str:
     try:
         answer = await _created(engine, plan, folder)
     except Refused as e:
@@ -279,7 +279,7 @@ async def _create(engine: Engine, plan: ContainerPlan, folder: Path | None) -> s
     return container
 
 
-async def _created(engine: Engine, plan: ContainerPlan, folder: Path | None) -> Any:
+async def _created(engine: DockerEngine, plan: ContainerPlan, folder: Path | None) -> Any:
     """The engine's answer; what it makes for a caller that is cancelled meanwhile is removed."""
     creating = asyncio.ensure_future(engine.ask(partial(_ask_to_create, plan=plan, folder=folder)))
     try:

@@ -57,7 +57,7 @@ class Address:
     tls: ssl.SSLContext | None = None
 
 
-class Engine:
+class DockerEngine:
     """One engine; its calls wait in threads of their own, a few at once."""
 
     def __init__(self, client: Any, address: Address) -> None:
@@ -72,7 +72,7 @@ class Engine:
         return not self._unanswered
 
     @classmethod
-    async def connect(cls, environ: Mapping[str, str] | None = None) -> Engine:
+    async def connect(cls, environ: Mapping[str, str] | None = None) -> DockerEngine:
         """Reach the engine that `DOCKER_HOST` and its companions name, else the one of this machine.
 
         Raises:
@@ -158,7 +158,7 @@ def asking() -> Iterator[None]:
 
 def connect_blocking() -> Any:
     """docker-py's client of this process's environment, for a process without an event loop. Raises:
-    SandboxUnavailableError: as `Engine.connect`.
+    SandboxUnavailableError: as `DockerEngine.connect`.
     """
     return _connected(os.environ)[0]
 

@@ -12,7 +12,7 @@ from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl.docker.engines import Refused
 
 if TYPE_CHECKING:
-    from rlm.repl.docker.engines import Engine
+    from rlm.repl.docker.engines import DockerEngine
 
 _log = logging.getLogger(__name__)
 _PULL_S = 3600.0
@@ -29,7 +29,7 @@ class DockerImage:
     """Folders that a guest could write to, on the engine's disk and without bound."""
 
 
-async def find(engine: Engine, name: str) -> DockerImage:
+async def find(engine: DockerEngine, name: str) -> DockerImage:
     """The image of that name, pulled if the engine does not have it. Raises:
     SandboxUnavailableError: the engine can't get it.
     """

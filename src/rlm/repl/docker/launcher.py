@@ -17,7 +17,7 @@ from rlm.core.types import Traits
 from rlm.repl import spool_folders
 from rlm.repl.docker import containers, contexts, images
 from rlm.repl.docker.containers import ContainerPlan, WarmContainer
-from rlm.repl.docker.engines import Engine, Refused
+from rlm.repl.docker.engines import DockerEngine, Refused
 from rlm.repl.docker.sweeping import Estate, remove_all_of, sweep_containers
 from rlm.repl.pool import WarmPool
 from rlm.repl.sandbox import Kind, Probe
@@ -41,7 +41,7 @@ _NOT_FOUND = 404
 class DockerLauncher:
     """Implements `Launcher`: an engine, what this host owns there, and containers that wait for a context."""
 
-    def __init__(self, engine: Engine, plan: ContainerPlan, estate: Estate) -> None:
+    def __init__(self, engine: DockerEngine, plan: ContainerPlan, estate: Estate) -> None:
         self._engine = engine
         self._plan = plan
         self._estate = estate
@@ -54,7 +54,7 @@ class DockerLauncher:
     @classmethod
     async def start(cls, section: DockerConfig) -> DockerLauncher:
         """Reach the engine, get the image, sweep, and start a container; see `Kind.start`."""
-        engine = await Engine.connect()
+        engine = await DockerEngine.connect()
         try:
             await engine.ask(sweep_containers)
             image = await images.find(engine, section.image)
@@ -167,7 +167,7 @@ async def _probe(section: DockerConfig) -> Probe:
 
 async def _engine_and_image(image: str) -> tuple[str, str]:
     """The engine in words, and the id of the image."""
-    engine = await Engine.connect()
+    engine = await DockerEngine.connect()
     try:
         version = await engine.ask(lambda client: str(client.version()["Version"]))
         found = await engine.ask(lambda client: str(client.inspect_image(image)["Id"]))

@@ -17,7 +17,7 @@ from rlm.repl.deaths import Death
 from rlm.repl.docker import channels, containers, meters, sweeping
 from rlm.repl.docker.channels import DockerChannel
 from rlm.repl.docker.containers import ContainerPlan
-from rlm.repl.docker.engines import Address, Engine
+from rlm.repl.docker.engines import Address, DockerEngine
 from rlm.repl.docker.images import DockerImage
 from rlm.repl.docker.owners import LABEL, Owner
 
@@ -52,8 +52,8 @@ class Client:
         return
 
 
-def engine_of(client: Client) -> Engine:
-    return Engine(client, Address(shown="here"))
+def engine_of(client: Client) -> DockerEngine:
+    return DockerEngine(client, Address(shown="here"))
 
 
 def plan_in(folder: Path) -> ContainerPlan:
@@ -187,7 +187,7 @@ async def test_the_clock_goes_on_after_an_engine_that_did_not_answer_once(monkey
 
 async def test_credentials_in_an_address_are_not_shown() -> None:
     with pytest.raises(SandboxUnavailableError) as refusal:
-        await Engine.connect({"DOCKER_HOST": "tcp://bob:hunter2@127.0.0.1:1"})
+        await DockerEngine.connect({"DOCKER_HOST": "tcp://bob:hunter2@127.0.0.1:1"})
     assert "tcp://127.0.0.1:1" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rlm.core.exceptions import ConfigError, REPLError, SandboxUnavailableError
 from rlm.repl.docker import containers, contexts, engines, meters, owners
 from rlm.repl.docker.channels import Demultiplexer
-from rlm.repl.docker.engines import Engine
+from rlm.repl.docker.engines import DockerEngine
 from rlm.repl.docker.owners import Owner
 from rlm.repl.guest.supervisor import INTERRUPT, Incoming
 from rlm.repl.guest.wire import HEADER, pack
@@ -145,7 +145,7 @@ def test_the_profile_denies_by_default_and_makes_no_socket() -> None:
 
 async def test_an_address_that_carries_no_stream_is_refused() -> None:
     with pytest.raises((ConfigError, SandboxUnavailableError)):
-        await Engine.connect({"DOCKER_HOST": "ssh://someone@127.0.0.1:9"})
+        await DockerEngine.connect({"DOCKER_HOST": "ssh://someone@127.0.0.1:9"})
     with pytest.raises(ConfigError, match="forward the engine's socket"):
         engines._address("ssh://someone@host", None)
 

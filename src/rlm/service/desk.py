@@ -1,0 +1,470 @@
+"""The desk: takes requests for all faces, checks what their token may do, has an engine make the runs, and keeps what
+became of them. Whatever the protocol, this is the one place that decides whose run is whose."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.config import Config
+from rlm.core.events import Controlled
+from rlm.core.exceptions import ConfigError, QueueFullError, RLMError
+from rlm.core.record.recorder import new_run_id
+from rlm.core.texts import escape_surrogates
+from rlm.jobs.engines.feed import Feed
+from rlm.jobs.engines.local import LocalEngine
+from rlm.runtime.control import Act
+from rlm.runtime.inputs import read_images
+from rlm.runtime.models import BackendPool
+from rlm.runtime.request import Request
+from rlm.runtime.resume import resume_request
+from rlm.service.messages import NewAct, NewRun, ResultNote, RunNote, RunPage
+from rlm.service.refusals import Refused
+from rlm.service.state import OPEN, RunRow
+from rlm.service.uploads import Uploads
+from rlm.trajectory.places import log_folder
+from rlm.trajectory.reader import Trajectory, ends_run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rlm.core.interfaces import Backend
+    from rlm.core.outcome import RLMResult
+    from rlm.jobs.engines.engine import Numbered
+    from rlm.jobs.engines.local import LocalSubmission
+    from rlm.service.state import ServiceState
+    from rlm.service.tokens import Caller
+
+PROMPT_CHARS = 1_000
+"""How much of a prompt is listed."""
+PAGE = 50
+MOST_OF_PAGE = 500
+DAY_S = 86_400
+
+
+class Desk:
+    """Takes requests; used on one event loop only."""
+
+    def __init__(self, config: Config, state: ServiceState, folder: Path, backend: Backend | None = None) -> None:
+        """`backend` serves every model; None: those of the configuration."""
+        self.config = config
+        self._state = state
+        self._folder = folder
+        self._backend = backend
+        self._engines: dict[str, LocalEngine] = {}
+        self._keeping: dict[str, asyncio.Task[None]] = {}
+        """By the id of each run in progress, the task that awaits its end and keeps its result."""
+        self._is_stopping = False
+
+    async def submit(self, caller: Caller, asked: NewRun, *, key: str | None = None, follows: str = "") -> RunNote:
+        """Take a request for a run; the same `key` again is the same run. `follows` is the id of one before it.
+
+        Raises:
+            Refused: it is not possible, or the token may not have it.
+        """
+        if self._is_stopping:
+            raise Refused(503, "the service is stopping: ask again in a moment")
+        form = msgspec.json.encode(asked)
+        digest = hashlib.sha256(form).hexdigest()
+        if key is not None and (known := self._state.by_key(caller.name, key)) is not None:
+            return self._same(known, digest)
+        self._check_room(caller)
+        request = await asyncio.to_thread(self._request, caller, asked, new_run_id())
+        assert request.run_id is not None
+        row = RunRow(
+            id=request.run_id,
+            tenant=caller.name,
+            created_at=time.time(),
+            prompt=escape_surrogates(asked.prompt[:PROMPT_CHARS]),
+            model=request.config.model or "",
+            request=form,
+            records=str(_record(request)),
+            cap_usd=request.config.budget.cost_budget_usd,
+            follows=follows or None,
+            key=key,
+            key_digest=None if key is None else digest,
+        )
+        if not self._state.add(row):  # another request with that key came first
+            known = None if key is None else self._state.by_key(caller.name, key)
+            if known is None:
+                raise Refused(409, "there is a run of that id already")
+            return self._same(known, digest)
+        await self._begin(row, request)
+        return self.note(caller, row.id)
+
+    def note(self, caller: Caller, run_id: str) -> RunNote:
+        """How a run stands.
+
+        Raises:
+            Refused: this token has no such run.
+        """
+        return self._note(self._row(caller, run_id))
+
+    def page(self, caller: Caller, *, before: str = "", state: str | None = None, count: int = PAGE) -> RunPage:
+        """Runs of a token, the newest first; `before` is the `next` of the page before.
+
+        Raises:
+            Refused: `before` is nothing that a page gave.
+        """
+        count = max(1, min(count, MOST_OF_PAGE))
+        rows = self._state.page(caller.name, before=_place(before), state=state, count=count + 1)
+        shown = rows[:count]
+        following = f"{shown[-1].created_at!r}-{shown[-1].id}" if len(rows) > count else None
+        return RunPage(runs=[self._note(row) for row in shown], next=following)
+
+    def line(self, caller: Caller, run_id: str, most: int) -> list[RunNote]:
+        """A run, and those before it whose conversation it goes on with, the oldest first.
+
+        Raises:
+            Refused: this token has no such run.
+        """
+        found: list[RunNote] = []
+        following: str | None = run_id
+        while following and len(found) < most:
+            row = self._row(caller, following)
+            found.append(self._note(row))
+            following = row.follows
+        return found[::-1]
+
+    async def events(self, caller: Caller, run_id: str, first: int = 0) -> AsyncIterator[Numbered]:
+        """The events of a run from that number on, until it has ended; long texts are whole.
+
+        Raises:
+            Refused: this token has no such run.
+        """
+        row = self._row(caller, run_id)
+        live = self._live(row)
+        records = [Path(path) for path in row.records.splitlines()]
+        feed = Feed([path for path in records if path.exists()], is_over=True)
+        async for each in feed.events(first) if live is None else live.events(first):
+            if each.event.blobs:
+                path = next(path for path in records if path.stem == each.event.run)
+                whole = await asyncio.to_thread(Trajectory(path).whole, each.event)
+                yield replace(each, event=whole)
+            else:
+                yield each
+
+    async def result(self, caller: Caller, run_id: str) -> ResultNote:
+        """What a run came to, once it has ended.
+
+        Raises:
+            Refused: this token has no such run.
+        """
+        self._row(caller, run_id)
+        if (keeping := self._keeping.get(run_id)) is not None:
+            await asyncio.shield(keeping)
+        note = self.note(caller, run_id)
+        if note.result is None:
+            raise Refused(503, "the service is stopping: the run goes on when it is back")
+        return note.result
+
+    def act(self, caller: Caller, run_id: str, asked: NewAct) -> RunNote:
+        """Act on a run in progress.
+
+        Raises:
+            Refused: this token has no such run or may not do so, or it can't be done.
+        """
+        row = self._row(caller, run_id)
+        live = self._live(row)
+        if live is None:
+            raise Refused(409, f"run {run_id} has ended: nothing can be done with it any more")
+        if asked.action == "set" and not caller.is_owner:
+            _check_lowers(asked, live.request.config)
+        try:
+            live.control(Act(**msgspec.structs.asdict(asked), who=caller.name))
+        except ConfigError as error:
+            raise Refused(422, str(error)) from error
+        return self.note(caller, run_id)
+
+    def uploads(self, caller: Caller) -> Uploads:
+        """The uploads of a token."""
+        service = self.config.service
+        folder = self._folder / "uploads" / caller.name
+        return Uploads(folder, quota_bytes=service.upload_bytes, ttl_s=service.upload_ttl_s)
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are in each state, whoever's they are."""
+        return self._state.counts()
+
+    async def take_up(self, callers: dict[str, Caller]) -> None:
+        """Go on with what a service before this one left unfinished; `callers` are the tokens that are valid."""
+        for row in self._state.unfinished():
+            caller = callers.get(row.tenant)
+            try:
+                if caller is None:
+                    raise Refused(403, "its token was revoked")
+                await self._go_on(caller, row)
+            except (RLMError, msgspec.MsgspecError) as error:
+                self._keep(row, "failed", _failed(error), None)
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing more, and give what is in progress so long to end."""
+        self._is_stopping = True
+        if self._keeping and seconds:
+            await asyncio.wait(tuple(self._keeping.values()), timeout=seconds)
+
+    async def aclose(self) -> None:
+        """Stop what is in progress, which is left to be resumed."""
+        self._is_stopping = True
+        await asyncio.gather(*(engine.aclose() for engine in self._engines.values()), return_exceptions=True)
+        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+
+    async def _go_on(self, caller: Caller, row: RunRow) -> None:
+        records = [path for path in map(Path, row.records.splitlines()) if path.exists()]
+        if not records:
+            asked = msgspec.json.decode(row.request or b"", type=NewRun)
+            await self._begin(row, await asyncio.to_thread(self._request, caller, asked, row.id))
+            return
+        if (ended := await asyncio.to_thread(_ended, records[-1])) is not None:
+            self._keep(row, ended.status, ended, ended.cost_usd)
+            return
+        request = await asyncio.to_thread(resume_request, records[-1], self._config(caller), redo_unfinished=True)
+        request = replace(request, run_id=new_run_id())
+        self._state.take_up(row.id, "\n".join(map(str, (*records, _record(request)))))
+        await self._begin(row, request, tuple(records))
+
+    async def _begin(self, row: RunRow, request: Request, earlier: tuple[Path, ...] = ()) -> None:
+        try:
+            made = await self._engine(row.tenant).submit(request, submission_id=row.id, earlier=earlier)
+        except QueueFullError as error:
+            self._keep(row, "refused", _failed(error), 0.0)
+            raise Refused(503, str(error)) from error
+        self._keeping[row.id] = asyncio.create_task(self._kept(row, made))
+        self._keeping[row.id].add_done_callback(lambda _done: self._keeping.pop(row.id))
+
+    async def _kept(self, row: RunRow, made: LocalSubmission) -> None:
+        """Keep what a run comes to; a run that was only stopped with the service is left to be resumed."""
+        try:
+            result = await made.result()
+        except RLMError as error:
+            self._keep(row, "refused", _failed(error), 0.0)
+            return
+        if not (self._is_stopping and result.status == "cancelled"):
+            self._keep(row, result.status, _result_note(result), result.cost_usd)
+
+    def _keep(self, row: RunRow, state: str, note: ResultNote, cost_usd: float | None) -> None:
+        self._state.end(row.id, state, to_json(note), cost_usd)
+
+    def _engine(self, tenant: str) -> LocalEngine:
+        """The engine of a token: what it shares among runs, no other token has."""
+        if tenant not in self._engines:
+            service = self.config.service
+            self._engines[tenant] = LocalEngine(
+                BackendPool(self._backend), max_running=service.max_running, max_queued=service.max_queued
+            )
+        return self._engines[tenant]
+
+    def _live(self, row: RunRow) -> LocalSubmission | None:
+        engine = self._engines.get(row.tenant)
+        return None if engine is None else engine.get(row.id)
+
+    def _row(self, caller: Caller, run_id: str) -> RunRow:
+        row = self._state.get(caller.name, run_id)
+        if row is None:
+            raise Refused(404, f"there is no run {run_id[:40]}")
+        return row
+
+    def _note(self, row: RunRow) -> RunNote:
+        live = self._live(row)
+        state = row.state if live is None or row.state != OPEN else live.state
+        return RunNote(
+            id=row.id,
+            state="queued" if state == OPEN else state,
+            created_at=row.created_at,
+            prompt=row.prompt,
+            model=row.model,
+            ended_at=row.ended_at,
+            progress=None if live is None else live.status,
+            result=None if row.result is None else msgspec.json.decode(row.result, type=ResultNote),
+        )
+
+    def _same(self, known: RunRow, digest: str) -> RunNote:
+        if known.key_digest != digest:
+            raise Refused(422, "that Idempotency-Key was used with another request")
+        return self._note(known)
+
+    def _check_room(self, caller: Caller) -> None:
+        service, most = self.config.service, caller.rights.max_runs
+        if most is not None and self._state.unfinished_count(caller.name) >= most:
+            raise Refused(429, f"this token may have {most} runs at one time: wait for one to end")
+        if self._state.unfinished_count() >= service.max_running + service.max_queued:
+            raise Refused(503, "too many runs wait already: try again later")
+
+    def _request(self, caller: Caller, asked: NewRun, run_id: str) -> Request:
+        """The request for a run of that id; blocks while it looks at files."""
+        try:
+            return Request(
+                prompt=f"{asked.instructions}\n\n{asked.prompt}" if asked.instructions else asked.prompt,
+                context=self._context(caller, asked),
+                output_type=asked.output_schema,
+                images=read_images(map(base64.b64decode, asked.images)),
+                config=self._run_config(caller, asked),
+                run_id=run_id,
+            )
+        except (ConfigError, msgspec.ValidationError, binascii.Error) as error:
+            raise Refused(422, str(error)) from error
+
+    def _context(self, caller: Caller, asked: NewRun) -> Any:
+        files = [
+            *map(self.uploads(caller).path, asked.contexts),
+            *(self._readable(caller, path) for path in asked.paths),
+        ]
+        if files and asked.context is not None:
+            raise Refused(422, "a run has its context inline or from files, not both")
+        if files:
+            return files if len(files) > 1 else files[0]
+        return asked.context
+
+    def _readable(self, caller: Caller, given: str) -> Path:
+        """A path of the server that the token may read, with nothing in it that leads elsewhere."""
+        real = Path(os.path.realpath(given))
+        folders = [Path(os.path.realpath(folder)) for folder in caller.rights.folders]
+        if not Path(given).is_absolute() or not any(real.is_relative_to(folder) for folder in folders):
+            raise Refused(403, f"this token may not read {given[:200]}")
+        if not real.exists():
+            raise Refused(422, f"there is no file {given[:200]}")
+        return real
+
+    def _config(self, caller: Caller) -> Config:
+        """The settings of a token's runs: those of the owner, who alone has their tools, folders and skills."""
+        if caller.is_owner:
+            return msgspec.structs.replace(self.config, session=None)
+        return msgspec.structs.replace(
+            self.config,
+            session=None,
+            cache=False,
+            skills=(),
+            mcp_servers={},
+            allowed_paths=(),
+            helper_rights=(),
+            guest_tools=None,
+            allowed_models=(),
+            log_dir=str(self._folder / "records" / caller.name),
+        )
+
+    def _run_config(self, caller: Caller, asked: NewRun) -> Config:
+        base = self._config(caller)
+        models = self.models(caller)
+        model = asked.model or (models[0] if models else base.model)
+        for name in {asked.model, asked.sub_model} - {None}:
+            if not caller.is_owner and name not in models:
+                raise Refused(
+                    403, f"this token may not use the model {str(name)[:100]}; it may use: {', '.join(models)}"
+                )
+        given = {"environment": asked.environment or base.environment, "model": model}
+        if not caller.is_owner and given["environment"] != base.environment:
+            raise Refused(403, "this token may not choose the sandbox")
+        changed = {**msgspec.to_builtins(base), **given, "budget": self._budget(caller, base, asked)}
+        if asked.sub_model or model != base.model:
+            changed["sub_model"] = asked.sub_model
+        return msgspec.convert(changed, Config)
+
+    def models(self, caller: Caller) -> tuple[str, ...]:
+        """The models that the runs of a token may use, the first by default."""
+        own = dict.fromkeys(name for name in (self.config.model, self.config.sub_model) if name)
+        if caller.rights.models is not None:
+            return caller.rights.models
+        return (*own, *(name for name in self.config.allowed_models if caller.is_owner and name not in own))
+
+    def _budget(self, caller: Caller, base: Config, asked: NewRun) -> dict[str, Any]:
+        """The caps of a run: lower ones than the service's as asked, and what is left of the day at most."""
+        caps: dict[str, Any] = msgspec.to_builtins(base.budget)
+        for name, cap in asked.budget.items():
+            if name not in caps:
+                raise Refused(422, f"budget: there is no cap {name[:100]!r}; there are {', '.join(caps)}")
+            if not caller.is_owner and _is_higher(cap, caps[name]):
+                raise Refused(403, f"{name}: this token may have {caps[name]} at most")
+            caps[name] = cap
+        per_day = caller.rights.cost_budget_usd_per_day
+        if per_day is not None:
+            today = time.time() // DAY_S * DAY_S
+            left = per_day - self._state.spent_usd(caller.name, today)
+            if left <= 0:
+                raise Refused(429, f"this token has used up its {per_day:g} US dollars of today (UTC)")
+            most = caps["cost_budget_usd"]
+            caps["cost_budget_usd"] = left if most is None else min(most, left)
+        return caps
+
+
+def to_json(value: Any) -> bytes:
+    """A message as JSON in ASCII, whatever texts are in it."""
+    return json.dumps(msgspec.to_builtins(value)).encode()
+
+
+def _is_higher(cap: Any, most: Any) -> bool:
+    if most is None or cap == most:
+        return False
+    return cap is None or not isinstance(cap, int | float) or not isinstance(most, int | float) or cap > most
+
+
+def _check_lowers(asked: NewAct, config: Config) -> None:
+    """Refuse a cap above the one that the run was taken with."""
+    most = msgspec.structs.asdict(config.budget).get(asked.cap)
+    if _is_higher(asked.value, most):
+        raise Refused(403, f"{asked.cap}: this token may have {most} at most")
+
+
+def _record(request: Request) -> Path:
+    return (log_folder(request.config.log_dir) / f"{request.run_id}.jsonl").absolute()
+
+
+def _place(before: str) -> tuple[float, str] | None:
+    if not before:
+        return None
+    at, _, run_id = before.rpartition("-")
+    try:
+        return float(at), run_id
+    except ValueError:
+        raise Refused(422, "before: give the `next` of the page before") from None
+
+
+def _result_note(result: RLMResult) -> ResultNote:
+    return ResultNote(
+        status=result.status,
+        response=escape_surrogates(result.response),
+        value=json.loads(json.dumps(result.value, default=repr)),
+        limit=result.limit,
+        error=None if result.error is None else escape_surrogates(f"{type(result.error).__name__}: {result.error}"),
+        usage={name: getattr(result.usage, name) for name in result.usage.__slots__},
+        cost_usd=result.cost_usd,
+        duration_s=round(result.duration_s, 3),
+        run_id=result.run_id,
+    )
+
+
+def _is_cancel(body: object) -> bool:
+    return isinstance(body, Controlled) and body.action == "cancel"
+
+
+def _failed(error: Exception) -> ResultNote:
+    return ResultNote(status="failed", response="", error=f"{type(error).__name__}: {error}")
+
+
+def _ended(record: Path) -> ResultNote | None:
+    """What a run came to, as its record has it; None where it was cut off, or cancelled with the service alone."""
+    run, was_cancelled = Trajectory(record), False
+    for event in run:
+        was_cancelled = was_cancelled or (event.parent is None and _is_cancel(event.body))
+        if ends_run(event) and (was_cancelled or event.body.status != "cancelled"):
+            body = run.whole(event).body
+            return ResultNote(
+                status=body.status,
+                response=body.response,
+                limit=body.limit,
+                error=body.error,
+                usage={name: getattr(body.usage, name) for name in body.usage.__slots__},
+                cost_usd=body.cost_usd,
+                duration_s=body.duration_s,
+                run_id=event.run,
+            )
+    return None

@@ -1,0 +1,128 @@
+"""What every HTTP request passes first: hosts and origins, the token, and the translation of what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+
+from rlm.core.exceptions import RLMError, StoreError
+from rlm.service.desk import to_json
+from rlm.service.messages import Problem
+from rlm.service.refusals import Refused
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler, Middleware
+
+    from rlm.core.types import Json
+    from rlm.service.desk import Desk
+    from rlm.service.tokens import Caller, Doorkeeper
+
+DESK: web.AppKey[Desk] = web.AppKey("desk")
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
+OPEN_PATHS = frozenset({"/health"})
+"""What needs no token: it says nothing but that the service is there."""
+OPENAI_PATHS = ("/v1/chat/", "/v1/models", "/v1/responses")
+"""What the paths of OpenAI's wire begin with."""
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+READ_S = 60.0
+"""How long the body of a request may take, but for uploads, in seconds."""
+
+
+def caller_of(request: web.Request) -> Caller:
+    """The one whose token a request has."""
+    return request[CALLER]
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        Refused: it is too large, or takes too long.
+    """
+    try:
+        async with asyncio.timeout(READ_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refused(413, "the request is too large: upload data with POST /v1/contexts") from error
+    except TimeoutError as error:
+        raise Refused(408, f"the request was not there after {READ_S:g} s") from error
+
+
+def reply(value: object, status: int = 200, **headers: str) -> web.Response:
+    """A message as a JSON answer."""
+    return web.Response(body=to_json(value), status=status, content_type="application/json", headers=headers)
+
+
+def guards(keeper: Doorkeeper, hosts: frozenset[str]) -> list[Middleware]:
+    """The middlewares of the service; `hosts` are the names by which it is reached."""
+
+    @web.middleware
+    async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return _told(request, refused)
+        except web.HTTPException as error:
+            return _told(request, Refused(error.status, error.text or error.reason))
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            return _told(request, Refused(422, str(error)))
+        except StoreError as error:
+            return _told(request, Refused(507, str(error)))
+        except RLMError as error:
+            return _told(request, Refused(500, str(error)))
+
+    @web.middleware
+    async def known(request: web.Request, handler: Handler) -> web.StreamResponse:
+        _check_host(request, hosts)
+        if request.path not in OPEN_PATHS:
+            caller = keeper.caller(_token(request))
+            if caller is None:
+                raise Refused(401, "give a valid token: Authorization: Bearer TOKEN")
+            request[CALLER] = caller
+        return await handler(request)
+
+    return [told, known]
+
+
+def _told(request: web.Request, refused: Refused) -> web.Response:
+    """An error as RFC 9457 has it, or as OpenAI's clients read it."""
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    if request.path.startswith(OPENAI_PATHS):
+        return reply(openai_error(refused), refused.status, **headers)
+    body = to_json(Problem(title=refused.title, status=refused.status, detail=refused.detail))
+    return web.Response(body=body, status=refused.status, content_type="application/problem+json", headers=headers)
+
+
+def openai_error(refused: Refused) -> dict[str, Json]:
+    """An error as OpenAI's clients read it."""
+    kind = "invalid_request_error" if refused.status < 500 else "server_error"
+    return {"error": {"message": refused.detail, "type": kind, "param": None, "code": str(refused.status)}}
+
+
+def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
+    """Refuse what a page of another site makes a browser ask.
+
+    Raises:
+        Refused: the host, or the origin, is none of the names of this service.
+    """
+    if _name(f"//{request.host}") not in hosts:
+        raise Refused(421, "this service is not known by that host: name it in allowed_hosts of [service]")
+    origin = request.headers.get("Origin")
+    if origin is not None and _name(origin) not in hosts:
+        raise Refused(403, "this service takes no requests from pages of other sites")
+
+
+def _name(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
