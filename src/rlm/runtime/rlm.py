@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Backend, Sink, Tool
     from rlm.core.outcome import RLMResult
     from rlm.core.replay.serving import ReplayReport
-    from rlm.runtime.inputs import GivenImages
+    from rlm.runtime.images import GivenImages
     from rlm.runtime.resume import Again, How
 
 
