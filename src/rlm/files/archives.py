@@ -23,7 +23,7 @@ _TAR_MAGIC, _TAR_MAGIC_AT, _TAR_BLOCK = b"ustar", 257, 512
 _END, _END64 = b"PK\x05\x06", b"PK\x06\x06"
 _END_BYTES = 66_000
 """How near to its end the directory of a zip archive is named."""
-_DIRECTORY_BYTES = 32 << 20
+_DIRECTORY_BYTES = 8 << 20
 """The most that the directory of a zip archive may have: each entry of it takes ten times its size in memory."""
 _OFFICE = frozenset({"[Content_Types].xml", "mimetype"})
 """What a zip archive holds that is a document of an office program or a book."""

@@ -74,7 +74,7 @@ class _Zstd:
     """A zstd frame, where something here can unpack it."""
 
     def __init__(self) -> None:
-        module = _zstd_module()
+        module = zstd_module()
         self._stream: Decompressor = module.ZstdDecompressor()
         self._error: type[Exception] = module.ZstdError
 
@@ -97,11 +97,14 @@ class _Zstd:
             raise ValueError(str(error)) from error
 
 
-def _zstd_module() -> Any:
+def zstd_module() -> Any:
+    """The library that reads zstd. Raises:
+    CannotUnpack: there is none here.
+    """
     for name in ("compression.zstd", "backports.zstd"):
         with suppress(ImportError):
             return import_module(name)
-    raise CannotUnpack("zstd data, for which Python 3.14 or the package backports.zstd is needed")
+    raise CannotUnpack("zstd data, for which Python needs the package backports.zstd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

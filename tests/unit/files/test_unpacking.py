@@ -18,6 +18,7 @@ import pytest
 from rlm.core.contexts.context import Context
 from rlm.core.exceptions import ConfigError
 from rlm.files import unpacking
+from rlm.files.streams import zstd_module
 from rlm.files.texts import Reading
 from rlm.runtime.inputs import prepare
 
@@ -61,7 +62,10 @@ def given(folder: Path, name: str, content: bytes, reading: Reading | None = Non
     return prepare(folder / name, reading or Reading())
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: gzip.compress(data) * 2])
+PACKERS = [gzip.compress, bz2.compress, lzma.compress, zstd_module().compress]
+
+
+@pytest.mark.parametrize("pack", [*PACKERS, *(lambda data, pack=pack: pack(data) * 2 for pack in PACKERS)])
 def test_a_compressed_file_is_its_text_whatever_its_name(tmp_path: Path, pack: Any) -> None:
     context = given(tmp_path, "log.txt", pack(TEXT.encode()))
     assert (context.kind, set(TEXT) - {"é"}) == ("text", set(texts(context)[""]) - {"é"})
@@ -140,6 +144,9 @@ def encrypted() -> bytes:
         ("a.docx", zipped(**{"[Content_Types].xml": b"<x/>", "word__document.xml": b"<x/>"}), "save it as text first"),
         ("a.zip", zipped(a=b"a" * 5_000)[:-30], "damaged"),
         ("a.gz", gzip.compress(b"")[:8] + b"\xff" * 60, "damaged"),
+        ("a.bz2", bz2.compress(b"text" * 99)[:20] + b"\xff" * 60, "damaged"),
+        ("a.xz", lzma.compress(b"text" * 99)[:14] + b"\xff" * 60, "damaged"),
+        ("a.zst", zstd_module().compress(b"text" * 99)[:8] + b"\xff" * 60, "damaged"),
         ("a.zip", zipped(a=bytes(range(256)) * 9), "binary, left out"),
         ("a.zip", zipped(), "it is empty"),
     ],
@@ -167,10 +174,10 @@ def test_what_is_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
     assert "followed by other data" in context.warnings[0]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, lambda data: zipped(zeros=data)])
+@pytest.mark.parametrize("pack", [*PACKERS, lambda data: zipped(zeros=data)])
 def test_a_bomb_is_left_out(tmp_path: Path, pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "FREE_BYTES", 1 << 20)
-    (tmp_path / "bomb").write_bytes(pack(b"0" * (8 << 20)))
+    monkeypatch.setattr(unpacking, "FREE_BYTES", 1 << 18)
+    (tmp_path / "bomb").write_bytes(pack(b"0" * (2 << 20)))
     (tmp_path / "plain").write_text("x")
     context = prepare(tmp_path)
     assert texts(context) == {"plain": "x"}
