@@ -104,7 +104,7 @@ def zstd_module() -> Any:
     for name in ("compression.zstd", "backports.zstd"):
         with suppress(ImportError):
             return import_module(name)
-    raise CannotUnpack("zstd data, for which Python needs the package backports.zstd")
+    raise CannotUnpack("zstd data, for which Python needs the package backports-zstd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
