@@ -12,7 +12,7 @@ AT_LOAD = {
     "rlm.core": {"msgspec", "tomli"},
     "rlm.backends": {"aiohttp", "msgspec"},
     "rlm.cli": {"click", "msgspec", "rich", "typer"},
-    "rlm.files": {"pathspec"},
+    "rlm.files": {"msgspec", "pathspec"},
     "rlm.mcp.server": {"mcp", "mcp_types", "msgspec", "pydantic"},
     "rlm.repl.guest": set(),
     "rlm.repl.guest.policy.proxies": {"RestrictedPython"},

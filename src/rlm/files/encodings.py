@@ -59,6 +59,8 @@ _FORMATS = (
     (b"BZh", "bzip2 data: unpack it first (bunzip2)"),
     (b"\xfd7zXZ\x00", "xz data: unpack it first (unxz)"),
     (b"\x28\xb5\x2f\xfd", "zstd data: unpack it first (unzstd)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first (7z x)"),
+    (b"Rar!\x1a\x07", "a rar archive: unpack it first (unrar x)"),
     (b"%PDF-", _A_PDF),
     (b"PAR1", "Parquet data: export it as CSV or JSON first"),
     (b"SQLite format 3\x00", "an SQLite database: export what you need as CSV or JSON first"),

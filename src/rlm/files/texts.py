@@ -68,6 +68,10 @@ class Notes:
         if places:
             self._undecodable[name] = places
 
+    def about(self, name: str) -> str:
+        """What was noted of the file called `name`."""
+        return "; ".join(what for what, names in self._names.items() if name in names)
+
     def warnings(self) -> tuple[str, ...]:
         """One line for each kind of note."""
         texts = [f"{what}: {some_of(names)}" for what, names in self._names.items()]
@@ -93,7 +97,7 @@ class Charset:
 
 
 class BinaryFileError(ConfigError):
-    """A file is binary, and binary data was not asked for."""
+    """A file is binary, or packed without any text in it, and binary data was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +143,6 @@ class TextFile:
             if not mark_bytes:
                 notes.add(f"read as {mark}, which is a guess", self.name)
             return Charset(encoding=mark, start=mark_bytes)
-        if self.name.endswith(".ipynb"):
-            notes.add("a notebook, read as its JSON with outputs and images", self.name)
         invalid = first_invalid(self.fd, mark_bytes, self.end, seen)
         if invalid is None:
             return Charset(encoding="utf-8", start=mark_bytes, exact=True)

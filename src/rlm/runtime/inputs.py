@@ -1,4 +1,4 @@
-"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams. Reads image files too.
+"""Makes a Context of whatever a user gives: text, values, files, folders, globs, streams.
 
 Reads on the calling thread, in constant memory. What can't be used as given is a ConfigError; what is left out of a
 folder is a warning of the context, so that neither the user nor the model takes incomplete data for complete.
@@ -10,12 +10,13 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any
 
 from rlm.core.contexts.context import Context, Part, printable
 from rlm.core.contexts.spool import Spool, Tally, preview_of, spooling, text_context, value_context
@@ -23,9 +24,9 @@ from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.notes import ReadingNote
 from rlm.core.paths import Confined
 from rlm.core.texts import escape_bytes
-from rlm.core.types import IMAGE_BYTES, IMAGES_PER_MESSAGE, Image
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
+from rlm.files.unpacking import Unpacker, is_notebook, is_packed, read_only
 from rlm.files.walk import Excluded, Walk, WalkedFile, excluding, matches, rules_above
 from rlm.helpers.opening import recover_at
 from rlm.runtime.plain_values import encoded, simpler
@@ -33,8 +34,6 @@ from rlm.trajectory.own_files import HEAD_BYTES, begins_own, is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-GivenImages: TypeAlias = "Iterable[Image | bytes | os.PathLike[str]]"
 
 _STREAM_BYTES = 4 << 20
 DEFAULT_READING = Reading()
@@ -195,8 +194,41 @@ def _spooled(stream: IO[Any]) -> tuple[Spool, bool]:
 
 
 def _text_of(fd: int, name: str, reading: Reading) -> Context:
-    """The context of one open file, without a copy if it is UTF-8; `fd` is closed or becomes the context's."""
-    notes, tally = Notes(), Tally()
+    """The context of one open file: its text, or a dict of texts if it is an archive; `fd` is closed, or becomes the
+    context's where it holds UTF-8."""
+    try:
+        if reading.binary or (not is_packed(fd, name) and not is_notebook(name)):
+            return _whole_text(os.dup(fd), name, reading, Notes())
+        return _unpacked(fd, name, reading)
+    finally:
+        os.close(fd)
+
+
+def _unpacked(fd: int, name: str, reading: Reading) -> Context:
+    """The context of a packed file, or of a notebook."""
+    notes = Notes()
+    unpacker = _unpacker(notes, reading)
+    files = unpacker.files(fd, name)
+    with closing(files):
+        first = next(files, None)
+        if first is not None and first[0] == name:
+            return _whole_text(read_only(first[1]), name, reading, notes)
+        with spooling() as spool:
+            gathering = _Gathering(spool, reading, Path(), unpacker)
+            for inner, file in chain([] if first is None else [first], files):
+                gathering.read(file, inner.removeprefix(f"{name}/"), strict=False)
+            if not gathering.parts:
+                raise _no_text(name, notes.about(name) or gathering.left_out())
+    return gathering.context([name])
+
+
+def _unpacker(notes: Notes, reading: Reading) -> Unpacker:
+    return Unpacker(notes, everything=reading.everything, notebooks=reading.encoding is None)
+
+
+def _whole_text(fd: int, name: str, reading: Reading, notes: Notes) -> Context:
+    """The context of one open text, without a copy if it is UTF-8; `fd` is closed or becomes the context's."""
+    tally = Tally()
     try:
         file = TextFile.of(fd, name)
         charset = file.charset(reading, notes, tally.add)
@@ -239,7 +271,7 @@ def _from_paths(sources: Sequence[Path | _Stream], reading: Reading) -> Context:
     base = Path(os.path.commonpath([item.folder for item in wanted])) if wanted else Path.cwd()
     given = [str(source) if isinstance(source, Path) else source.given for source in sources]
     with spooling() as spool:
-        gathering = _Gathering(spool, reading, base)
+        gathering = _Gathering(spool, reading, base, _unpacker(Notes(), reading))
         for item in wanted:
             gathering.take(item)
         for source in sources:
@@ -302,11 +334,12 @@ class _Wanted:
 class _Gathering:
     """Gathers many files into one context."""
 
-    def __init__(self, spool: Spool, reading: Reading, base: Path) -> None:
+    def __init__(self, spool: Spool, reading: Reading, base: Path, unpacker: Unpacker) -> None:
         self._spool = spool
         self._reading = reading
         self._base = base
-        self._notes = Notes()
+        self._unpacker = unpacker
+        self._notes = unpacker.notes
         self._names: set[str] = set()
         self._seen: set[Path] = set()
         self._ignored = 0
@@ -343,10 +376,13 @@ class _Gathering:
 
     def take_stream(self, stream: _Stream) -> None:
         """Read what a stream has, beside files."""
-        spool, _ = _spooled(stream.file)
+        spool, is_text = _spooled(stream.file)
         fd = spool.finish()
         try:
-            self._copy(TextFile.of(fd, stream.name))
+            if is_text or self._reading.binary:
+                self._copy(TextFile.of(fd, stream.name))
+            else:
+                self._unpack(fd, stream.name, strict=True)
         finally:
             os.close(fd)
 
@@ -365,19 +401,38 @@ class _Gathering:
             self._notes.add("symlinks out of the folder or to nothing, left out", name)
             return
         try:
-            if not strict and begins_own(os.pread(fd, HEAD_BYTES, 0)):
-                self._records += 1
-                return
             if not strict and _is_own_output(fd):
                 self._notes.add("where the output of this run goes, left out", name)
-                return
+            elif self._reading.binary:
+                self.read(fd, name, strict=strict)
+            else:
+                self._unpack(fd, name, strict=strict)
+        finally:
+            os.close(fd)
+
+    def _unpack(self, fd: int, name: str, *, strict: bool) -> None:
+        """Read what is in a file, which is itself where it isn't packed."""
+        before = len(self.parts)
+        with closing(self._unpacker.files(fd, name)) as files:
+            for inner, file in files:
+                if inner == name or _chosen(inner, self._reading):
+                    self.read(file, inner, strict=strict and inner == name)
+                else:
+                    self._unchosen += 1
+        if strict and len(self.parts) == before:
+            raise _no_text(name, self._notes.about(name) or self.left_out())
+
+    def read(self, fd: int, name: str, *, strict: bool) -> None:
+        """Read an open file that isn't packed; one that is no text is left out with a note, unless `strict`."""
+        if not strict and begins_own(os.pread(fd, HEAD_BYTES, 0)):
+            self._records += 1
+            return
+        try:
             self._copy(TextFile.of(fd, name))
         except BinaryFileError:
             if strict:
                 raise
             self._notes.add("binary, left out", name)
-        finally:
-            os.close(fd)
 
     def _copy(self, file: TextFile) -> None:
         charset = file.charset(self._reading, self._notes, _pass_over)
@@ -402,8 +457,8 @@ class _Gathering:
             left.append(f"records of earlier runs were left out ({self._records:,} files or folders of rlm's own)")
         if self._unchosen:
             left.append(f"{self._unchosen:,} files that include and exclude don't choose were left out")
-        if self._ignored:
-            left.append(f"{self._ignored:,} hidden or git-ignored entries were left out")
+        if ignored := self._ignored + self._unpacker.ignored:
+            left.append(f"{ignored:,} hidden or git-ignored entries were left out")
         return (*self._notes.warnings(), *left)
 
     def context(self, sources: Sequence[str]) -> Context:
@@ -451,6 +506,10 @@ def _nothing_in(wanted: _Wanted, reading: Reading) -> str:
     return f"there are no files in the folder {given}."
 
 
+def _no_text(name: str, why: str) -> BinaryFileError:
+    return BinaryFileError(f"there is no text in {printable(name)}: {why or 'it is empty'}")
+
+
 def _is_own_output(fd: int) -> bool:
     """Whether an open file is the one that this process writes to: `rlm run ... -f . > answer.txt`."""
     about = os.fstat(fd)
@@ -464,7 +523,7 @@ def _is_own_output(fd: int) -> bool:
 def _named(path: Path) -> int:
     """Open a file that the user named itself: data, be it a record."""
     _refuse_exact(path)
-    return _open(path)
+    return open_named(path)
 
 
 def _refuse_exact(path: Path) -> None:
@@ -480,41 +539,10 @@ def _open_found(found: WalkedFile, confined: Confined) -> int:
     return found.open()
 
 
-def read_images(given: GivenImages) -> tuple[Image, ...]:
-    """The images of a prompt, given as an `Image`, as the bytes of a file, or as its path. Blocks while reading.
-
-    Raises:
-        ConfigError: an image is missing, unreadable, too large or in an unknown format, or there are too many.
+def open_named(path: Path) -> int:
+    """Open a file that a user named. Raises:
+    ConfigError: it is missing, unreadable, or no regular file.
     """
-    images = tuple(map(_image, given))
-    if len(images) > IMAGES_PER_MESSAGE:
-        raise ConfigError(f"at most {IMAGES_PER_MESSAGE} images go into one prompt, not {len(images)}.")
-    return images
-
-
-def _image(value: Image | bytes | os.PathLike[str]) -> Image:
-    name = printable(str(value)) if isinstance(value, os.PathLike) else "the image"
-    try:
-        if isinstance(value, Image):
-            return value
-        if isinstance(value, bytes):
-            return Image.of(value)
-        if isinstance(value, os.PathLike):
-            return Image.of(_content(Path(value)))
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from error
-    raise ConfigError(f"an image is bytes, a Path or an Image, not {type(value).__name__}.")
-
-
-def _content(path: Path) -> bytes:
-    """The content of a file, up to one byte more than an image may have."""
-    if path.is_dir():
-        raise ConfigError(f"{printable(str(path))} is a folder: name the image files in it.")
-    with open(_open(path), "rb") as file:
-        return file.read(IMAGE_BYTES + 1)
-
-
-def _open(path: Path) -> int:
     path = path.expanduser()
     try:
         if not stat.S_ISREG(path.stat().st_mode):

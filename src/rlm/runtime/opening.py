@@ -30,7 +30,8 @@ from rlm.core.types import Choice
 from rlm.helpers.opening import guest_helpers, recovery
 from rlm.repl.guest.wire import encode_value
 from rlm.runtime.control import RunControl, RunView, Seen
-from rlm.runtime.inputs import named_file, prepare, read_images
+from rlm.runtime.images import read_images
+from rlm.runtime.inputs import named_file, prepare
 from rlm.runtime.models import RunModels
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker

@@ -9,7 +9,7 @@ from rlm.core.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
-    from rlm.runtime.inputs import GivenImages
+    from rlm.runtime.images import GivenImages
     from rlm.trajectory.resume import Resumption
 
 INTERACTIVE = "interactive"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rlm.core.outcome import RLMResult
     from rlm.core.replay.serving import ReplayReport
     from rlm.runtime.forecast import Forecast
-    from rlm.runtime.inputs import GivenImages
+    from rlm.runtime.images import GivenImages
     from rlm.runtime.resume import Again, How
 
 

@@ -125,7 +125,7 @@ def _answered(request: Request, output: OutputOptions, received: Signals) -> int
 
 def _request(given: PromptOptions, config: Config, output: OutputOptions) -> Request:
     from rlm.cli.inputs import read_context, read_prompt, read_schema
-    from rlm.runtime.inputs import read_images
+    from rlm.runtime.images import read_images
     from rlm.runtime.request import Request
 
     schema, prompt = read_schema(output.output_schema), read_prompt(given.prompt)

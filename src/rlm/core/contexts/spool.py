@@ -87,7 +87,7 @@ class Spool:
     """A temporary file without a name, written once, then handed on as a read-only descriptor."""
 
     def __init__(self) -> None:
-        with _room():
+        with room():
             self._writing, path = tempfile.mkstemp(prefix="rlm-context-")
         try:
             self._reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -108,7 +108,7 @@ class Spool:
         """
         self.tally.add(block, chars)
         left = memoryview(block)
-        with _room():
+        with room():
             while left:
                 left = left[os.write(self._writing, left) :]
 
@@ -231,7 +231,10 @@ def _read(fd: int, start: int, end: int) -> str:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def room() -> Iterator[None]:
+    """Say what to do where there is no room in the temporary folder. Raises:
+    ConfigError: a write there failed.
+    """
     try:
         yield
     except OSError as error:
