@@ -24,7 +24,7 @@ from rlm.core.texts import escape_surrogates
 from rlm.jobs.engines.feed import Feed
 from rlm.jobs.engines.local import LocalEngine
 from rlm.runtime.control import Act
-from rlm.runtime.inputs import read_images
+from rlm.runtime.images import read_images
 from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
