@@ -11,7 +11,7 @@ from typing import Final
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME = re.compile(r"-{0,2}(?:[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:[_-][A-Z]+)+|[a-z]+(?:[A-Z][a-z]+)+)")
-_TELLING = re.compile(r"(?i)auth|bearer|cred|jwt|ke[yn]|pa(?:ss|t)|ps|pw|se(?:cret|ss)|sid|token")
+_TELLING = re.compile(r"(?i)auth|bearer|cred|jwt|ke[yn]|masterauth|p(?:a(?:ss|t)|in|s|w)|se(?:cret|ss)|sid|token")
 """Matches a part of every name that calls its value a secret, and of most other names none."""
 _SPLIT = re.compile(r"[^a-z]+")
 _ASIDE: Final = frozenset((
@@ -23,6 +23,11 @@ _ASIDE: Final = frozenset((
 
 _PASSWORDS: Final = ("password", "passwd", "passphrase", "passcode", "pwd", "pswd", "passwort", "kennwort")
 _PASSWORD_WORDS: Final = frozenset(("pass", "pw", "psk", "pword", "userpass", "dbpass"))
+_PASSWORD_OF = re.compile(
+    r"(?:admin|become|bind|db|ftp|http|key|login|mail|master|net|proxy|require|root|smtp|ssh|store|sudo|user|web)"
+    r"(?:pass|pw)|masterauth"
+)
+"""Matches the names of settings for a password; `bypass` and `compass` are none."""
 _KEY_OF: Final = frozenset((
     "api", "access", "secret", "private", "encryption", "signing", "auth", "account", "shared", "app", "client",
     "service", "license", "storage", "subscription", "master", "admin", "hmac", "jwt", "application", "session",
@@ -38,7 +43,8 @@ _NO_KEY_OF: Final = frozenset((
     "blob", "file", "i18n", "translation", "message", "state", "query", "storage_key", "feature",
 ))  # fmt: skip
 _NO_TOKEN_OF: Final = frozenset(("next", "page", "continuation", "pagination", "cursor", "cancellation", "stop", "pad"))
-_STRICT: Final = {
+_OTHERS: Final = {
+    "pin": "PIN",
     "credential": "CREDENTIALS",
     "credentials": "CREDENTIALS",
     "creds": "CREDENTIALS",
@@ -71,7 +77,7 @@ def family_of(name: str) -> str | None:
     if not words:
         return None
     joined, last, before = "_".join(words), words[-1], words[-2] if len(words) > 1 else ""
-    if last in _PASSWORD_WORDS or last.endswith(_PASSWORDS):
+    if last in _PASSWORD_WORDS or last.endswith(_PASSWORDS) or _PASSWORD_OF.fullmatch(last):
         return "PASSWORD"
     if joined == "password_hash" or joined.endswith("_password_hash"):
         return "PASSWORD_HASH"
@@ -83,7 +89,9 @@ def family_of(name: str) -> str | None:
         return "SECRET"
     if last in ("key", "keys") or last.endswith(_KEY_WORDS):
         return _key_family(joined, last, before)
-    return "SESSION" if joined.endswith("session_id") else _STRICT.get(last)
+    if joined.endswith("key_data"):  # of a cluster's configuration
+        return "PRIVATE_KEY"
+    return "SESSION" if joined.endswith("session_id") else _OTHERS.get(last)
 
 
 def names_one(value: str) -> bool:
