@@ -16,19 +16,45 @@ if TYPE_CHECKING:
 
     from rlm.secrets.assigned import Mention
 
-_FLAG = re.compile(r" -(?P<name>-user|-password-stdin|pass(?:in|out)?(?= pass:)|[uUpwaNAXSbkP])(?=(?P<joined>\w)?)")
+_FLAG = re.compile(
+    r" -(?P<name>-user|-password-stdin|-(?:src-|dest-)?creds|pass(?:in|out)?(?= pass:)|[uUpwaNAXSbkP])"
+    r"(?=(?P<joined>\w)?)"
+)
 _COMMANDS: Final = (
     # words of the command, the flag, its argument
     (("curl", "http"), "u|-user", r"[ =]{1,4}+['\"]?[^\s:'\"]{1,64}+:(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
     (("curl",), "b", r" {1,4}['\"]?(?P<it>[\w.-]{1,64}=[^\n'\"]{6,4096}+)", "COOKIE"),
     (
-        ("docker login", "podman login", "az login", "az acr login", "twine", "sshpass", "helm registry"),
+        (
+            "docker login",
+            "podman login",
+            "az login",
+            "az acr login",
+            "twine",
+            "sshpass",
+            "helm registry",
+            "cqlsh",
+            "snowsql",
+            "az sql",
+            "elasticsearch-users",
+            "psexec",
+            "mongosh ",
+            "mongodump ",
+        ),
         "p",
         r"[ =]{0,4}+['\"]?(?P<it>[^\s'\"]{3,256}+)",
         "PASSWORD",
     ),
     (("mysql", "mariadb", "7z"), "p", r"['\"]?(?P<it>[^\s'\"=-][^\s'\"]{3,256}+)", "PASSWORD"),
     (("redis-cli",), "a", r" {1,4}['\"]?(?P<it>[^\s'\"]{6,256}+)", "PASSWORD"),
+    (("http ", "https "), "a", r" {1,4}['\"]?[^\s:'\"]{1,64}+:(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
+    (("lftp",), "u", r" {1,4}['\"]?[^\s,'\"]{1,64}+,(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
+    (
+        ("skopeo", "crictl", "etcdctl"),
+        "-user|-creds|-src-creds|-dest-creds",
+        r"[ =]['\"]?[^\s:'\"]{1,64}+:(?P<it>[^\s'\"]{3,256}+)",
+        "PASSWORD",
+    ),
     (("ldap",), "w", r" {1,4}['\"]?(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
     (("ssh-keygen",), "N", r" {1,4}['\"](?P<it>[^\n'\"]{3,256}+)", "PASSWORD"),
     (("snmp",), "A", r" {1,4}['\"]?(?P<it>[^\s'\"-][^\s'\"]{7,256}+)", "PASSWORD"),
@@ -37,7 +63,7 @@ _COMMANDS: Final = (
     (("htpasswd",), "b", r"[a-zA-Z]{0,4} {1,4}\S{1,128}+ {1,4}\S{1,64}+ {1,4}(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
     (("smbclient", "rpcclient"), "U", r" {0,2}['\"]?[^\s%'\"]{1,64}+%(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
     (("openssl enc", "openssl aes"), "k", r" {1,4}['\"]?(?P<it>[^\s'\"]{3,256}+)", "PASSWORD"),
-    (("zip", "sqlcmd", "bcp "), "P", r" {1,4}['\"]?(?P<it>[^\s'\"-][^\s'\"]{2,256}+)", "PASSWORD"),
+    (("zip", "sqlcmd", "bcp ", "ipmitool"), "P", r" {1,4}['\"]?(?P<it>[^\s'\"-][^\s'\"]{2,256}+)", "PASSWORD"),
 )
 _BY_FLAG: Final = {
     flag: [
@@ -70,9 +96,10 @@ _OTHERS: Final = (
     ),
     ("community", r"community (?<=snmp-server community )(?P<it>[^\s'\"]{4,64}+)", "PASSWORD"),
     ("IDENTIFIED", r"IDENTIFIED (?:WITH \w{1,40} )?BY {1,4}['\"](?P<it>[^'\"\n]{3,128}+)", "PASSWORD"),
+    ("IDENTIFIED", r"IDENTIFIED BY (?P<it>[^\s'\";]{4,128}+);", "PASSWORD"),
+    ("SecureString ", r"SecureString (?:-String )?[\"'](?P<it>[^\"'\n]{3,128}+)[\"']", "PASSWORD"),
     ("etConnection(", r"etConnection\([^()\n]{1,200}, {0,4}\"(?P<it>[^\"\n]{3,128}+)\"\)", "PASSWORD"),
     ("login(", rf"\.login{_TWO_TEXTS}", "PASSWORD"),
-    ("auth", rf"auth ?= ?{_TWO_TEXTS}", "PASSWORD"),
     ("@tcp(", r"(?<![^\s\"'`=])[\w.-]{1,64}+:(?P<it>[^\s\"'`:@]{3,256}+)@tcp\(", "PASSWORD"),
     ("oracle:thin:", r"oracle:thin:[\w.$#-]{1,64}+/(?P<it>[^\s\"'`/@]{3,128}+)@", "PASSWORD"),
     (":5432:", r"(?m:^)[^\s:]{1,128}+:5432:[^\s:]{1,64}+:[^\s:]{1,64}+:(?P<it>[^\s:]{3,256}+)(?m:$)", "PASSWORD"),
@@ -105,6 +132,15 @@ _AFTER_WORDS: Final = (
     ("", "auth", r"(?<=AUTH) PLAIN (?P<it>[A-Za-z0-9+/]{12,512}+={0,2})", "CREDENTIALS"),
     ("otp", "auth", r"://[^\s\"'<>]{1,200}?[?&]secret=(?P<it>[A-Z2-7]{16,128}+)", "SECRET"),
     (".", "auth", _TWO_TEXTS, "PASSWORD"),
+    ("", "auth", rf" ?= ?{_TWO_TEXTS}", "PASSWORD"),
+    ("Plain", "auth", r"\((?:\"[^\"\n]{0,64}\", ?){2}\"(?P<it>[^\"\n]{3,128}+)\"", "PASSWORD"),
+    ("", "password", r"(?<=PASSWORD)\('(?P<it>[^'\n]{3,128}+)'\)", "PASSWORD"),
+    ("change_", "password", r" \S{1,64}+ ['\"]?(?P<it>[^\s'\"]{3,128}+)", "PASSWORD"),
+    ("", "password", r" [057] (?P<it>[^\s'\"]{4,128}+)(?m:$)", "PASSWORD"),
+    ("", "key", r" 7 (?P<it>[0-9A-F]{8,128}+)(?m:$)", "PASSWORD"),
+    ("PRAGMA ", "key", r" ?= ?['\"](?P<it>[^'\"\n]{3,128}+)", "PASSWORD"),
+    ("/", "pass", rf":{_VALUE}", "PASSWORD"),
+    ("isakmp ", "key", rf" {_VALUE} address", "PASSWORD"),
     ("basic_", "auth", r"\(\"[^\"\n]{1,64}\", {0,4}(?:Some\()?\"(?P<it>[^\"\n]{3,128}+)\"", "PASSWORD"),
     ("etwork", "credential", _TWO_TEXTS, "PASSWORD"),
     ("", "jwt.sign", r"\([\w.]{1,64}, {0,4}[\"'](?P<it>[^'\"\n]{8,256}+)[\"']", "SECRET"),

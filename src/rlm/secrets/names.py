@@ -11,7 +11,9 @@ from typing import Final
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME = re.compile(r"-{0,2}(?:[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:[_-][A-Z]+)+|[a-z]+(?:[A-Z][a-z]+)+)")
-_TELLING = re.compile(r"(?i)auth|bearer|cred|jwt|ke[yn]|masterauth|p(?:a(?:ss|t)|in|s|w)|se(?:cret|ss)|sid|token")
+_TELLING = re.compile(
+    r"(?i)auth|bearer|contrase|cred|jwt|ke[yn]|masterauth|p(?:a(?:ss|t)|in|s|w)|se(?:cret|nha|ss)|sid|token|wachtw"
+)
 """Matches a part of every name that calls its value a secret, and of most other names none."""
 _SPLIT = re.compile(r"[^a-z]+")
 _ASIDE: Final = frozenset((
@@ -21,7 +23,19 @@ _ASIDE: Final = frozenset((
 ))  # fmt: skip
 """Words that may follow the one that decides."""
 
-_PASSWORDS: Final = ("password", "passwd", "passphrase", "passcode", "pwd", "pswd", "passwort", "kennwort")
+_PASSWORDS: Final = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "pswd",
+    "passwort",
+    "kennwort",
+    "senha",
+    "wachtwoord",
+    "contrasena",
+)
 _PASSWORD_WORDS: Final = frozenset(("pass", "pw", "psk", "pword", "userpass", "dbpass"))
 _PASSWORD_OF = re.compile(
     r"(?:admin|become|bind|db|ftp|http|key|login|mail|master|net|proxy|require|root|smtp|ssh|store|sudo|user|web)"
@@ -89,8 +103,15 @@ def family_of(name: str) -> str | None:
         return "SECRET"
     if last in ("key", "keys") or last.endswith(_KEY_WORDS):
         return _key_family(joined, last, before)
+    return _other_family(joined, last)
+
+
+def _other_family(joined: str, last: str) -> str | None:
+    """The family by names that are told by two words, or by one of few."""
     if joined.endswith("key_data"):  # of a cluster's configuration
         return "PRIVATE_KEY"
+    if joined.endswith("pass_phrase"):
+        return "PASSWORD"
     return "SESSION" if joined.endswith("session_id") else _OTHERS.get(last)
 
 
@@ -117,7 +138,7 @@ def _key_family(joined: str, last: str, before: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    words = [word for word in _SPLIT.split(_CAMEL.sub("_", name).lower()) if word]
+    words = [word for word in _SPLIT.split(_CAMEL.sub("_", name).lower().replace("ñ", "n")) if word]
     while len(words) > 1 and words[-1] in _ASIDE:
         words.pop()
     return words

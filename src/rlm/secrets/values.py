@@ -19,7 +19,7 @@ _HOLDER = re.compile(any_of((
 """Matches what occurs in placeholders and never in secrets."""
 _REFERENCE = re.compile(
     r"[fbru]?['\"`]?(?:\$[\w{(]|\$\{|%\(|%[sdr]\b|\{\{|\{%|#\{|<[\w /.-]{1,60}>|\{[\w.!:\[\]'\"]{0,60}\}"
-    r"|![A-Za-z_]+(?: |\Z)|<%)"
+    r"|![A-Za-z_]+(?: |\Z)|<%|ENC\[)"
     r"|(?:process\.env|os\.environ|os\.getenv|ENV\[|env\.|env:|secrets?\.[A-Za-z]|vars?\.|var\.|data\.|local\.|self\."
     r"|this\.|config\.|cfg\.|args\.|settings\.|vault:|ssm:|arn:|op://|ref\+|sm://|file:)"
 )
