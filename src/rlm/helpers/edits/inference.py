@@ -1,9 +1,9 @@
 """Asks Jedi, where it is installed, which definition an attribute means when the rules of `families` don't tell.
 
 Jedi infers values from the text of modules: through attributes of objects, calls of methods, loops and `with`. It runs
-none of it, and loads no extension module that lies in a workspace. Of 681 uses of 150 methods of six libraries the rules
-alone find 581, with Jedi 645, and the rest is listed; Jedi finds 662 by its own search, some where the code says several
-things, and Rope 341. None of them takes another class's method for one of these.
+none of it, and loads no extension module that lies in a workspace. Of 681 uses of 150 methods of six libraries the
+rules alone find 581, with Jedi 645, and the rest is listed; Jedi finds 662 by its own search, some of them where the code
+says several things, and Rope 341. None of them takes another class's method for one of these.
 """
 
 from __future__ import annotations
