@@ -19,9 +19,12 @@ from rlm.core.exceptions import ConfigError, REPLExecutionError
 from rlm.runtime.interactive import Interactive
 from rlm.runtime.models import BackendPool
 from rlm.runtime.resume import resume_request
+from rlm.runtime.session import Session
 from rlm.runtime.wiring import Parts
 from rlm.trajectory.reader import Trajectory
 from tests.integration.cli import fenced
+
+SHOWN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 
 
 @asynccontextmanager
@@ -123,3 +126,19 @@ async def test_without_a_model_a_cell_that_asks_one_is_told_how_to_have_one(
         await parts.aclose()
     assert error is not None
     assert "no model is set" in error.message
+
+
+@pytest.mark.parametrize("mask", ["secrets", "off"])
+def test_what_python_gets_of_a_cell_is_masked_as_the_command_line_has_it(tmp_path: Path, mask: str) -> None:
+    config = Config(environment="local", log_dir=str(tmp_path), store_path=str(tmp_path / "store.sqlite"), mask=mask)
+    code = f"print('{SHOWN}'); x = {{'password': 'hunter22x'}}; FINAL(x)"
+    with RLM(config=config).open_repl() as repl, Session("work", config=config) as session:
+        for run in (repl.run, session.run):
+            done, failed = run(code), run(f"raise ValueError('{SHOWN}')")
+            assert done.final is not None
+            assert failed.error is not None
+            shown = [done.output.strip(), done.final.value["password"], failed.error.message]
+            kept = "[REDACTED_GITHUB_TOKEN]", "[REDACTED_PASSWORD]", "[REDACTED_GITHUB_TOKEN]"
+            assert shown == ([*kept] if mask == "secrets" else [SHOWN, "hunter22x", SHOWN])
+            assert (SHOWN in failed.error.traceback) == (mask == "off")
+            assert run("len(x['password'])").output == "9\n"

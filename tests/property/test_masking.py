@@ -14,7 +14,10 @@ from tests.support.labelled import Labelled, read
 
 MASKER = SecretMasker(personal=True)
 SECRETS = [line for line in read("secrets") if len(line.places) == 1]
-CORPUS = ("secrets", "lookalikes", "pii", "blind_secrets", "blind_lookalikes", "blind_pii", "blind_second")
+CORPUS = (
+    "secrets", "lookalikes", "pii", "blind_secrets", "blind_lookalikes", "blind_pii", "blind_second", "blind_third",
+    "blind_fourth",
+)  # fmt: skip
 TEXTS = [line.text for name in CORPUS for line in read(name)]
 FRAGMENTS = sorted(
     {*HOSTILE.values(), "'", '"', " ", "\n", "=", ": ", "[REDACTED_TOKEN]", "://", "é", "\ud800", "İ", "\0"}

@@ -1,10 +1,13 @@
-"""What became of a completion: what the loop hands on, to a parent's cell or, with its record, to the user."""
+"""What became of a completion: what the loop hands on, to a parent's cell or, with its record, to the user; and the
+result of a cell as it leaves the runtime.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+from rlm.core.texts import change_texts
 from rlm.core.types import RunUsage
 
 if TYPE_CHECKING:
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.interfaces import Masker
-    from rlm.core.types import Status
+    from rlm.core.types import ExecResult, Status
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -79,3 +82,14 @@ class RLMResult(Outcome[V_co]):
         """The outcome of the root as the result of its run."""
         ended = {each.name: getattr(outcome, each.name) for each in fields(outcome)}
         return cls(**ended, run_id=run_id, trajectory=trajectory, warnings=tuple(warnings))
+
+
+def masked_cell(result: ExecResult, masker: Masker | None) -> ExecResult:
+    """The result of a cell as it leaves the runtime: secrets masked in its output, error and final value."""
+    if masker is None:
+        return result
+    output, error = masker.mask(result.output), change_texts(result.error, masker.mask)
+    final = result.final
+    if final is not None:
+        final = replace(final, value=masker.mask_value(final.value), text=masker.mask(final.text))
+    return replace(result, output=output, error=error, final=final)

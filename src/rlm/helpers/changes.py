@@ -90,11 +90,21 @@ def edit(
         ToolError: the edit is too large to be kept for undo, or makes too many folders.
     """
     kept = tuple(change for change in changes if change.before != change.after)
-    size = sum(change.size_bytes for change in kept)
-    if size > MAX_EDIT_BYTES:
-        raise ToolError(f"{label}: {size:,} bytes are too much for one edit ({MAX_EDIT_BYTES:,}): narrow the files.")
+    require_size(label, kept, "narrow the files")
     facts = {**facts, **_folders_made(label, kept)}
     return Edit(label=label, changes=kept, facts=facts, dry_run=dry_run, undoable=undoable, from_files=from_files)
+
+
+def require_size(label: str, changes: Iterable[Change], advice: str) -> None:
+    """Check that changes are small enough for one edit.
+
+    Raises:
+        ToolError: they are not; the message says what was counted.
+    """
+    size = sum(change.size_bytes for change in changes)
+    if size > MAX_EDIT_BYTES:
+        counted = f"its files before and after it are {size:,} bytes together"
+        raise ToolError(f"{label}: too much for one edit: {counted}, and {MAX_EDIT_BYTES:,} is the most: {advice}.")
 
 
 def _folders_made(label: str, changes: Sequence[Change]) -> dict[str, Json]:

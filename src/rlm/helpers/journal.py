@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
-from rlm.helpers.changes import MAX_EDIT_BYTES, Change, Edit, digest
+from rlm.helpers.changes import Change, Edit, digest, require_size
 from rlm.helpers.journal_entries import JournalEntry, PlannedIn, has_after, keep, sync
 from rlm.helpers.journal_folder import JournalFolder
 from rlm.helpers.recovery import recover, sweep
@@ -161,8 +161,7 @@ class UndoJournal:
                 raise ToolError(f"{shown(name)} was changed by an edit that keeps no backup: nothing was undone.")
             before = None if row.before is None else entry.before(row)
             changes[row.path] = Change(place=place, name=name, before=now, after=before, mode=row.mode)
-        if sum(change.size_bytes for change in changes.values()) > MAX_EDIT_BYTES:
-            raise ToolError("fs.undo: that is too much at once: undo fewer edits.")
+        require_size("fs.undo", changes.values(), "undo fewer edits")
 
     def _commit(self, entry: JournalEntry) -> None:
         places = [self._work.recorded(row.path) for row in entry.manifest.rows]

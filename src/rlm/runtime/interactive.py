@@ -15,7 +15,7 @@ from rlm.core.exceptions import REPLExecutionError
 from rlm.core.loop.cells import CellRecord, result_in
 from rlm.core.loop.orchestrator import Orchestrator
 from rlm.core.off_loop import off_loop_if_large
-from rlm.core.outcome import Outcome
+from rlm.core.outcome import Outcome, masked_cell
 from rlm.core.replay.scope import Call
 from rlm.core.types import ReplSpec
 from rlm.runtime.opening import open_run
@@ -113,6 +113,11 @@ class Interactive:
         result = await self._task.scope.answer(Call(kind="exec", words=code, make=run, read=result_in))
         self._answer = self._answer if result.final is None else result.final.text
         return result
+
+    async def execute_masked(self, code: str, timeout_s: float | None = None) -> ExecResult:
+        """`execute`, with the secrets in the result masked, as code outside of the sandbox gets it."""
+        result = await self.execute(code, timeout_s)
+        return await off_loop_if_large(masked_cell, result, self._run.masker)
 
     async def _execute(self, repl: Repl, code: str, timeout_s: float | None, scope: Scope) -> ExecResult:
         self._cell = scope

@@ -31,11 +31,11 @@ class OpenRepl:
     def run(self, code: str, *, timeout_s: float | None = None) -> ExecResult:
         """Run one cell; Ctrl-C stops it and keeps the variables.
 
-        An error in the code is in the result. Raises:
+        Secrets in the result are masked. An error in the code is in it. Raises:
             REPLError: the sandbox failed, or the REPL is closed.
             RecordError: the record can't be written, so nothing may run.
         """
-        pending = self._loop.submit(self._interactive.execute(code, timeout_s))
+        pending = self._loop.submit(self._interactive.execute_masked(code, timeout_s))
         try:
             return waited(pending)
         except KeyboardInterrupt:

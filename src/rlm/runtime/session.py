@@ -80,7 +80,7 @@ class Session:
         return values_of(self._store.load(self.name, revision).state)
 
     def run(self, code: str, *, timeout_s: float | None = None) -> ExecResult:
-        """Run one cell in the session's REPL. An error in the code is in the result.
+        """Run one cell in the session's REPL. An error in the code is in the result, and secrets are masked.
 
         Raises:
             ConfigError, SandboxUnavailableError, RecordError, StoreError: as `RLM.open_repl`.

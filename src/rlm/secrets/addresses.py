@@ -26,7 +26,7 @@ _WEBHOOKS: Final = tuple(
     for anchor, path, family in (
         (
             "hooks.slack.com/",
-            r"(?:services|workflows|triggers)/(?P<path>[A-Z0-9]{8,14}/[A-Z0-9]{8,14}/(?:\d{10,24}/)?\w{20,60}+)",
+            r"(?:services|workflows|triggers)/(?P<path>[A-Za-z0-9]{8,14}/[A-Za-z0-9]{8,14}/(?:\d{10,24}/)?\w{20,60}+)",
             "SLACK_WEBHOOK",
         ),
         ("/api/webhooks/", r"\d{15,21}/(?P<path>[\w-]{40,90}+)", "DISCORD_WEBHOOK"),

@@ -13,6 +13,7 @@ from rlm.secrets.names import STRICT, family_of, names_one, says_no_key
 from rlm.secrets.spans import LABEL_START, SecretSpan
 from rlm.secrets.values import (
     HEAD_CHARS,
+    is_cache_key,
     is_digest,
     is_fact,
     is_mixed,
@@ -21,6 +22,7 @@ from rlm.secrets.values import (
     is_placeholder,
     is_prose,
     is_random,
+    is_version,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ Mention: TypeAlias = tuple[int, int]
 
 VALUE_CHARS: Final = 4096
 """The length to which a value is masked for its name; the rest of a longer one is masked only if it looks secret."""
-_LEAST: Final = {"PASSWORD": 3, "PASSWORD_HASH": 20}
+_LEAST: Final = {"PASSWORD": 3, "PASSWORD_HASH": 20, "PIN": 4}
 """The least characters of a secret under a name of the family; 8 for the other families."""
 MOST_NESTED: Final = 4
 """How many names are looked at within one unbroken text that is itself the value of a name: `key=a:key=b:key=c`."""
@@ -42,28 +44,41 @@ _NAME_REACH: Final = 40
 _STEMS: Final = [
     re.compile(stem + r"[\w.\-]{0,24}+(?![/\w.\-])")
     for stem in (
-        "auth", "bearer", "cred", "jwt", "ke(?:y|nnwort)", "p(?:ass|wd|sk|w(?![a-z]))", r"s(?:e(?:cret|ss)|id\b)",
-        "token", "webhook",
+        "auth", "bearer", "c(?:ontrase.a|red)", "jwt", "ke(?:y|nnwort)", "p(?:ass|wd|sk|(?:in|w)(?![a-z]))",
+        r"s(?:e(?:cret|nha|ss)|id\b)", "token", "w(?:achtwoord|ebhook)",
     )
 ]  # fmt: skip
 _LOWER_LABEL: Final = LABEL_START.lower()
 _CLOUD: Final = "aws:secretsmanager:"
 _ASSIGN = re.compile(
-    r"(?P<close>\\{0,31}[\"'`]|\*\*)?\]?"
-    r"(?:[ \t]{0,8}+(?P<sign>=>|:=|===?|!==?|\?=|\+="
+    r"(?P<close>\\{0,31}[\"'`]|\*\*)?\]?(?:[ \t]\([a-z ]{1,20}\)(?=:))?"
+    r"(?:[ \t]{0,80}+(?P<sign>=>|<<<|<-|%(?:22%)?3[AaDd](?:%22)?|As[ \t]String[ \t]=|:=|===?|!==?|\?=|\+="
     r"|=(?![A-Za-z_.\-]{1,24}=[^=\s&;,\"'])"  # in `key=key=value` the last name decides
     r"|:[ \t]{0,4}[A-Za-z&][\w.\[\]<>]{0,40}+(?:[ \t]\|[ \t]\w{1,20}+)?[ \t]{0,4}=[ \t]{0,4}(?=[fFbBrR]{0,2}[\"'`])"
     r"|:[ \t]{1,4}[|>][+-]?[ \t]{0,4}\r?\n(?=[ \t])[ \t]{0,40}"  # a block of YAML
-    r"|:(?!:))(?:\*\*)?[ \t]{0,8}+"
-    r"|(?P<tag>>)(?=[^<>\n]{1,200}</)"
-    r"|[ \t]{0,8}+[,{]?[ \t]{0,8}+(?:\r?\n[ \t]{0,40}+)?"
-    r"[\"']?(?P<attr>[vV]alue|default)[\"']?[ \t]{0,4}+(?::|=(?=[ \t]{0,4}[\"']))[ \t]{0,4}+"
+    r"|:(?!:|[ \t]{0,8}\{[ \t]{0,8}[\"']value))(?:\*\*)?[ \t]{0,80}+(?:(?:!!str|&[\w-]{1,30})[ \t]{1,4}+)?"
+    r"|(?P<tag></key>[ \t]{0,8}+(?:\r?\n[ \t]{0,40}+)?<string>|>)(?=[^<>\n]{1,200}</)"
+    r"|(?P<entity>&gt;)(?=[^<>&\n]{1,200}&lt;/)"
+    r"|[ \t]{0,8}+(?::[ \t]{0,8}+(?=\{))?[,{]?[ \t]{0,8}+(?:\"Type\": {0,4}\"SecureString\", {0,4})?"
+    r"(?:\r?\n[ \t]{0,40}+)?"
+    r"[\"']?(?P<attr>[A-Za-z]{0,12}[vV]alue|default)[\"']?[ \t]{0,4}+(?::|=(?=[ \t]{0,4}[\"']))[ \t]{0,4}+"
     r"|(?P<pair>,)[ \t]{0,8}+(?=['\"])"
-    r"|[ \t]{0,8}+(?P<column>\|)[ \t]{0,40}+"
-    r"|[ \t]{1,8}+(?:string[ \t]{0,4}+=[ \t]{0,4}+)?(?P<gap>(?=\S)))"
+    r"|[ \t]{0,80}+(?P<column>\|)[ \t]{0,80}+"
+    r"|[ \t]{1,40}+(?:string[ \t]{0,4}+=[ \t]{0,4}+)?(?P<gap>(?=\S)))"
 )
-_COMPARES: Final = ("==", "===", "!=", "!==")
-_OPEN = re.compile(r"(?:![a-z]\w{0,20} )?[fFbBrRuU@$]{0,2}(\\{0,31}[\"'`])")
+_BARE_WORD: Final = 6
+"""The least letters of a password in the middle of a line, without quotes."""
+_AROUND: Final = ("", " ", "\t", "\n", "\r", "'", '"', "&", "?", "\\")
+_LINE_ENDS: Final = ("", "\n", "\r", ";")
+_NO_VALUE: Final = ("; ", ") ", ", ")
+"""The beginnings of what stands between two texts in quotes, not in them."""
+_BECOMES: Final = '" -> "'
+"""What stands between the old and the new value in the plan of a change."""
+_QUOTED_ONLY: Final = ("==", "===", "!=", "!==", "<-")
+"""Signs after which a value without quotes is an expression."""
+_OPEN = re.compile(
+    r"(?:![a-z]\w{0,20} |(?:Some|Secret(?:Str|String)?|String::from)\()?[fFbBrRuUN@$]{0,2}(\\{0,31}[\"'`])"
+)
 """The start of a quoted value; within JSON in JSON its quote has 1, 3, 7, 15 or 31 backslashes."""
 _QUOTES = re.compile(r"(\\*+)([\"'`])")
 _BARE: Final = r"[^\s\"'`,;&<>(){}\[\]|\\]"
@@ -73,12 +88,16 @@ _HEADS: Final = {chars: re.compile(rf"{chars}{{1,{HEAD_CHARS}}}+") for chars in 
 _RESTS: Final = {chars: re.compile(rf"{chars}{{0,{VALUE_CHARS}}}+") for chars in (_BARE, _YAML, _SHELL)}
 _PLAIN = re.compile(r"[\w-]+")
 _INDEXED = re.compile(r"[A-Za-z_][A-Za-z_.]{0,60}+[(\[]")
+_CODE = re.compile(r",[\w.$]+[=.(]|&\w+=")
+"""Matches the middle of code, or of a query, without blanks: `a.value,b.token=c(`."""
+_ENCODED = re.compile(r"[\w.~!*+-]{1,256}+")
+"""A value in an address that is encoded as a whole."""
 _WORDS = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}(?=[\r\n]|\Z)")
 """An app password, as a large mail provider hands them out."""
 _SCHEME = re.compile(
     r"(?i)[fFbB]?[\"']?(?P<scheme>bearer|basic|token|apikey|api-key|bot|digest|negotiate|aws4-hmac-sha256)[ \t]{1,4}+"
 )
-_LONG = re.compile(r"[\"'`]|\S{16}|(?=\S{0,15}[0-9])\S{8}")
+_LONG = re.compile(r"[\"'`]|\S{16}|(?=\S{0,15}[0-9])\S{8}|[A-Za-z0-9]{8,64}+;?(?=\r?\n|\Z)")
 """The start of a value with neither a sign nor a flag before it."""
 _WHOLE_LINE = re.compile(r"[^\n\\]{8,2048}+")
 _ONE_WORD = re.compile(r"[^\s\"'`,;\\]{8,4096}+")
@@ -127,7 +146,13 @@ def find_assigned(text: str, places: Iterable[Mention]) -> Iterator[SecretSpan]:
         value = _value(text, name, sign)
         if value is not None and _is_secret(text, name, sign, value):
             done = _whole_end(text, value)
-            yield SecretSpan(value.start, done, value.family or ("API_KEY" if name.family == "KEY" else name.family))
+            family = value.family or ("API_KEY" if name.family == "KEY" else name.family)
+            yield SecretSpan(value.start, done, family)
+            if text.startswith(_BECOMES, done) and (opened := _OPEN.match(text, done + len(_BECOMES) - 1)):
+                later = _quoted(text, opened)
+                if accepted(text[later.start : min(later.end, later.start + HEAD_CHARS)], name.family):
+                    done = later.end
+                    yield SecretSpan(later.start, done, family)
         elif value is not None and not value.quoted:
             inside = value.end
 
@@ -139,14 +164,16 @@ def accepted(value: str, family: str, *, quoted: bool = True) -> bool:
     if is_placeholder(value) or is_place(value) or value.startswith((LABEL_START, "{")) or names_one(value):
         return False
     if family == "PASSWORD":
-        return not is_prose(value)
+        return not is_prose(value) and not is_version(value)
+    if family == "PIN":
+        return value.isdigit() and len(value) <= 8
     if family == "PASSWORD_HASH":
         return True
     if " " in value:
         return quoted and not is_prose(value) and (family == "SECRET" or (family not in STRICT and is_random(value)))
     if family in STRICT:
-        return is_random(value) and not is_digest(value)
-    if family == "SECRET" and value.isdigit():
+        return is_random(value) and not is_digest(value) and not is_cache_key(value)
+    if family == "SECRET" and (value.isdigit() or (quoted and value.isalpha())):
         return True
     return not is_fact(value) and (is_mixed(value) or is_digest(value) or (quoted and is_random(value)))
 
@@ -175,12 +202,41 @@ def _name(text: str, at: int, end: int, sign: re.Match[str]) -> _Name | None:
 def _is_secret(text: str, name: _Name, sign: re.Match[str], value: _Value) -> bool:
     if value.family:
         return True
-    if sign["sign"] in _COMPARES and not value.quoted:
+    if sign["sign"] in _QUOTED_ONLY and not value.quoted:
+        return False
+    if value.quoted and text[value.start - 1] == "`" and " " in text[value.start : value.end]:  # a command
         return False
     held = text[value.start : min(value.end, value.start + HEAD_CHARS)]
-    if not accepted(held, name.family, quoted=value.quoted) or (not value.quoted and _is_code_like(held, value.lone)):
+    if not accepted(held, name.family, quoted=value.quoted) or held.startswith(_NO_VALUE):
+        return False
+    if not value.quoted and _is_code_like(held, value.lone) and not _is_bare_word(text, name, sign, value):
         return False
     return _is_joined(text, name, sign, held, quoted=value.quoted) and not _is_other_key(text, name)
+
+
+def _is_bare_word(text: str, name: _Name, sign: re.Match[str], value: _Value) -> bool:
+    """Whether a password of letters alone, in the middle of a line, stands where code has no variable: after a flag,
+    close to its `=` or `:` with blanks or quotes around, or among the lower-case words of a mapping in YAML."""
+    held, joint = text[value.start : value.end], text[sign.end("close") if sign["close"] else name.end : value.start]
+    before, after = text[name.start - 1 : name.start], text[value.end : value.end + 1]
+    if name.family != "PASSWORD" or not held.isalnum() or len(held) < _BARE_WORD:
+        return False
+    if text.startswith("-", name.start):
+        return joint in ("=", " ") and after in _AROUND
+    if joint == "=":
+        return before in _AROUND and (after in _AROUND or (after in (",", "}", "]") and _in_printed(text, name.start)))
+    if joint == ":":
+        return before == " " and after in (" ", "}")
+    begins = before in ("[", "{") or text[name.start - 2 : name.start] in (", ", "{ ")
+    in_mapping = joint == ": " and begins and after in (",", "}", "]", " ")
+    return in_mapping and held.islower() and len(held) > _BARE_WORD + 1
+
+
+def _in_printed(text: str, start: int) -> bool:
+    """Whether a place is in an object as logs print it, `Settings{user=..., password=...}`, not in the call of code."""
+    line = text[max(text.rfind("\n", max(0, start - 200), start), start - 200, -1) + 1 : start]
+    opened = max(line.rfind(mark) for mark in "{[")
+    return opened > line.rfind("(")
 
 
 def _is_joined(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted: bool) -> bool:
@@ -188,18 +244,41 @@ def _is_joined(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted
     if sign["gap"] is not None:
         if _is_env(text, name.start):
             return True
-        return _is_argument(held) if text.startswith("-", name.start) else _stands_out(held, quoted=quoted)
+        if text.startswith("-", name.start):
+            return _is_argument(held)
+        return (
+            _stands_out(held, quoted=quoted)
+            or _is_quoted_word(text, name, sign, held, quoted=quoted)
+            or _is_directive(text, name, sign, held)
+        )
     if sign["pair"]:
         called = text[max(0, name.start - 2) : name.start - 1] in ("(", "{") or text.startswith("-", name.start)
         return called or is_random(held) or not _PLAIN.fullmatch(held)
-    if sign["column"] or (text[name.start : name.end] == "pass" and not quoted):
+    if sign["column"] or (text[name.start : name.end] == "pass" and (not quoted or " " in held)):
         return is_mixed(held)
     return True
 
 
+def _is_quoted_word(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted: bool) -> bool:
+    """Whether a password of letters alone stands in quotes right after the word for it."""
+    alone = not sign["close"] and text[name.start - 1 : name.start] in ("", " ", "\n", "\t", "(", ":")
+    alone = alone and text[sign.end()] != "`" and text[name.start : name.end].lower() != "pass"  # the verb
+    return quoted and alone and name.family == "PASSWORD" and held.isalnum() and len(held) >= _BARE_WORD
+
+
+def _is_directive(text: str, name: _Name, sign: re.Match[str], held: str) -> bool:
+    """Whether a setting's name of several words and its value end a line: `ssl_passphrase hunter22`, `wpa-psk word`."""
+    called = text[name.start : name.end]
+    after = text[sign.end() + len(held) : sign.end() + len(held) + 1]
+    if name.family not in ("PASSWORD", "SECRET") or after not in _LINE_ENDS or not held.isalnum():
+        return False
+    is_compound = "_" in called or "-" in called or not (called.islower() or called.istitle())
+    return is_compound and (any(map(str.isdigit, held)) or after == ";" or called.endswith("psk"))
+
+
 def _is_env(text: str, start: int) -> bool:
-    """Whether the name is a variable in a Dockerfile, `ENV NAME value`, which only blanks join to its value."""
-    return text.startswith("ENV ", max(0, start - 4))
+    """Whether only blanks join the name to its value: `ENV NAME value` of a Dockerfile, `#define NAME "value"`."""
+    return text.startswith("ENV ", max(0, start - 4)) or text.startswith("#define ", max(0, start - 8))
 
 
 def _is_other_key(text: str, name: _Name) -> bool:
@@ -229,6 +308,11 @@ def _value(text: str, name: _Name, sign: re.Match[str]) -> _Value | None:
         return _quoted(text, opened)
     if sign["tag"]:
         return _Value(at, text.find("<", at), quoted=True, lone=True)
+    if sign["entity"]:
+        return _Value(at, text.find("&lt;", at), quoted=True, lone=True)
+    if (sign["sign"] or "").startswith("%"):
+        place = _ENCODED.match(text, at)
+        return None if place is None else _Value(at, place.end(), quoted=False, lone=True)
     if words := _WORDS.match(text, at):
         return _Value(at, words.end(), quoted=True, lone=True)
     return _unquoted(text, at, _characters(text, name.start, sign))
@@ -246,7 +330,8 @@ def _characters(text: str, start: int, sign: re.Match[str]) -> str:
 
 def _unquoted(text: str, at: int, chars: str) -> _Value | None:
     place = _HEADS[chars].match(text, at)
-    if place is not None and chars == _SHELL and place[0].endswith(","):  # an argument of a call, on a line of its own
+    if place is not None and chars == _SHELL and (place[0].endswith(",") or _CODE.search(place[0])):
+        # an argument of a call, on a line of its own, or code without blanks
         return _unquoted(text, at, _BARE)
     if place is None or _INDEXED.match(place[0]):
         return None

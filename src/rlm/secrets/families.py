@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rlm.secrets.prefixes import any_of
 from rlm.secrets.spans import SecretSpan
@@ -18,107 +19,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WORD: Final = r"[A-Za-z0-9_\-]"
-_ALNUM: Final = r"[A-Za-z0-9]"
-_BASE64: Final = r"[A-Za-z0-9+/=_\-]"
 
-_ENCODED_KINDS: Final = "BQUklW|BSU0EgUF|BFQyBQ|BPUEVOU1NI|BFTkNSWVBU|BEU0EgUF|BQR1AgUF"
 
-_FORMS: Final = (
-    # family, prefix, what follows it
-    ("API_KEY", "sk-ant-", rf"{_WORD}{{20,512}}+"),
-    (
-        "API_KEY",
-        "sk-",
-        rf"{_WORD}{{20,512}}+",
-    ),
-    *(
-        ("API_KEY", f"{kind}_{mode}_", rf"{_ALNUM}{{16,512}}+")
-        for kind in ("sk", "rk")
-        for mode in ("live", "test", "prod")
-    ),
-    ("SECRET", "whsec_", r"[A-Za-z0-9+/=]{24,512}+"),
-    ("API_KEY", "AIza", rf"{_WORD}{{35}}(?!{_WORD})"),
-    ("GCP_TOKEN", "ya29.", r"[A-Za-z0-9_\-.]{20,2048}+"),
-    ("GCP_TOKEN", "1//0", rf"{_WORD}{{40,512}}+"),
-    ("GCP_SECRET", "GOCSPX-", rf"{_WORD}{{28}}(?!{_WORD})"),
-    *(("AWS_ACCESS_KEY", kind, rf"[A-Z2-7]{{16}}(?!{_ALNUM})") for kind in ("AKIA", "ASIA", "ABIA", "ACCA")),
-    ("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2Vj", rf"{_BASE64}{{60,4096}}+"),
-    *(("GITHUB_TOKEN", f"gh{kind}_", rf"{_ALNUM}{{36,512}}+") for kind in "pousr"),
-    ("GITHUB_TOKEN", "github_pat_", r"\w{40,512}+"),
-    *(
-        ("GITLAB_TOKEN", f"gl{kind}-", r"[A-Za-z0-9_\-.]{20,512}+")
-        for kind in ("pat", "dt", "rt", "cbt", "ptt", "oas", "ft", "soat", "imt", "agent")
-    ),
-    *(
-        ("SLACK_TOKEN", f"xox{kind}", r"[A-Za-z0-9\-.]{20,512}+")
-        for kind in ("b-", "p-", "a-", "r-", "s-", "c-", "d-", "e-", "e.")
-    ),
-    ("SLACK_TOKEN", "xapp-", r"\d-[A-Za-z0-9\-]{20,512}+"),
-    ("API_KEY", "SK", r"[0-9a-f]{32}(?![0-9A-Za-z])"),
-    ("API_KEY", "SG.", rf"{_WORD}{{16,32}}+\.{_WORD}{{32,64}}+"),
-    ("API_KEY", "key-", r"[0-9a-f]{32}(?![0-9A-Za-z])"),
-    ("NPM_TOKEN", "npm_", rf"{_ALNUM}{{36}}(?!{_ALNUM})"),
-    ("PYPI_TOKEN", "pypi-", rf"AgE{_WORD}{{50,512}}+"),
-    ("HF_TOKEN", "hf_", rf"{_ALNUM}{{30,512}}+"),
-    ("HF_TOKEN", "api_org_", rf"{_ALNUM}{{30,512}}+"),
-    ("DATABRICKS_TOKEN", "dapi", r"[0-9a-f]{32}(?:-\d)?(?![0-9A-Za-z])"),
-    ("DOCKER_TOKEN", "dckr_pat_", rf"{_WORD}{{20,512}}+"),
-    ("DOCKER_TOKEN", "dckr_oat_", rf"{_WORD}{{20,512}}+"),
-    ("RUBYGEMS_TOKEN", "rubygems_", r"[0-9a-f]{48}(?![0-9A-Za-z])"),
-    *(("DIGITALOCEAN_TOKEN", f"do{kind}_v1_", r"[0-9a-f]{64}") for kind in "opr"),
-    *(("SHOPIFY_TOKEN", f"shp{kind}_", r"[0-9a-fA-F]{32}") for kind in ("at", "ca", "pa", "ss")),
-    ("API_KEY", "lin_api_", rf"{_ALNUM}{{32,512}}+"),
-    ("API_KEY", "pplx-", rf"{_ALNUM}{{40,512}}+"),
-    ("API_KEY", "gsk_", rf"{_ALNUM}{{40,512}}+"),
-    ("API_KEY", "xai-", rf"{_ALNUM}{{60,512}}+"),
-    ("API_KEY", "r8_", rf"{_ALNUM}{{37,512}}+"),
-    ("API_KEY", "fw_", rf"{_ALNUM}{{24,512}}+"),
-    ("API_KEY", "nvapi-", rf"{_WORD}{{40,512}}+"),
-    ("API_KEY", "PMAK-", r"[0-9a-f]{24}-[0-9a-f]{34}"),
-    ("API_KEY", "NRAK-", r"[A-Z0-9]{27}(?![A-Z0-9])"),
-    ("GRAFANA_TOKEN", "glsa_", rf"{_ALNUM}{{32}}_[0-9a-fA-F]{{8}}"),
-    ("GRAFANA_TOKEN", "glc_", r"[A-Za-z0-9+/=]{32,512}+"),
-    ("SENTRY_TOKEN", "sntrys_", rf"{_BASE64}{{40,512}}+"),
-    ("SENTRY_TOKEN", "sntryu_", r"[0-9a-f]{64}"),
-    ("TERRAFORM_TOKEN", "atlasv1.", rf"{_WORD}{{50,512}}+"),
-    ("VAULT_TOKEN", "hvs.", rf"{_WORD}{{24,512}}+"),
-    ("VAULT_TOKEN", "hvb.", rf"{_WORD}{{24,512}}+"),
-    ("NOTION_TOKEN", "secret_", rf"{_ALNUM}{{43}}(?!{_ALNUM})"),
-    ("NOTION_TOKEN", "ntn_", rf"{_ALNUM}{{40,512}}+"),
-    ("FIGMA_TOKEN", "figd_", rf"{_WORD}{{36,512}}+"),
-    ("ATLASSIAN_TOKEN", "ATATT3", rf"{_BASE64}{{60,512}}+"),
-    ("FACEBOOK_TOKEN", "EAAC", rf"{_ALNUM}{{60,512}}+"),
-    ("SQUARE_TOKEN", "sq0csp-", rf"{_WORD}{{43}}"),
-    ("SQUARE_TOKEN", "sq0atp-", rf"{_WORD}{{22}}"),
-    ("SONAR_TOKEN", "squ_", r"[0-9a-f]{40}"),
-    ("PULUMI_TOKEN", "pul-", r"[0-9a-f]{40}"),
-    ("PLANETSCALE_TOKEN", "pscale_", rf"(?:tkn|pw|oauth)_{_WORD}{{32,512}}+"),
-    ("DOPPLER_TOKEN", "dp.pt.", rf"{_ALNUM}{{40,512}}+"),
-    ("PRIVATE_KEY", "AGE-SECRET-KEY-1", r"[A-Z0-9]{58}"),
-    # "-----BEGIN ... PRIV" in base64, as cluster configurations hold it
-    ("PRIVATE_KEY", "LS0tLS1CRUdJTi", rf"(?:{_ENCODED_KINDS})[A-Za-z0-9+/]{{40,16384}}+={{0,2}}"),
-    ("API_KEY", "xkeysib-", r"[0-9a-f]{64}-[A-Za-z0-9]{16}"),
-    ("API_KEY", "shippo_live_", r"[0-9a-f]{40}"),
-    ("API_KEY", "tskey-", rf"[a-z]{{3,8}}-{_WORD}{{20,128}}+"),
-    ("API_KEY", "EZAK", rf"{_ALNUM}{{54}}(?!{_ALNUM})"),
-    ("API_KEY", "AQ.Ab8RN6", rf"{_WORD}{{36,128}}+"),
-    ("API_KEY", "amzn.mws.", r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
-    ("API_KEY", "cfut_", rf"{_ALNUM}{{40,128}}+"),
-    ("API_KEY", "sbp_", r"[0-9a-f]{40}"),
-    ("API_KEY", "nfp_", rf"{_ALNUM}{{36,128}}+"),
-    ("API_KEY", "rnd_", rf"{_ALNUM}{{28}}(?!{_ALNUM})"),
-    ("API_KEY", "CCIPAT_", rf"{_ALNUM}{{20,24}}_[0-9a-f]{{40}}"),
-    (
-        "JWT",
-        "eyJ",
-        rf"{_WORD}{{8,1024}}+\.{_WORD}{{0,8192}}+\.{_WORD}{{0,8192}}+(?:\.{_WORD}{{1,8192}}+){{0,2}}",
-    ),
-    ("TELEGRAM_TOKEN", ":AA", rf"{_WORD}{{33}}(?!{_WORD})"),
-)
-"""The form that each issuer uses; the longer of two prefixes comes first."""
+class _Form(NamedTuple):
+    """The form of the tokens of an issuer: a row of `token_formats.txt`."""
 
-_AFTER: Final = {prefix: (family, re.compile(rest)) for family, prefix, rest in _FORMS}
-_JOINTS: Final = "_-."
+    family: str
+    rest: re.Pattern[str]
+    head: re.Pattern[str] | None
+    """What stands before the prefix and belongs to the token."""
+    is_long: bool
+    """Whether 16 letters, digits, dashes or underscores surely follow the prefix."""
+
+
+def _forms() -> Iterator[tuple[str, _Form]]:
+    """The forms by their prefixes, in the order of the file."""
+    for line in Path(__file__).with_name("token_formats.txt").read_text(encoding="ascii").splitlines():
+        if line and not line.startswith("#"):
+            family, prefix, rest, *head = line.split()
+            before = re.compile(rf"(?:{head[0]})\Z") if head else None
+            yield prefix, _Form(family, re.compile(rest), before, is_long="/" not in rest[: rest.find("]")])
+
+
+_AFTER: Final = dict(_forms())
+_JOINTS: Final = "_-.~"
 _LONE: Final = [prefix for prefix in _AFTER if prefix[-1] not in _JOINTS]
 _FIRST = Counter(prefix[0] for prefix in _LONE)
 # A capital is rare, and a pattern that begins with a fixed letter is searched as fast as that letter.
@@ -128,14 +52,18 @@ _CAPITALS: Final = [
     if first.isupper() and count > 1
 ]
 # The other prefixes, one by one: small letters are everywhere, and one pattern for all would stop at each.
-_SINGLE: Final = [*(each for each in _LONE if each[0].islower() or _FIRST[each[0]] == 1), "whsec_", "sntrys_", "glc_"]
+_SINGLE: Final = [
+    *(each for each in _LONE if not each[0].isupper() or _FIRST[each[0]] == 1),
+    *(each for each, form in _AFTER.items() if each[-1] in _JOINTS and not form.is_long),
+]
 # Most prefixes end in a joint (`_`, `-`) with a long word after it, which is rare: the fastest thing to search for.
-_JOINT: Final = [re.compile(re.escape(joint) + r"(?=[A-Za-z0-9_\-]{16})") for joint in _JOINTS]
+_JOINT: Final = [
+    re.compile(re.escape(joint) + rf"(?=[A-Za-z0-9_\-{'.~' if joint == '~' else ''}]{{16}})") for joint in _JOINTS
+]
 _JOINED: Final = [prefix for prefix in sorted(_AFTER, key=len, reverse=True) if prefix[-1] in _JOINTS]
-_BY_END: Final = {end: [each for each in _JOINED if each.endswith(end)] for end in {each[-3:] for each in _JOINED}}
+_BY_END: Final = {end: [each for each in _JOINED if each[-2:] == end] for end in {each[-2:] for each in _JOINED}}
 _DISCORD = re.compile(rf"\.{_WORD}{{6}}\.{_WORD}{{27,45}}+")
 _DISCORD_HEAD = re.compile(rf"(?<!{_WORD})[MNO]{_WORD}{{22,27}}\Z")
-_TELEGRAM_HEAD = re.compile(r"(?<!\d)\d{8,12}\Z")
 
 
 def find_tokens(text: str) -> Iterator[SecretSpan]:
@@ -147,13 +75,13 @@ def find_tokens(text: str) -> Iterator[SecretSpan]:
         for prefix, end in hits:
             if end < done:  # already read: a text of nothing but prefixes would be read again for each
                 continue
-            family, rest = _AFTER[prefix]
-            start = _start(text, prefix, end)
-            place = rest.match(text, end) if start >= 0 else None
+            form = _AFTER[prefix]
+            start = _start(text, form.head, end - len(prefix))
+            place = form.rest.match(text, end) if start >= 0 else None
             if place is not None:
                 done = place.end()
                 if _is_token(text[start:done], prefix):
-                    yield SecretSpan(start, done, family)
+                    yield SecretSpan(start, done, form.family)
     yield from _discord(text)
 
 
@@ -173,17 +101,16 @@ def _each(text: str, prefix: str) -> Iterator[tuple[str, int]]:
 def _joints(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int]]:
     for hit in pattern.finditer(text):
         end = hit.end()
-        for prefix in _BY_END.get(text[end - 3 : end], ()):
+        for prefix in _BY_END.get(text[end - 2 : end], ()):
             if text.startswith(prefix, end - len(prefix)):
                 yield prefix, end
                 break
 
 
-def _start(text: str, prefix: str, end: int) -> int:
-    """The start of the token whose prefix ends at `end`; -1 if it is in the middle of a word."""
-    start = end - len(prefix)
-    if prefix == ":AA":
-        return _head(_TELEGRAM_HEAD, text, start)
+def _start(text: str, head: re.Pattern[str] | None, start: int) -> int:
+    """The start of the token whose prefix begins at `start`; -1 if it is in the middle of a word, or lacks its head."""
+    if head is not None:
+        return _head(head, text, start)
     return -1 if _continues(text, start) else start
 
 

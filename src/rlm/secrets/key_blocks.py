@@ -56,5 +56,7 @@ def _pem(text: str) -> Iterator[SecretSpan]:
             stop = begin.end() + BLOCK_CHARS if mark is None else mark.start()
             body = _BODY.match(text, begin.end(), stop)
             end = body.end() if body is not None else begin.end()
-        if end - begin.end() > _LEAST + 40 or (mark is None and end - begin.end() >= _LEAST):
+        # A mark that begins another key may be gone when masked text is masked again: it decides nothing.
+        is_last = mark is None or _BEGIN.match(text, mark.start()) is not None
+        if end - begin.end() > _LEAST + 40 or (is_last and end - begin.end() >= _LEAST):
             yield SecretSpan(begin.start(), end, "PRIVATE_KEY")

@@ -11,7 +11,9 @@ from typing import Final
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME = re.compile(r"-{0,2}(?:[a-z]+(?:[_-][a-z]+)+|[A-Z]+(?:[_-][A-Z]+)+|[a-z]+(?:[A-Z][a-z]+)+)")
-_TELLING = re.compile(r"(?i)auth|bearer|cred|jwt|ke[yn]|pa(?:ss|t)|ps|pw|se(?:cret|ss)|sid|token")
+_TELLING = re.compile(
+    r"(?i)auth|bearer|contrase|cred|jwt|ke[yn]|masterauth|p(?:a(?:ss|t)|in|s|w)|se(?:cret|nha|ss)|sid|token|wachtw"
+)
 """Matches a part of every name that calls its value a secret, and of most other names none."""
 _SPLIT = re.compile(r"[^a-z]+")
 _ASIDE: Final = frozenset((
@@ -21,8 +23,25 @@ _ASIDE: Final = frozenset((
 ))  # fmt: skip
 """Words that may follow the one that decides."""
 
-_PASSWORDS: Final = ("password", "passwd", "passphrase", "passcode", "pwd", "pswd", "passwort", "kennwort")
+_PASSWORDS: Final = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "pswd",
+    "passwort",
+    "kennwort",
+    "senha",
+    "wachtwoord",
+    "contrasena",
+)
 _PASSWORD_WORDS: Final = frozenset(("pass", "pw", "psk", "pword", "userpass", "dbpass"))
+_PASSWORD_OF = re.compile(
+    r"(?:admin|become|bind|db|ftp|http|key|login|mail|master|net|proxy|require|root|smtp|ssh|store|sudo|user|web)"
+    r"(?:pass|pw)|masterauth"
+)
+"""Matches the names of settings for a password; `bypass` and `compass` are none."""
 _KEY_OF: Final = frozenset((
     "api", "access", "secret", "private", "encryption", "signing", "auth", "account", "shared", "app", "client",
     "service", "license", "storage", "subscription", "master", "admin", "hmac", "jwt", "application", "session",
@@ -38,7 +57,8 @@ _NO_KEY_OF: Final = frozenset((
     "blob", "file", "i18n", "translation", "message", "state", "query", "storage_key", "feature",
 ))  # fmt: skip
 _NO_TOKEN_OF: Final = frozenset(("next", "page", "continuation", "pagination", "cursor", "cancellation", "stop", "pad"))
-_STRICT: Final = {
+_OTHERS: Final = {
+    "pin": "PIN",
     "credential": "CREDENTIALS",
     "credentials": "CREDENTIALS",
     "creds": "CREDENTIALS",
@@ -71,7 +91,7 @@ def family_of(name: str) -> str | None:
     if not words:
         return None
     joined, last, before = "_".join(words), words[-1], words[-2] if len(words) > 1 else ""
-    if last in _PASSWORD_WORDS or last.endswith(_PASSWORDS):
+    if last in _PASSWORD_WORDS or last.endswith(_PASSWORDS) or _PASSWORD_OF.fullmatch(last):
         return "PASSWORD"
     if joined == "password_hash" or joined.endswith("_password_hash"):
         return "PASSWORD_HASH"
@@ -83,7 +103,16 @@ def family_of(name: str) -> str | None:
         return "SECRET"
     if last in ("key", "keys") or last.endswith(_KEY_WORDS):
         return _key_family(joined, last, before)
-    return "SESSION" if joined.endswith("session_id") else _STRICT.get(last)
+    return _other_family(joined, last)
+
+
+def _other_family(joined: str, last: str) -> str | None:
+    """The family by names that are told by two words, or by one of few."""
+    if joined.endswith("key_data"):  # of a cluster's configuration
+        return "PRIVATE_KEY"
+    if joined.endswith("pass_phrase"):
+        return "PASSWORD"
+    return "SESSION" if joined.endswith("session_id") else _OTHERS.get(last)
 
 
 def names_one(value: str) -> bool:
@@ -109,7 +138,7 @@ def _key_family(joined: str, last: str, before: str) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    words = [word for word in _SPLIT.split(_CAMEL.sub("_", name).lower()) if word]
+    words = [word for word in _SPLIT.split(_CAMEL.sub("_", name).lower().replace("ñ", "n")) if word]
     while len(words) > 1 and words[-1] in _ASIDE:
         words.pop()
     return words

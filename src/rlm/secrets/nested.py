@@ -167,7 +167,7 @@ def _rebuilt(value: Any, items: list[Any]) -> Any:
 
 
 def _is_secret_number(value: int, family: str) -> bool:
-    return family in ("PASSWORD", "SECRET") and not isinstance(value, bool) and abs(value) >= _LEAST_DIGITS
+    return family in ("PASSWORD", "PIN", "SECRET") and not isinstance(value, bool) and abs(value) >= _LEAST_DIGITS
 
 
 def _free(copy: dict[Any, Any], name: Any, numbers: dict[Any, int]) -> Any:

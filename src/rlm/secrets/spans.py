@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LABEL_START = "[REDACTED_"
+_NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,4})?")
+_OF_KEY = re.compile(r"(?P<quote>\\{0,31}[\"'])[ \t]{0,80}:[ \t\r\n]{0,80}\Z")
 LABEL = re.compile(r"\[REDACTED_[A-Z0-9_]{1,40}\]")
 
 
@@ -46,13 +48,25 @@ def merged(text: str, found: Iterable[SecretSpan]) -> list[SecretSpan]:
 
 
 def replaced(text: str, spans: Iterable[SecretSpan], start: int = 0, end: int | None = None) -> str:
-    """`text[start:end]` with a label in the place of each span; the spans are in order and don't overlap."""
+    """`text[start:end]` with a label in the place of each span; the spans are in order and don't overlap.
+
+    JSON stays JSON: the label of a number that is the value of a key has quotes, as the key has.
+    """
     pieces: list[str] = []
     done = start
     for span in spans:
-        pieces += (text[done : span.start], label(span.family))
+        quote = _quote(text, span)
+        pieces += (text[done : span.start], quote, label(span.family), quote)
         done = span.end
     return "".join((*pieces, text[done:end]))
+
+
+def _quote(text: str, span: SecretSpan) -> str:
+    """The quote of the key whose value a number is; empty for all else."""
+    if text[span.start] not in "-0123456789" or not _NUMBER.fullmatch(text, span.start, span.end):
+        return ""
+    key = _OF_KEY.search(text, max(0, span.start - 200), span.start)
+    return "" if key is None or text[span.end : span.end + 1] not in ("", *",}] \t\r\n") else key["quote"]
 
 
 def _unmasked(text: str, found: Iterable[SecretSpan]) -> Iterable[SecretSpan]:

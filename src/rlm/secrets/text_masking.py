@@ -60,7 +60,7 @@ class TextMasker:
             find_addresses(narrow),
             find_tokens(narrow),
             find_assigned(text, places),
-            find_placed(narrow, lower),
+            find_placed(narrow, lower, places),
             find_unlabelled(narrow, lower, places),
         )
         if self.personal:

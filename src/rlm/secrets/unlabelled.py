@@ -32,7 +32,7 @@ _ACCESS_KEY = re.compile(r"AKIA[A-Z2-7]{16}(?![\w\"'])")
 _CANDIDATE = re.compile(r"[A-Za-z0-9+/_=~.!#%*^-]{12,512}+")
 _TELLING = re.compile(
     r"sha-?\d|md5|digest|checksum|commit|fingerprint|\brev\b|integrity"
-    r"|uuid|request|public|data:|://|\bhash|\bh1:|\bfile|line "
+    r"|enc\[|uuid|request|public|data:|://|\bhash|\bh1:|\bfile|line "
 )
 _FAMILIES: Final = {
     "tok": "TOKEN",

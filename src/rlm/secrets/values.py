@@ -19,7 +19,7 @@ _HOLDER = re.compile(any_of((
 """Matches what occurs in placeholders and never in secrets."""
 _REFERENCE = re.compile(
     r"[fbru]?['\"`]?(?:\$[\w{(]|\$\{|%\(|%[sdr]\b|\{\{|\{%|#\{|<[\w /.-]{1,60}>|\{[\w.!:\[\]'\"]{0,60}\}"
-    r"|![A-Za-z_]+(?: |\Z)|<%)"
+    r"|![A-Za-z_]+(?: |\Z)|<%|ENC\[)"
     r"|(?:process\.env|os\.environ|os\.getenv|ENV\[|env\.|env:|secrets?\.[A-Za-z]|vars?\.|var\.|data\.|local\.|self\."
     r"|this\.|config\.|cfg\.|args\.|settings\.|vault:|ssm:|arn:|op://|ref\+|sm://|file:)"
 )
@@ -35,6 +35,8 @@ _PLACE = re.compile(
     r"|[a-z][a-z0-9+.-]{1,20}://[^@\s]*\Z|\w+/\w+\.\w{2,4}\Z"
 )
 _FACT = re.compile(r"[\d.,:_T+-]*Z?\Z|v?\d+(?:\.\d+)+[\w.+-]*\Z")
+_VERSION = re.compile(r"(?:[~^]|[<>]=?|==)? ?v?\d{1,5}(?:\.(?:\d{1,5}|x|\*)){1,3}(?:-[\w.]{1,20})?\Z")
+_CACHE_KEY = re.compile(r"[A-Za-z][\w.]*(?:-[\w.]+)*?-[0-9a-f]{12,128}(?:-[\w.]+)*\Z")
 
 RANDOM_RUNS: Final = 0.28
 """The least runs of one kind of character, per character: random text has about 0.45, names and words under 0.25."""
@@ -71,6 +73,16 @@ def is_place(value: str) -> bool:
 def is_fact(value: str) -> bool:
     """Whether `value` is a number, a date or a version."""
     return _FACT.match(value) is not None
+
+
+def is_version(value: str) -> bool:
+    """Whether `value` is a version of a package, or a range of them: `^1.7.1`."""
+    return _VERSION.match(value) is not None
+
+
+def is_cache_key(value: str) -> bool:
+    """Whether `value` is words and a checksum: `Linux-node-0a1b2c3d4e5f...`."""
+    return _CACHE_KEY.match(value) is not None
 
 
 def is_digest(value: str) -> bool:

@@ -67,6 +67,13 @@ def test_what_somebody_else_wrote() -> None:
     assert found.precision >= 0.995, found
 
 
+@pytest.mark.parametrize(("which", "recall"), [("third", 0.92), ("fourth", 0.83)])
+def test_what_was_written_before_the_detectors_were_seen(which: str, recall: float) -> None:
+    found = score(SecretMasker(), everything(f"blind_{which}", f"blind_{which}_lookalikes"))
+    assert found.recall >= recall, found
+    assert found.precision >= 0.995, found
+
+
 def test_personal_data_that_somebody_else_wrote() -> None:
     found = score(SecretMasker(personal=True), everything("blind_pii", "blind_impersonal"))
     assert found.recall >= 0.97, found

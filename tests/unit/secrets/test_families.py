@@ -227,3 +227,10 @@ def test_the_slashes_of_an_address_may_be_escaped() -> None:
     assert (
         json.loads(masked(r'{"url": "https:\/\/u:OYpSqL44C651@h\/x"}'))["url"] == "https://[REDACTED_CREDENTIALS]@h/x"
     )
+
+
+def test_a_key_before_another_key_is_masked_at_once() -> None:
+    text = "-----BEGIN PRIVATE KEY-----\n" + "QUJD" * 14 + " x -----BEGIN PRIVATE KEY-----\n" + ("A" * 64 + "\n") * 3
+    once = masked(text)
+    assert once.startswith("[REDACTED_PRIVATE_KEY] x [REDACTED_PRIVATE_KEY]")
+    assert masked(once) == once

@@ -13,7 +13,6 @@ from rlm.cli.options import ContextOptions, Overrides, SandboxOptions
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
-    from rlm.core.interfaces import Masker
     from rlm.core.types import ExecError, ExecResult
 
 OK, FAILED = 0, 1
@@ -107,6 +106,7 @@ except ImportError:
 
 async def _executed(source: str, argv: list[str], context: Context, config: Config) -> ExecResult:
     from rlm.cli.console import quiet_pipe, say, write_out
+    from rlm.core.outcome import masked_cell
     from rlm.core.plain import plain
     from rlm.runtime.bare_repl import NO_CALLS, bare_repl
     from rlm.secrets import masker
@@ -130,15 +130,7 @@ async def _executed(source: str, argv: list[str], context: Context, config: Conf
             result: ExecResult = await opened.repl.execute(source)
     finally:
         show("" if printed is None else printed.close())
-    return result if masking is None else masked(result, masking)
-
-
-def masked(result: ExecResult, masking: Masker) -> ExecResult:
-    """The result with its final value and its error masked; its output was masked while it was printed."""
-    from rlm.core.texts import change_texts
-
-    final, error = change_texts(result.final, masking.mask), change_texts(result.error, masking.mask)
-    return replace(result, final=final, error=error)
+    return masked_cell(result, masking)
 
 
 def explain(result: ExecResult, config: Config) -> int:

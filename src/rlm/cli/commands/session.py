@@ -102,18 +102,15 @@ def run(
 
     What it prints goes to stdout; the traceback of an error goes to stderr, and the variables are kept all the same.
     """
-    from rlm.cli.commands.execute import explain, masked, read_source
+    from rlm.cli.commands.execute import explain, read_source
     from rlm.cli.console import write_out
     from rlm.runtime.session import Session
-    from rlm.secrets import masker
 
     source, _ = read_source(script, code)
     config = _config(models, sandbox, offered)
-    masking = masker(config.mask)
     with Session(name, config=config) as session:
         result = session.run(source)
-        result = result if masking is None else masked(result, masking)
-        write_out(result.output if masking is None else masking.mask(result.output))
+        write_out(result.output)
         _say_lost(session.save_state())
     return explain(result, config)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlm.helpers.edits.clashes import Clash
 from rlm.helpers.edits.families import ClassFamily
-from rlm.helpers.edits.inference import Place
+from rlm.helpers.edits.inference import DefinitionPlace
 from rlm.helpers.edits.targets import class_of, home_of
 from rlm.helpers.facts.python import last_name
 from rlm.helpers.facts.scopes import line_of
@@ -90,16 +90,16 @@ def _add_inferred(target: Target, family: ClassFamily, unsure: Unsure, inference
         target.inferred.add((module.name, line_of(node)))
 
 
-def _definitions(target: Target, family: ClassFamily) -> Iterator[Place]:
+def _definitions(target: Target, family: ClassFamily) -> Iterator[DefinitionPlace]:
     """The places that define the attribute in the classes of a family, in their bodies or through `self`."""
     old = target.tree.old
     for file, scope in family.classes:
         module = target.tree.modules[file]
         for mention in module.names.bound_in(scope, old):
-            yield Place(path=module.path, line=mention.line)
+            yield DefinitionPlace(path=module.path, line=mention.line)
     for module, part in target.tree.attributes(old):
         if isinstance(part.node.ctx, ast.Store) and family.has(module, class_of(module, part.node.value)):
-            yield Place(path=module.path, line=part.node.end_lineno or 0)
+            yield DefinitionPlace(path=module.path, line=part.node.end_lineno or 0)
 
 
 def _add_fields(target: Target, names: list[Bindings]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ToolError
 from rlm.core.paths import shown
+from rlm.core.texts import change_texts
 from rlm.helpers.changes import Change, edit
 from rlm.helpers.edits.elsewhere import modules_elsewhere
 from rlm.helpers.edits.identifiers import checked_identifier
@@ -18,7 +19,7 @@ from rlm.helpers.files.moves import moved_files
 from rlm.helpers.operation import helper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rlm.core.paths import ConfinedPath
     from rlm.core.types import Json
@@ -43,7 +44,8 @@ def move_module(
 ) -> Edit:
     """Move a module or a package, and change every import of it and its own relative imports, all or none.
 
-    Strings that begin with its path, and uses of it through its package, are listed in check_by_hand.
+    Strings that begin with its path, and uses of it through its package, are listed in check_by_hand. Files are named
+    as they are after the move.
 
     Args:
         source: The file, "pkg/a.py", or the folder of a package.
@@ -66,7 +68,8 @@ def move_module(
     over.take(changed)
     moved = moved_files(over, source, target)
     over.take(moved)
-    facts: dict[str, Json] = {"old_module": move.old, "new_module": move.new, **changed.facts, **moved.facts}
+    where = change_texts(changed.facts, move.named_then(work))
+    facts: dict[str, Json] = {"old_module": move.old, "new_module": move.new, **where, **moved.facts}
     return edit(_NAME, [*over.changes.values(), *move.packages(work)], facts, dry_run=dry_run, from_files=True)
 
 
@@ -101,6 +104,16 @@ class _Move:
         for part in (*old, *new):
             checked_identifier(part, "source and target")
         return cls(going=going, place=place, old=".".join(old), new=".".join(new))
+
+    def named_then(self, work: Workspace) -> Callable[[str], str]:
+        """A function that gives a file, or a line of one, the name that it has after the move."""
+        before, after = work.name(self.going.path), work.name(self.place.path)
+
+        def renamed(name: str) -> str:
+            rest = name.removeprefix(before)
+            return after + rest if rest != name and rest[:1] in ("", "/", ":") else name
+
+        return renamed
 
     def packages(self, work: Workspace) -> Iterator[Change]:
         """An empty `__init__.py` for each folder that is made, if the module comes from a package."""

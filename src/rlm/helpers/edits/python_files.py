@@ -78,7 +78,8 @@ def _as_declared(source: SourceText) -> SourceText:
 
 
 def outline(tree: ast.Module, without: Container[ast.stmt] = ()) -> list[tuple[int, str]]:
-    """The depth and kind of each statement of a module, without `pass`, strings and those in `without`.
+    """The depth and kind of each statement of a module, without `pass`, strings and those in `without`; both forms of
+    import are one kind.
 
     It checks operations on whole statements: all others must stay where they were.
     """
@@ -87,7 +88,7 @@ def outline(tree: ast.Module, without: Container[ast.stmt] = ()) -> list[tuple[i
     while waiting:
         depth, statement = waiting.pop()
         if statement not in without and not isinstance(statement, ast.Pass) and not _is_text(statement):
-            found.append((depth, type(statement).__name__))
+            found.append((depth, type(statement).__name__.removesuffix("From")))
             waiting += [(depth + 1, each) for inner in blocks(statement) for each in inner][::-1]
     return found
 

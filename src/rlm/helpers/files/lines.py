@@ -55,7 +55,7 @@ def copy_lines(work: Workspace, source_file: str, start_line: int, end_line: int
     source = work.source(source_file)
     block = "".join(_range(source.lines, source.name, start_line, end_line))
     if len(block) > MAX_COPIED_CHARS:
-        raise ToolError(f"fs.copy_lines: {len(block):,} characters are too much to return; fs.batch_copy has no cap.")
+        raise ToolError(f"fs.copy_lines: {len(block):,} characters are too much to return; fs.batch_copy returns none.")
     return block
 
 

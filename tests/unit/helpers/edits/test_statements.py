@@ -302,6 +302,28 @@ def test_a_module_moves_with_its_imports_and_comes_back(package: Path) -> None:
     assert contents(package) == PACKAGE
 
 
+def test_a_module_leaves_its_package(tree: Path) -> None:
+    (tree / "pkg").mkdir()
+    (tree / "pkg/__init__.py").write_text("")
+    (tree / "pkg/mod.py").write_text("x = 1\n")
+    (tree / "pkg/use.py").write_text("from . import mod\nprint(mod.x)\n")
+    (tree / "main.py").write_text("from pkg import mod, use\n")
+    transform.move_module("pkg/mod.py", "single.py")
+    assert (tree / "pkg/use.py").read_text() == "import single as mod\nprint(mod.x)\n"
+    assert (tree / "main.py").read_text() == "from pkg import use\nimport single as mod\n"
+    assert subprocess.run([sys.executable, "main.py"], check=True, capture_output=True).stdout == b"1\n"
+
+
+def test_what_is_left_in_a_moved_package_is_listed_where_it_is_now(tree: Path) -> None:
+    (tree / "pkg").mkdir()
+    (tree / "pkg/__init__.py").write_text("from pkg import a\nNAME = 'pkg.a'\n")
+    (tree / "pkg/a.py").write_text("")
+    (tree / "pkgs.py").write_text("NAME = 'pkg.a'\n")
+    facts = transform.move_module("pkg", "new")
+    assert facts["check_by_hand"] == ["new/__init__.py:2", "pkgs.py:1"]
+    assert [row["file"] for row in facts["files"]] == ["new/__init__.py"]
+
+
 def test_a_package_moves_whole(package: Path) -> None:
     (package / "src/pkg/mod.py").unlink()
     (package / "src/pkg/mod").mkdir()

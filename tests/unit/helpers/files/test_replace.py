@@ -130,3 +130,15 @@ def test_a_long_listing_is_capped(tree: Path) -> None:
         (tree / f"{number}.txt").write_text("old")
     facts = fs.search_replace("*.txt", "old", "new")
     assert (facts["files_modified"], len(facts["files"]), facts["files_not_listed"]) == (250, 200, 50)
+
+
+def test_the_cap_of_an_edit_says_that_it_counts_files_before_and_after(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlm.helpers.changes.MAX_EDIT_BYTES", 100)
+    (tree / "a.txt").write_text("x" * 50)
+    assert fs.search_replace("a.txt", "x", "y")["total_replacements"] == 50
+    (tree / "a.txt").write_text("x" * 51)
+    with pytest.raises(ToolError, match=r"before and after it are 102 bytes together, and 100 is the most"):
+        fs.search_replace("a.txt", "x", "y")
+    assert (tree / "a.txt").read_text() == "x" * 51
