@@ -17,7 +17,7 @@ import msgspec
 from rlm.core.exceptions import ConfigError, RecordError
 from rlm.core.record.blobs import with_texts, without_texts
 from rlm.core.whole_files import part_of, sole_writer
-from rlm.trajectory.reader import open_record
+from rlm.trajectory.reader import is_run_id, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -183,7 +183,8 @@ def keep_last(trajectory: Path, earlier: Iterable[Path] = ()) -> None:
     with it; what was kept for those that completed before, and for `earlier` ones that it completes, is removed.
     """
     mark = _mark(trajectory)
-    for path in (*earlier, *trajectory.parent.glob("*" + mark.suffix)):
+    marks = (path for path in trajectory.parent.glob("*" + mark.suffix) if is_run_id(path.stem))  # others may be users'
+    for path in (*earlier, *marks):
         if path.stem != trajectory.stem:
             forget(path.with_suffix(trajectory.suffix))
     with suppress(OSError):  # without the mark it is kept like one that never completed

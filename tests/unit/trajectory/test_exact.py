@@ -6,7 +6,16 @@ from rlm.core.contexts.spool import text_context
 from rlm.core.events import ExecEnd, ModelEnd
 from rlm.core.types import Final
 from rlm.repl.guest.wire import decode_value, encode_value
-from rlm.trajectory.exact import ExactFile, ExactTexts, context_path, exact_path, forget, keep_context, kept_context
+from rlm.trajectory.exact import (
+    ExactFile,
+    ExactTexts,
+    context_path,
+    exact_path,
+    forget,
+    keep_context,
+    keep_last,
+    kept_context,
+)
 
 
 @pytest.fixture
@@ -77,6 +86,14 @@ def test_all_goes_at_the_end_but_a_salt_that_hides_nothing(trajectory):
     kept(trajectory, ModelEnd(text="a secret"))
     forget(trajectory)
     assert list(trajectory.parent.iterdir()) == []
+
+
+def test_a_users_files_of_such_names_are_left_alone(trajectory):
+    theirs = [trajectory.with_name(name) for name in ("report.kept", "report.context", "report.exact")]
+    for path in theirs:
+        path.write_text("mine" * 100)
+    keep_last(trajectory)
+    assert all(path.exists() for path in theirs)
 
 
 def test_a_context_that_is_a_file_is_not_copied(trajectory, tmp_path):
