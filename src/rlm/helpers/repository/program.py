@@ -30,6 +30,8 @@ _GRACE_S = 3.0
 """How many seconds git gets to end; longer than what the keeper gives it."""
 _SAID_CHARS = 600
 _PIECE_BYTES = 1 << 16
+_NO_FILES = "did not match any file"
+"""What git says of a path that it doesn't know."""
 
 _NOWHERE = os.devnull
 _FALSE = "false"
@@ -183,7 +185,8 @@ def complaint(what: str, done: Finished) -> str:
             f"{what} failed: {lock[1]} is there, so another git is at work on this repository. "
             "Try again; if none is at work, one was killed: remove that file."
         )
-    return f"{what} failed: {done.said or f'it ended with {done.code}'}"
+    hint = " (files are named from the top of the repository, as by git_status)" if _NO_FILES in done.said else ""
+    return f"{what} failed: {done.said or f'it ended with {done.code}'}{hint}"
 
 
 def search_path(environ: Mapping[str, str], roots: Iterable[Path] = ()) -> str:

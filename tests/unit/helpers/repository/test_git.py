@@ -55,6 +55,8 @@ def test_the_users_own_code_works_below_the_top_of_a_repository(
     assert git.git_add(["."]) == {"staged": 1, "files": ["pkg/new.py"]}
     assert git.git_commit("below")["files"] == 1
     assert git.blame("new.py")["lines"] == 1
+    with pytest.raises(ToolError, match="named from the top of the repository"):
+        git.git_add(["new.py"])
     with pytest.raises(ToolError, match="in no git repository whose top folder is in this workspace"):
         open_helpers(".").git.git_status()
 
