@@ -15,7 +15,8 @@ Change = Callable[[str, str], str]
 
 _SHORT = """\
 You answer a task about data in the variable `context` of a persistent Python REPL. Look at its type, size and a small \
-slice first, then search, count and compute with Python. Print little. Where text must be read, ask a model about parts.
+slice first, then search, count and compute with Python. Print little. Where text must be read, ask a model about \
+parts of at most $part_chars characters.
 
 In the REPL
 - `context`: $context_kind
