@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,10 @@ class Interactive:
             ConfigError, SandboxUnavailableError, StoreError, RecordError: as `open_run`.
         """
         await parts.live.listen()
-        return await cls.of(parts, Request(prompt=PROMPT, context=context, config=config, is_interactive=True), models)
+        request = Request(prompt=PROMPT, context=context, config=config, is_interactive=True)
+        made = await cls.of(parts, request, models)
+        made._listing.enter_context(parts.live.listed(made._opened.control))
+        return made
 
     @classmethod
     async def of(cls, parts: Parts, request: Request, models: RunModels | None = None) -> Interactive:
@@ -85,7 +88,6 @@ class Interactive:
         except BaseException:
             made._opened.close()
             raise
-        made._listing.enter_context(parts.live.listed(made._opened.control))
         return made
 
     @property
@@ -226,11 +228,10 @@ async def replay_cells(parts: Parts, request: Request) -> ReplayReport:
         config = msgspec.structs.replace(request.config, log_dir=folder)
         repl = await Interactive.of(parts, replace(request, config=config), models)
         try:
-            for cell in record.root.of("exec"):
-                if cell.start is not None:
-                    await repl.execute(record.source.read(cell.start).code)
-        except Halt:
-            pass  # the report says where it left the record
+            with suppress(Halt):  # the report says where it left the record
+                for cell in record.root.of("exec"):
+                    if cell.start is not None:
+                        await repl.execute(record.source.read(cell.start).code)
         finally:
             await repl.aclose()
     return repl.report
