@@ -51,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "tree": subcalls.tree,
     "text-100mb": contexts.hundred_megabytes,
     "text-1gb": contexts.one_gigabyte,
+    "packed": contexts.packed,
     "wasm-starts": wasm.wasm_starts,
     "wasm-cells": wasm.wasm_cells,
     "wasm-context": wasm.wasm_context,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from statistics import median
 
 from benchmarks.figures import Figure
 from benchmarks.fixture import budget, cell, checked, running, scripted, text_file
 from rlm.core.types import ModelReply, ModelRequest
+from rlm.runtime.inputs import prepare
 
 MB = 1_000_000
 SAMPLE_EVERY_S = 0.02
@@ -29,6 +34,33 @@ def one_gigabyte() -> list[Figure]:
         Figure(name="1 GB of text to the first request", value=first_request_s(1_000 * MB), unit="s", limit=3.0),
         Figure(name="1 GB of text, peak memory / text", value=peak_memory(1_000 * MB), unit="x", limit=1.3),
     ]
+
+
+def packed() -> list[Figure]:
+    """A log of 100 MB, compressed by gzip, as a context; beside what `zcat` takes for it."""
+    draw = Random(1)
+    lines = "".join(f"2026-03-01T10:{n % 60:02}:00 worker-{draw.random()} took {n % 977} ms\n" for n in range(20_000))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "app.log.gz"
+        with gzip.open(path, "wt", compresslevel=6) as file:
+            for _ in range(100 * MB // len(lines)):
+                file.write(lines)
+        pairs = [(_seconds(lambda: prepare(path).close()), _seconds(lambda: _zcat(path))) for _ in range(REPEATS)]
+    times = [median(each) for each in zip(*pairs, strict=True)]
+    return [
+        Figure(name="100 MB from gzip as a context", value=times[0], unit="s"),
+        Figure(name="100 MB from gzip as a context / zcat", value=times[0] / times[1], unit="x", limit=1.0),
+    ]
+
+
+def _zcat(path: Path) -> None:
+    subprocess.run(["zcat", str(path)], check=True, stdout=subprocess.DEVNULL)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def first_request_s(size_bytes: int) -> float:

@@ -18,7 +18,7 @@ from rlm.core.events import Event
 from rlm.core.exceptions import ConfigError, REPLExecutionError
 from rlm.runtime.interactive import Interactive
 from rlm.runtime.models import BackendPool
-from rlm.runtime.resume import resume_request
+from rlm.runtime.resume import replay_request, resume_request
 from rlm.runtime.session import Session
 from rlm.runtime.wiring import Parts
 from rlm.trajectory.reader import Trajectory
@@ -142,3 +142,22 @@ def test_what_python_gets_of_a_cell_is_masked_as_the_command_line_has_it(tmp_pat
             assert shown == ([*kept] if mask == "secrets" else [SHOWN, "hunter22x", SHOWN])
             assert (SHOWN in failed.error.traceback) == (mask == "off")
             assert run("len(x['password'])").output == "9\n"
+
+
+async def test_the_cells_of_a_session_run_again_with_the_answers_of_the_record(tmp_path: Path) -> None:
+    cells = [
+        "n = len(context)",
+        "print(n, llm_query('which?'), rlm_query('what?'))",
+        "import time\nprint(time.time_ns())",
+    ]
+    async with interactive(tmp_path, "blue", fenced("FINAL('red')")) as repl:
+        for code in cells:
+            await repl.execute(code)
+    for context, words in ((None, "is not here"), ("other data", "is not the one")):
+        with pytest.raises(ConfigError, match=words):
+            replay_request(repl.path, Config(log_dir=str(tmp_path)), context=context)
+    async with RLM(config=Config(log_dir=str(tmp_path))) as rlm:
+        report = await rlm.areplay(repl.path, context="some data")
+    assert (report.cells, report.served) == (4, 2)
+    assert [(each.cell, each.what) for each in report.differences] == [(3, "output")]
+    assert [path.suffix for path in tmp_path.iterdir()].count(".jsonl") == 1, "a replay leaves no record"

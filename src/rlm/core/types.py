@@ -23,6 +23,10 @@ IMAGE_BYTES = 5_000_000
 IMAGES_PER_MESSAGE = 20
 
 
+INTERACTIVE = "interactive"
+"""The dialect that the record names where a run's cells come from outside."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """An image in a prompt, as the bytes of its file."""

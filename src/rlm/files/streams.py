@@ -6,6 +6,7 @@ import bz2
 import lzma
 import re
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -153,6 +154,15 @@ def unpacked(compression: Compression, fd: int, end: int) -> Iterator[bytes]:
             piece = stream.unused_data if stream.eof else b""
     if not stream.eof:
         raise Damaged("cut off, read up to there")
+
+
+def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same blocks, each made while the one before it is used: unpacking leaves the interpreter free."""
+    with ThreadPoolExecutor(1, thread_name_prefix="rlm-unpack") as pool:
+        pending = pool.submit(next, blocks, None)
+        while (block := pending.result()) is not None:
+            pending = pool.submit(next, blocks, None)
+            yield block
 
 
 def _pieces(fd: int, end: int) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from rlm.files.archives import is_tar, is_zip, tar_members, zip_members
 from rlm.files.encodings import HEAD_BYTES
 from rlm.files.notebooks import MOST_BYTES as NOTEBOOK_BYTES
 from rlm.files.notebooks import notebook_text
-from rlm.files.streams import COMPRESSIONS, CannotUnpack, Damaged, unpacked
+from rlm.files.streams import COMPRESSIONS, CannotUnpack, Damaged, ahead, unpacked
 from rlm.trajectory.own_files import is_exact
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ MOST_ENTRIES = 200_000
 MOST_SECONDS = 300.0
 NESTED = 2
 """How deep packed files are unpacked: those in an archive too, and no deeper."""
+AHEAD_BYTES = 1 << 20
+"""The size from which a file is worth a thread that unpacks it."""
 _SECRETS = "with the secrets that were masked in a record, left out"
 _JUNK = "__MACOSX"
 _NOTEBOOK = re.compile(r"\.ipynb(?:\.\w{1,4})?$", re.IGNORECASE)
@@ -87,7 +89,9 @@ class Unpacker:
         elif compression is None:
             yield from self._members(fd, name, depth)
         else:
-            with self._kept(unpacked(compression, fd, os.fstat(fd).st_size), name) as inner:
+            size_bytes = os.fstat(fd).st_size
+            blocks = unpacked(compression, fd, size_bytes)
+            with self._kept(ahead(blocks) if size_bytes > AHEAD_BYTES else blocks, name) as inner:
                 if inner is None:
                     return
                 if is_archive(inner, _plain_name(name)):  # such as .tar.gz, which is one package

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rlm.core.contexts.context import Context, Part, printable
-from rlm.core.contexts.spool import Spool, Tally, preview_of, spooling, text_context, value_context
+from rlm.core.contexts.spool import Spool, Tally, preview_of, spooling, text_context, text_nature, value_context
 from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.notes import ReadingNote
 from rlm.core.paths import Confined
@@ -254,6 +254,7 @@ def _whole(fd: int, start: int, tally: Tally, name: str, notes: Notes, reading: 
         chars=tally.chars,
         lines=tally.lines,
         items=1,
+        shape=text_nature(fd, start, end),
         preview=preview_of(fd, start, end),
         sources=(name,),
         reading=_noted(reading),
@@ -463,6 +464,7 @@ class _Gathering:
 
     def context(self, sources: Sequence[str]) -> Context:
         tally, fd, first = self._spool.tally, self._spool.finish(), self.parts[0]
+        largest = max(self.parts, key=lambda part: part.size_bytes)
         return Context(
             kind="files",
             fd=fd,
@@ -471,6 +473,7 @@ class _Gathering:
             chars=tally.chars,
             lines=tally.lines,
             items=len(self.parts),
+            shape=text_nature(fd, largest.start, largest.end),
             preview=f"{printable(first.name)}:\n{preview_of(fd, first.start, first.end)}",
             sources=tuple(sources),
             reading=_noted(self._reading),

@@ -4,11 +4,16 @@ sub-calls, children, tools, artifacts, a ledger of its own and a record. It make
 
 from __future__ import annotations
 
+import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from rlm.backends.host import LABEL, HostBackend
 from rlm.core.calls.guest import SubCalls
 from rlm.core.events import CompletionEnd, CompletionStart
 from rlm.core.exceptions import REPLExecutionError
@@ -17,9 +22,11 @@ from rlm.core.loop.orchestrator import Orchestrator
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.outcome import Outcome, masked_cell
 from rlm.core.replay.scope import Call
-from rlm.core.types import ReplSpec
+from rlm.core.replay.serving import Halt
+from rlm.core.types import INTERACTIVE, ReplSpec
+from rlm.runtime.models import BackendPool, RunModels
 from rlm.runtime.opening import open_run
-from rlm.runtime.request import INTERACTIVE, Request
+from rlm.runtime.request import Request
 from rlm.sessions.sandbox import SessionSandbox
 
 if TYPE_CHECKING:
@@ -30,8 +37,8 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context
     from rlm.core.interfaces import Repl
     from rlm.core.replay.scope import Scope
+    from rlm.core.replay.serving import ReplayReport
     from rlm.core.types import ExecResult, RunUsage
-    from rlm.runtime.models import RunModels
     from rlm.runtime.opening import OpenRun
     from rlm.runtime.wiring import Parts
     from rlm.sessions.store import Revision
@@ -64,15 +71,23 @@ class Interactive:
         `models` are those that cells may use; None: those of the configuration, or nobody. Raises:
             ConfigError, SandboxUnavailableError, StoreError, RecordError: as `open_run`.
         """
-        request = Request(prompt=PROMPT, context=context, config=config, is_interactive=True)
         await parts.live.listen()
+        request = Request(prompt=PROMPT, context=context, config=config, is_interactive=True)
+        made = await cls.of(parts, request, models)
+        made._listing.enter_context(parts.live.listed(made._opened.control))
+        return made
+
+    @classmethod
+    async def of(cls, parts: Parts, request: Request, models: RunModels | None = None) -> Interactive:
+        """Begin the run of a request whose cells come from outside, and open its REPL. Raises:
+        ConfigError, SandboxUnavailableError, StoreError, RecordError: as `open_run`.
+        """
         made = cls(await open_run(parts, request, models))
         try:
             await made._open_repl()
         except BaseException:
             made._opened.close()
             raise
-        made._listing.enter_context(parts.live.listed(made._opened.control))
         return made
 
     @property
@@ -151,6 +166,11 @@ class Interactive:
         if self._repl is not None:
             self._repl.interrupt(why)
 
+    @property
+    def report(self) -> ReplayReport:
+        """What came out otherwise than in the record that the run follows."""
+        return self._opened.recall.report
+
     async def aclose(self) -> None:
         """Kill the REPL and end the record; idempotent."""
         repl, self._repl = self._repl, None
@@ -191,3 +211,27 @@ class Interactive:
             cost_usd=ledger.cost_usd,
             duration_s=time.monotonic() - self._started,
         )
+
+
+async def replay_cells(parts: Parts, request: Request) -> ReplayReport:
+    """Run cells that came from outside again, with no record of their own, and report the differences.
+
+    Raises:
+        RLMError: as `Interactive.open`, or the sandbox failed.
+    """
+    assert request.resumption is not None
+    record = request.resumption.record
+    models = None
+    if request.config.model == LABEL:  # it was answered by a host, which is asked nothing now
+        models = RunModels.choose(request.config, BackendPool(HostBackend(request.config.mcp.answer_timeout_s)))
+    with tempfile.TemporaryDirectory(prefix="rlm-replay-") as folder, parts.in_progress():
+        config = msgspec.structs.replace(request.config, log_dir=folder)
+        repl = await Interactive.of(parts, replace(request, config=config), models)
+        try:
+            with suppress(Halt):  # the report says where it left the record
+                for cell in record.root.of("exec"):
+                    if cell.start is not None:
+                        await repl.execute(record.source.read(cell.start).code)
+        finally:
+            await repl.aclose()
+    return repl.report

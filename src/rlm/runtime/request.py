@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from rlm.runtime.images import GivenImages
     from rlm.trajectory.resume import Resumption
 
-INTERACTIVE = "interactive"
-"""The dialect that the record names where a run's cells come from outside."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

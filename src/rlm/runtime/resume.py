@@ -22,9 +22,10 @@ from rlm.core.events import MessageAdded
 from rlm.core.exceptions import ConfigError
 from rlm.core.plain import one_line
 from rlm.core.replay.serving import ReplayRules
+from rlm.core.types import INTERACTIVE
 from rlm.repl.guest.wire import decode_value, encode_value
 from rlm.runtime.inputs import prepare, reading_of
-from rlm.runtime.request import INTERACTIVE, Request
+from rlm.runtime.request import Request
 from rlm.trajectory.exact import context_path, kept_context
 from rlm.trajectory.places import is_users_own, log_folder
 from rlm.trajectory.reader import place_of
@@ -119,7 +120,7 @@ def replay_request(run: str | Path, present: Config, **again: Unpack[Again]) -> 
     Raises:
         ConfigError: there is no such run, it is still alive, or something that it needs is not there.
     """
-    line = _line(run, present)
+    line = _any_line(run, present)
     record = line.record(line.latest.start.budget)
     rules = ReplayRules(on_divergence="report")
     resumption = Resumption(record=record, salt=line.salt or b"", rules=rules)
@@ -135,6 +136,7 @@ def _request(line: Line, config: Config, again: Again, resumption: Resumption) -
         config=config,
         images=_images(line),
         resumption=resumption,
+        is_interactive=task.dialect == INTERACTIVE,
     )
 
 
@@ -219,16 +221,22 @@ def _put(then: dict[str, Any], name: str, now: Mapping[str, Any]) -> None:
 
 
 def _line(run: str | Path, present: Config) -> Line:
+    """The record of a run that a model drove, with those before it."""
+    line = _any_line(run, present)
+    if line.task.dialect == INTERACTIVE:
+        run_id = line.latest.run.run_id
+        raise ConfigError(
+            f"the cells of run {run_id} came from outside, not from a model: it has no turns to go on with\n"
+            f"rlm replay {run_id} runs its cells again; what is to outlive a REPL is kept in a session: rlm session"
+        )
+    return line
+
+
+def _any_line(run: str | Path, present: Config) -> Line:
     place = (run.parent, run.stem) if isinstance(run, Path) else place_of(run, log_folder(present.log_dir))
     if place[1] == "last":
         place = (place[0], last_driven(place[0], INTERACTIVE))
-    line = read_line(*place, decode_value)
-    if line.task.dialect == INTERACTIVE:
-        raise ConfigError(
-            f"the cells of run {line.latest.run.run_id} came from outside, not from a model: it has no turns to go on "
-            "with\nwhat is to outlive a REPL is kept in a session: rlm session"
-        )
-    return line
+    return read_line(*place, decode_value)
 
 
 def _check_unfinished(line: Line, config: Config) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from rlm.core.config import Config, checked
 from rlm.core.exceptions import ConfigError, RunFailed
-from rlm.runtime.interactive import Interactive
+from rlm.runtime.interactive import Interactive, replay_cells
 from rlm.runtime.loop_thread import LoopThread, waited
 from rlm.runtime.models import BackendPool
 from rlm.runtime.open_repl import OpenRepl
@@ -225,7 +225,8 @@ class RLM:
 
     async def _replayed(self, read: Callable[[], Request]) -> ReplayReport:
         self._refuse_if_closed()
-        return await replay(self._parts, await asyncio.to_thread(read))
+        request = await asyncio.to_thread(read)
+        return await (replay_cells if request.is_interactive else replay)(self._parts, request)
 
     async def _awaited(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work on the loop of this RLM from any other."""

@@ -59,7 +59,7 @@ class Context:
     items: int = 0
     """The number of files, or of a value's items."""
     shape: str = ""
-    """What a value is made of, in words."""
+    """What a value is made of, in words; what a text is, or the largest of the files, as far as its ends show it."""
     preview: str = ""
     """The beginning and a bit of the end, at most about 600 characters, control characters made visible."""
     sources: tuple[str, ...] = ()
@@ -117,11 +117,17 @@ class Context:
     def _headline(self) -> str:
         size = readable_size(self.size_bytes)
         if self.kind == "files":
-            return f"`context` is a dict of {self.items:,} files, relative path -> text, {size} in all."
+            largest = f" The largest is {self._nature}." if self.shape else ""
+            return f"`context` is a dict of {self.items:,} files, relative path -> text, {size} in all.{largest}"
         if self.kind == "value":
             return f"`context` is {clip(self.shape, _SHAPE_CHARS)}; {size} as JSON."
         origin = f", from {clip(printable(self.sources[0]), _NAME_CHARS)}" if len(self.sources) == 1 else ""
-        return f"`context` is a str of {self.chars:,} characters in {self.lines:,} lines ({size}){origin}."
+        nature = f" It is {self._nature}." if self.shape else ""
+        return f"`context` is a str of {self.chars:,} characters in {self.lines:,} lines ({size}){origin}.{nature}"
+
+    @property
+    def _nature(self) -> str:
+        return clip(printable(self.shape), _SHAPE_CHARS)
 
     def _names(self) -> list[str]:
         if self.kind != "files":

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from rlm.core.contexts.context import Context, Kind, Part, clip, printable
+from rlm.core.contexts.nature import nature_of
 from rlm.core.exceptions import ConfigError
 from rlm.core.types import Json
 
@@ -178,6 +179,11 @@ def preview_of(fd: int, start: int, end: int) -> str:
     return printable(f"{head}\n[...]\n{tail}")
 
 
+def text_nature(fd: int, start: int, end: int) -> str:
+    """What the text in a range of a file is, as far as its beginning and its end show it; empty for just text."""
+    return nature_of(fd, start, end, shape_of)
+
+
 def shape_of(value: Any) -> str:
     """What a value is made of, in words: its type, its length, its keys and the types below them."""
     if isinstance(value, Mapping):
@@ -212,6 +218,8 @@ def _count(value: Any) -> int:
 
 def _single(kind: Kind, spool: Spool, *, shape: str = "", items: int = 1) -> Context:
     tally, fd = spool.tally, spool.finish()
+    if kind == "text":
+        shape = text_nature(fd, 0, tally.size_bytes)
     return Context(
         kind=kind,
         fd=fd,

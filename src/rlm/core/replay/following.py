@@ -18,7 +18,7 @@ from rlm.core.replay.cursor import Cursor
 from rlm.core.replay.record import Recorded, has_reply, reached_limit
 from rlm.core.replay.scope import Scope
 from rlm.core.replay.serving import Halt
-from rlm.core.types import ExecResult, RunUsage
+from rlm.core.types import INTERACTIVE, ExecResult, RunUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -332,7 +332,7 @@ class RecordedScope(Scope):
     def _recorded_calls(self) -> list[Recorded]:
         """What was called here. In a completion that is its landing, the last one, once the record's end is reached."""
         calls = [child for child in self._recorded.children if child.kind in _CALLS]
-        if self._recorded.kind != "completion":
+        if self._recorded.kind != "completion" or self._cursor.dialect == INTERACTIVE:
             return calls
         is_followed = self._cursor.is_at_end and not self._cursor.is_live
         limit = reached_limit(self._recorded) if is_followed else None
