@@ -303,9 +303,9 @@ def _refusals(grown: Grown) -> Iterator[str]:
             spent += event.body.usage.total_tokens
         spent += event.body.usage.total_tokens - lost[event.span] if event.type == "model.end" else 0
         if event.type == "limit" and event.body.name == "token_budget" and event.body.state == "reached":
-            found = re.search(r"about (\d+) input tokens", event.body.message)
+            found = re.search(r"takes about ([\d,]+) and its reply", event.body.message)
             assert found
-            wanted = int(found[1]) + least + grown.ledger._landing_tokens
+            wanted = int(found[1].replace(",", "")) + least + grown.ledger._landing_tokens
             if spent + wanted <= (grown.plan.budget.token_budget or 0):
                 yield f"{wanted} tokens were refused with {spent} spent of {grown.plan.budget.token_budget}"
 

@@ -11,7 +11,7 @@ from rlm.core.contexts.excerpt import whole_text
 from rlm.core.types import Image, Json, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rlm.core.interfaces import Validator
 
@@ -36,8 +36,8 @@ def value(argument: Json) -> Json:
     return whole_text(argument) if isinstance(argument, Context) else argument
 
 
-def messages(texts: Sequence[str], images: Json, validator: Validator | None) -> list[Message]:
-    """The message of each query; `images` has a list of bytes, or None, for each."""
+def messages(texts: Sequence[str], images: Json, validator: Validator | None) -> Iterator[Message]:
+    """The message of each query, made as it is wanted; `images` has a list of bytes, or None, for each."""
     given = [None] * len(texts) if images is None else images
     if not isinstance(given, list | tuple):
         raise TypeError(f"images must be a list with one list of bytes per prompt, not {type(given).__name__}")
@@ -45,7 +45,7 @@ def messages(texts: Sequence[str], images: Json, validator: Validator | None) ->
         raise ValueError(f"{len(texts)} prompts but {len(given)} lists of images")
     tail = "" if validator is None else "\n\n" + templates.render("answer", schema=json.dumps(validator.schema))
     pairs = zip(texts, given, strict=True)
-    return [Message(role="user", content=text + tail, images=_images(each)) for text, each in pairs]
+    return (Message(role="user", content=text + tail, images=_images(each)) for text, each in pairs)
 
 
 def _images(value: Json) -> tuple[Image, ...]:

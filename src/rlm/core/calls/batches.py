@@ -81,9 +81,8 @@ async def _all(
     try:
         await _done(tasks, clock)
     finally:
-        left = [task for task in tasks if task.cancel()]
-        if left:
-            await asyncio.wait(left)
+        if left := [task for task in tasks if task.cancel()]:
+            await asyncio.gather(*left, return_exceptions=True)  # which waits though this is cancelled once more
         for task in tasks:  # the first failure is raised below, and no other is to be reported as overlooked
             if not task.cancelled():
                 task.exception()

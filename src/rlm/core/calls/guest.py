@@ -7,7 +7,7 @@ the wire makes an error value of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from rlm.core.budget import CallEstimate, estimate_message
@@ -94,8 +94,11 @@ class SubCalls:
     ) -> list[Json]:
         found = self._run.find_model(arguments.text_or_none(model, "model"))
         validator = None if output_type is None else await self._validator(output_type)
-        messages = arguments.messages(arguments.prompts(prompts), images, validator)
-        self._check_covered(found, len(messages), {message.content: estimate_message(message) for message in messages})
+        messages: Iterable[Message] = arguments.messages(arguments.prompts(prompts), images, validator)
+        if found.traits.by_hand:
+            messages = list(messages)
+            tokens = {message.content: estimate_message(message) for message in messages}
+            self._check_covered(found, len(messages), tokens)
         queries = [await self._query(message, found, validator) async for message in in_turns(messages)]
         return await answer_all(self._here(), queries, self._task.clock)
 
@@ -105,10 +108,9 @@ class SubCalls:
         Raises:
             LimitReached: the budget can't cover it.
         """
-        if model.traits.by_hand:
-            output_tokens = self._run.config.max_output_tokens
-            total = CallEstimate(input_tokens=sum(tokens.values()), max_output_tokens=output_tokens, price=model.price)
-            self._here().ledger.check_covers(count, total)
+        output_tokens = self._run.config.max_output_tokens
+        total = CallEstimate(input_tokens=sum(tokens.values()), max_output_tokens=output_tokens, price=model.price)
+        self._here().ledger.check_covers(count, total)
 
     async def _query(self, message: Message, model: Model, validator: Validator | None) -> Query:
         scope = self._here()
@@ -130,7 +132,8 @@ class SubCalls:
         given = [None] * len(texts) if contexts is None else list(contexts)
         if len(given) != len(texts):
             raise ValueError(f"{len(texts)} prompts but {len(given)} contexts")
-        self._check_covered(self._run.find_model(None), len(texts), {})
+        if (found := self._run.find_model(None)).traits.by_hand:
+            self._check_covered(found, len(texts), {})
         children = [await self._child(*pair) async for pair in in_turns(zip(texts, given, strict=True))]
         return await answer_all(self._here(), children, self._task.clock)
 

@@ -95,12 +95,12 @@ class CellRecord:
 
     def _record(self, text: str) -> None:
         if text:
-            self._recorder.record(self._span, ExecOutput(text=text))
+            self._recorder.record(self._span, ExecOutput(text=text), is_masked=True)
             self._show(text)
 
     async def _record_large(self, text: str) -> None:
         if text:
-            await self._recorder.record_large(self._span, ExecOutput(text=text))
+            await self._recorder.record_large(self._span, ExecOutput(text=text), is_masked=True)
             self._show(text)
 
 

@@ -91,6 +91,8 @@ class Completion:
         self._subcalls.bind("read_history", self._read_history)
         self._repl: Repl | None = None
         self._record: CellRecord | None = None
+        self._masked_output: tuple[ExecResult | None, str] = (None, "")
+        """The last cell that ran, and all of its output as it was masked for the record."""
 
     @property
     def best(self) -> str:
@@ -167,7 +169,8 @@ class Completion:
 
     async def _execute(self, repl: Repl, code: str, scope: Scope) -> ExecResult:
         self._cell = scope
-        self._record = record = CellRecord(self.run, scope)
+        masked: list[str] = []
+        self._record = record = CellRecord(self.run, scope, masked.append)
         await record.begin(self._cells, code)
         self._printed, result = "", None
         try:
@@ -176,6 +179,7 @@ class Completion:
             printed = self._printed if result is None else result.output
             self.printed = shorten(printed, self.run.config.cell_output_chars).strip() or self.printed
             await record.end(result)
+        self._masked_output = (result, "".join(masked))
         return result
 
     async def _call(self, name: str, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:
@@ -346,8 +350,9 @@ class Completion:
         """What the model sees of a cell."""
         limit_chars = self.run.config.cell_output_chars
         error = shorten(self._masked(shown.error_text(result)), limit_chars)
+        of, masked = self._masked_output
         parts = [
-            shown.output_text(result, limit_chars, self._masked),
+            shown.output_text(result, limit_chars, (lambda _output: masked) if of is result else self._masked),
             error,
             self._masked(shown.variables_text(result)),
         ]

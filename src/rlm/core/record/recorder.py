@@ -11,7 +11,8 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -24,7 +25,7 @@ from rlm.core.record.blobs import HEAD_CHARS, carried, fitted
 from rlm.core.texts import change_texts, is_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rlm.core.interfaces import Journal, Keeper, Masker, Sink
     from rlm.core.types import Image
@@ -39,6 +40,10 @@ EXACT = frozenset(
 _WARNINGS = 1_000
 _GRACE_S = 0.25
 """How long what is large is still made ready once it was given up, in seconds."""
+
+
+_Draft: TypeAlias = "tuple[Event, bytes | None]"
+"""An event as sinks get it, yet to be stamped, and what of its body is to be kept exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +89,47 @@ class Recorder:
         self._seq = 0
         self._failure: RecordError | None = None
 
-    def record(self, span: Span, body: Body, *, served: bool = False) -> None:
+    def record(self, span: Span, body: Body, *, served: bool = False, is_masked: bool = False) -> None:
         """Stamp `body` as the next event of `span`, and put it on disk and into every sink.
 
-        `served` marks what is repeated from the record of an earlier run. A body of any size goes by `record_large`.
+        `served` marks what is repeated from the record of an earlier run; what `is_masked` is not masked again. A body
+        of any size goes by `record_large`.
         """
-        masked = self._masked(body)
-        if isinstance(masked, Warned) and len(self.warnings) < _WARNINGS:
-            self.warnings.append(masked.message)
+        masked = body if is_masked else self._masked(body)
         self._keep_exact(self._exact(body, masked))
         event, line = self._fit(self._event(span, masked, served=served))
         self._write(event, line)
 
-    async def record_large(self, span: Span, body: Body, *, otherwise: Body | None = None) -> None:
+    async def record_large(
+        self, span: Span, body: Body, *, otherwise: Body | None = None, is_masked: bool = False
+    ) -> None:
         """Do as `record`, off the event loop where that may take long; the event is stamped when that is done.
 
         If this is cancelled before, and not done a moment later, `otherwise` is recorded instead.
         """
         if is_large(body):
-            await self._record_drafted([(span, body)], None if otherwise is None else (span, otherwise))
+            draft = partial(self._drafted, is_masked=is_masked)
+            await self._record_drafted([(span, body)], draft, None if otherwise is None else (span, otherwise))
         else:
-            self.record(span, body)
+            self.record(span, body, is_masked=is_masked)
 
     async def record_served(self, bodies: Sequence[tuple[Span, Body]]) -> None:
         """Record what is repeated from the record of an earlier run, off the event loop where that may take long: all
         at once or, if this is cancelled before, and not done a moment later, nothing.
         """
         if is_large(*(body for _span, body in bodies)):
-            await self._record_drafted(bodies, None, served=True)
+            await self._record_drafted(bodies, partial(self._drafted, served=True))
         else:
             for span, body in bodies:
                 self.record(span, body, served=True)
 
     async def _record_drafted(
-        self, bodies: Sequence[tuple[Span, Body]], otherwise: tuple[Span, Body] | None, *, served: bool = False
+        self,
+        bodies: Sequence[tuple[Span, Body]],
+        draft: Callable[[Span, Body], _Draft],
+        otherwise: tuple[Span, Body] | None = None,
     ) -> None:
-        drafting = asyncio.ensure_future(off_loop(self._drafts, bodies, served))
+        drafting = asyncio.ensure_future(off_loop(lambda: [draft(span, body) for span, body in bodies]))
         try:
             await asyncio.wait([drafting])
         except asyncio.CancelledError:
@@ -226,12 +236,9 @@ class Recorder:
             served=served,
         )
 
-    def _drafts(self, bodies: Sequence[tuple[Span, Body]], served: bool) -> list[tuple[Event, bytes | None]]:
-        """For each body its event as sinks get it, yet to be stamped, and what is kept exact; runs in a thread."""
-        return [self._drafted(span, body, served=served) for span, body in bodies]
-
-    def _drafted(self, span: Span, body: Body, *, served: bool) -> tuple[Event, bytes | None]:
-        masked = self._masked(body)
+    def _drafted(self, span: Span, body: Body, *, served: bool = False, is_masked: bool = False) -> _Draft:
+        """Make the draft of an event. Runs in a thread."""
+        masked = body if is_masked else self._masked(body)
         exact = self._exact(body, masked)
         checkpoint()
         return self._fit(self._event(span, masked, served=served))[0], exact
@@ -250,6 +257,8 @@ class Recorder:
     def _write(self, event: Event, line: bytes) -> None:
         """Put the next event on disk and into every sink."""
         self._seq += 1
+        if isinstance(event.body, Warned) and len(self.warnings) < _WARNINGS:
+            self.warnings.append(event.body.message)
         if (journal := self._writable) is not None:
             try:
                 journal.write(event, line)

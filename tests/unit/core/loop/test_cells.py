@@ -50,6 +50,36 @@ async def test_small_output_is_on_record_at_once(recorder, sink):
     assert [event.type for event in sink.events] == ["exec.start", "exec.output", "exec.output", "exec.end"]
 
 
+class Noting:
+    """A masker that notes which whole texts it is given."""
+
+    def __init__(self):
+        self.texts = []
+
+    def mask(self, text):
+        self.texts.append(text)
+        return text
+
+    def mask_value(self, value):
+        return value
+
+    def stream(self):
+        return SecretMasker().stream()
+
+
+async def test_what_was_masked_as_it_was_printed_is_not_masked_again(tmp_path):
+    masker = Noting()
+    recorder = Recorder("r" * 32, TrajectoryWriter(tmp_path, "r" * 32), [], masker)
+    record = await begun(recorder, masker)
+    large = "a line\n" * LARGE_CHARS
+    for text in ("small\n", large):
+        record.output(text)
+    await record.end(ended())
+    recorder.close()
+    assert masker.texts
+    assert not [text for text in masker.texts if "small" in text or "a line" in text]
+
+
 async def test_large_output_is_masked_off_the_loop_and_keeps_its_order(recorder, sink):
     shown = []
     record = await begun(recorder, SecretMasker(), shown.append)
