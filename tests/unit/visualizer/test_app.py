@@ -73,7 +73,7 @@ def test_every_run_is_listed_with_what_became_of_it(visit: Open, runs: dict[str,
     text = seen(visit())
     assert "6 runs" in text
     assert {"completed", "limit", "crashed"} <= set(text.split())
-    assert "token_budget of 6000" in text
+    assert "token_budget of 6,000" in text
 
 
 @pytest.mark.parametrize(
