@@ -183,4 +183,5 @@ def damage(log_dir: Path, source: str) -> str:
 def hostile() -> list[ModelReply]:
     """Turns whose every text tries to be more than text."""
     code = f"bad = {HOSTILE!r}\nprint(bad)\nprint('x' * 200_000)\nreply = llm_query(bad)\nraise ValueError(bad)"
-    return [cell(code, HOSTILE), cell(f"FINAL({HOSTILE!r})", HOSTILE)]
+    final = cell(f"FINAL({HOSTILE!r})", HOSTILE)
+    return [cell(code, HOSTILE), final, final]  # the first is held back: nothing shows it

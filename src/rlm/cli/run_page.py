@@ -31,10 +31,10 @@ from rlm.core.events import (
     ModelStart,
     ToolEnd,
     ToolStart,
-    TurnStart,
 )
 from rlm.core.plain import one_line, plain
 from rlm.sinks.progress import notice_text
+from rlm.trajectory.titles import fell_short, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -322,31 +322,18 @@ def _end(record: SpanRecord) -> Any:
 
 
 def _kind(record: SpanRecord) -> str:
-    match _start(record):
-        case CompletionStart(depth=0):
-            return "run"
-        case CompletionStart(depth=depth):
-            return f"child at depth {depth}"
-        case TurnStart(turn=turn):
-            return f"turn {turn}"
-        case ModelStart(model=model, purpose="turn"):
-            return f"reply of {model}"
-        case ModelStart(model=model, purpose=purpose):
-            return f"{purpose}: {model}"
-        case ExecStart(cell=cell):
-            return f"cell {cell}"
-        case ToolStart(name=name):
-            return f"tool {name}"
-    return f"{record.kind} without a beginning"
+    """What a step is called; of a model call, the model too."""
+    if record.start is None:
+        return f"{record.kind} without a beginning"
+    title, model = title_of(record.state), record.state.model
+    return f"{title} of {model}" if record.state.kind == "model" else title
 
 
 def _class(record: SpanRecord) -> str:
     """How a step looks: failed, or short of its end."""
     if record.state.status == "error":
         return "failed"
-    end = _end(record)
-    fell_short = isinstance(end, CompletionEnd) and end.status != "completed"
-    return "short" if fell_short or record.state.status == "open" else ""
+    return "short" if fell_short(record.state) or record.state.status == "open" else ""
 
 
 def _span_facts(record: SpanRecord) -> Iterator[str]:

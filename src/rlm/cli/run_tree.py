@@ -27,6 +27,7 @@ from rlm.core.events import (
 from rlm.core.plain import one_line, plain
 from rlm.sinks.progress import notice_text
 from rlm.trajectory.reader import ends_run
+from rlm.trajectory.titles import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,14 +91,14 @@ class _Drawing:
         end = None if record.end is None else record.end.body
         match None if record.start is None else record.start.body:
             case CompletionStart() as start:
-                yield f"{'prompt' if start.depth == 0 else f'child at depth {start.depth}'}: {self._cut(start.prompt)}"
+                yield f"{title_of(record.state) if start.depth else 'prompt'}: {self._cut(start.prompt)}"
                 context = start.context
                 if context.kind != "none":
                     yield f"context: {one_line(context.kind, 20)}, {context.size_bytes:,} bytes"
                 if record.parent is not None and isinstance(end, CompletionEnd):
                     yield f"answered ({end.status}): {self._cut(end.response)}"
-            case TurnStart(turn=turn):
-                yield f"turn {turn}"
+            case TurnStart():
+                yield title_of(record.state)
             case ModelStart() as call:
                 yield from self._model(call, end, served=record.end is not None and record.end.served)
             case ExecStart() as cell:

@@ -98,8 +98,10 @@ class _Chat:
             case MessageAdded() as said:
                 answers = {"tool_call_id": said.tool_call_id} if said.tool_call_id else {}
                 self.messages.append({"role": said.role, "content": said.content, **answers})
-            case ModelStart(purpose=purpose) if purpose in ("turn", "landing"):
+            case ModelStart(purpose="turn" | "landing") as asked:
                 self._replies.add(event.span)
+                if asked.prompt is not None:  # the last request of a landing, which is no message of the conversation
+                    self.messages.append({"role": "user", "content": asked.prompt})
             case ModelEnd() as reply if event.span in self._replies and reply.error is None:
                 calls = {"tool_calls": [_call(call) for call in reply.tool_calls]} if reply.tool_calls else {}
                 self.messages.append({"role": "assistant", "content": reply.text, **calls})

@@ -18,7 +18,7 @@ from rlm.trajectory.conventions import provider_and_model
 from rlm.trajectory.export import as_chats, as_csv
 from rlm.trajectory.export_otlp import as_otlp
 from rlm.trajectory.index.folder import Index
-from tests.unit.trajectory.records import CALL, STEPS, begin, end, events, write
+from tests.unit.trajectory.records import CALL, RUN, STEPS, answer, ask, begin, end, events, write
 
 
 @pytest.fixture
@@ -133,6 +133,19 @@ def test_completions_are_chats(index: Index) -> None:
     assert call == {"id": "c1", "type": "function", "function": {"name": CALL.name, "arguments": CALL.arguments}}
     assert root["messages"][3] == {"role": "tool", "content": "seen", "tool_call_id": "c1"}
     assert (child["depth"], child["messages"]) == (1, [{"role": "assistant", "content": "child's answer"}])
+
+
+def test_a_chat_has_the_last_request_of_a_landing(tmp_path: Path) -> None:
+    landing = [
+        ("l", "r", ask("landing", "Your best answer, please.")),
+        ("l", "r", answer("seven")),
+        ("r", None, end("limit")),
+    ]
+    write(tmp_path, events([("r", None, begin()), *landing]))
+    with Index.open(tmp_path) as index:
+        [chat] = as_chats(index.trajectory(RUN), failed_too=True)
+    said = [(each["role"], each["content"]) for each in json.loads(chat)["messages"]]
+    assert said == [("user", "Your best answer, please."), ("assistant", "seven")]
 
 
 def test_failed_completions_are_no_examples_unless_asked_for(tmp_path: Path) -> None:

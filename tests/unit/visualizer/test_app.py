@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rlm.core.events import ArtifactSaved, ExecEnd, ExecStart, TurnStart, Warned
+from rlm.core.types import ExecError
 from rlm.trajectory.index.folder import Index
 from rlm.trajectory.index.rows import SpanQuery
 from tests.architecture.sources import ROOT
 from tests.support.sample_runs import damage, record_all
+from tests.unit.trajectory.records import RUN, START, answer, ask, begin, end, events, write
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
+    from rlm.core.events import Body
     from rlm.trajectory.states import SpanState
 
     Open = Callable[..., AppTest]
@@ -73,7 +77,7 @@ def test_every_run_is_listed_with_what_became_of_it(visit: Open, runs: dict[str,
     text = seen(visit())
     assert "6 runs" in text
     assert {"completed", "limit", "crashed"} <= set(text.split())
-    assert "token_budget of 6000" in text
+    assert "token_budget of 6,000" in text
 
 
 @pytest.mark.parametrize(
@@ -200,3 +204,106 @@ def test_a_folder_that_cannot_be_read_is_said(visit: Open, tmp_path: Path) -> No
 
 def test_a_folder_that_is_not_there_yet_has_no_runs(visit: Open, tmp_path: Path) -> None:
     assert "There are no runs in" in seen(visit(folder=str(tmp_path / "later")))
+
+
+ASKED, REFUSED = 40, 33
+
+
+def made(folder: Path, steps: list[tuple[str, str | None, Body]]) -> str:
+    """A run of these steps, begun and ended, alone in a folder."""
+    write(folder, events([("r", None, START), ("r", None, begin()), *steps, ("r", None, end())]))
+    return str(folder)
+
+
+def batch(parent: str = "c1") -> list[tuple[str, str | None, Body]]:
+    """A cell that asks forty questions, of which one is refused."""
+    steps: list[tuple[str, str | None, Body]] = [
+        ("t1", "r", TurnStart(turn=1)),
+        (parent, "t1", ExecStart(cell=1, code="ask()")),
+    ]
+    for number in range(ASKED):
+        refused = answer(error="ServerError: refused") if number == REFUSED else answer()
+        steps += [(f"{number:02x}", parent, ask("llm_query", f"question {number}")), (f"{number:02x}", parent, refused)]
+    return [*steps, (parent, "t1", ExecEnd(status="ok", output_chars=0, duration_s=0.1))]
+
+
+def test_parallel_calls_are_grouped_with_those_that_failed_first(visit: Open, tmp_path: Path) -> None:
+    text = seen(visit(made(tmp_path, batch()), run="last"))
+    tree = text[text.index(f"{ASKED} × llm_query") :]
+    assert f"1 of {ASKED} failed" in tree
+    assert tree.index(f"question {REFUSED}") < tree.index("question 1 ")
+    assert "question 9" not in tree
+
+
+def test_a_link_to_one_of_many_opens_their_group_around_it(visit: Open, tmp_path: Path) -> None:
+    folder = made(tmp_path, batch())
+    text = seen(visit(folder, run="last", span=f"{ASKED - 5:02x}"))
+    assert [number for number in range(ASKED) if f"question {number} " in text + " "][-3:] == [36, 37, 38]
+    assert "What the model saw 1 message" in text
+
+
+def test_equal_failures_are_one_line_with_a_count(visit: Open, tmp_path: Path) -> None:
+    steps: list[tuple[str, str | None, Body]] = [("c1", "r", ExecStart(cell=1, code="ask()"))]
+    for number in range(30):
+        span = f"{number:02x}"
+        steps += [
+            (span, "c1", ask("llm_query", "q")),
+            (span, "c1", answer(error=f"ServerError: request {number} failed")),
+        ]
+    steps.append(("c1", "r", Warned(message="slow")))
+    text = seen(visit(made(tmp_path, steps), run="last"))
+    wrong = text[text.index("What went wrong") :]
+    assert "30 failures · 1 warning" in wrong
+    assert wrong.count("ServerError: request") == 1
+    assert wrong.index("30 × ServerError: request 0 failed cell 1 › llm_query") < wrong.index("slow")
+
+
+def test_a_child_that_ended_at_a_limit_does_not_look_like_a_good_one(visit: Open, tmp_path: Path) -> None:
+    child: list[tuple[str, str | None, Body]] = [
+        ("c1", "r", ExecStart(cell=1, code="x")),
+        ("cd", "c1", begin(1, "sum up")),
+        ("cd", "c1", end("limit")),
+    ]
+    folder = made(tmp_path, child)
+    app = visit(folder, run="last", span="c1")
+    assert '["span.flag.tone-limit", {}, "limit"]' in mounted(app)
+    assert "Answer (limit)" in seen(visit(folder, run="last", span="cd"))
+
+
+def test_a_cell_that_timed_out_says_so(visit: Open, tmp_path: Path) -> None:
+    error = ExecError(kind="CellTimeout", message="60 s are over", traceback="")
+    late = ExecEnd(status="timeout", output_chars=0, duration_s=60.0, error=error)
+    text = seen(
+        visit(made(tmp_path, [("c1", "r", ExecStart(cell=1, code="x")), ("c1", "r", late)]), run="last", span="c1")
+    )
+    assert "timed out after 1 min 0 s" in text
+
+
+def test_the_cells_of_a_session_are_its_steps(visit: Open, tmp_path: Path) -> None:
+    cells: list[tuple[str, str | None, Body]] = []
+    for number in (1, 2, 3):
+        cells += [
+            (f"c{number}", "r", ExecStart(cell=number, code=f"print({number})")),
+            (f"c{number}", "r", ExecEnd(status="ok", output_chars=0, duration_s=0.1)),
+        ]
+    folder = made(tmp_path, cells)
+    text = seen(visit(folder, run="last", step="2"))
+    assert "Step 2 of 3" in text
+    assert "session over no context: print(1)" in text
+    assert "session over no context: print(1)" in seen(visit(folder))
+
+
+def test_saved_images_are_shown_by_their_signature_and_anything_can_be_kept(visit: Open, tmp_path: Path) -> None:
+    files = {"a.txt": b"\x89PNG\r\n\x1a\n...", "b.png": b"<svg onload='alert(1)'/>", "c.webp": b"RIFF0000WEBP"}
+    saved: list[tuple[str, str | None, Body]] = [
+        ("r", None, ArtifactSaved(name=name, size_bytes=9)) for name in (*files, "gone.gif")
+    ]
+    folder = made(tmp_path, saved)
+    where = tmp_path / f"{RUN}.artifacts"
+    where.mkdir()
+    for name, content in files.items():
+        (where / name).write_bytes(content)
+    given = mounted(visit(folder, run="last"))
+    assert [given.count(f'"picture": "{kind}"') for kind in ("png", "webp", "gif", "svg")] == [1, 1, 0, 0]
+    assert given.count('"keep": ') == len(files)
+    assert "too large to show here, or gone" in given

@@ -34,6 +34,8 @@ def whole_run(place: Place, run: RunState, root: SpanState) -> None:
     """Show the run as a whole."""
     found = {event.type: event.body for event in bodies(run.id, root.id, _TEXTS)}
     prompt = getattr(found.get("completion.start"), "prompt", run.prompt)
+    if addition := getattr(found.get("run.start"), "addition", ""):
+        prompt = f"{addition}\n\n(after: {prompt})"
     answer = getattr(found.get("completion.end"), "response", run.response)
     parts = [_ask(prompt, answer, run), failures(place, run), figures(run), _given(run, found), saved_files(run)]
     show(h("section.overview", *parts), "overview")

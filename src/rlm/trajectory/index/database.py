@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
 NAME: Final = "index.sqlite"
-VERSION: Final = 4
+VERSION: Final = 5
 _BUSY_S: Final = 20.0
 _TYPES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 
