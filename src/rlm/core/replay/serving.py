@@ -45,6 +45,8 @@ class ReplayRules:
     """What the user says where the run goes on live."""
     unheard: tuple[str, ...] = ()
     """What was said to the run in progress, and no turn had begun with when it was cut off."""
+    anew: bool = False
+    """That is another question, with caps of its own: what the record has spent counts against none."""
 
     @property
     def is_replay(self) -> bool:
