@@ -129,7 +129,7 @@ class Completion:
         self._speak(dialects.known(scope.dialect(self._own_dialect), self._own_dialect))
         if added := scope.added():
             await self.conversation.add(added)
-            if scope.is_anew:
+            if scope.begins_anew():
                 self._begin_anew(self.turns - 1)
                 scope.ledger.count_turn()
         dialect = None if self.dialect.name == self._first_dialect else self.dialect.name

@@ -122,7 +122,7 @@ class RecordedScope(Scope):
 
     def is_free(self, number: int) -> bool:
         """See `Scope.is_free`."""
-        begins_anew = self.is_anew and self._asks_now
+        begins_anew = self._recall.is_anew and self._asks_now
         return begins_anew or self._cursor.has_turn(number)
 
     def is_asked_on(self) -> bool:
