@@ -58,6 +58,17 @@ def test_questions_go_on_from_each_other_with_variables_conversation_and_data(tm
     assert [path.stem for path in tmp_path.glob("*.context")] == [third.run_id], "nothing is kept of the runs before"
 
 
+def test_a_question_after_a_limit_has_caps_of_its_own(tmp_path: Path) -> None:
+    script = [cell("n = 1"), "so far", cell("FINAL(n)"), cell("n += 1"), "so far", cell("FINAL(n)")]
+    with made(tmp_path, script, budget=Budget(max_turns=1)) as rlm:
+        assert rlm.completion("q").limit == "max_turns"
+        second = rlm.fork("last", addition="just n")
+        assert (second.status, second.value) == ("completed", 1), second.error
+        assert rlm.fork("last", addition="one more").limit == "max_turns"
+        last = rlm.fork("last", addition="now?")
+    assert (last.status, last.value, last.usage.turns) == ("completed", 2, 1), last.error
+
+
 def test_a_follow_up_that_is_cut_off_anywhere_is_resumed_with_its_question(tmp_path: Path) -> None:
     with made(tmp_path, [cell("n = 1\nFINAL(n)"), cell("n += 1"), cell("FINAL(n)")]) as rlm:
         rlm.completion("q", "data")

@@ -36,7 +36,7 @@ _CLAUDE = ("sonnet", "opus", "haiku")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownModel:
     """A model that can be named, and what is known of it."""
 
     label: str
@@ -45,21 +45,21 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ModelPlace:
     """Where models are, and which."""
 
     name: str
-    models: tuple[Known, ...] = ()
+    models: tuple[KnownModel, ...] = ()
     problem: str = ""
     """Why none can be listed; empty where they are."""
     hint: str = ""
     """What has to be set so that they can be used."""
 
 
-async def reachable(config: Config, environ: Mapping[str, str]) -> list[Place]:
+async def reachable(config: Config, environ: Mapping[str, str]) -> list[ModelPlace]:
     """Every place with models that can be reached, and those that are set up but don't answer."""
     setup = backends.BackendSetup(config=config, environ=environ)
-    asked: list[Coroutine[Any, Any, Place | None]]
+    asked: list[Coroutine[Any, Any, ModelPlace | None]]
     asked = [_provider(provider, setup) for provider in ("openai", "anthropic") if _is_set_up(provider, setup)]
     set_up = {_base_url("openai", setup).rstrip("/"), _base_url("openai", setup).rstrip("/") + "/v1"}
     asked += [_server(name, url, config) for name, url in LOCAL_SERVERS.items() if url not in set_up]
@@ -92,22 +92,22 @@ def _is_set_up(provider: str, setup: backends.BackendSetup) -> bool:
     return bool(setup.environ.get(f"{provider.upper()}_API_KEY") or _base_url(provider, setup))
 
 
-async def _provider(provider: str, setup: backends.BackendSetup) -> Place:
+async def _provider(provider: str, setup: backends.BackendSetup) -> ModelPlace:
     url = _base_url(provider, setup)
     name = f"{provider} at {url}" if url else f"{provider} (its key is set)"
     try:
         names = await listed(provider, setup)
     except RLMError as error:
-        return Place(name=name, problem=str(error).partition("\n")[0])
+        return ModelPlace(name=name, problem=str(error).partition("\n")[0])
     if names is None:
-        return Place(name=name, problem="it answers, and lists no models")
+        return ModelPlace(name=name, problem="it answers, and lists no models")
     backend = backends.create(provider, setup)
     models = tuple(_known(f"{provider}/{each}", backend.traits(each), setup.config) for each in sorted(names))
     await backend.aclose()
-    return Place(name=name, models=models)
+    return ModelPlace(name=name, models=models)
 
 
-async def _server(name: str, url: str, config: Config) -> Place | None:
+async def _server(name: str, url: str, config: Config) -> ModelPlace | None:
     """A server of this machine that nobody has named; no key goes there."""
     given = msgspec.structs.replace(config.openai, base_url=url)
     setup = backends.BackendSetup(config=msgspec.structs.replace(config, openai=given), environ={})
@@ -118,22 +118,26 @@ async def _server(name: str, url: str, config: Config) -> Place | None:
     if not names:
         return None
     models = tuple(_known(f"openai/{each}", None, config) for each in sorted(names))
-    return Place(name=f"{name}, or what else is at {url}", models=models, hint=f"export OPENAI_BASE_URL={url}")
+    return ModelPlace(name=f"{name}, or what else is at {url}", models=models, hint=f"export OPENAI_BASE_URL={url}")
 
 
-def _known(label: str, traits: Any, config: Config) -> Known:
+def _known(label: str, traits: Any, config: Config) -> KnownModel:
     priced = config.prices.get(label)
     price = getattr(traits, "price", None) if priced is None else Price(**msgspec.structs.asdict(priced))
-    return Known(label=label, price=price, window_tokens=getattr(traits, "context_window_tokens", None))
+    return KnownModel(label=label, price=price, window_tokens=getattr(traits, "context_window_tokens", None))
 
 
-def _programs(config: Config) -> list[Place]:
+def _programs(config: Config) -> list[ModelPlace]:
     found = []
     if shutil.which(config.claude_cli.command):
-        models = tuple(Known(label=f"claude-cli/{name}") for name in _CLAUDE)
-        found.append(Place(name="the installed claude, with its own login", models=models))
+        models = tuple(KnownModel(label=f"claude-cli/{name}") for name in _CLAUDE)
+        found.append(ModelPlace(name="the installed claude, with its own login", models=models))
     if config.cli:
-        found.append(Place(name="commands of yours", models=tuple(Known(label=f"cli/{name}") for name in config.cli)))
+        found.append(
+            ModelPlace(name="commands of yours", models=tuple(KnownModel(label=f"cli/{name}") for name in config.cli))
+        )
     if find_spec("litellm") is not None:
-        found.append(Place(name="litellm", problem="provider/model of any provider whose key is set, as gemini/..."))
-    return [*found, Place(name="a scripted stand-in, no language model", models=(Known(label="demo"),))]
+        found.append(
+            ModelPlace(name="litellm", problem="provider/model of any provider whose key is set, as gemini/...")
+        )
+    return [*found, ModelPlace(name="a scripted stand-in, no language model", models=(KnownModel(label="demo"),))]

@@ -91,7 +91,9 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
         turn, addition = None, ""
     else:
         turn, addition = _place(fork, line), fork.addition
-    record = line.record(msgspec.structs.asdict(config.budget), until=turn)
+    caps = msgspec.structs.asdict(config.budget)
+    is_anew = fork is not None and fork.turn is None and bool(fork.addition)
+    record = line.record(dict.fromkeys(caps) if is_anew else caps, until=turn)
     if fork is None:
         addition = line.unsaid(record)
     if line.salt is None:
@@ -107,6 +109,7 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
             redo_unfinished=how.get("redo_unfinished", False),
             addition=addition,
             unheard=line.unheard if fork is None else (),
+            anew=is_anew,
         ),
         forked_at=turn,
         trajectories=line.completed if fork is None else (),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.core.types import Price
-    from rlm.runtime.reachable import Place
+    from rlm.runtime.reachable import ModelPlace
 
 
 def models(as_json: Annotated[bool, Option("--json", help="One JSON array.")] = False) -> int:
@@ -34,7 +34,7 @@ def models(as_json: Annotated[bool, Option("--json", help="One JSON array.")] = 
     return 0
 
 
-def _lines(places: list[Place]) -> Iterator[str]:
+def _lines(places: list[ModelPlace]) -> Iterator[str]:
     from rlm.core.plain import one_line
 
     for place in places:

@@ -129,7 +129,11 @@ class Completion:
         self._begin_turn()
         scope = await self.task.scope.turn(self.turns)
         self._speak(dialects.known(scope.dialect(self._own_dialect), self._own_dialect))
-        await self.conversation.add(scope.added())
+        if added := scope.added():
+            await self.conversation.add(added)
+            if scope.begins_anew():
+                self._begin_anew(self.turns - 1)
+                scope.ledger.count_turn()
         dialect = None if self.dialect.name == self._first_dialect else self.dialect.name
         self.run.recorder.record(scope.span, TurnStart(turn=self.turns, dialect=dialect))
         try:
@@ -203,7 +207,7 @@ class Completion:
         cap = self.task.scope.ledger.caps.max_turns
         if reason := self.dialect.stuck or self._stuck:
             raise NoProgress(reason)
-        if self.turns - self._answered_at >= cap:
+        if self.turns - self._answered_at >= cap and not self.task.scope.is_free(self.turns + 1):
             raise TurnLimitReached(f"max_turns of {cap} turns reached")
         self.turns += 1
         self._adviser.begin_turn()
@@ -271,9 +275,7 @@ class Completion:
     def _gone_on(self, steps: Sequence[Step]) -> list[StepResult]:
         """What is said of the step that gave the answer to one question, and of those after it; the next has caps of
         its own."""
-        self._answered_at = self.turns
-        self._told &= _OF_THE_RUN
-        self.task.scope.ledger.begin_anew()
+        self._begin_anew(self.turns)
         return [StepResult(step=step, text=ANSWERED if number == 0 else NOT_RUN) for number, step in enumerate(steps)]
 
     def _advised(self, scope: Scope, now: Callable[[], Iterable[Advised]], after: int | None = None) -> list[Advised]:
@@ -287,6 +289,12 @@ class Completion:
         advised = scope.advice(recorded, after)
         self._adviser.said(advised)
         return advised
+
+    def _begin_anew(self, answered_at: int) -> None:
+        """Count turns and spend from here, after that turn."""
+        self._answered_at = answered_at
+        self._told &= _OF_THE_RUN
+        self.task.scope.ledger.begin_anew()
 
     async def _do(self, step: Step, scope: Scope) -> Final | str:
         """Follow one step: the final answer, or what the model is shown."""

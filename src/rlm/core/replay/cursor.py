@@ -65,6 +65,10 @@ class Cursor:
         """Whether the record was followed up to its last turn."""
         return self._turn >= max(self._turns, default=0)
 
+    def has_turn(self, number: int) -> bool:
+        """Whether the record, which is followed, has that turn."""
+        return not self.is_live and number in self._turns
+
     async def begin_turn(self, number: int) -> Recorded | None:
         """What the record has of the next turn; None where it goes live.
 

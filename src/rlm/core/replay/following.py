@@ -120,10 +120,14 @@ class RecordedScope(Scope):
         """Nothing while the record is followed: it has what was added."""
         return ()
 
+    def is_free(self, number: int) -> bool:
+        """See `Scope.is_free`."""
+        begins_anew = self._recall.is_anew and self._asks_now
+        return begins_anew or self._cursor.has_turn(number)
+
     def is_asked_on(self) -> bool:
         """See `Scope.is_asked_on`; in the record nothing else is said after an answer."""
-        asks_now = self.ledger.parent is None and self._recall.has_addition
-        return asks_now or (not self._cursor.is_live and bool(self._recorded.bodies(MessageAdded)))
+        return self._asks_now or (not self._cursor.is_live and bool(self._recorded.bodies(MessageAdded)))
 
     def begins_with(self, purpose: str, *, otherwise: bool) -> bool:
         """See `Scope.begins_with`."""
@@ -158,6 +162,11 @@ class RecordedScope(Scope):
         if self._recorded.kind == "completion":
             return await self._cursor.first_messages(self._recorded, live)
         return await self._cursor.turn_messages(self._recorded, live, notices)
+
+    @property
+    def _asks_now(self) -> bool:
+        """Whether the user has something to say that wasn't said yet, in this completion."""
+        return self.ledger.parent is None and self._recall.has_addition
 
     @property
     def _is_sealed(self) -> bool:

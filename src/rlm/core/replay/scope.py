@@ -152,6 +152,14 @@ class Scope:
             return ()
         return tuple(Message(role="user", content=text) for text in self._recall.take_additions())
 
+    def begins_anew(self) -> bool:
+        """Whether this turn, before which the user said something, begins another question, with caps of its own."""
+        return self._recall.begin_anew()
+
+    def is_free(self, number: int) -> bool:  # noqa: ARG002 - as `known`
+        """Whether no cap on turns matters to that turn of this completion: it is in the record, or begins anew."""
+        return False
+
     def is_asked_on(self) -> bool:
         """Whether the user asks another question after the answer that this turn gave."""
         return False

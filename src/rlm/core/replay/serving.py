@@ -45,6 +45,8 @@ class ReplayRules:
     """What the user says where the run goes on live."""
     unheard: tuple[str, ...] = ()
     """What was said to the run in progress, and no turn had begun with when it was cut off."""
+    anew: bool = False
+    """That is another question, with caps of its own: what the record has spent counts against none."""
 
     @property
     def is_replay(self) -> bool:
@@ -105,6 +107,8 @@ class Recall:
         self.rules = rules or ReplayRules()
         self._clock = clock
         self._additions = [text for text in (self.rules.addition, *self.rules.unheard) if text]
+        self.is_anew = self.rules.anew
+        """Whether another question, with caps of its own, is still to come."""
         self.secret = salt
         self._cells = 0
         self._served = 0
@@ -151,6 +155,11 @@ class Recall:
         """What the user says where the run goes on live; each once."""
         texts, self._additions = tuple(self._additions), []
         return texts
+
+    def begin_anew(self) -> bool:
+        """Whether another question begins now, with caps of its own; once."""
+        is_anew, self.is_anew = self.is_anew, False
+        return is_anew
 
     async def going(self) -> None:
         """Wait while the run is paused."""
