@@ -11,6 +11,7 @@ AT_LOAD = {
     "rlm": {"msgspec"},
     "rlm.core": {"msgspec", "tomli"},
     "rlm.backends": {"aiohttp", "msgspec"},
+    "rlm.client": {"aiohttp", "msgspec"},
     "rlm.service": {"aiohttp", "msgspec"},
     "rlm.cli": {"click", "msgspec", "rich", "typer"},
     "rlm.files": {"msgspec", "pathspec"},

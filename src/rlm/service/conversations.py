@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
-from rlm.service.refusals import Refused
+from rlm.service.refusals import RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ INSTRUCTING = frozenset({"system", "developer"})
 _TEXTS = frozenset({"text", "input_text", "output_text"})
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class ChatMessage(Struct, frozen=True, kw_only=True):
     """One message."""
 
     role: str = "user"
@@ -35,7 +35,7 @@ class Said(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class Conversation:
+class ToldConversation:
     """What was said, sorted into what a run is given."""
 
     most_chars: int
@@ -49,16 +49,16 @@ class Conversation:
     files: dict[str, str] = field(default_factory=dict)
     """Texts of files by their names."""
 
-    def add(self, messages: Iterable[Said]) -> None:
+    def add(self, messages: Iterable[ChatMessage]) -> None:
         """Take messages in, of which the last of the user is the prompt.
 
         Raises:
-            Refused: they have no message of the user, or something that no run can be given.
+            RequestRefused: they have no message of the user, or something that no run can be given.
         """
         told = [(message.role, self._text(message.content)) for message in messages]
         last = max((at for at, (role, _) in enumerate(told) if role == "user"), default=None)
         if last is None:
-            raise Refused(400, "messages: there is none of the user, so nothing is asked")
+            raise RequestRefused(400, "messages: there is none of the user, so nothing is asked")
         for at, (role, text) in enumerate(told):
             if role in INSTRUCTING:
                 self.instructions.append(text)
@@ -119,16 +119,16 @@ class Conversation:
             try:
                 self.files[name] = content.decode()
             except UnicodeDecodeError as error:
-                raise Refused(400, f"{name} is not UTF-8 text: upload it with POST /v1/contexts") from error
+                raise RequestRefused(400, f"{name} is not UTF-8 text: upload it with POST /v1/contexts") from error
             return ""
-        raise Refused(400, f"messages: a part of the type {str(kind)[:40]!r} can't be given to a run")
+        raise RequestRefused(400, f"messages: a part of the type {str(kind)[:40]!r} can't be given to a run")
 
 
 def _data_of(url: Json, what: str) -> str:
     """The base64 of a data URL, or of plain base64.
 
     Raises:
-        Refused: it is neither: nothing is fetched for a client.
+        RequestRefused: it is neither: nothing is fetched for a client.
     """
     if isinstance(url, str) and "://" not in url[:20]:
         text = url.partition(";base64,")[2] if url.startswith("data:") else url
@@ -138,7 +138,7 @@ def _data_of(url: Json, what: str) -> str:
             text = ""
         if text:
             return text
-    raise Refused(400, f"{what} has to be given itself, as a data URL in base64: nothing is fetched for a client")
+    raise RequestRefused(400, f"{what} has to be given itself, as a data URL in base64: nothing is fetched")
 
 
 def _shortened(text: str, where: str) -> str:

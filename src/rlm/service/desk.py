@@ -29,7 +29,7 @@ from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
 from rlm.service.messages import NewAct, NewRun, ResultNote, RunNote, RunPage
-from rlm.service.refusals import Refused
+from rlm.service.refusals import RequestRefused
 from rlm.service.state import OPEN, RunRow
 from rlm.service.uploads import Uploads
 from rlm.trajectory.places import log_folder
@@ -38,6 +38,7 @@ from rlm.trajectory.reader import Trajectory, ends_run
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from rlm.core.events import Event
     from rlm.core.interfaces import Backend
     from rlm.core.outcome import RLMResult
     from rlm.jobs.engines.engine import Numbered
@@ -70,15 +71,31 @@ class Desk:
         """Take a request for a run; the same `key` again is the same run. `follows` is the id of one before it.
 
         Raises:
-            Refused: it is not possible, or the token may not have it.
+            RequestRefused: it is not possible, or the token may not have it.
         """
-        if self._is_stopping:
-            raise Refused(503, "the service is stopping: ask again in a moment")
-        form = msgspec.json.encode(asked)
-        digest = hashlib.sha256(form).hexdigest()
+        digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
         if key is not None and (known := self._state.by_key(caller.name, key)) is not None:
             return self._same(known, digest)
-        self._check_room(caller)
+        row = await self.take(caller, asked, key=key, follows=follows)
+        if row.key_digest not in (None, digest):
+            return self._same(row, digest)
+        if not self.has_begun(caller, row.id):
+            await self.begin(caller, row)
+        return self.note(caller, row.id)
+
+    async def take(
+        self, caller: Caller, asked: NewRun, *, key: str | None = None, follows: str = "", waiting: int = 1
+    ) -> RunRow:
+        """Keep a request for a run, which is to be begun; `waiting` is how many come with it. Where another request
+        with that key came first, it is that one.
+
+        Raises:
+            RequestRefused: it is not possible, or the token may not have it.
+        """
+        if self._is_stopping:
+            raise RequestRefused(503, "the service is stopping: ask again in a moment")
+        form = msgspec.json.encode(asked)
+        self._check_room(caller, waiting)
         request = await asyncio.to_thread(self._request, caller, asked, new_run_id())
         assert request.run_id is not None
         row = RunRow(
@@ -92,21 +109,55 @@ class Desk:
             cap_usd=request.config.budget.cost_budget_usd,
             follows=follows or None,
             key=key,
-            key_digest=None if key is None else digest,
+            key_digest=None if key is None else hashlib.sha256(form).hexdigest(),
         )
-        if not self._state.add(row):  # another request with that key came first
-            known = None if key is None else self._state.by_key(caller.name, key)
-            if known is None:
-                raise Refused(409, "there is a run of that id already")
-            return self._same(known, digest)
+        if self._state.add(row):
+            return row
+        known = None if key is None else self._state.by_key(caller.name, key)
+        if known is None:
+            raise RequestRefused(409, "there is a run of that id already")
+        return known
+
+    async def begin(self, caller: Caller, row: RunRow) -> None:
+        """Begin a run that was taken.
+
+        Raises:
+            RequestRefused: it is not possible any more, or too many wait.
+        """
+        asked = msgspec.json.decode(row.request or b"", type=NewRun)
+        request = await asyncio.to_thread(self._request, caller, asked, row.id, row.cap_usd)
         await self._begin(row, request)
-        return self.note(caller, row.id)
+
+    def has_begun(self, caller: Caller, run_id: str) -> bool:
+        """Whether a run was handed to its engine, or has ended.
+
+        Raises:
+            RequestRefused: this token has no such run.
+        """
+        row = self._row(caller, run_id)
+        return row.state != OPEN or self._live(row) is not None
+
+    def drop(self, caller: Caller, run_id: str, ended: ResultNote) -> None:
+        """Keep what became of a run that was taken and never begun.
+
+        Raises:
+            RequestRefused: this token has no such run.
+        """
+        self._keep(self._row(caller, run_id), ended.status, ended, 0.0)
+
+    def by_prefix(self, caller: Caller, prefix: str) -> list[RunRow]:
+        """The runs of a token whose keys begin so."""
+        return self._state.by_prefix(caller.name, prefix)
+
+    def unfinished(self) -> list[RunRow]:
+        """Every run that was taken and has no result, the oldest first."""
+        return self._state.unfinished()
 
     def note(self, caller: Caller, run_id: str) -> RunNote:
         """How a run stands.
 
         Raises:
-            Refused: this token has no such run.
+            RequestRefused: this token has no such run.
         """
         return self._note(self._row(caller, run_id))
 
@@ -114,7 +165,7 @@ class Desk:
         """Runs of a token, the newest first; `before` is the `next` of the page before.
 
         Raises:
-            Refused: `before` is nothing that a page gave.
+            RequestRefused: `before` is nothing that a page gave.
         """
         count = max(1, min(count, MOST_OF_PAGE))
         rows = self._state.page(caller.name, before=_place(before), state=state, count=count + 1)
@@ -126,7 +177,7 @@ class Desk:
         """A run, and those before it whose conversation it goes on with, the oldest first.
 
         Raises:
-            Refused: this token has no such run.
+            RequestRefused: this token has no such run.
         """
         found: list[RunNote] = []
         following: str | None = run_id
@@ -140,16 +191,15 @@ class Desk:
         """The events of a run from that number on, until it has ended; long texts are whole.
 
         Raises:
-            Refused: this token has no such run.
+            RequestRefused: this token has no such run.
         """
         row = self._row(caller, run_id)
         live = self._live(row)
-        records = [Path(path) for path in row.records.splitlines()]
-        feed = Feed([path for path in records if path.exists()], is_over=True)
+        records = _existing(row)
+        feed = Feed(records, is_over=True)
         async for each in feed.events(first) if live is None else live.events(first):
             if each.event.blobs:
-                path = next(path for path in records if path.stem == each.event.run)
-                whole = await asyncio.to_thread(Trajectory(path).whole, each.event)
+                whole = await asyncio.to_thread(_whole, row, each.event)
                 yield replace(each, event=whole)
             else:
                 yield each
@@ -158,32 +208,32 @@ class Desk:
         """What a run came to, once it has ended.
 
         Raises:
-            Refused: this token has no such run.
+            RequestRefused: this token has no such run.
         """
         self._row(caller, run_id)
         if (keeping := self._keeping.get(run_id)) is not None:
             await asyncio.shield(keeping)
         note = self.note(caller, run_id)
         if note.result is None:
-            raise Refused(503, "the service is stopping: the run goes on when it is back")
+            raise RequestRefused(503, "the service is stopping: the run goes on when it is back")
         return note.result
 
     def act(self, caller: Caller, run_id: str, asked: NewAct) -> RunNote:
         """Act on a run in progress.
 
         Raises:
-            Refused: this token has no such run or may not do so, or it can't be done.
+            RequestRefused: this token has no such run or may not do so, or it can't be done.
         """
         row = self._row(caller, run_id)
         live = self._live(row)
         if live is None:
-            raise Refused(409, f"run {run_id} has ended: nothing can be done with it any more")
+            raise RequestRefused(409, f"run {run_id} has ended: nothing can be done with it any more")
         if asked.action == "set" and not caller.is_owner:
             _check_lowers(asked, live.request.config)
         try:
             live.control(Act(**msgspec.structs.asdict(asked), who=caller.name))
         except ConfigError as error:
-            raise Refused(422, str(error)) from error
+            raise RequestRefused(422, str(error)) from error
         return self.note(caller, run_id)
 
     def uploads(self, caller: Caller) -> Uploads:
@@ -200,10 +250,13 @@ class Desk:
         """Go on with what a service before this one left unfinished; `callers` are the tokens that are valid."""
         for row in self._state.unfinished():
             caller = callers.get(row.tenant)
+            records = _existing(row)
+            if row.key is not None and row.key.startswith("list:") and not records:
+                continue  # its list begins it when its turn comes
             try:
                 if caller is None:
-                    raise Refused(403, "its token was revoked")
-                await self._go_on(caller, row)
+                    raise RequestRefused(403, "its token was revoked")
+                await self._go_on(caller, row, records)
             except (RLMError, msgspec.MsgspecError) as error:
                 self._keep(row, "failed", _failed(error), None)
 
@@ -219,11 +272,11 @@ class Desk:
         await asyncio.gather(*(engine.aclose() for engine in self._engines.values()), return_exceptions=True)
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
 
-    async def _go_on(self, caller: Caller, row: RunRow) -> None:
-        records = [path for path in map(Path, row.records.splitlines()) if path.exists()]
+    async def _go_on(self, caller: Caller, row: RunRow, records: list[Path]) -> None:
         if not records:
             asked = msgspec.json.decode(row.request or b"", type=NewRun)
-            await self._begin(row, await asyncio.to_thread(self._request, caller, asked, row.id))
+            request = await asyncio.to_thread(self._request, caller, asked, row.id, row.cap_usd)
+            await self._begin(row, request)
             return
         if (ended := await asyncio.to_thread(_ended, records[-1])) is not None:
             self._keep(row, ended.status, ended, ended.cost_usd)
@@ -238,7 +291,7 @@ class Desk:
             made = await self._engine(row.tenant).submit(request, submission_id=row.id, earlier=earlier)
         except QueueFullError as error:
             self._keep(row, "refused", _failed(error), 0.0)
-            raise Refused(503, str(error)) from error
+            raise RequestRefused(503, str(error)) from error
         self._keeping[row.id] = asyncio.create_task(self._kept(row, made))
         self._keeping[row.id].add_done_callback(lambda _done: self._keeping.pop(row.id))
 
@@ -271,7 +324,7 @@ class Desk:
     def _row(self, caller: Caller, run_id: str) -> RunRow:
         row = self._state.get(caller.name, run_id)
         if row is None:
-            raise Refused(404, f"there is no run {run_id[:40]}")
+            raise RequestRefused(404, f"there is no run {run_id[:40]}")
         return row
 
     def _note(self, row: RunRow) -> RunNote:
@@ -290,29 +343,31 @@ class Desk:
 
     def _same(self, known: RunRow, digest: str) -> RunNote:
         if known.key_digest != digest:
-            raise Refused(422, "that Idempotency-Key was used with another request")
+            raise RequestRefused(422, "that Idempotency-Key was used with another request")
         return self._note(known)
 
-    def _check_room(self, caller: Caller) -> None:
+    def _check_room(self, caller: Caller, waiting: int) -> None:
         service, most = self.config.service, caller.rights.max_runs
+        if most is not None and waiting > most:
+            raise RequestRefused(429, f"this token may have {most} runs at one time, not a list of {waiting}")
         if most is not None and self._state.unfinished_count(caller.name) >= most:
-            raise Refused(429, f"this token may have {most} runs at one time: wait for one to end")
+            raise RequestRefused(429, f"this token may have {most} runs at one time: wait for one to end")
         if self._state.unfinished_count() >= service.max_running + service.max_queued:
-            raise Refused(503, "too many runs wait already: try again later")
+            raise RequestRefused(503, "too many runs wait already: try again later")
 
-    def _request(self, caller: Caller, asked: NewRun, run_id: str) -> Request:
-        """The request for a run of that id; blocks while it looks at files."""
+    def _request(self, caller: Caller, asked: NewRun, run_id: str, cap_usd: float | None = None) -> Request:
+        """The request for a run of that id; blocks while it looks at files. `cap_usd` is what it was taken with."""
         try:
             return Request(
                 prompt=f"{asked.instructions}\n\n{asked.prompt}" if asked.instructions else asked.prompt,
                 context=self._context(caller, asked),
                 output_type=asked.output_schema,
                 images=read_images(map(base64.b64decode, asked.images)),
-                config=self._run_config(caller, asked),
+                config=self._run_config(caller, asked, cap_usd),
                 run_id=run_id,
             )
         except (ConfigError, msgspec.ValidationError, binascii.Error) as error:
-            raise Refused(422, str(error)) from error
+            raise RequestRefused(422, str(error)) from error
 
     def _context(self, caller: Caller, asked: NewRun) -> Any:
         files = [
@@ -320,7 +375,7 @@ class Desk:
             *(self._readable(caller, path) for path in asked.paths),
         ]
         if files and asked.context is not None:
-            raise Refused(422, "a run has its context inline or from files, not both")
+            raise RequestRefused(422, "a run has its context inline or from files, not both")
         if files:
             return files if len(files) > 1 else files[0]
         return asked.context
@@ -330,9 +385,9 @@ class Desk:
         real = Path(os.path.realpath(given))
         folders = [Path(os.path.realpath(folder)) for folder in caller.rights.folders]
         if not Path(given).is_absolute() or not any(real.is_relative_to(folder) for folder in folders):
-            raise Refused(403, f"this token may not read {given[:200]}")
+            raise RequestRefused(403, f"this token may not read {given[:200]}")
         if not real.exists():
-            raise Refused(422, f"there is no file {given[:200]}")
+            raise RequestRefused(422, f"there is no file {given[:200]}")
         return real
 
     def _config(self, caller: Caller) -> Config:
@@ -352,19 +407,19 @@ class Desk:
             log_dir=str(self._folder / "records" / caller.name),
         )
 
-    def _run_config(self, caller: Caller, asked: NewRun) -> Config:
+    def _run_config(self, caller: Caller, asked: NewRun, cap_usd: float | None) -> Config:
         base = self._config(caller)
         models = self.models(caller)
         model = asked.model or (models[0] if models else base.model)
         for name in {asked.model, asked.sub_model} - {None}:
             if not caller.is_owner and name not in models:
-                raise Refused(
+                raise RequestRefused(
                     403, f"this token may not use the model {str(name)[:100]}; it may use: {', '.join(models)}"
                 )
         given = {"environment": asked.environment or base.environment, "model": model}
         if not caller.is_owner and given["environment"] != base.environment:
-            raise Refused(403, "this token may not choose the sandbox")
-        changed = {**msgspec.to_builtins(base), **given, "budget": self._budget(caller, base, asked)}
+            raise RequestRefused(403, "this token may not choose the sandbox")
+        changed = {**msgspec.to_builtins(base), **given, "budget": self._budget(caller, base, asked, cap_usd)}
         if asked.sub_model or model != base.model:
             changed["sub_model"] = asked.sub_model
         return msgspec.convert(changed, Config)
@@ -376,21 +431,23 @@ class Desk:
             return caller.rights.models
         return (*own, *(name for name in self.config.allowed_models if caller.is_owner and name not in own))
 
-    def _budget(self, caller: Caller, base: Config, asked: NewRun) -> dict[str, Any]:
+    def _budget(self, caller: Caller, base: Config, asked: NewRun, cap_usd: float | None) -> dict[str, Any]:
         """The caps of a run: lower ones than the service's as asked, and what is left of the day at most."""
         caps: dict[str, Any] = msgspec.to_builtins(base.budget)
         for name, cap in asked.budget.items():
             if name not in caps:
-                raise Refused(422, f"budget: there is no cap {name[:100]!r}; there are {', '.join(caps)}")
+                raise RequestRefused(422, f"budget: there is no cap {name[:100]!r}; there are {', '.join(caps)}")
             if not caller.is_owner and _is_higher(cap, caps[name]):
-                raise Refused(403, f"{name}: this token may have {caps[name]} at most")
+                raise RequestRefused(403, f"{name}: this token may have {caps[name]} at most")
             caps[name] = cap
         per_day = caller.rights.cost_budget_usd_per_day
-        if per_day is not None:
+        if cap_usd is not None:
+            caps["cost_budget_usd"] = cap_usd
+        elif per_day is not None:
             today = time.time() // DAY_S * DAY_S
             left = per_day - self._state.spent_usd(caller.name, today)
             if left <= 0:
-                raise Refused(429, f"this token has used up its {per_day:g} US dollars of today (UTC)")
+                raise RequestRefused(429, f"this token has used up its {per_day:g} US dollars of today (UTC)")
             most = caps["cost_budget_usd"]
             caps["cost_budget_usd"] = left if most is None else min(most, left)
         return caps
@@ -411,7 +468,7 @@ def _check_lowers(asked: NewAct, config: Config) -> None:
     """Refuse a cap above the one that the run was taken with."""
     most = msgspec.structs.asdict(config.budget).get(asked.cap)
     if _is_higher(asked.value, most):
-        raise Refused(403, f"{asked.cap}: this token may have {most} at most")
+        raise RequestRefused(403, f"{asked.cap}: this token may have {most} at most")
 
 
 def _record(request: Request) -> Path:
@@ -425,7 +482,7 @@ def _place(before: str) -> tuple[float, str] | None:
     try:
         return float(at), run_id
     except ValueError:
-        raise Refused(422, "before: give the `next` of the page before") from None
+        raise RequestRefused(422, "before: give the `next` of the page before") from None
 
 
 def _result_note(result: RLMResult) -> ResultNote:
@@ -440,6 +497,17 @@ def _result_note(result: RLMResult) -> ResultNote:
         duration_s=round(result.duration_s, 3),
         run_id=result.run_id,
     )
+
+
+def _whole(row: RunRow, event: Event) -> Event:
+    """An event with the texts that are beside its record."""
+    paths = (Path(path) for path in row.records.splitlines())
+    return Trajectory(next(path for path in paths if path.stem == event.run)).whole(event)
+
+
+def _existing(row: RunRow) -> list[Path]:
+    """The records of a run that there are."""
+    return [path for path in map(Path, row.records.splitlines()) if path.exists()]
 
 
 def _is_cancel(body: object) -> bool:

@@ -11,17 +11,19 @@ from aiohttp import web
 
 from rlm.core.exceptions import RLMError, StoreError
 from rlm.service.desk import to_json
-from rlm.service.messages import Problem
-from rlm.service.refusals import Refused
+from rlm.service.messages import ProblemDetails
+from rlm.service.refusals import RequestRefused
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from rlm.core.types import Json
     from rlm.service.desk import Desk
+    from rlm.service.lists import Lists
     from rlm.service.tokens import Caller, Doorkeeper
 
 DESK: web.AppKey[Desk] = web.AppKey("desk")
+LISTS: web.AppKey[Lists] = web.AppKey("lists")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
 OPEN_PATHS = frozenset({"/health"})
 """What needs no token: it says nothing but that the service is there."""
@@ -41,15 +43,15 @@ async def body_of(request: web.Request) -> bytes:
     """The whole body of a request.
 
     Raises:
-        Refused: it is too large, or takes too long.
+        RequestRefused: it is too large, or takes too long.
     """
     try:
         async with asyncio.timeout(READ_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise Refused(413, "the request is too large: upload data with POST /v1/contexts") from error
+        raise RequestRefused(413, "the request is too large: upload data with POST /v1/contexts") from error
     except TimeoutError as error:
-        raise Refused(408, f"the request was not there after {READ_S:g} s") from error
+        raise RequestRefused(408, f"the request was not there after {READ_S:g} s") from error
 
 
 def reply(value: object, status: int = 200, **headers: str) -> web.Response:
@@ -64,16 +66,16 @@ def guards(keeper: Doorkeeper, hosts: frozenset[str]) -> list[Middleware]:
     async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Refused as refused:
+        except RequestRefused as refused:
             return _told(request, refused)
         except web.HTTPException as error:
-            return _told(request, Refused(error.status, error.text or error.reason))
+            return _told(request, RequestRefused(error.status, error.text or error.reason))
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            return _told(request, Refused(422, str(error)))
+            return _told(request, RequestRefused(422, str(error)))
         except StoreError as error:
-            return _told(request, Refused(507, str(error)))
+            return _told(request, RequestRefused(507, str(error)))
         except RLMError as error:
-            return _told(request, Refused(500, str(error)))
+            return _told(request, RequestRefused(500, str(error)))
 
     @web.middleware
     async def known(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -81,23 +83,23 @@ def guards(keeper: Doorkeeper, hosts: frozenset[str]) -> list[Middleware]:
         if request.path not in OPEN_PATHS:
             caller = keeper.caller(_token(request))
             if caller is None:
-                raise Refused(401, "give a valid token: Authorization: Bearer TOKEN")
+                raise RequestRefused(401, "give a valid token: Authorization: Bearer TOKEN")
             request[CALLER] = caller
         return await handler(request)
 
     return [told, known]
 
 
-def _told(request: web.Request, refused: Refused) -> web.Response:
+def _told(request: web.Request, refused: RequestRefused) -> web.Response:
     """An error as RFC 9457 has it, or as OpenAI's clients read it."""
     headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
     if request.path.startswith(OPENAI_PATHS):
         return reply(openai_error(refused), refused.status, **headers)
-    body = to_json(Problem(title=refused.title, status=refused.status, detail=refused.detail))
+    body = to_json(ProblemDetails(title=refused.title, status=refused.status, detail=refused.detail))
     return web.Response(body=body, status=refused.status, content_type="application/problem+json", headers=headers)
 
 
-def openai_error(refused: Refused) -> dict[str, Json]:
+def openai_error(refused: RequestRefused) -> dict[str, Json]:
     """An error as OpenAI's clients read it."""
     kind = "invalid_request_error" if refused.status < 500 else "server_error"
     return {"error": {"message": refused.detail, "type": kind, "param": None, "code": str(refused.status)}}
@@ -107,13 +109,13 @@ def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
     """Refuse what a page of another site makes a browser ask.
 
     Raises:
-        Refused: the host, or the origin, is none of the names of this service.
+        RequestRefused: the host, or the origin, is none of the names of this service.
     """
     if _name(f"//{request.host}") not in hosts:
-        raise Refused(421, "this service is not known by that host: name it in allowed_hosts of [service]")
+        raise RequestRefused(421, "this service is not known by that host: name it in allowed_hosts of [service]")
     origin = request.headers.get("Origin")
     if origin is not None and _name(origin) not in hosts:
-        raise Refused(403, "this service takes no requests from pages of other sites")
+        raise RequestRefused(403, "this service takes no requests from pages of other sites")
 
 
 def _name(url: str) -> str:

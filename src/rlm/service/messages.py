@@ -13,11 +13,11 @@ from rlm.runtime.control import Action, RunStatus  # noqa: TC001 (as above)
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Sent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class FromClient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The base of what clients send."""
 
 
-class NewRun(Sent, frozen=True):
+class NewRun(FromClient, frozen=True):
     """A request for a run."""
 
     prompt: Annotated[str, Meta(min_length=1)]
@@ -41,7 +41,7 @@ class NewRun(Sent, frozen=True):
     """The sandbox."""
 
 
-class NewAct(Sent, frozen=True):
+class NewAct(FromClient, frozen=True):
     """Something that is to be done with a run in progress."""
 
     action: Action
@@ -111,7 +111,7 @@ class UploadPage(Struct, frozen=True, kw_only=True):
     contexts: list[UploadNote]
 
 
-class Problem(Struct, frozen=True, kw_only=True):
+class ProblemDetails(Struct, frozen=True, kw_only=True):
     """An error, as RFC 9457 has it."""
 
     title: str

@@ -15,10 +15,10 @@ from aiohttp import web
 from msgspec import Struct
 
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
-from rlm.service.conversations import Conversation, Said
+from rlm.service.conversations import ChatMessage, ToldConversation
 from rlm.service.guards import DESK, body_of, caller_of, openai_error, reply
 from rlm.service.messages import NewAct, NewRun, ResultNote
-from rlm.service.refusals import Refused
+from rlm.service.refusals import RequestRefused
 from rlm.service.rest import ALIVE_S, with_silences
 from rlm.sinks.progress import step_text
 
@@ -46,7 +46,7 @@ class _Asked(Struct, frozen=True, kw_only=True):
 class ChatRequest(_Asked, frozen=True, kw_only=True):
     """A chat completion that is asked for."""
 
-    messages: list[Said]
+    messages: list[ChatMessage]
     stream_options: dict[str, Json] | None = None
     response_format: dict[str, Json] | None = None
     max_completion_tokens: int | None = None
@@ -56,7 +56,7 @@ class ChatRequest(_Asked, frozen=True, kw_only=True):
 class ResponseRequest(_Asked, frozen=True, kw_only=True):
     """A response that is asked for."""
 
-    input: str | list[Said]
+    input: str | list[ChatMessage]
     instructions: str | None = None
     background: bool | None = False
     previous_response_id: str | None = None
@@ -86,7 +86,7 @@ async def model(request: web.Request) -> web.Response:
     """Show one model."""
     name = request.match_info["id"].removeprefix(PREFIX)
     if name not in request.app[DESK].models(caller_of(request)):
-        raise Refused(404, f"there is no model {name[:100]!r}")
+        raise RequestRefused(404, f"there is no model {name[:100]!r}")
     return reply(_model(name))
 
 
@@ -94,7 +94,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a conversation; a client that goes away cancels the run."""
     desk, caller = request.app[DESK], caller_of(request)
     asked = msgspec.json.decode(await body_of(request), type=ChatRequest)
-    said = Conversation(desk.config.service.context_chars)
+    said = ToldConversation(desk.config.service.context_chars)
     said.add(asked.messages)
     tokens = asked.max_completion_tokens or asked.max_tokens
     note = await desk.submit(caller, _run(asked, said, _schema(asked.response_format), tokens))
@@ -119,13 +119,13 @@ async def respond(request: web.Request) -> web.StreamResponse:
     """Answer as a response object; with `background` at once, to be asked for later."""
     desk, caller = request.app[DESK], caller_of(request)
     asked = msgspec.json.decode(await body_of(request), type=ResponseRequest)
-    said = Conversation(desk.config.service.context_chars)
+    said = ToldConversation(desk.config.service.context_chars)
     if asked.instructions:
         said.instructions.append(asked.instructions)
     follows = _run_id(asked.previous_response_id) if asked.previous_response_id else ""
     if follows:
         said.follow(desk.line(caller, follows, MOST_FOLLOWED))
-    said.add([Said(content=asked.input)] if isinstance(asked.input, str) else asked.input)
+    said.add([ChatMessage(content=asked.input)] if isinstance(asked.input, str) else asked.input)
     schema = _schema((asked.text or {}).get("format"))
     note = await desk.submit(caller, _run(asked, said, schema, asked.max_output_tokens), follows=follows)
     if asked.background:
@@ -170,7 +170,7 @@ async def _streamed_chat(request: web.Request, asked: ChatRequest, note: RunNote
         await send({"reasoning_content": step})
     try:
         result = _usable(await desk.result(caller, note.id))
-    except Refused as refused:
+    except RequestRefused as refused:
         await _send(answer, openai_error(refused))
     else:
         for piece in _pieces(_answer(result)):
@@ -233,7 +233,7 @@ async def _send(answer: web.StreamResponse, body: Json, event: str = "") -> None
     await answer.write(f"{named}data: {json.dumps(body)}\n\n".encode())
 
 
-def _run(asked: _Asked, said: Conversation, schema: dict[str, Any] | None, tokens: int | None) -> NewRun:
+def _run(asked: _Asked, said: ToldConversation, schema: dict[str, Any] | None, tokens: int | None) -> NewRun:
     name = asked.model.removeprefix(PREFIX)
     budget = {cap: _number(text) for cap, text in (asked.metadata or {}).items() if cap in _CAPS}
     if tokens is not None:
@@ -264,7 +264,7 @@ def _schema(form: Json) -> dict[str, Any] | None:
         return None
     found = form.get("json_schema", form).get("schema")
     if not isinstance(found, dict):
-        raise Refused(400, "response_format: there is no schema in json_schema")
+        raise RequestRefused(400, "response_format: there is no schema in json_schema")
     return found
 
 
@@ -272,12 +272,12 @@ def _usable(result: ResultNote) -> ResultNote:
     """A result with an answer.
 
     Raises:
-        Refused: it has none.
+        RequestRefused: it has none.
     """
     if result.status in ("completed", "limit"):
         return result
     is_wrong = (result.error or "").startswith("ConfigError")
-    raise Refused(400 if is_wrong else 502, result.error or f"the run was {result.status}")
+    raise RequestRefused(400 if is_wrong else 502, result.error or f"the run was {result.status}")
 
 
 def _answer(result: ResultNote) -> str:
@@ -366,5 +366,5 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _give_up(desk: Desk, caller: Caller, run_id: str) -> None:
     """Cancel a run whose client has gone, for nobody would read its answer."""
-    with suppress(Refused):
+    with suppress(RequestRefused):
         desk.act(caller, run_id, NewAct(action="cancel", why="its client has gone"))

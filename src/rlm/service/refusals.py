@@ -7,7 +7,7 @@ from http import HTTPStatus
 from rlm.core.exceptions import RLMError
 
 
-class Refused(RLMError):
+class RequestRefused(RLMError):
     """A request that is not done, with the HTTP status that fits."""
 
     def __init__(self, status: int, detail: str) -> None:

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from rlm.core.events import encode
 from rlm.service.guards import DESK, body_of, caller_of, reply
+from rlm.service.lists import PREFIX
 from rlm.service.messages import Health, NewAct, NewRun, UploadPage
-from rlm.service.refusals import Refused
+from rlm.service.refusals import RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,8 +53,8 @@ async def health(_request: web.Request) -> web.Response:
 async def submit(request: web.Request) -> web.Response:
     """Take a request for a run."""
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 0 < len(key) <= KEY_CHARS:
-        raise Refused(422, f"an Idempotency-Key has 1 to {KEY_CHARS} characters")
+    if key is not None and (not 0 < len(key) <= KEY_CHARS or key.startswith(PREFIX)):
+        raise RequestRefused(422, f"an Idempotency-Key has 1 to {KEY_CHARS} characters, not {PREFIX} first")
     asked = msgspec.json.decode(await body_of(request), type=NewRun)
     note = await request.app[DESK].submit(caller_of(request), asked, key=key)
     return reply(note, 202, Location=f"/v1/runs/{note.id}")
@@ -162,7 +163,7 @@ async def delete_upload(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """How many runs there are in each state, as Prometheus reads it; for the owner alone."""
     if not caller_of(request).is_owner:
-        raise Refused(403, "metrics are about all tokens: only the owner sees them")
+        raise RequestRefused(403, "metrics are about all tokens: only the owner sees them")
     lines = ["# HELP rlm_runs Runs by state.", "# TYPE rlm_runs gauge"]
     lines += [f'rlm_runs{{state="{state}"}} {count}' for state, count in sorted(request.app[DESK].counts().items())]
     return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
@@ -175,7 +176,7 @@ def _sent(each: Numbered) -> bytes:
 def _number(text: str, name: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 16:
         return int(text)
-    raise Refused(422, f"{name}: expected a whole number")
+    raise RequestRefused(422, f"{name}: expected a whole number")
 
 
 def _cell(value: object) -> object:

@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
 from rlm.core.whole_files import replace_file
-from rlm.service import openai, rest
+from rlm.service import executions, openai, rest, websocket
 from rlm.service.desk import Desk
-from rlm.service.guards import DESK, LOCAL, guards
+from rlm.service.guards import DESK, LISTS, LOCAL, guards
+from rlm.service.lists import Lists
 from rlm.service.state import ServiceState
 from rlm.service.tokens import OWNER, Caller, Doorkeeper, Rights, owner_token
 
@@ -64,16 +65,19 @@ async def serving(config: Config, folder: Path, backend: Backend | None = None) 
     try:
         keeper = Doorkeeper(state, owner_token(folder), config.allowed_paths)
         desk = Desk(config, state, folder, backend)
+        lists = Lists(desk)
         runner = web.AppRunner(
-            _app(config, desk, keeper), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+            _app(config, desk, lists, keeper), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
         )
         await runner.setup()
         try:
             url = await _listen(runner, service.host, service.port)
-            await desk.take_up(_callers(state, config))
+            callers = _callers(state, config)
+            await desk.take_up(callers)
+            await lists.take_up(callers)
             yield Serving(pid=os.getpid(), url=url)
         finally:
-            await _stop(runner, desk, service.drain_s)
+            await _stop(runner, desk, lists, service.drain_s)
     finally:
         state.close()
 
@@ -90,12 +94,13 @@ async def announced(found: Serving, folder: Path) -> AsyncIterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _app(config: Config, desk: Desk, keeper: Doorkeeper) -> web.Application:
+def _app(config: Config, desk: Desk, lists: Lists, keeper: Doorkeeper) -> web.Application:
     service = config.service
     hosts = LOCAL | {service.host.lower(), *(name.lower() for name in service.allowed_hosts)}
     app = web.Application(middlewares=guards(keeper, frozenset(hosts)), client_max_size=service.body_bytes)
-    app[DESK] = desk
-    app.add_routes([*rest.routes(), *openai.routes()])
+    app[DESK], app[LISTS] = desk, lists
+    for face in (rest, openai, websocket, executions):
+        app.add_routes(face.routes())
     return app
 
 
@@ -110,13 +115,14 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
     return f"http://{shown}:{runner.addresses[0][1]}"
 
 
-async def _stop(runner: web.AppRunner, desk: Desk, drain_s: float) -> None:
+async def _stop(runner: web.AppRunner, desk: Desk, lists: Lists, drain_s: float) -> None:
     """Take nothing more, let runs end for a while, tell readers goodbye, and leave the rest to be resumed."""
     with suppress(asyncio.CancelledError):
         for site in tuple(runner.sites):
             await site.stop()
     await desk.drain(drain_s)
     await runner.cleanup()
+    await lists.aclose()
     await desk.aclose()
 
 

@@ -142,6 +142,10 @@ class ServiceState:
         """The run that a token asked for with that Idempotency-Key."""
         return next(self._runs("tenant = ? AND key = ?", tenant, key), None)
 
+    def by_prefix(self, tenant: str, prefix: str) -> list[RunRow]:
+        """The runs of a token whose keys begin so; a prefix ends with a colon."""
+        return list(self._runs("tenant = ? AND key >= ? AND key < ?", tenant, prefix, f"{prefix[:-1]};"))
+
     def page(self, tenant: str, *, before: tuple[float, str] | None, state: str | None, count: int) -> list[RunRow]:
         """Runs of a token, the newest first, those that are older than `before` (when it began, its id)."""
         where, values = ["tenant = ?"], [tenant]

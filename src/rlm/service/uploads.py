@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rlm.service.messages import UploadNote
-from rlm.service.refusals import Refused
+from rlm.service.refusals import RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ class Uploads:
         """Keep what comes in pieces, none of which is held longer than it takes to write it.
 
         Raises:
-            Refused: there is no room for it.
+            RequestRefused: there is no room for it.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(self.sweep)
@@ -49,12 +49,14 @@ class Uploads:
                 async for piece in pieces:
                     room -= len(piece)
                     if room < 0:
-                        raise Refused(413, f"a token may have {self._quota_bytes:,} bytes uploaded: delete some first")
+                        raise RequestRefused(
+                            413, f"a token may have {self._quota_bytes:,} bytes uploaded: delete some first"
+                        )
                     await asyncio.to_thread(_take, file, digest, piece)
             target = self._folder / digest.hexdigest()
             os.replace(part, target)  # noqa: PTH105 - mkstemp gives a text
         except OSError as error:
-            raise Refused(507, f"the upload can't be kept: {error.strerror}") from error
+            raise RequestRefused(507, f"the upload can't be kept: {error.strerror}") from error
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(part)  # noqa: PTH108 - as above
@@ -70,11 +72,11 @@ class Uploads:
         """The file of an upload, which is kept for its whole time again.
 
         Raises:
-            Refused: there is none.
+            RequestRefused: there is none.
         """
         path = self._folder / digest
         if not _DIGEST.fullmatch(digest) or not path.is_file():
-            raise Refused(404, f"there is no upload {digest}: it was never made, or its time is over")
+            raise RequestRefused(404, f"there is no upload {digest}: it was never made, or its time is over")
         os.utime(path)
         return path
 
@@ -82,7 +84,7 @@ class Uploads:
         """Delete an upload.
 
         Raises:
-            Refused: there is none.
+            RequestRefused: there is none.
         """
         self.path(digest).unlink()
 

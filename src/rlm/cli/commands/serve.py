@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,19 +22,26 @@ START_S = 30.0
 POLL_S = 0.05
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Where it serves."""
+
+    host: Annotated[
+        str | None, Option("--host", metavar="ADDRESS", help="The address to listen on. [default: 127.0.0.1]")
+    ] = None
+    port: Annotated[
+        int | None, Option("--port", metavar="N", help="The port; 0 takes any free one. [default: 8378]")
+    ] = None
+    detach: Annotated[bool, Option("--detach", "-d", help="Go on in the background.")] = False
+
+
 def serve(
     context: typer.Context,
     models: ModelOptions,
     budget: BudgetOptions,
     sandbox: SandboxOptions,
     places: PlaceOptions,
-    host: Annotated[
-        str | None, Option("--host", metavar="ADDRESS", help="The address to listen on. [default: 127.0.0.1]")
-    ] = None,
-    port: Annotated[
-        int | None, Option("--port", metavar="N", help="The port; 0 takes any free one. [default: 8378]")
-    ] = None,
-    detach: Annotated[bool, Option("--detach", "-d", help="Go on in the background.")] = False,
+    given: ServeOptions,
 ) -> int:
     """Serve runs over HTTP: rlm's own protocol, and OpenAI's, so that any client uses rlm as a model.
 
@@ -41,9 +49,10 @@ def serve(
     """
     if context.invoked_subcommand is not None:
         return 0
-    values = {f"service.{name}": value for name, value in (("host", host), ("port", port)) if value is not None}
+    asked = {"service.host": given.host, "service.port": given.port}
+    values = {name: value for name, value in asked.items() if value is not None}
     config = _config(Overrides.of(models, budget, sandbox, places), values)
-    raise typer.Exit(_detached() if detach else _served(config))
+    raise typer.Exit(_detached() if given.detach else _served(config))
 
 
 def status(as_json: Annotated[bool, Option("--json", help="As JSON.")] = False) -> int:

@@ -1,0 +1,271 @@
+"""JSON-RPC 2.0 over a WebSocket: `execute`, `control`, `subscribe`, and notifications of what the runs do.
+
+What is told of a run, or of a list of them, follows from its record, so that its numbers are the same whenever they are
+asked for: a client that was away goes on from its last number. Exactly one notification is terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import WSMsgType, web
+from msgspec import Struct
+
+from rlm.core.events import CompletionEnd, Controlled, ExecOutput, Limit, ModelRetry, RunStart
+from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
+from rlm.service.guards import DESK, LISTS, caller_of
+from rlm.service.lists import state_of
+from rlm.service.messages import NewAct, NewRun
+from rlm.service.refusals import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from rlm.service.desk import Desk
+    from rlm.service.lists import Lists
+    from rlm.service.messages import RunNote
+    from rlm.service.tokens import Caller
+
+PING_S = 20.0
+"""So often the connection is tried by a ping of the protocol."""
+PIECE_CHARS = 16_384
+"""The length of a piece of output, which is at most 64 KB of UTF-8."""
+MOST_OF_BATCH = 50
+MOST_FOLLOWED = 100
+"""How many runs one connection may follow at one time."""
+PARSE, INVALID, UNKNOWN, WRONG, REFUSED = -32700, -32600, -32601, -32602, -32000
+
+
+class RpcCall(Struct, frozen=True, kw_only=True):
+    """One request of JSON-RPC."""
+
+    jsonrpc: str
+    method: str
+    params: dict[str, Json] = {}
+    id: Json = None
+
+
+class Execute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `execute` takes: a prompt, or prompts that are run in order; and what each run is given."""
+
+    prompt: str | None = None
+    command: str | None = None
+    """Another name of `prompt`."""
+    prompts: list[str] | None = None
+    timeout: float | None = None
+    """Of each run, in seconds."""
+    given: dict[str, Json] = {}
+    """Other fields of a request for a run, as `POST /v1/runs` takes them."""
+
+
+class Steer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `control` takes."""
+
+    session_id: str
+    type: str
+    """PAUSE, RESUME or CANCEL."""
+    why: str = ""
+
+
+class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `subscribe` takes."""
+
+    session_id: str
+    after: int = -1
+    """The number of the last notification that is known; -1: none is."""
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this face."""
+    return [web.get("/ws", talk, allow_head=False), web.get("/ws/mcp", talk, allow_head=False)]
+
+
+async def talk(request: web.Request) -> web.WebSocketResponse:
+    """Answer one client until it goes."""
+    desk = request.app[DESK]
+    socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=desk.config.service.body_bytes)
+    await socket.prepare(request)
+    client = Talk(desk, request.app[LISTS], caller_of(request), socket)
+    try:
+        await client.send({"jsonrpc": "2.0", "method": "connected", "params": {"seq": 0, "version": 1}})
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await client.take(message.data)
+    except ConnectionResetError:
+        return socket
+    finally:
+        await client.aclose()
+    return socket
+
+
+class Talk:
+    """One connection: what it asks is answered in turn, what it follows is sent beside that."""
+
+    def __init__(self, desk: Desk, lists: Lists, caller: Caller, socket: web.WebSocketResponse) -> None:
+        self._desk = desk
+        self._lists = lists
+        self._caller = caller
+        self._socket = socket
+        self._following: set[asyncio.Task[None]] = set()
+
+    async def send(self, message: Json) -> None:
+        """Send a message; waits while the client reads no more, so that nothing piles up for it."""
+        await self._socket.send_str(json.dumps(message))
+
+    async def take(self, text: str) -> None:
+        """Answer a request, or a batch of them."""
+        try:
+            asked = json.loads(text)
+        except (ValueError, RecursionError):
+            await self.send(_error(None, PARSE, "that is no JSON"))
+            return
+        if not isinstance(asked, list):
+            answers = [await self._answer(asked)]
+        elif not 0 < len(asked) <= MOST_OF_BATCH:
+            answers = [_error(None, INVALID, f"a batch has 1 to {MOST_OF_BATCH} requests")]
+        else:
+            answers = [await self._answer(each) for each in asked]
+        said = [answer for answer in answers if answer is not None]
+        if said:
+            await self.send(said if isinstance(asked, list) and len(asked) <= MOST_OF_BATCH and asked else said[0])
+
+    async def aclose(self) -> None:
+        """Follow nothing more; the runs go on."""
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+
+    async def _answer(self, asked: Json) -> dict[str, Json] | None:
+        """The answer to one request; None where none is wanted."""
+        call_id = asked.get("id") if isinstance(asked, dict) else None
+        try:
+            call = msgspec.convert(asked, RpcCall)
+        except msgspec.ValidationError as error:
+            return _error(call_id, INVALID, str(error))
+        method = {"execute": self._execute, "control": self._control, "subscribe": self._subscribe}.get(call.method)
+        if method is None:
+            return _error(call.id, UNKNOWN, f"there is no method {call.method[:100]!r}: execute, control, subscribe")
+        try:
+            result = await method(call.params)
+        except msgspec.ValidationError as error:
+            return _error(call.id, WRONG, str(error))
+        except RequestRefused as refused:
+            return _error(call.id, REFUSED, refused.detail, {"status": refused.status})
+        return None if "id" not in asked else {"jsonrpc": "2.0", "id": call.id, "result": result}
+
+    async def _execute(self, params: dict[str, Json]) -> Json:
+        asked = msgspec.convert(params, Execute)
+        one = asked.prompt or asked.command
+        prompts = asked.prompts if asked.prompts is not None else [one] if one else []
+        self._check_room()
+        session_id = await self._lists.submit(self._caller, new_runs(prompts, asked.timeout, asked.given))
+        self._follow(session_id, -1)
+        return {"session_id": session_id, "status": "started", "run_ids": [note.id for note in self._notes(session_id)]}
+
+    async def _control(self, params: dict[str, Json]) -> Json:
+        asked = msgspec.convert(params, Steer)
+        match asked.type.upper():
+            case "CANCEL":
+                await self._lists.cancel(self._caller, asked.session_id, asked.why)
+            case "PAUSE" | "RESUME":
+                act = msgspec.convert({"action": asked.type.lower(), "why": asked.why}, NewAct)
+                self._lists.act(self._caller, asked.session_id, act)
+            case other:
+                raise RequestRefused(422, f"type: expected PAUSE, RESUME or CANCEL, not {other[:40]!r}")
+        return {"session_id": asked.session_id, "status": state_of(self._notes(asked.session_id))}
+
+    async def _subscribe(self, params: dict[str, Json]) -> Json:
+        asked = msgspec.convert(params, Subscribe)
+        state = state_of(self._notes(asked.session_id))
+        self._check_room()
+        self._follow(asked.session_id, asked.after)
+        return {"session_id": asked.session_id, "status": state}
+
+    def _notes(self, session_id: str) -> list[RunNote]:
+        return self._lists.notes(self._caller, session_id)
+
+    def _check_room(self) -> None:
+        if len(self._following) >= MOST_FOLLOWED:
+            raise RequestRefused(429, f"one connection follows {MOST_FOLLOWED} runs at most")
+
+    def _follow(self, session_id: str, after: int) -> None:
+        task = asyncio.create_task(self._send_all(session_id, after))
+        self._following.add(task)
+        task.add_done_callback(self._followed)
+
+    def _followed(self, task: asyncio.Task[None]) -> None:
+        self._following.discard(task)
+        if not task.cancelled() and isinstance(task.exception(), ConnectionResetError):
+            return  # the client has gone
+
+    async def _send_all(self, session_id: str, after: int) -> None:
+        number = 0
+        async for method, params in _notifications(self._lists, self._caller, session_id):
+            if number > after:
+                told = {"session_id": session_id, "seq": number, **params}
+                await self.send({"jsonrpc": "2.0", "method": method, "params": told})
+            number += 1
+
+
+def new_runs(prompts: list[str], timeout_s: float | None, given: dict[str, Json]) -> list[NewRun]:
+    """The requests for runs of these prompts, each with what is given and a time limit of its own."""
+    limit = {} if timeout_s is None else {"timeout_s": timeout_s}
+    budget = {**given.get("budget", {}), **limit} if isinstance(given.get("budget", {}), dict) else given["budget"]
+    return [msgspec.convert({**given, "prompt": prompt, "budget": budget}, NewRun) for prompt in prompts]
+
+
+async def _notifications(lists: Lists, caller: Caller, session_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """What is told of a list, in order; the last is the only one that is terminal."""
+    ended: list[RunNote] = []
+    last = len(lists.notes(caller, session_id)) - 1
+    async for note, each in lists.events(caller, session_id):
+        if each is None:
+            ended.append(note)
+            for piece in _pieces(note.result.response if note.result is not None else ""):
+                yield "process.output", {"run_id": note.id, "stream": "answer", "data": piece}
+            continue
+        for method, params in _told(each.event.body, is_first=not ended):
+            yield method, {"run_id": note.id, **params}
+    yield _terminal(ended, last)
+
+
+def _told(body: object, *, is_first: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    match body:
+        case RunStart() if is_first:
+            yield "process.started", {"model": body.model}
+        case ExecOutput(text=text):
+            for piece in _pieces(text):
+                yield "process.output", {"stream": "stdout", "data": piece}
+        case Controlled(action="pause" | "resume" as action, who=who, why=why):
+            yield {"pause": "process.paused", "resume": "process.resumed"}[action], {"who": who, "why": why}
+        case Limit(name="token_budget", state="reached", message=message):
+            yield "error.token_limit_exceeded", {"message": message}
+        case ModelRetry(error=error, wait_s=wait_s) if error.startswith("RateLimitError"):
+            yield "error.rate_limit_exceeded", {"message": error, "wait_s": wait_s}
+        case CompletionEnd(status="failed", error=str(error)) if "RateLimitError" in error:
+            yield "error.rate_limit_exceeded", {"message": error}
+
+
+def _terminal(ended: list[RunNote], last: int) -> tuple[str, dict[str, Any]]:
+    state = state_of(ended)
+    results = [msgspec.to_builtins(note.result) for note in ended]
+    facts = {"status": state, "success": state == "completed", "results": results}
+    if state in ("completed", "limit") and len(ended) == last + 1:
+        return "process.completed", {**facts, "exit_code": 0 if state == "completed" else 3}
+    if state == "cancelled":
+        return "process.canceled", facts
+    said = next((note.result.error for note in ended if note.result is not None and note.result.error), state)
+    return "process.error", {**facts, "exit_code": 1, "message": said}
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for start in range(0, len(text), PIECE_CHARS):
+        yield text[start : start + PIECE_CHARS]
+
+
+def _error(call_id: Json, code: int, message: str, data: Json = None) -> dict[str, Json]:
+    error = {"code": code, "message": message} | ({} if data is None else {"data": data})
+    return {"jsonrpc": "2.0", "id": call_id, "error": error}
