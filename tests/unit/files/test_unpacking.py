@@ -98,6 +98,7 @@ def test_a_folder_of_rotated_logs_is_a_dict_of_texts(tmp_path: Path) -> None:
         ("a.tar.gz", gzip.compress(tarred(("b", TEXT.encode()), ("c/d", b"d\n")))),
         ("a.dat", lzma.compress(tarred(("b", TEXT.encode()), ("c/d", b"d\n")))),
     ],
+    ids=["zip", "tar", "gz", "xz"],
 )
 def test_an_archive_is_a_dict_of_its_texts(tmp_path: Path, name: str, content: bytes) -> None:
     assert texts(given(tmp_path, name, content)) == {"b": TEXT, "c/d": "d\n"}
