@@ -207,11 +207,14 @@ def _is_secret(text: str, name: _Name, sign: re.Match[str], value: _Value) -> bo
     if value.quoted and text[value.start - 1] == "`" and " " in text[value.start : value.end]:  # a command
         return False
     held = text[value.start : min(value.end, value.start + HEAD_CHARS)]
+    if sign["gap"] is not None and not _is_joined(text, name, sign, held, quoted=value.quoted):  # the cheaper test
+        return False
     if not accepted(held, name.family, quoted=value.quoted) or held.startswith(_NO_VALUE):
         return False
     if not value.quoted and _is_code_like(held, value.lone) and not _is_bare_word(text, name, sign, value):
         return False
-    return _is_joined(text, name, sign, held, quoted=value.quoted) and not _is_other_key(text, name)
+    is_joined = sign["gap"] is not None or _is_joined(text, name, sign, held, quoted=value.quoted)
+    return is_joined and not _is_other_key(text, name)
 
 
 def _is_bare_word(text: str, name: _Name, sign: re.Match[str], value: _Value) -> bool:

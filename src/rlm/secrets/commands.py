@@ -154,12 +154,13 @@ _BY_WORD: Final = {
 }
 _LINES: Final = (
     (
+        "machine",
         re.compile(r"(?:\A|\s)machine\s{1,8}\S{1,128}+\s{1,8}login\s{1,8}\S{1,64}+\s{1,8}\Z"),
         re.compile(rf"\s{{1,8}}{_VALUE}"),
     ),
-    (re.compile(r"\bnmcli [^\n]{1,120}+(?<= )\Z"), re.compile(rf" ['\"]?{_VALUE}")),
+    ("nmcli", re.compile(r"\bnmcli [^\n]{1,120}+(?<= )\Z"), re.compile(rf" ['\"]?{_VALUE}")),
 )
-"""What comes before `password` on a line of a file of logins or a command, and what follows."""
+"""A word before `password` on a line of a file of logins or a command, all that comes before it, and what follows."""
 _LINE_REACH: Final = 200
 
 _PLACED: Final = [
@@ -211,8 +212,9 @@ def _after_words(text: str, lower: str, places: Iterable[Mention]) -> Iterator[S
 
 def _on_line(text: str, start: int, end: int) -> re.Match[str] | None:
     """What follows `password` if what comes before it calls for one."""
-    for before, rest in _LINES:
-        if before.search(text, max(0, start - _LINE_REACH), start):
+    reach = max(0, start - _LINE_REACH)
+    for word, before, rest in _LINES:
+        if text.find(word, reach, start) >= 0 and before.search(text, reach, start):
             return rest.match(text, end)
     return None
 
