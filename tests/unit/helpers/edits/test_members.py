@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlm.core.exceptions import ToolError
 from rlm.helpers import transform
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def renamed(tree: Path, place: str, before: str) -> tuple[str, list[str]]:
@@ -288,3 +286,10 @@ def test_a_value_that_may_be_of_another_class_is_listed(tree: Path) -> None:
     before = "class A:\n    def old(self): ...\nclass B:\n    def old(self): ...\n"
     before += "x = [A(), B()]\nx[0].old()\nfor y in x:\n    y.old()\n"
     assert renamed(tree, "A.old", before)[1] == ["a.py:8"]
+
+
+def test_inference_runs_nothing_of_the_workspace(tree: Path) -> None:
+    (tree / "lib.py").write_text("open('ran', 'w').close()\n" + LIBRARY)
+    (tree / "use.py").write_text(CHAINS)
+    assert len(transform.rename_identifier(".", "lib.py::Page.render", "draw")["inferred"]) == 4
+    assert not (tree / "ran").exists()
