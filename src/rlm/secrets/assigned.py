@@ -257,7 +257,7 @@ def _is_joined(text: str, name: _Name, sign: re.Match[str], held: str, *, quoted
     if sign["pair"]:
         called = text[max(0, name.start - 2) : name.start - 1] in ("(", "{") or text.startswith("-", name.start)
         return called or is_random(held) or not _PLAIN.fullmatch(held)
-    if sign["column"] or (text[name.start : name.end] == "pass" and (not quoted or " " in held)):
+    if sign["column"] or (text[name.start : name.end].lower() == "pass" and (not quoted or " " in held)):
         return is_mixed(held)
     return True
 
