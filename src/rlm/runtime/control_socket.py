@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,9 @@ class ControlSocket:
             OSError: it can't be opened there.
         """
         made = cls(folder / f"{os.getpid()}-{os.urandom(4).hex()}{_SUFFIX}", answer)
-        made._server = await asyncio.start_unix_server(made._serve, sock=made._listening(), limit=LINE_BYTES)
+        listening = made._listening()
+        weakref.finalize(made, listening.close)  # where nobody closes it before its loop ends
+        made._server = await asyncio.start_unix_server(made._serve, sock=listening, limit=LINE_BYTES)
         return made
 
     async def aclose(self) -> None:
