@@ -52,7 +52,8 @@ Settings come from the command line, `RLM_*` variables, the project's `rlm.toml`
 wins. `rlm config show --origin` says where each value comes from. The project's file is the one in the working
 directory, else the nearest above it within the same git checkout.
 
-An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. `"none"` lifts a cap;
+An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. Amounts may be
+written with a unit wherever they stand: `90s`, `5m`, `1h30m`; `500k`, `2M`; `512m`, `2g`. `"none"` lifts a cap;
 in a variable, lists are separated by commas. Keys of providers come from the environment only. A project file may set
 any `base_url` or address, `allowed_paths`, `allowed_imports`, `allow_unconfined`, `policy = "off"`, `mask = "off"`,
 `prices`, `guest_tools` and a `log_dir` outside its folder only after `rlm trust`, which holds for the file's content as

@@ -138,8 +138,18 @@ def made(plan: Plan, log_dir: Path, *, masked: bool) -> Made:
 
 def resumed(plan: Plan, path: Path, *, masked: bool) -> Made:
     """A run that resumes the record at `path`."""
-    request = resume_request(path, Config(mask=_level(masked)))
+    request = resume_request(path, _present(plan, masked=masked))
     return run_virtually(_made(plan, request, masked=masked))
+
+
+def _present(plan: Plan, *, masked: bool) -> Config:
+    """The settings of the user, who allows what the run had."""
+    return Config(
+        budget=plan.budget,
+        max_sandboxes=plan.max_sandboxes,
+        max_output_tokens=plan.max_output_tokens,
+        mask=_level(masked),
+    )
 
 
 async def _made(plan: Plan, request: Request, *, masked: bool) -> Made:

@@ -42,7 +42,7 @@ from rlm.tools.mcp.connected_tools import ConnectedTools, within_reach
 from rlm.tools.registry import ToolRegistry
 from rlm.trajectory.artifacts import Artifacts
 from rlm.trajectory.chain import receipt_key
-from rlm.trajectory.exact import ExactFile, context_path, exact_path, keep_context, keep_last
+from rlm.trajectory.exact import ExactFile, context_path, exact_path, forget, keep_context, mark_last
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.writer import TrajectoryWriter
 from rlm.version import __version__
@@ -141,7 +141,8 @@ class OpenRun:
                 outcome = replace(outcome, status="failed", error=lost)
         masked = outcome.masked(self.record.masker)
         if outcome.success and self.keeping is not None:
-            keep_last(self.record.path, self.completes)
+            for path in (*self.completes, *mark_last(self.record.path)):
+                forget(path)
         return RLMResult.of(masked, recorder.run_id, self.record.path, recorder.warnings)
 
 

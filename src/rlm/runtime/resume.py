@@ -94,8 +94,8 @@ def resume_request(run: str | Path, present: Config, fork: Fork | None = None, *
     caps = msgspec.structs.asdict(config.budget)
     is_anew = fork is not None and fork.turn is None and bool(fork.addition)
     record = line.record(dict.fromkeys(caps) if is_anew else caps, until=turn)
-    if fork is None:
-        addition = line.unsaid(record)
+    if fork is None and (addition := line.unsaid(record)):  # it was cut off before the question was asked
+        is_anew, record = True, line.record(dict.fromkeys(caps))
     if line.salt is None:
         raise ConfigError(
             f"{line.latest.run.path} has masked texts, and the exact ones ({line.latest.run.run_id}.exact) are gone: "

@@ -20,7 +20,7 @@ from rlm.core.whole_files import part_of, sole_writer
 from rlm.trajectory.reader import is_run_id, open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from rlm.core.contexts.context import Context
     from rlm.core.events import Body
@@ -178,17 +178,16 @@ def kept_context(path: Path) -> bytes | None:
         return None
 
 
-def keep_last(trajectory: Path, earlier: Iterable[Path] = ()) -> None:
+def mark_last(trajectory: Path) -> list[Path]:
     """Note that a run has completed, the last in its folder: what was kept for it stays, so that the user can go on
-    with it; what was kept for those that completed before, and for `earlier` ones that it completes, is removed.
+    with it. Returns the records of the runs that were noted before; what was kept for them is of no more use.
     """
     mark = _mark(trajectory)
     marks = (path for path in trajectory.parent.glob("*" + mark.suffix) if is_run_id(path.stem))  # others may be users'
-    for path in (*earlier, *marks):
-        if path.stem != trajectory.stem:
-            forget(path.with_suffix(trajectory.suffix))
+    before = [path.with_suffix(trajectory.suffix) for path in marks if path != mark]
     with suppress(OSError):  # without the mark it is kept like one that never completed
         mark.touch(mode=0o600)
+    return before
 
 
 def _mark(trajectory: Path) -> Path:

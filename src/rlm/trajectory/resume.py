@@ -344,9 +344,15 @@ def _merged(before: Recorded, after: Recorded) -> Recorded:
         kind=after.kind,
         start=after.start or before.start,
         end=end,
-        events=whole.events,
+        events=[*whole.events, *(_reached(before) if whole is after and not _reached(after) else [])],
         children=list(children.values()),
     )
+
+
+def _reached(span: Recorded) -> list[Event]:
+    """The limits that ended the completion in this turn: they come after its own end, so that a run which was cut off
+    between the two lacks them."""
+    return [event for event in span.bodies(Limit) if event.body.state == "reached"]
 
 
 def _has_end(span: Recorded) -> bool:
