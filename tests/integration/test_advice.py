@@ -128,11 +128,13 @@ def test_an_answer_after_a_cut_output_is_held_back_and_what_was_cut_is_told(ask)
     assert ask.advice == [("cut_output", "note"), ("cut_answer", "held")]
 
 
-def test_the_same_cell_with_the_same_result_is_noted_once(ask):
+def test_the_same_cell_with_the_same_result_is_noted_once_and_then_asked_for_more_warmly(ask):
     look = cell("print(len(context))")
-    ask([look, look, look, cell("FINAL(len(context))")])
+    ask([look, look, look, look, cell("FINAL(len(context))")], temperature=0.0)
     assert "same cell" in told(ask, 3)
-    assert ask.advice == [("same_cell", "note")]
+    assert ask.advice[0] == ("same_cell", "note")
+    assert {way for _, way in ask.advice[1:]} == {"temperature"}
+    assert [request.temperature for request in ask.turns] == [0, 0, 0, 0.4, 0.8]
 
 
 def test_a_cell_that_gives_something_new_may_come_again(ask):

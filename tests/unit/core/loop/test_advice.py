@@ -8,6 +8,7 @@ from rlm.core.config import Config
 from rlm.core.loop.advice.adviser import Adviser
 from rlm.core.loop.advice.answers import Typed, unseen
 from rlm.core.loop.advice.errors import signature, way_on
+from rlm.core.loop.advice.looking import look
 from rlm.core.loop.advice.queries import is_apology, is_blind, prompts_in
 from rlm.core.loop.advice.wording import strings, words
 from rlm.core.types import ExecError, ExecResult
@@ -168,3 +169,9 @@ def test_hidden_words_of_a_task_are_named_once():
         adviser.said(said)
         assert len(said) == notes
     context.close()
+
+
+def test_a_first_look_is_for_the_longest_word_of_a_task():
+    assert look("text", TASK) == "print([line for line in context.splitlines() if 'lighthouse' in line][:5])"
+    assert "if 'resolve' in text" in look("files", "Who may resolve {it}?")
+    assert look("value", TASK) == look("text", "7 + 8?") == "print(type(context), str(context)[:500])"

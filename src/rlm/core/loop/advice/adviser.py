@@ -5,12 +5,12 @@ An answer that is held back is taken when it comes again, and where no turn is l
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from rlm.core.events import Advised
 from rlm.core.loop.advice.answers import Typed, unseen
 from rlm.core.loop.advice.errors import signature, way_on
+from rlm.core.loop.advice.looking import look
 from rlm.core.loop.advice.outputs import hidden_words, is_cut
 from rlm.core.loop.advice.queries import QUERIES, is_apology, is_blind, prompts_in
 from rlm.core.loop.advice.wording import strings, words
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from rlm.core.run import Task
     from rlm.core.types import ExecResult, Final, Json
 
-ERRORS_WARM = 3
-"""From so many cells in a row with the same error on, the model is asked at a higher temperature, if it has one."""
+REPEATED_WARM = 3
+"""From so many cells in a row on that failed by the same error, or did the same again, the temperature is raised,
+where one is set."""
 ERRORS_STUCK = 6
 """After so many nothing more is hoped for."""
 WARMER = 0.4
@@ -35,11 +36,12 @@ _LOOKED_AT = 20
 
 BLIND = (
     "llm_query sees nothing but its prompt, and the prompt {prompt} holds nothing of `context`. Put the text to read "
-    "into it, such as llm_query(question + '\\n\\n' + part), or look for the answer in `context` with Python."
+    "into it, such as llm_query(question + '\\n\\n' + part), or look for the answer in `context` with Python: {look}"
 )
 APOLOGY = (
     "Held back: that answer only says that it can't be answered. A sub-model sees nothing but its prompt: give it the "
-    "text to read, or look for the answer in `context` with Python. If it is your answer all the same, send it again."
+    "text to read, or look for the answer in `context` with Python: {look}\n"
+    "If it is your answer all the same, send it again."
 )
 UNSEEN = (
     "Held back: {part} was neither printed nor computed by a cell. Compute it in code and give that value, as in "
@@ -75,8 +77,12 @@ class Adviser:
         """Whether what the cell in progress gives as the answer was typed."""
         self._results: set[int] = set()
         """A hash of each cell and what it came to."""
-        self._errors: Counter[str] = Counter()
-        """The error of the last cells, and how often it came in a row."""
+        self._error = ""
+        """The error of the last cell; empty without one."""
+        self._failed = 0
+        """How many cells in a row had that error."""
+        self._same = 1
+        """How many cells in a row only did again what was done before."""
         self._cut_chars = 0
         """How much was cut out of the last output."""
 
@@ -84,9 +90,9 @@ class Adviser:
     def temperature(self) -> float | None:
         """The temperature of the next turn; raised only where the user gave one, for not every model takes one."""
         usual = self._config.temperature
-        if usual is None or not self._config.advice or self._repeated < ERRORS_WARM:
+        if usual is None or not self._config.advice or self._repeated < REPEATED_WARM:
             return usual
-        return max(usual, min(1.0, usual + WARMER * (self._repeated - ERRORS_WARM + 1)))
+        return max(usual, min(1.0, usual + WARMER * (self._repeated - REPEATED_WARM + 1)))
 
     def begin_turn(self) -> None:
         """Take note that a turn begins: what was not said in the last one is not said any more."""
@@ -104,7 +110,7 @@ class Adviser:
         prompts = prompts_in(name, args, kwargs)
         self._queries += bool(prompts)
         if prompts and all(is_blind(each, self._words, self._asked, self._shown()) for each in prompts):
-            self._wait("blind_query", BLIND.format(prompt=_quoted(prompts[0])))
+            self._wait("blind_query", BLIND.format(prompt=_quoted(prompts[0]), look=self._look))
 
     def answered(self, name: str, answer: Json) -> None:
         """Take note of what a call of guest code was answered."""
@@ -115,15 +121,17 @@ class Adviser:
     def end(self, code: str, result: ExecResult) -> None:
         """Take note of what became of a cell."""
         error = "" if result.error is None else signature(result.error)
-        count = self._errors[error] + 1
-        self._errors = Counter({error: count} if error else {})
-        if result.error is not None and count > 1:
+        self._failed = (self._failed if error == self._error else 0) + 1 if error else 0
+        self._error = error
+        if result.error is not None and self._failed > 1:
             way = way_on(result.error, self._context)
             self._wait("same_error", ERROR.format(kind=result.error.kind, way=way))
         if result.output:
             self._see(result)
         known = hash((code.strip(), result.output, error))
-        if known in self._results and not error and result.final is None:
+        is_same = known in self._results and result.final is None
+        self._same = self._same + 1 if is_same else 1
+        if is_same and not error:
             self._wait("same_cell", SAME)
         self._results.add(known)
 
@@ -132,7 +140,7 @@ class Adviser:
         texts = strings(final.value) or [final.text]
         by_other = self._apologies.issuperset(text.strip() for text in texts)
         if by_other or (self._has_data and all(map(is_apology, texts))):
-            yield from self._held("apology", APOLOGY)
+            yield from self._held("apology", APOLOGY.format(look=self._look))
         if not self._has_data or (in_code and not self._is_typed) or {"unseen_answer", "cut_answer"} & self._said:
             return
         if self._cut_chars:
@@ -146,10 +154,9 @@ class Adviser:
             yield Advised(name=name, message=message)
         if self.temperature != self._config.temperature:
             message = f"the next request has temperature {self.temperature:g}"
-            yield Advised(name="same_error", message=message, way="temperature")
-        if self._repeated >= ERRORS_STUCK:
-            (error,) = self._errors
-            message = f"the last {self._repeated} cells failed by the same {error.partition(':')[0]}"
+            yield Advised(name="same_error" if self._error else "same_cell", message=message, way="temperature")
+        if self._failed >= ERRORS_STUCK:
+            message = f"the last {self._failed} cells failed by the same {self._error.partition(':')[0]}"
             yield Advised(name="same_error", message=message, way="landing")
 
     def said(self, advised: Iterable[Advised]) -> None:
@@ -165,13 +172,18 @@ class Adviser:
             self._wait("cut_output", HIDDEN.format(words=", ".join(hidden)))
 
     @property
+    def _look(self) -> str:
+        return look(self._context.kind, self._asked)
+
+    @property
     def _has_data(self) -> bool:
         """Whether there is data that the model hasn't seen by being given the task."""
         return not self._context.is_shown
 
     @property
     def _repeated(self) -> int:
-        return max(self._errors.values(), default=0)
+        """How many cells in a row got nowhere."""
+        return max(self._failed, self._same)
 
     def _wait(self, name: str, message: str) -> None:
         if self._said.isdisjoint((name, message)):
