@@ -24,6 +24,8 @@ class Selection:
     failure: int
     """The number, from 1, of the failure that is selected; 0 where none is."""
     failures: int
+    whole: Place
+    """Where the run as a whole is."""
     before: Place | None
     after: Place | None
     next_failure: Place | None
@@ -49,7 +51,8 @@ def select(place: Place, run: RunState) -> Selection:
         steps=steps,
         failure=failure,
         failures=failures,
-        before=_to_step(place, run, step - 1) if step > 0 else None,
+        whole=_to_whole(place, run),
+        before=_to_step(place, run, step - 1) if step > 1 else _to_whole(place, run) if step else None,
         after=_to_step(place, run, step + 1) if step < steps else None,
         next_failure=_to_failure(place, run, following % failures) if failures else None,
         last_failure=_to_failure(place, run, earlier % failures) if failures else None,
@@ -74,8 +77,15 @@ def _span(place: Place, run: RunState) -> SpanState | None:
     return step_at(run, number) or next(iter(index().spans(run.id, limit=1).rows), None)
 
 
+def _to_whole(place: Place, run: RunState) -> Place:
+    """The same view with the root selected: by name while the run goes on, for else its newest step is followed."""
+    kept = Place(run=place.run, view=place.view, pick=place.pick, kind=place.kind, model=place.model)
+    roots = index().spans(run.id, limit=1).rows if run.status == "running" else ()
+    return at_span(place, roots[0]) if roots else kept
+
+
 def _to_step(place: Place, run: RunState, number: int) -> Place:
-    """The same view with a step selected; step 0 is the run as a whole."""
+    """The same view with a step selected."""
     if place.view == "timeline" and (span := step_at(run, number)) is not None:
         return at_span(place, span)
     kept = Place(run=place.run, view=place.view, pick=place.pick, kind=place.kind, model=place.model)

@@ -6,6 +6,7 @@ Every view gets its rows here. What can't be read is a `ConfigError`, which the 
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -44,6 +45,12 @@ def index_of(folder: Path) -> Index:
 def index() -> Index:
     """The index of the app's folder."""
     return index_of(log_dir())
+
+
+def took_s(run: RunState, span: SpanState) -> float:
+    """How long a span took, or has taken up to now; one that never ended, up to the run's last event."""
+    last = time.time() if run.status == "running" else run.last_at
+    return max((last if span.ended_at is None else span.ended_at) - span.started_at, 0.0)
 
 
 def step_kinds(run: RunState) -> tuple[str, ...]:
