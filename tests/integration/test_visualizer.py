@@ -233,6 +233,8 @@ def test_a_run_in_progress_is_followed_to_its_end(site: Site, tab: Viewer) -> No
     live.write(cell, turn, ExecStart(cell=1, code="print('seen')"))
     live.write(cell, turn, ExecOutput(text="as it happens"))
     page.get_by_text("as it happens").wait_for()
+    page.keyboard.press("r")
+    page.get_by_role("heading", name="This run").wait_for()
     live.write(cell, turn, ExecEnd(status="ok", output_chars=4, duration_s=0.1))
     live.write(root, None, CompletionEnd(status="completed", response="done", duration_s=1.0, usage=RunUsage()))
     live.close()

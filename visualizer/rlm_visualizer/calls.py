@@ -11,7 +11,7 @@ from rlm.trajectory.titles import fell_short, title_of
 from rlm_visualizer.elements import h, link
 from rlm_visualizer.formats import count, dollars, duration, joined, line, shown
 from rlm_visualizer.selection import at_span
-from rlm_visualizer.source import CALLS_SHOWN, index, whole
+from rlm_visualizer.source import CALLS_SHOWN, index, took_s, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def _call(run: RunState, row: SpanState, events: Sequence[Event], place: Place) 
     if row.kind == "turn":
         return _turn(run, row, place)
     asked, answered = _asked(events), _answered(events)
-    took = duration(max((row.ended_at or run.last_at) - row.started_at, 0.0))
+    took = duration(took_s(run, row))
     spent = f"{count(row.total_tokens)} tokens · {dollars(row.total_cost_usd)}" if row.total_calls else ""
     summary = h(
         "summary",
@@ -93,7 +93,7 @@ def _call(run: RunState, row: SpanState, events: Sequence[Event], place: Place) 
 
 def _turn(run: RunState, row: SpanState, place: Place) -> Element:
     cells = index().spans(run.id, row.id, kind="exec", limit=1).rows
-    took = duration(max((row.ended_at or run.last_at) - row.started_at, 0.0))
+    took = duration(took_s(run, row))
     return h(
         "a.hit",
         h("span.chip.kind-turn", title_of(row)),

@@ -49,7 +49,7 @@ def head_of(place: Place, run: RunState | None, selection: Selection | None) -> 
         h("span.crumb", line(run.title, 120)),
         h("span.spent", _spent(run)),
     ]
-    ways = _ways(place, run, selection) if selection is not None else []
+    ways = _ways(selection) if selection is not None else []
     return h(
         "header.top",
         h("div.where", *where, _help()),
@@ -70,7 +70,7 @@ def _spent(run: RunState) -> str:
     return joined([duration(max(took, 0.0)), cost, f"{count(run.tokens)} tokens", plural(run.model_calls, "call")])
 
 
-def _ways(place: Place, run: RunState, selection: Selection) -> list[Child]:
+def _ways(selection: Selection) -> list[Child]:
     """Where the keys lead: the whole run, the steps before and after, the failures before and after."""
     number = f"Step {selection.step:,} of {selection.steps:,}" if selection.step else plural(selection.steps, "step")
     failed = (
@@ -78,9 +78,8 @@ def _ways(place: Place, run: RunState, selection: Selection) -> list[Child]:
         if selection.failure
         else plural(selection.failures, "failure")
     )
-    root = of_run(run.id, "" if place.view != "timeline" else "timeline", pick=place.pick)
     return [
-        link("Whole run", root, "a.button.small.on" if selection.is_root else "a.button.small", keys="r"),
+        link("Whole run", selection.whole, "a.button.small.on" if selection.is_root else "a.button.small", keys="r"),
         _way("‹", selection.before, "k ArrowLeft", "previous step"),
         h("span.walk", number),
         _way("›", selection.after, "j ArrowRight", "next step"),

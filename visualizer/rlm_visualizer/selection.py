@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm_visualizer.addresses import Place
-from rlm_visualizer.source import first_error_after, index, step_at, step_kinds, step_number
+from rlm_visualizer.source import index, step_at, step_kinds, step_rank
 
 if TYPE_CHECKING:
     from rlm.trajectory.states import RunState, SpanState
@@ -24,6 +24,8 @@ class Selection:
     failure: int
     """The number, from 1, of the failure that is selected; 0 where none is."""
     failures: int
+    whole: Place
+    """Where the run as a whole is."""
     before: Place | None
     after: Place | None
     next_failure: Place | None
@@ -37,11 +39,11 @@ class Selection:
 def select(place: Place, run: RunState) -> Selection:
     """The selection of an address; a run in progress of which none is named is followed: its newest step."""
     span = _span(place, run)
-    steps = index().steps(run.id, kinds=step_kinds(run), limit=1).total
-    step = 0 if span is None else step_number(run, span)
-    failures = index().problems(run.id, severity="error", limit=1).total
+    rank = step_rank(run, span)
+    step, steps = rank.place, rank.total
+    failures = run.errors
     failure = _failure(run, span)
-    following = failure or first_error_after(run.id, -1 if span is None else span.first_seq)
+    following = failure or index().errors_up_to(run.id, -1 if span is None else span.first_seq)
     earlier = failure - 2 if failure else following - 1
     return Selection(
         span=span,
@@ -49,7 +51,8 @@ def select(place: Place, run: RunState) -> Selection:
         steps=steps,
         failure=failure,
         failures=failures,
-        before=_to_step(place, run, step - 1) if step > 0 else None,
+        whole=_to_whole(place, run),
+        before=_to_step(place, run, step - 1) if step > 1 else _to_whole(place, run) if step else None,
         after=_to_step(place, run, step + 1) if step < steps else None,
         next_failure=_to_failure(place, run, following % failures) if failures else None,
         last_failure=_to_failure(place, run, earlier % failures) if failures else None,
@@ -74,19 +77,26 @@ def _span(place: Place, run: RunState) -> SpanState | None:
     return step_at(run, number) or next(iter(index().spans(run.id, limit=1).rows), None)
 
 
-def _to_step(place: Place, run: RunState, number: int) -> Place | None:
-    span = step_at(run, number)
-    if span is None:
-        return Place(run=place.run, view=place.view, pick=place.pick, kind=place.kind, model=place.model)
-    to = at_span(place, span)
-    return to if to.view == "timeline" else to.to(span="", step=number)
+def _to_whole(place: Place, run: RunState) -> Place:
+    """The same view with the root selected: by name while the run goes on, for else its newest step is followed."""
+    kept = Place(run=place.run, view=place.view, pick=place.pick, kind=place.kind, model=place.model)
+    roots = index().spans(run.id, limit=1).rows if run.status == "running" else ()
+    return at_span(place, roots[0]) if roots else kept
+
+
+def _to_step(place: Place, run: RunState, number: int) -> Place:
+    """The same view with a step selected."""
+    if place.view == "timeline" and (span := step_at(run, number)) is not None:
+        return at_span(place, span)
+    kept = Place(run=place.run, view=place.view, pick=place.pick, kind=place.kind, model=place.model)
+    return kept.to(step=number)
 
 
 def _failure(run: RunState, span: SpanState | None) -> int:
     """The number of the failure that a span is, from 1; 0 if it isn't one."""
     if span is None or span.status != "error":
         return 0
-    place = first_error_after(run.id, span.first_seq - 1)
+    place = index().errors_up_to(run.id, span.first_seq - 1)
     for number, each in enumerate(index().problems(run.id, severity="error", offset=place, limit=300).rows, place + 1):
         if each.span == span.id:
             return number

@@ -6,7 +6,7 @@ Every view gets its rows here. What can't be read is a `ConfigError`, which the 
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right
+import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import EventRow
+    from rlm.trajectory.index.rows import EventRow, Rank
     from rlm.trajectory.states import RunState, SpanState
 
 TURN, CELL = ("turn",), ("exec",)
@@ -47,34 +47,32 @@ def index() -> Index:
     return index_of(log_dir())
 
 
+def took_s(run: RunState, span: SpanState) -> float:
+    """How long a span took, or has taken up to now; one that never ended, up to the run's last event."""
+    last = time.time() if run.status == "running" else run.last_at
+    return max((last if span.ended_at is None else span.ended_at) - span.started_at, 0.0)
+
+
 def step_kinds(run: RunState) -> tuple[str, ...]:
     """The kinds of spans that are the steps of a run: turns; where there are none, cells."""
     return TURN if run.turns else CELL
 
 
-def step_number(run: RunState, span: SpanState) -> int:
-    """The number, from 1, of the step that a span belongs to; 0 if it belongs to none.
+def step_rank(run: RunState, span: SpanState | None) -> Rank:
+    """Which step a span belongs to, as its place from 1 among all; place 0 if it belongs to none.
 
     A child belongs to its first step, anything else to the innermost step that it is in.
     """
-    kinds, path = step_kinds(run), index().path(run.id, span.id)
-    step = next((each for each in reversed(path) if each.kind in kinds), None)
-    if span.kind == "completion":
-        step = (
-            None if span.parent is None else next(iter(index().spans(run.id, span.id, kind="turn", limit=1).rows), step)
-        )
-    return 0 if step is None else _place_among_steps(run, step.number)
+    kinds = step_kinds(run)
+    step = None if span is None or span.parent is None else _step_of(run, span)
+    return index().rank_of_kind(run.id, -1 if step is None else step.number, kinds)
 
 
-def first_error_after(run_id: str, seq: int) -> int:
-    """The index, among the errors of a run, of the first one after the event `seq`."""
-    total = index().problems(run_id, severity="error", limit=1).total
-    return bisect_right(range(total), seq, key=lambda offset: _error_at(run_id, offset))
-
-
-def _error_at(run_id: str, offset: int) -> int:
-    rows = index().problems(run_id, severity="error", offset=offset, limit=1).rows
-    return rows[0].seq if rows else 0
+def _step_of(run: RunState, span: SpanState) -> SpanState | None:
+    first = index().spans(run.id, span.id, kind="turn", limit=1).rows if span.kind == "completion" else ()
+    kinds = step_kinds(run)
+    above = [span] if span.kind in kinds else reversed(index().path(run.id, span.id))
+    return next(iter(first), None) or next((each for each in above if each.kind in kinds), None)
 
 
 def step_at(run: RunState, step: int) -> SpanState | None:
@@ -99,14 +97,3 @@ def whole(run_id: str, rows: Iterable[SpanState], types: Iterable[str] = ()) -> 
 
 def _places(run_id: str, span: str, types: Iterable[str], limit: int) -> list[EventRow]:
     return index().events(run_id, span, types=tuple(types), limit=limit)
-
-
-def _place_among_steps(run: RunState, number: int) -> int:
-    """The place of a step among all, from 1: they are in the order of their numbers."""
-    total = index().steps(run.id, kinds=step_kinds(run), limit=1).total
-    return bisect_right(range(total), number, key=lambda offset: _step_span_number(run, offset))
-
-
-def _step_span_number(run: RunState, offset: int) -> int:
-    rows = index().steps(run.id, kinds=step_kinds(run), offset=offset, limit=1).rows
-    return rows[0].number if rows else 0

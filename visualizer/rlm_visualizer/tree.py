@@ -13,6 +13,7 @@ from rlm.trajectory.titles import fell_short, title_of
 from rlm_visualizer.elements import h
 from rlm_visualizer.formats import dollars, duration, joined, line
 from rlm_visualizer.selection import at_span
+from rlm_visualizer.source import took_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,7 +151,6 @@ class Tree:
     def row(self, span: SpanState, level: int, *, is_open: bool) -> Element:
         """The row of one span."""
         chosen = self.selected is not None and self.selected.id == span.id
-        took = (self.run.last_at if span.ended_at is None else span.ended_at) - span.started_at
         cost = dollars(span.total_cost_usd) if span.total_calls else ""
         return h(
             "div.node.on" if chosen else "div.node",
@@ -161,7 +161,7 @@ class Tree:
                 *_heading(self.index, self.run, span),
                 _marks(span, self.run),
                 h("span.grow"),
-                h("span.took", joined([duration(max(took, 0.0)), cost])),
+                h("span.took", joined([duration(took_s(self.run, span)), cost])),
                 go=at_span(self.place, span),
                 current=chosen,
             ),

@@ -14,7 +14,7 @@ from rlm_visualizer.elements import badge, facts, h
 from rlm_visualizer.formats import count, dollars, duration, joined, line, shown, size
 from rlm_visualizer.mounting import show
 from rlm_visualizer.selection import at_span
-from rlm_visualizer.source import bodies, index
+from rlm_visualizer.source import bodies, index, took_s
 from rlm_visualizer.tree import state_of
 from rlm_visualizer.views.conversation import reply, what_it_saw
 from rlm_visualizer.views.whole_run import command, fork_command, whole_run
@@ -45,7 +45,7 @@ def detail(place: Place, run: RunState, span: SpanState) -> None:
                 _child(place, run, span)
             case "turn":
                 _turn(place, run, span)
-                if not span.depth:
+                if not span.depth and span.status != "open":
                     show(h("section", command("another way from here", fork_command(run, span.ordinal))), "fork")
             case "model":
                 _model(place, run, span, alone=True)
@@ -77,7 +77,6 @@ def _head(run: RunState, span: SpanState) -> Element:
     status = (
         span.detail if span.kind == "exec" and span.detail in ("timeout", "interrupted", "killed") else words[state]
     )
-    took = (run.last_at if span.ended_at is None else span.ended_at) - span.started_at
     below = "" if span.kind == "model" else "with all in it"
     title = line(span.head, 200) if span.kind == "completion" else title_of(span)
     return h(
@@ -92,7 +91,7 @@ def _head(run: RunState, span: SpanState) -> Element:
         facts(
             (
                 ("Began", f"+{duration(max(span.started_at - run.started_at, 0.0))}", f"event {span.first_seq:,}"),
-                ("Time", duration(max(took, 0.0)), "still going on" if state == "open" else ""),
+                ("Time", duration(took_s(run, span)), "still going on" if state == "open" else ""),
                 ("Cost", cost_of(span), ""),
                 ("Tokens", count(span.total_tokens), ""),
                 ("Model calls", count(span.total_calls), below),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, SpanGroup, SpanQuery, Timeline
+    from rlm.trajectory.index.rows import Burndown, EventRow, Problem, Rank, SpanGroup, SpanQuery, Timeline
     from rlm.trajectory.reader import RecordFile
     from rlm.trajectory.states import RunState, SpanState
 
@@ -155,6 +155,10 @@ class Index:
         """The place, from 0, of the group of a span among those of its siblings; see `groups`."""
         return self._ask(lambda c: siblings.rank_of_group(c, _run(c, run_id), span))
 
+    def rank_of_kind(self, run_id: str, number: int, kinds: Sequence[str]) -> Rank:
+        """Where the span of that number stands among all spans of some kinds; -1: before the first."""
+        return self._ask(lambda c: siblings.rank_of_kind(c, _run(c, run_id), number, kinds))
+
     def models(self, run_id: str) -> list[str]:
         """The models that a run called, by name."""
         return self._ask(lambda c: siblings.models_of(c, _run(c, run_id)))
@@ -238,6 +242,12 @@ class Index:
         """The failures (`error`) or the warnings (`warning`) of a run, in order; both without `severity`."""
         window = (limit or queries.ALL, offset)
         return self._ask(lambda c: queries.select_problems(c, _run(c, run_id), severity, window))
+
+    def errors_up_to(self, run_id: str, seq: int) -> int:
+        """How many failures of a run came no later than an event."""
+        statement = "SELECT count(*) FROM problems WHERE run = ? AND severity = 'error' AND seq <= ?"
+        [[count]] = self._ask(lambda c: c.execute(statement, (_run(c, run_id), seq)).fetchall())
+        return int(count)
 
     def burndown(self, run_id: str) -> Burndown:
         """What the run had spent after each call, and its caps.

@@ -41,8 +41,8 @@ _ORDERS = {
 }
 FOLDED = "CASE WHEN kind IN ('turn', 'exec') THEN number ELSE -1 END"
 """What siblings are grouped by beside kind and name: turns and cells stand alone, all others fold."""
-_TURN_CALLS = (
-    "FROM spans u INDEXED BY spans_by_parent JOIN spans s INDEXED BY spans_by_parent"
+_TURN_CALLS = (  # the turns first, then the calls in each: else all spans of the run are looked through
+    "FROM spans u INDEXED BY spans_by_parent CROSS JOIN spans s INDEXED BY spans_by_parent"
     " ON s.run = u.run AND s.parent_number = u.number"
     " WHERE u.run = ? AND u.parent_number = ? AND u.kind = 'turn' AND s.kind = 'model' AND s.name = 'turn'"
 )
@@ -157,10 +157,11 @@ def select_conversation(
 ) -> list[EventRow]:
     """Where the events of the conversation of a completion are, from one seq to another, in order."""
     replies = f"SELECT s.number {_TURN_CALLS} AND s.status = 'ok'"
-    conditions = (
-        "e.seq BETWEEN ? AND ? AND (e.span = ? AND t.name IN ('message', 'compaction', 'record.left')"
-        f" OR t.name = 'model.end' AND e.span IN ({replies}))"
+    own = "e.type IN (SELECT type FROM types WHERE name IN ('message', 'compaction', 'record.left'))"
+    reply = (
+        "e.type IN (SELECT type FROM types WHERE name = 'model.end')"  # asked of the event, before its type is joined
     )
+    conditions = f"e.seq BETWEEN ? AND ? AND (e.span = ? AND {own} OR {reply} AND e.span IN ({replies}))"
     return select_events(connection, run, conditions, (*window, completion, run, completion), ALL)
 
 

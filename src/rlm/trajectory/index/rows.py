@@ -70,6 +70,15 @@ class SpanQuery:
     """How many spans at most; 0 lists all."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank:
+    """Where a span stands among others."""
+
+    place: int
+    """From 1; how many of them don't come after it."""
+    total: int
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[_Row]):
     """Some of the rows that fit a question, and the number of all that do."""

@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rlm.trajectory.index.queries import ALL, FOLDED, SPAN_FIELDS
-from rlm.trajectory.index.rows import Page
+from rlm.trajectory.index.rows import Page, Rank
 from rlm.trajectory.states import SpanState
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from rlm.trajectory.index.rows import SpanQuery
 
@@ -69,6 +70,14 @@ def rank_of_group(connection: sqlite3.Connection, run: int, span: SpanState) -> 
     values = (run, span.parent_number, run, span.parent_number, span.kind, span.name, span.kind, span.number)
     [[rank]] = connection.execute(statement, values)
     return int(rank)
+
+
+def rank_of_kind(connection: sqlite3.Connection, run: int, number: int, kinds: Sequence[str]) -> Rank:
+    """Where a span stands among all spans of some kinds."""
+    marks = ", ".join("?" * len(kinds))
+    statement = f"SELECT coalesce(sum(number <= ?), 0), count(*) FROM spans WHERE run = ? AND kind IN ({marks})"  # noqa: S608
+    [[place, total]] = connection.execute(statement, (number, run, *kinds))
+    return Rank(place=place, total=total)
 
 
 def models_of(connection: sqlite3.Connection, run: int) -> list[str]:
