@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 """The largest notebook that is taken apart; most of it are images."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 

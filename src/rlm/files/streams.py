@@ -17,7 +17,8 @@ from rlm.files.encodings import blocks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 64 << 10
+"""How much is handed to a decompressor at once: it copies what is left of it after each of many small streams."""
 _OUT_BYTES = 4 << 20
 _XZ_MEMORY_BYTES = 256 << 20
 """The most memory that one xz stream may ask for; the strongest usual setting takes 65 MB."""

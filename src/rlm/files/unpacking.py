@@ -134,18 +134,25 @@ class Unpacker:
 
     def _plain(self, fd: int, name: str) -> Iterator[tuple[str, int]]:
         """A file that isn't packed; of a notebook, its text."""
-        if not self._notebooks or not is_notebook(name) or os.fstat(fd).st_size > NOTEBOOK_BYTES:
-            yield name, fd
-            return
-        text = notebook_text(os.pread(fd, NOTEBOOK_BYTES, 0))
+        text = self._notebook(fd, name) if self._notebooks and is_notebook(name) else None
         if text is None:
-            self.notes.add("no notebook in spite of its name, taken as text", name)
             yield name, fd
             return
         self.notes.add("notebooks, taken as cells and outputs without images", name)
         with self._kept([text.encode("utf-8", "surrogatepass")], name) as kept:
             if kept is not None:
                 yield name, kept
+
+    def _notebook(self, fd: int, name: str) -> str | None:
+        """The text of a notebook; None, with a note, where it is taken as it is."""
+        is_large = os.fstat(fd).st_size > NOTEBOOK_BYTES
+        text = None if is_large else notebook_text(os.pread(fd, NOTEBOOK_BYTES, 0))
+        if text is None:
+            said = (
+                f"a notebook of more than {NOTEBOOK_BYTES >> 20} MB" if is_large else "no notebook in spite of its name"
+            )
+            self.notes.add(f"{said}, taken as text", name)
+        return text
 
     @contextmanager
     def _kept(self, blocks: Iterable[bytes], name: str) -> Iterator[int | None]:

@@ -67,17 +67,21 @@ def of_delivery(delivery: Delivery) -> str:
 
 def of_context(session: HostSession, context: Context) -> str:
     """What was loaded, without the data."""
-    record = "" if session.repl is None else f"\n[record: {_record(session.repl.path)}]"
     return (
         f"Loaded as the variable `context` of session {session.id!r}; nothing of it is in this conversation but the "
         f"preview.\n{clean(session.masked(context.describe()))}\nNext: look at small slices of it with execute_python."
-        f"{record}"
+        f"{record_of(session)}"
     )
 
 
 def _record(path: Path) -> str:
     """Where a record is: as a resource, and as a file."""
     return f"{uri_of(path.stem)} ({path})"
+
+
+def record_of(session: HostSession) -> str:
+    """Where the record of what a session does now is, on a line of its own."""
+    return "" if session.repl is None else f"\n[record: {_record(session.repl.path)}]"
 
 
 def of_sessions(sessions: Sequence[HostSession], ttl_s: float) -> str:

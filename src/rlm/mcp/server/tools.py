@@ -101,7 +101,9 @@ class Tools:
         ctx: Context[Any, Any],
         path: Annotated[
             str | list[str],
-            Field(description="A file (becomes a str), or a folder, a glob or a list of these (a dict, path -> text)."),
+            Field(
+                description="A file (becomes a str), or a folder, archive, glob or list (a dict, path -> text)."
+            ),
         ],
         session_id: SessionId = None,
         replace: Annotated[bool, Field(description="Load even if variables of this session are lost by it.")] = False,
@@ -186,7 +188,8 @@ class Tools:
         """Start the REPL anew: every variable goes, the loaded `context` stays. Ends a cell that runs or waits."""
         session = self._sessions.find(*self._key(ctx, session_id))
         gone = await session.clear()
-        return f"Session {session.id!r} is new; {len(gone)} variables are gone. The loaded context stays."
+        said = f"Session {session.id!r} is new; {len(gone)} variables are gone. The loaded context stays."
+        return said + results.record_of(session)
 
     async def list_sessions(self, ctx: Context[Any, Any]) -> str:
         """List your REPLs: what each does, its data, its variables, where its record is."""
