@@ -41,7 +41,7 @@ STARTED = {
     "serve status": ([], 1, "no service runs"),
     "serve stop": ([], 1, "no service runs"),
     "token add": (["ann", "--max-runs", "2"], 0, "rlm-"),
-    "token list": ([], 0, "ann"),
+    "token list": ([], 0, "the owner's token alone"),
     "token revoke": (["absent"], 2, "there is no valid token"),
     "ctl list": ([], 0, "no run is in progress"),
     "ctl status": ([], 2, "no run is in progress"),

@@ -182,6 +182,10 @@ async def test_what_no_client_of_this_service_sends_is_refused(place):
         assert (await client.ask("POST", "/v1/runs", {"prompt": "?", "promt": 1}))[0] == 422
         assert (await client.ask("POST", "/v1/runs", {"prompt": ""}))[0] == 422
         assert (await client.ask("POST", "/v1/runs", {"prompt": "?", "budget": {"max_turns": -1}}))[0] == 422
+        assert (await client.ask("POST", "/v1/runs", {"prompt": "?", "environment": "no such"}))[0] == 422
+        assert (await client.ask("POST", "/execute", {"tasks": ["one", ""]}))[0] == 422
+        assert (await client.ask("POST", "/execute", {"tasks": []}))[0] == 422
+        assert (await client.ask("GET", "/v1/runs"))[1] == {"runs": [], "next": None}
         assert (await client.ask("GET", "/v1/runs?before=x"))[0] == 422
         async with client.session.post("/v1/runs", data=b"{") as answer:
             assert answer.status == 422

@@ -45,7 +45,7 @@ def head_of(place: Place, run: RunState | None, selection: Selection | None) -> 
     where += [
         h("span.sep", "/"),
         h("span.mono", run.id[:8]),
-        badge(run.status),
+        badge(run.status) if not run.is_paused else badge(f"paused by {line(run.paused_by, 40)}", "limit"),
         h("span.crumb", line(run.title, 120)),
         h("span.spent", _spent(run)),
     ]

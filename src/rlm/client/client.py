@@ -55,12 +55,14 @@ class Client:
         if url is None and serving is None:
             raise ConfigError("no service runs here: rlm serve starts one, or give its url and a token")
         self.url = (url or (serving.url if serving is not None else "")).rstrip("/")
-        headers = {"Authorization": f"Bearer {token or owner_token(folder)}"}
-        self._made = {"headers": headers, "timeout": aiohttp.ClientTimeout(total=None, sock_connect=30)}
+        self._headers = {"Authorization": f"Bearer {token or owner_token(folder)}"}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
-        self._session = aiohttp.ClientSession(self.url, **self._made)  # type: ignore[arg-type]
+        connector = aiohttp.TCPConnector(limit=0)  # each run that is followed has a connection of its own
+        self._session = aiohttp.ClientSession(
+            self.url, connector=connector, headers=self._headers, timeout=aiohttp.ClientTimeout(sock_connect=30)
+        )
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rlm import repl
 from rlm.core.config import Config
 from rlm.core.events import Controlled
 from rlm.core.exceptions import ConfigError, QueueFullError, RLMError
@@ -53,6 +54,15 @@ MOST_OF_PAGE = 500
 DAY_S = 86_400
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenRun:
+    """A request that was taken."""
+
+    row: RunRow
+    request: Request | None = None
+    """What its run is begun with; None where it was taken before."""
+
+
 class Desk:
     """Takes requests; used on one event loop only."""
 
@@ -76,18 +86,17 @@ class Desk:
         digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
         if key is not None and (known := self._state.by_key(caller.name, key)) is not None:
             return self._same(known, digest)
-        row = await self.take(caller, asked, key=key, follows=follows)
-        if row.key_digest not in (None, digest):
-            return self._same(row, digest)
-        if not self.has_begun(caller, row.id):
-            await self.begin(caller, row)
-        return self.note(caller, row.id)
+        taken = await self.take(caller, asked, key=key, follows=follows)
+        if taken.request is None:
+            return self._same(taken.row, digest)
+        await self._begin(taken.row, taken.request)
+        return self.note(caller, taken.row.id)
 
     async def take(
         self, caller: Caller, asked: NewRun, *, key: str | None = None, follows: str = "", waiting: int = 1
-    ) -> RunRow:
+    ) -> TakenRun:
         """Keep a request for a run, which is to be begun; `waiting` is how many come with it. Where another request
-        with that key came first, it is that one.
+        with that key came first, it is that one, without a request to begin.
 
         Raises:
             RequestRefused: it is not possible, or the token may not have it.
@@ -112,11 +121,11 @@ class Desk:
             key_digest=None if key is None else hashlib.sha256(form).hexdigest(),
         )
         if self._state.add(row):
-            return row
+            return TakenRun(row=row, request=request)
         known = None if key is None else self._state.by_key(caller.name, key)
         if known is None:
             raise RequestRefused(409, "there is a run of that id already")
-        return known
+        return TakenRun(row=known)
 
     async def begin(self, caller: Caller, row: RunRow) -> None:
         """Begin a run that was taken.
@@ -144,6 +153,10 @@ class Desk:
             RequestRefused: this token has no such run.
         """
         self._keep(self._row(caller, run_id), ended.status, ended, 0.0)
+
+    def forget(self, row: RunRow) -> None:
+        """Forget a run that was taken and will not be begun."""
+        self._state.remove(row.id)
 
     def by_prefix(self, caller: Caller, prefix: str) -> list[RunRow]:
         """The runs of a token whose keys begin so."""
@@ -416,8 +429,10 @@ class Desk:
                 raise RequestRefused(
                     403, f"this token may not use the model {str(name)[:100]}; it may use: {', '.join(models)}"
                 )
-        given = {"environment": asked.environment or base.environment, "model": model}
-        if not caller.is_owner and given["environment"] != base.environment:
+        environment = asked.environment or base.environment
+        repl.load(environment)  # raises where no sandbox has that name
+        given = {"environment": environment, "model": model}
+        if not caller.is_owner and environment != base.environment:
             raise RequestRefused(403, "this token may not choose the sandbox")
         changed = {**msgspec.to_builtins(base), **given, "budget": self._budget(caller, base, asked, cap_usd)}
         if asked.sub_model or model != base.model:

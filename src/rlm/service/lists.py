@@ -47,10 +47,15 @@ class Lists:
         if not 0 < len(asked) <= MOST:
             raise RequestRefused(422, f"a list has 1 to {MOST} requests, not {len(asked)}")
         list_id = new_run_id()
-        rows = [
-            await self._desk.take(caller, each, key=_key(list_id, place), waiting=len(asked))
-            for place, each in enumerate(asked)
-        ]
+        rows: list[RunRow] = []
+        try:
+            for place, each in enumerate(asked):
+                taken = await self._desk.take(caller, each, key=_key(list_id, place), waiting=len(asked) - place)
+                rows.append(taken.row)
+        except BaseException:
+            for row in rows:
+                self._desk.forget(row)
+            raise
         self._go_on(caller, list_id, rows)
         return list_id
 

@@ -134,6 +134,10 @@ class ServiceState:
             *(state, result, cost_usd, time.time(), run_id),
         )
 
+    def remove(self, run_id: str) -> None:
+        """Forget a run."""
+        self._do("DELETE FROM runs WHERE id = ?", run_id)
+
     def get(self, tenant: str, run_id: str) -> RunRow | None:
         """A run of a token."""
         return next(self._runs("tenant = ? AND id = ?", tenant, run_id), None)

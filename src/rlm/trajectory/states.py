@@ -108,6 +108,11 @@ class RunState(Struct):
     """A digest over the beginning and the end of what was read, which tells a longer file from another one."""
 
     @property
+    def is_paused(self) -> bool:
+        """Whether it stands still because somebody paused it."""
+        return bool(self.paused_by) and self.status == "running"
+
+    @property
     def has_ended(self) -> bool:
         return self.ended_after_s is not None
 

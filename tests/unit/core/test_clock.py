@@ -76,3 +76,35 @@ def test_sub_calls_end_a_little_before_the_turns_and_never_take_less_than_no_tim
         return [first, clock.answers_left_s]
 
     assert run_virtually(left()) == [pytest.approx(87.0), 0.0]
+
+
+def test_while_a_clock_stands_no_limit_passes_and_nothing_is_to_begin() -> None:
+    async def stood() -> tuple[float, float, bool]:
+        clock = RunClock(10.0)
+        clock.heard(1.0)
+        loop = asyncio.get_running_loop()
+        loop.call_later(3.0, clock.stop)
+        loop.call_later(103.0, clock.go_on)
+        went_on = 0.0
+        with contextlib.suppress(TimeoutError):
+            async with clock.turns():
+                await asyncio.sleep(4.0)
+                assert clock.is_stopped
+                await clock.going()
+                went_on = loop.time()
+                await asyncio.Event().wait()
+        return went_on, loop.time(), clock.elapsed_s == pytest.approx(8.0)
+
+    assert run_virtually(stood()) == (pytest.approx(103.0), pytest.approx(108.0), True)
+
+
+def test_another_limit_holds_from_the_beginning_of_the_run() -> None:
+    async def moved() -> float:
+        clock = RunClock(10.0)
+        asyncio.get_running_loop().call_later(2.0, clock.limit_to, 4.0)
+        with pytest.raises(TimeoutError):
+            async with clock.within(100.0), clock.turns():
+                await asyncio.Event().wait()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtually(moved()) == pytest.approx(3.0)

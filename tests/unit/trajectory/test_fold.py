@@ -5,7 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rlm.core.events import Body, CompletionEnd, Event, ExecStart, ModelEnd, ToolStart, TurnStart, decode, encode
+from rlm.core.events import (
+    Body,
+    CompletionEnd,
+    Controlled,
+    Event,
+    ExecStart,
+    ModelEnd,
+    ToolStart,
+    TurnStart,
+    decode,
+    encode,
+)
 from rlm.core.notes import ContextNote
 from rlm.core.types import RunUsage, TokenUsage
 from rlm.trajectory.fold import LiveRun, RunFold
@@ -149,3 +160,15 @@ def test_a_run_of_turns_is_called_by_its_prompt() -> None:
     for event in events([*STEPS, ("last", "r", ExecStart(cell=9, code="in no turn"))]):
         fold.add(event, event.body, event.seq)
     assert run.title == "how many?"
+
+
+def test_acts_on_a_run_are_in_its_state() -> None:
+    root = STEPS[0][0]
+    acts = [
+        Controlled(action="pause", who="ann", why="lunch"),
+        Controlled(action="set", who="bob", cap="max_turns", value=7, before=30),
+        Controlled(action="resume", who="ann"),
+    ]
+    paused = folded(*STEPS[:1], *((root, None, act) for act in acts[:2]))
+    assert (paused.paused_by, paused.is_paused, paused.budget["max_turns"], paused.warnings) == ("ann", True, 7, 2)
+    assert not folded(*STEPS[:1], *((root, None, act) for act in acts)).is_paused

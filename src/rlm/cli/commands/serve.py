@@ -111,8 +111,9 @@ def _served(config: Config) -> int:
 async def _until_stopped(config: Config) -> None:
     import asyncio
 
-    from rlm.cli.console import say
+    from rlm.cli.console import say, warn
     from rlm.core.exceptions import ConfigError
+    from rlm.service.guards import LOCAL
     from rlm.service.server import announced, serving
 
     folder = _folder()
@@ -120,6 +121,11 @@ async def _until_stopped(config: Config) -> None:
         raise ConfigError(f"a service runs already: {other.url}, process {other.pid}\nrlm serve stop ends it")
     async with serving(config, folder) as found, announced(found, folder):
         say(f"serving {found.url}\n{_token_note(folder)}")
+        if config.service.host not in LOCAL:
+            warn(
+                f"{config.service.host} is reached from other machines, and the token goes over the line as it is:"
+                " put a proxy with TLS before it (docs/service.md)"
+            )
         await asyncio.Event().wait()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rlm.core.calls.batches import answer_all
+from rlm.core.clock import RunClock
 
 
 class Slow:
@@ -36,7 +37,7 @@ async def test_a_batch_that_is_cancelled_twice_waits_for_its_calls() -> None:
     ledger = SimpleNamespace(count_subcalls=lambda wanted: wanted, **counts)
     scope: Any = SimpleNamespace(ledger=ledger, known=lambda _keys: set(), cut=cut.append)
     slow = Slow()
-    batch = asyncio.ensure_future(answer_all(scope, [slow], None))
+    batch = asyncio.ensure_future(answer_all(scope, [slow], RunClock()))
     await slow.begun.wait()
     batch.cancel()
     await slow.is_ending.wait()
