@@ -10,7 +10,7 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rlm.core.parts import TEXTS, parts_of
+from rlm.core.parts import SIMPLE, TEXTS, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -75,7 +75,7 @@ def is_large(*values: Any) -> bool:
             left_chars -= _PART_CHARS
             if isinstance(value, TEXTS):
                 left_chars -= len(value)
-            elif left_chars >= 0 and value is not None and (parts := parts_of(value)) is not None:
+            elif left_chars >= 0 and type(value) not in SIMPLE and (parts := parts_of(value)) is not None:
                 waiting.append(iter(parts))
                 break
             if left_chars < 0:

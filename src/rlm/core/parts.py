@@ -14,6 +14,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 TEXTS: Final = (str, bytes, bytearray)
+SIMPLE: Final = frozenset((type(None), bool, int, float))
+"""The classes of most values that are no text and have no parts, which need no further look."""
 _CONTAINERS: Final = (list, tuple, set, frozenset)
 
 _Getter: TypeAlias = Callable[[Any], Iterable[Any]]

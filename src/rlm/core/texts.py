@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from rlm.core.parts import fields_of
+from rlm.core.parts import SIMPLE, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,8 +23,6 @@ _MAX_INT = 1 << 63
 _PLAIN: Final = (str, bool)
 _SURELY_PLAIN: Final = frozenset((type(None), str, bool))
 _LISTS: Final = (list, tuple)
-_WITHOUT_TEXT: Final = frozenset((type(None), bool, int, float))
-"""The classes of most fields that hold no text, which need no further look."""
 _LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 NAMES = frozenset({"id", "tool_call_id", "key", "digest", "same_as", "salt", "resumed_from", "forked_from"})
 
@@ -108,7 +106,7 @@ def _changes(value: Any, names: Iterable[str], change: Change, mapping: ChangeMa
     changes = {}
     for name in names:
         before = getattr(value, name)
-        if type(before) in _WITHOUT_TEXT or name in NAMES:
+        if type(before) in SIMPLE or name in NAMES:
             continue
         after = _change(before, change, mapping)
         if after is not before:

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import msgspec
 
@@ -84,6 +84,8 @@ class Recorder:
         self._keeper = keeper
         self._journal: Journal | None = journal
         self._sinks = list(sinks)
+        self._of_lines = {id(sink) for sink in self._sinks if isinstance(sink, LineSink)}
+        """The sinks that take lines: what a sink offers is asked once, for that takes longer than to write an event."""
         self._buffered = [sink for sink in self._sinks if isinstance(sink, BufferedSink)]
         self._masker = masker
         self._seq = 0
@@ -288,8 +290,8 @@ class Recorder:
 
     def _offer(self, sink: Sink, event: Event, line: bytes) -> None:
         try:
-            if isinstance(sink, LineSink):
-                sink.write_encoded(line)
+            if id(sink) in self._of_lines:
+                cast("LineSink", sink).write_encoded(line)
             else:
                 sink.write(event)
         except BaseException as error:  # noqa: BLE001 - a sink is foreign code; the run must not depend on it

@@ -40,7 +40,7 @@ class Typed:
             return False
         for statement in tree.body:
             self._note(statement)
-        given = list(_given(tree))
+        given = list(_given(tree)) if "FINAL" in code else []
         return bool(given) and all(self._is_typed(each) for each in given)
 
     def _note(self, statement: ast.stmt) -> None:
@@ -50,7 +50,7 @@ class Typed:
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ) if self._is_typed(value) and not _may_change(value):
                 self._names.add(name)
-            case _:
+            case _ if self._names:
                 self._names -= codelike.names_set(ast.Module(body=[statement], type_ignores=[]))
 
     def _is_typed(self, value: ast.expr) -> bool:
