@@ -101,9 +101,7 @@ class Tools:
         ctx: Context[Any, Any],
         path: Annotated[
             str | list[str],
-            Field(
-                description="A file (becomes a str), or a folder, archive, glob or list (a dict, path -> text)."
-            ),
+            Field(description="A file (becomes a str), or a folder, archive, glob or list (a dict, path -> text)."),
         ],
         session_id: SessionId = None,
         replace: Annotated[bool, Field(description="Load even if variables of this session are lost by it.")] = False,
