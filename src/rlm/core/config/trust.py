@@ -75,9 +75,11 @@ class GuardedKey:
 
 
 def guarded_keys(table: Mapping[str, Json], above: tuple[str, ...] = ()) -> Iterator[GuardedKey]:
-    """Everything in `table` that needs trust."""
+    """Everything in `table` that needs trust; a section without a key sets nothing."""
     for key, value in table.items():
         path = (*above, key)
+        if value == {}:
+            continue
         if key in GUARDED or path[-2:] in GUARDED_IN or _reaches_out(key, value) or names_plugin(key, value):
             yield GuardedKey(name=".".join(path), value=value)
         elif isinstance(value, dict):

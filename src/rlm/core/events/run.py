@@ -93,9 +93,9 @@ class Controlled(Body, frozen=True, kw_only=True):
     why: str = ""
     cap: str = ""
     """The name of the cap that is set."""
-    value: Json = None
+    value: int | float | None = None
     """Its new value; null is no cap."""
-    before: Json = None
+    before: int | float | None = None
     text: str = ""
     """What is said."""
 
@@ -121,5 +121,5 @@ class RecordLeft(Body, frozen=True):
     """Where and how it did something else than its record says; None: the record ends here."""
 
 
-def _cap_text(cap: Json) -> str:
+def _cap_text(cap: int | float | None) -> str:
     return "no cap" if cap is None else f"{cap:g}" if isinstance(cap, float) else str(cap)

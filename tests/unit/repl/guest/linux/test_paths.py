@@ -22,14 +22,15 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_of_a_checkout_only_what_can_be_imported_is_read(checkout: Path) -> None:
-    allowed = readable(packages=True)
+    allowed = readable(packages=True, checkouts=True)
     read = {path for path in allowed.trees if Path(path).is_relative_to(checkout)}
     assert read == {str(checkout / "package"), str(checkout / "module.py")}
     assert str(checkout) in allowed.listings
 
 
-def test_without_packages_nothing_of_a_checkout_is_seen(checkout: Path) -> None:
-    allowed = readable(packages=False)
+@pytest.mark.parametrize("packages", [True, False])
+def test_nothing_of_a_checkout_is_seen_without_packages_or_checkouts(checkout: Path, packages: bool) -> None:
+    allowed = readable(packages=packages, checkouts=not packages)
     assert not any(Path(path).is_relative_to(checkout) for path in (*allowed.trees, *allowed.listings))
 
 
@@ -37,4 +38,4 @@ def test_a_folder_of_installed_packages_is_read_whole(tmp_path: Path, monkeypatc
     installed = tmp_path / "site-packages"
     installed.mkdir()
     monkeypatch.setattr(sys, "path", [*sys.path, str(installed)])
-    assert str(installed) in readable(packages=True).trees
+    assert str(installed) in readable(packages=True, checkouts=False).trees
