@@ -271,7 +271,7 @@ def _heading(index: Index, run: RunState, span: SpanState) -> list[Child]:
 
 def _marks(span: SpanState, run: RunState) -> Element | None:
     if span.status == "error":
-        return h("span.flag.tone-failed", line(span.detail, 60) or "failed")
+        return h("span.flag.long.tone-failed", line(span.detail, 60) or "failed")
     if span.status == "open":
         running = run.status == "running"
         return h(f"span.flag.tone-{'running' if running else 'crashed'}", "running" if running else "never ended")

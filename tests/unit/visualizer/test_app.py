@@ -134,6 +134,14 @@ def test_a_step_shows_what_the_model_saw_its_code_its_output_and_what_it_asked(
     assert "#1002 and #1007 are urgent" in text
 
 
+def test_a_failed_cell_shows_what_the_model_saw_before_it_wrote_it(visit: Open, runs: dict[str, str]) -> None:
+    with Index.open(Path(runs["folder"])) as index:
+        [failed] = index.picked(runs["review"], SpanQuery(kind="exec", status="error")).rows
+    text = seen(visit(run=runs["review"], span=failed.id))
+    assert text.index("TypeError: string indices") < text.index("What the model saw 8 messages")
+    assert "39 groups have urgent tickets" in text
+
+
 def test_a_span_leads_to_its_step(visit: Open, runs: dict[str, str]) -> None:
     app = visit(run=runs["review"], view="search", q="by_day")
     found = json.dumps([json.loads(each.proto.json) for each in _leaves(app.main) if getattr(each.proto, "json", "")])

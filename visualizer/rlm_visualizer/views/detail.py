@@ -51,6 +51,7 @@ def detail(place: Place, run: RunState, span: SpanState) -> None:
                 _model(place, run, span, alone=True)
             case "exec":
                 _cell(place, run, span)
+                _asked_for(place, run, span)
             case _:
                 show(sub_calls(run, [span], place, title_of(span)), "call")
     _raw(run, span)
@@ -173,6 +174,14 @@ def _cell(place: Place, run: RunState, span: SpanState) -> None:
     calls = index().groups(run.id, span.id, limit=1).total and sub_calls(run, None, place, "Sub-calls", parent=span)
     if below or calls:
         show(h("section", *below, calls or None), f"after-{span.number}")
+
+
+def _asked_for(place: Place, run: RunState, cell: SpanState) -> None:
+    """What the model saw just before it wrote a cell, and its reply; a cell of a session was written by no model."""
+    turn = next((above for above in reversed(index().path(run.id, cell.id)) if above.kind == "turn"), None)
+    if turn is not None:
+        for call in index().spans(run.id, turn.id, kind="model", limit=CELLS).rows:
+            _model(place, run, call, alone=False)
 
 
 def _cell_head(run: RunState, span: SpanState, end: ExecEnd | None) -> Element:
