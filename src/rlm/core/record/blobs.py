@@ -30,7 +30,6 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "tool.start": ("arguments",),
     "tool.end": ("result",),
     "exec.end": ("final.value",),
-    "control": ("value", "before"),
 }
 """The places of values of any kind, by the type of the event."""
 
