@@ -23,8 +23,14 @@ def cell(code: str) -> ModelReply:
     return tool_call("execute_code", code=code)
 
 
-def made(folder: Path, script: Any, **settings: Any) -> RLM:
-    return RLM(ScriptedBackend(script), config=Config(log_dir=str(folder), environment="local", **settings))
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records go where the last run keeps what going on needs."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def made(script: Any, **settings: Any) -> RLM:
+    return RLM(ScriptedBackend(script), config=Config(environment="local", **settings))
 
 
 def cut_at(path: Path, wanted: Any) -> None:
@@ -44,7 +50,7 @@ def test_questions_go_on_from_each_other_with_variables_conversation_and_data(tm
         code = codes[len(asked) - 1]
         return cell(code) if dialect == "tools" else fenced(code)
 
-    with made(tmp_path, reply, dialect=dialect, budget=Budget(max_turns=2, token_budget=20_000)) as rlm:
+    with made(reply, dialect=dialect, budget=Budget(max_turns=2, token_budget=20_000)) as rlm:
         first = rlm.completion("how long?", f"data {SECRET}")
         second = rlm.fork("last", addition="and one more?")
         third = rlm.fork("last", addition="and two more?")
@@ -55,12 +61,12 @@ def test_questions_go_on_from_each_other_with_variables_conversation_and_data(tm
     said = [message.content for message in asked[-1].messages]
     assert [text for text in said if text.startswith("and ")] == ["and one more?", "and two more?"]
     assert len([text for text in said if "taken as the answer" in text]) == 2
-    assert [path.stem for path in tmp_path.glob("*.context")] == [third.run_id], "nothing is kept of the runs before"
+    assert [path.stem for path in tmp_path.rglob("*.context")] == [third.run_id], "nothing is kept of the runs before"
 
 
-def test_a_question_after_a_limit_has_caps_of_its_own(tmp_path: Path) -> None:
+def test_a_question_after_a_limit_has_caps_of_its_own() -> None:
     script = [cell("n = 1"), "so far", cell("FINAL(n)"), cell("n += 1"), "so far", cell("FINAL(n)")]
-    with made(tmp_path, script, budget=Budget(max_turns=1)) as rlm:
+    with made(script, budget=Budget(max_turns=1)) as rlm:
         assert rlm.completion("q").limit == "max_turns"
         second = rlm.fork("last", addition="just n")
         assert (second.status, second.value) == ("completed", 1), second.error
@@ -69,8 +75,8 @@ def test_a_question_after_a_limit_has_caps_of_its_own(tmp_path: Path) -> None:
     assert (last.status, last.value, last.usage.turns) == ("completed", 2, 1), last.error
 
 
-def test_a_follow_up_that_is_cut_off_anywhere_is_resumed_with_its_question(tmp_path: Path) -> None:
-    with made(tmp_path, [cell("n = 1\nFINAL(n)"), cell("n += 1"), cell("FINAL(n)")]) as rlm:
+def test_a_follow_up_that_is_cut_off_anywhere_is_resumed_with_its_question() -> None:
+    with made([cell("n = 1\nFINAL(n)"), cell("n += 1"), cell("FINAL(n)")]) as rlm:
         rlm.completion("q", "data")
         second = rlm.fork("last", addition="and then?")
     assert second.value == 2
@@ -92,22 +98,22 @@ def test_a_follow_up_that_is_cut_off_anywhere_is_resumed_with_its_question(tmp_p
             asked.append(request)
             return next(left)
 
-        with made(tmp_path, reply) as rlm:
+        with made(reply) as rlm:
             resumed = rlm.resume(second.run_id, context="data")
         assert (resumed.status, resumed.value) == ("completed", 2), resumed.error
         assert [message.content for message in asked[-1].messages].count("and then?") == 1
 
 
-def test_a_fork_with_nothing_to_say_gives_another_answer_to_the_same_question(tmp_path: Path) -> None:
-    with made(tmp_path, [cell("n = 1"), cell("FINAL(n)"), cell("FINAL(n * 10)")]) as rlm:
+def test_a_fork_with_nothing_to_say_gives_another_answer_to_the_same_question() -> None:
+    with made([cell("n = 1"), cell("FINAL(n)"), cell("FINAL(n * 10)")]) as rlm:
         first = rlm.completion("q")
         assert rlm.fork("last").value == 10
         with pytest.raises(ConfigError, match="with -p TEXT, another question, it may begin after the answer"):
             rlm.fork(first.run_id, 2)
 
 
-def test_a_follow_up_passes_over_runs_that_no_model_drove(tmp_path: Path) -> None:
-    with made(tmp_path, [cell("FINAL(1)"), cell("FINAL(2)")]) as rlm:
+def test_a_follow_up_passes_over_runs_that_no_model_drove() -> None:
+    with made([cell("FINAL(1)"), cell("FINAL(2)")]) as rlm:
         rlm.completion("q")
         with rlm.open_repl() as repl:
             repl.run("1")

@@ -17,8 +17,6 @@ from rlm.sinks.memory import MemorySink
 from tests.integration.test_interactive import interactive
 
 SECRET = "sk-" + "aB3dE6gH9jK2" * 4
-KEPT = (".exact", ".context")
-"""The files that the last run keeps so that one can ask on: exact, and readable by their owner alone."""
 
 
 @tool(reads_only=True)
@@ -43,10 +41,7 @@ def completed(tmp_path):
             backend, config=Config(log_dir=str(tmp_path), **config), tools=[settings, refuse], sinks=[sink]
         ) as rlm:
             result = rlm.completion(f"the prompt has {SECRET}", context)
-        files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        exact = [path for path in files if path.suffix in KEPT]
-        assert all(path.stat().st_mode & 0o077 == 0 for path in exact)
-        files = [path.read_bytes() for path in files if path not in exact]
+        files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
         return backend, sink, result, b"".join(files)
 
     return complete

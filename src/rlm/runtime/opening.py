@@ -43,7 +43,7 @@ from rlm.tools.registry import ToolRegistry
 from rlm.trajectory.artifacts import Artifacts
 from rlm.trajectory.chain import receipt_key
 from rlm.trajectory.exact import ExactFile, context_path, exact_path, forget, keep_context, mark_last
-from rlm.trajectory.places import log_folder
+from rlm.trajectory.places import is_in_state_folder, log_folder
 from rlm.trajectory.writer import TrajectoryWriter
 from rlm.version import __version__
 
@@ -131,7 +131,7 @@ class OpenRun:
 
     def result(self, outcome: Outcome) -> RLMResult:
         """The outcome of the root as users get it, once the run is closed; an answer whose record was lost is not a
-        success. A success is noted, so that only the last one keeps what going on with it needs.
+        success. In the user's state folder the last success keeps what going on with it needs; elsewhere none does.
         """
         recorder = self.record.recorder
         if outcome.success:
@@ -141,8 +141,10 @@ class OpenRun:
                 outcome = replace(outcome, status="failed", error=lost)
         masked = outcome.masked(self.record.masker)
         if outcome.success and self.keeping is not None:
-            for path in (*self.completes, *mark_last(self.record.path)):
-                forget(path)
+            path = self.record.path
+            done = mark_last(path) if is_in_state_folder(path) else [path]
+            for each in (*self.completes, *done):
+                forget(each)
         return RLMResult.of(masked, recorder.run_id, self.record.path, recorder.warnings)
 
 

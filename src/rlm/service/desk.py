@@ -294,7 +294,7 @@ class Desk:
         if (ended := await asyncio.to_thread(_ended, records[-1])) is not None:
             self._keep(row, ended.status, ended, ended.cost_usd)
             return
-        request = await asyncio.to_thread(resume_request, records[-1], self._config(caller), redo_unfinished=True)
+        request = await asyncio.to_thread(resume_request, records[-1], self._config(caller))
         request = replace(request, run_id=new_run_id())
         self._state.take_up(row.id, "\n".join(map(str, (*records, _record(request)))))
         await self._begin(row, request, tuple(records))

@@ -51,14 +51,20 @@ def all_projects(environ: Mapping[str, str] | None = None) -> Path:
     return state / "runs"
 
 
+def is_in_state_folder(record: Path) -> bool:
+    """Whether a record lies in the user's state folder, which nobody else reads and nothing is committed from."""
+    with suppress(ConfigError):  # without a home there is no such folder
+        return Path(os.path.realpath(record)).is_relative_to(os.path.realpath(all_projects()))
+    return False
+
+
 def is_users_own(record: Path, log_dir: str | None, cwd: Path | None = None) -> bool:
     """Whether a record is surely of a run of this user: it is in the user's state folder, or in a `log_dir` that is
     named by its whole path and lies outside of the project that `cwd` is in. Others may have come with the project.
     """
+    if is_in_state_folder(record):
+        return True
     folder = Path(os.path.realpath(record)).parent
-    with suppress(ConfigError):  # without a home there is no such folder
-        if folder.is_relative_to(os.path.realpath(all_projects())):
-            return True
     if log_dir is None or not Path(log_dir).is_absolute() or folder != Path(os.path.realpath(log_dir)):
         return False
     return not folder.is_relative_to(os.path.realpath(project_root(cwd or Path.cwd())))

@@ -13,8 +13,8 @@ from rlm.trajectory.exact import (
     exact_path,
     forget,
     keep_context,
-    keep_last,
     kept_context,
+    mark_last,
 )
 
 
@@ -92,7 +92,8 @@ def test_a_users_files_of_such_names_are_left_alone(trajectory):
     theirs = [trajectory.with_name(name) for name in ("report.kept", "report.context", "report.exact")]
     for path in theirs:
         path.write_text("mine" * 100)
-    keep_last(trajectory)
+    for path in mark_last(trajectory):
+        forget(path)
     assert all(path.exists() for path in theirs)
 
 
