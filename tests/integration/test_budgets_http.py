@@ -222,6 +222,6 @@ async def test_a_cost_budget_holds_with_the_prices_that_are_configured(make):
 
 async def test_a_cost_budget_with_an_unknown_price_asks_nothing(make):
     async with openai_server() as server:
-        with pytest.raises(ConfigError, match=r'prices."openai/m"'):
+        with pytest.raises(ConfigError, match=r"rlm config set prices\.openai/m 'input_usd=0, output_usd=0'"):
             await make(server, budget=Budget(cost_budget_usd=1.0)).acompletion("x")
     assert not server.requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 from rlm import RLM, Budget, Config
@@ -29,6 +30,8 @@ def test_sub_calls_without_an_answer_are_counted_with_their_reasons_though_the_r
 
 
 def test_warnings_of_a_run_are_in_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RLM_")]:
+        monkeypatch.delenv(name)  # those that the tests themselves are told by
     monkeypatch.setenv("RLM_TOKEN_BUGDET", "5")
     monkeypatch.setenv("RLM_LOG_DIR", str(tmp_path / "logs"))
     monkeypatch.setenv("RLM_ENVIRONMENT", "local")
