@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import urllib.request
 
@@ -29,6 +30,7 @@ def test_a_detached_service_goes_on_after_kill_9(user):
     assert user.process("serve", "status").stdout.startswith(url)
     descriptor = os.pidfd_open(pid)
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 30)[0], "it is gone"
     os.close(descriptor)
     again = user.process(*start)
     assert again.returncode == 0, again.stderr

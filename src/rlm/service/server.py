@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -47,10 +48,13 @@ def read_serving(folder: Path) -> Serving | None:
     """The service that runs with that folder; None where none does."""
     try:
         found = msgspec.json.decode(serving_path(folder).read_bytes(), type=Serving)
-        os.kill(found.pid, 0)
+        process = os.pidfd_open(found.pid)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found
+    try:  # one that has ended may wait long for its parent to take note
+        return None if select.select([process], [], [], 0)[0] else found
+    finally:
+        os.close(process)
 
 
 @asynccontextmanager
