@@ -126,4 +126,6 @@ def _caps() -> Budget:
 
 def _figure(name: str, dog: Watchdog) -> Figure:
     print(*dog.lines(LIMIT_MS), sep="\n", end="\n" if dog.lines(LIMIT_MS) else "")
+    if dog.longest_collection_s * 1e3 > LIMIT_MS:
+        print(f"{name}: a collection of garbage took {dog.longest_collection_s * 1e3:.0f} ms, counted apart")
     return Figure(name=f"loop, {name}: longest piece", value=dog.longest_ms, unit="ms", limit=LIMIT_MS)

@@ -1,12 +1,14 @@
 """Watches event loops: the CPU time of each piece of work that a loop does without doing anything else meanwhile, and
 where the longest ones spend it.
 
-A sampling thread looks at a loop's stack while a piece is long, for the loop itself can't.
+A sampling thread looks at a loop's stack while a piece is long, for the loop itself can't. A full collection of garbage
+falls into a piece by chance and takes as long as the whole process is large, so its time is counted apart.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -38,6 +40,8 @@ class _Current:
 
     clock: int
     began_s: float
+    collected_s: float = 0.0
+    """The part that went to collections of garbage."""
     stack: tuple[str, ...] = ()
 
 
@@ -50,6 +54,8 @@ class Watchdog:
     longest: list[Piece] = field(default_factory=list)
     """The longest pieces, the longest first."""
     pieces: int = 0
+    longest_collection_s: float = 0.0
+    _collecting_since_s: float = 0.0
     _current: dict[int, _Current] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -70,7 +76,17 @@ class Watchdog:
             run(handle)  # type: ignore[operator]
         finally:
             del self._current[thread]
-            self._note(handle, time.clock_gettime(clock) - current.began_s, current.stack)
+            self._note(handle, time.clock_gettime(clock) - current.began_s - current.collected_s, current.stack)
+
+    def collecting(self, phase: str, _info: object) -> None:
+        """Note when a collection begins and what it took; it runs in the thread whose piece it interrupts."""
+        current = self._current.get(threading.get_ident())
+        if phase == "start" or current is None:
+            self._collecting_since_s = time.thread_time()
+            return
+        took_s = time.thread_time() - self._collecting_since_s
+        current.collected_s += took_s
+        self.longest_collection_s = max(self.longest_collection_s, took_s)
 
     def _note(self, handle: asyncio.Handle, cpu_s: float, stack: tuple[str, ...]) -> None:
         what = _named(handle)
@@ -101,10 +117,12 @@ def watching(*aside: str) -> Iterator[Watchdog]:
     dog, run = Watchdog(aside=frozenset(aside)), asyncio.Handle._run
     sampler = threading.Thread(target=dog.sample, name="watchdog", daemon=True)
     asyncio.Handle._run = lambda handle: dog.took(handle, run)  # type: ignore[method-assign, assignment]
+    gc.callbacks.append(dog.collecting)
     sampler.start()
     try:
         yield dog
     finally:
+        gc.callbacks.remove(dog.collecting)
         asyncio.Handle._run = run  # type: ignore[method-assign]
         dog.stop()
         sampler.join()

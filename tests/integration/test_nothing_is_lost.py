@@ -8,9 +8,10 @@ import textwrap
 
 import pytest
 
-from rlm import RLM, Budget, Config
+from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core import events
+from rlm.core.exceptions import RecordLimitReached
 from rlm.core.types import ModelReply, TokenUsage
 
 HANGS = textwrap.dedent(
@@ -150,7 +151,7 @@ def test_a_record_that_has_its_size_lands_the_run_which_goes_on_with_a_larger_on
         turns = sum(message.role == "assistant" for message in request.messages)
         if not request.tools or turns == 8:
             return "end" if request.tools else "the best so far"
-        return tool_call("execute_code", code=f"print('{turns}' * 9_000)")
+        return tool_call("execute_code", code=f"print('{turns}' * 8_000)")
 
     with limited(tmp_path, reply, record_bytes=60_000) as rlm:
         result = rlm.completion("x")
@@ -160,8 +161,43 @@ def test_a_record_that_has_its_size_lands_the_run_which_goes_on_with_a_larger_on
     assert (again.status, again.response) == ("completed", "end")
 
 
+@tool
+def echo(text: str) -> int:
+    """Count characters."""
+    return len(text)
+
+
+@pytest.mark.parametrize(("call", "starts"), [("rlm_query({})", "completion.start"), ("echo(text={})", "tool.start")])
+def test_a_full_record_begins_no_child_and_no_tool(tmp_path, call, starts):
+    code = ASKS.format(call=call.format("str(number) + 'y' * 9_000"))
+
+    def reply(request):
+        of_a_child = any("yyy" in message.content for message in request.messages)
+        return tool_call("execute_code", code="FINAL(1)" if of_a_child else code)
+
+    config = Config(
+        log_dir=str(tmp_path), environment="local", budget=Budget(record_bytes=50_000), guest_tools=("echo",)
+    )
+    with RLM(ScriptedBackend(reply), tools=[echo], config=config) as rlm:
+        result = rlm.completion("x")
+    assert (result.status, result.response) == ("completed", "done")
+    taken = [event for event in read(result.trajectory) if event.type == starts]
+    refused = [event for event in read(result.trajectory) if event.type == "limit"]
+    assert 1 < len(taken) < 8, [event.body for event in refused]
+    assert size_of(tmp_path) < 80_000
+
+
+def test_a_full_record_keeps_a_repl_that_is_driven_from_running_cells(tmp_path):
+    with limited(tmp_path, [], record_bytes=20_000) as rlm, rlm.open_repl() as repl:
+        repl.run("ran = 0")
+        for _ in range(2):
+            repl.run("print('y' * 8_000)")
+        with pytest.raises(RecordLimitReached, match="record_bytes of 20,000 is used up"):
+            repl.run("ran += 1")
+
+
 def test_when_the_record_has_its_size_cells_get_no_more_answers(tmp_path):
-    code = ASKS.format(call="llm_query(str(number) + 'y' * 9_000)")
+    code = ASKS.format(call="llm_query(str(number) + 'y' * 8_000)")
 
     def reply(request):
         return tool_call("execute_code", code=code) if request.tools else "x"

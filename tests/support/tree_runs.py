@@ -107,7 +107,7 @@ async def _grow(plan: Plan, log_dir: Path, mask: Mask) -> Grown:
         opened = await open_run(whole, _request(plan, model, log_dir, mask))
         result = await to_the_end(opened)
     took_s = loop.time()
-    left = [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    left = [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()} - whole.closing]
     await whole.aclose()
     return Grown(
         plan=plan,

@@ -104,7 +104,6 @@ class Orchestrator:
             async with clock.turns() if completion.task.is_root else asyncio.timeout(None) as turns:
                 await completion.open()
                 while (final := await completion.turn()) is None:
-                    self._run.recorder.check(completion.task.scope.ledger.caps.record_bytes)
                     _stop_if_cancelled()
                 return _ended("completed", final)
         except TimeoutError:
