@@ -100,6 +100,10 @@ class ModelOptions:
     max_output_tokens: Annotated[
         str | None, Option("--max-output-tokens", metavar="N", help="Output cap of one model call.")
     ] = None
+    cite: Annotated[
+        bool | None,
+        Option("--cite/--no-cite", help="Ask for an answer with its sources, each checked. [default: off]"),
+    ] = None
     memoise: Annotated[
         bool | None, Option("--memoise/--no-memoise", help="Ask identical sub-calls of a run only once. [default: on]")
     ] = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlm.cli.citing import with_sources
 from rlm.cli.console import OutputLost, ReaderGone, answer, complain, counted, say, trace
 from rlm.core.exceptions import RLMError
 from rlm.core.texts import escape_surrogates
@@ -32,6 +34,7 @@ def result_line(result: RLMResult) -> bytes:
         "status": result.status,
         "response": result.response,
         "value": result.value,
+        "sources": [asdict(source) for source in result.sources],
         "limit": result.limit,
         "error": None if result.error is None else f"{type(result.error).__name__}: {result.error}",
         "usage": {name: getattr(usage, name) for name in usage.__slots__},
@@ -47,11 +50,12 @@ def result_line(result: RLMResult) -> bytes:
 def print_answer(result: RLMResult, *, as_json: bool, out: str | None = None) -> bool:
     """Write the answer, the best there is, to the file `out` or else to stdout, and return whether it could be; where
     it is left unread, say where it is."""
+    text = result_line(result).decode() if as_json else with_sources(result.response, result.sources)
     again = f"the answer is in the record: rlm logs answer {result.run_id}"
     if out is not None:
-        return _written(result_line(result).decode() if as_json else result.response, out, again)
+        return _written(text, out, again)
     try:
-        answer(result_line(result).decode() if as_json else result.response)
+        answer(text)
     except ReaderGone:
         say(f"nobody read the answer; {again}")
     except OutputLost as lost:

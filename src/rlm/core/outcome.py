@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.interfaces import Masker
-    from rlm.core.types import ExecResult, Status
+    from rlm.core.types import Citation, ExecResult, Status
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -36,6 +36,8 @@ class Outcome(Generic[V_co]):
     """The answer as text; with a status other than completed, the best there was, perhaps empty."""
     value: V_co = None  # type: ignore[assignment]  # where there is no answer
     """The answer as `output_type`, or the JSON value given to FINAL."""
+    sources: tuple[Citation, ...] = ()
+    """The words of the data that the answer was said to rest on, each with where the data has them."""
     limit: str | None = None
     """The cap that was reached, by its name in `Budget`."""
     error: Exception | None = field(default=None, compare=False)
@@ -65,7 +67,12 @@ class Outcome(Generic[V_co]):
         """The outcome as it leaves the runtime; a value of the user's own type is left as it is."""
         if masker is None:
             return self
-        return replace(self, response=masker.mask(self.response), value=masker.mask_value(self.value))
+        return replace(
+            self,
+            response=masker.mask(self.response),
+            value=masker.mask_value(self.value),
+            sources=change_texts(self.sources, masker.mask),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,5 +98,6 @@ def masked_cell(result: ExecResult, masker: Masker | None) -> ExecResult:
     output, error = masker.mask(result.output), change_texts(result.error, masker.mask)
     final = result.final
     if final is not None:
-        final = replace(final, value=masker.mask_value(final.value), text=masker.mask(final.text))
+        sources = change_texts(final.sources, masker.mask)
+        final = replace(final, value=masker.mask_value(final.value), text=masker.mask(final.text), sources=sources)
     return replace(result, output=output, error=error, final=final)

@@ -274,12 +274,41 @@ ExecStatus: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """Words that an answer rests on, and where the data has them."""
+
+    quote: str
+    found: Literal["exact", "spacing", "no", "unchecked"] = "unchecked"
+    """Whether the data has the words: exactly, with other spaces and line ends, or not at all."""
+    file: str = ""
+    """The name of the file, where the data is files."""
+    path: str = ""
+    """How the text is reached, where the data is a value: `[3]['name']`."""
+    line: int | None = None
+    """From 1."""
+    start: int | None = None
+    """Where it begins in its text, in characters; with `found` no, where what is nearest to it begins."""
+    end: int | None = None
+    likeness: float = 0.0
+    """How like the quote that place is, from 0 to 1."""
+    nearest: str = ""
+    """The words there, where they are not those of the quote."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the data has the words."""
+        return self.found in ("exact", "spacing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
     """A final answer given in code by FINAL or FINAL_VAR."""
 
     value: Json
     text: str
     """`value` as text: itself if it is a str, else JSON, else repr."""
+    sources: tuple[Citation, ...] = ()
+    """The words of the data that it is said to rest on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rlm.core.texts import escape_surrogates
-from rlm.core.types import ExecError, Final
+from rlm.core.types import Citation, ExecError, Final
+from rlm.repl.guest.quotes import MAX_QUOTE_CHARS, MAX_SOURCES
 from rlm.repl.guest.wire import VERSION, WireError, check_values, count_values, decode_value, encode_value, pack
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ class ErrorForm(Struct, forbid_unknown_fields=True):
 
 
 class FinalForm(Struct, forbid_unknown_fields=True):
-    """A final answer; `value` is in the wire's value form."""
+    """A final answer; `value` is in the wire's value form, `sources` are quotes of the data."""
 
     value: Any
+    sources: list[str] = []
 
 
 class Ready(Struct, tag="ready", tag_field="t", forbid_unknown_fields=True):
@@ -104,7 +106,7 @@ def read(payload: bytes, context: Context) -> Received:
     """
     frame = decode(payload)
     if isinstance(frame, Done):
-        return Received(frame=frame, final=None if frame.final is None else final(frame.final.value))
+        return Received(frame=frame, final=None if frame.final is None else final(frame.final))
     if not isinstance(frame, GuestCall):
         return Received(frame=frame)
     special = {"$text": _text, "$context": lambda _body: context}
@@ -142,14 +144,16 @@ def exec_error(form: ErrorForm) -> ExecError:
     )
 
 
-def final(form: Json) -> Final:
-    """The final answer in its form on the wire. Its text is the value itself if that is a str, else JSON, else `repr`.
+def final(form: FinalForm) -> Final:
+    """The final answer from its form on the wire, its sources unchecked. Its text is the value itself if that is a str,
+    else JSON, else `repr`.
 
     Raises:
         WireError: not a valid form.
     """
-    value = decode_value(form, special={"$text": str})
-    return Final(value=value, text=_text_of(value))
+    value = decode_value(form.value, special={"$text": str})
+    sources = tuple(Citation(quote=quote[:MAX_QUOTE_CHARS]) for quote in form.sources[:MAX_SOURCES])
+    return Final(value=value, text=_text_of(value), sources=sources)
 
 
 def names(changed: list[str]) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ def show(
 
 def answer(run: RunName = "last", log_dir: LogDir = None) -> int:
     """Print the answer of a run again, or the best that it had."""
+    from rlm.cli.citing import with_sources
     from rlm.cli.console import answer as print_text
     from rlm.cli.console import say
     from rlm.core.events import CompletionEnd
@@ -118,7 +119,7 @@ def answer(run: RunName = "last", log_dir: LogDir = None) -> int:
             "it still runs: rlm logs tail -f shows it" if is_running else f"go on with it: rlm resume {found.run_id}"
         )
         raise ConfigError(f"run {found.run_id} has no answer\n{way_on}")
-    print_text(end.response)
+    print_text(with_sources(end.response, end.sources))
     if end.status != "completed":
         say(f"the run ended as {end.status}: this is the best it had")
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeAlias
 
 from rlm.core.budget import CallEstimate, estimate_message
@@ -15,17 +16,18 @@ from rlm.core.calls import arguments
 from rlm.core.calls.batches import answer_all
 from rlm.core.calls.queries import ChildQuery, Query
 from rlm.core.calls.tools import call_tool, find_tool
+from rlm.core.contexts.citations import cite
 from rlm.core.contexts.context import Context
 from rlm.core.events import ArtifactSaved
 from rlm.core.exceptions import ToolNotFoundError
-from rlm.core.off_loop import in_turns, off_loop_if_large
+from rlm.core.off_loop import in_turns, off_loop, off_loop_if_large
 from rlm.core.types import Json
 
 if TYPE_CHECKING:
     from rlm.core.interfaces import Validator
     from rlm.core.replay.scope import Scope
     from rlm.core.run import Complete, Model, Run, Task
-    from rlm.core.types import Message
+    from rlm.core.types import Citation, Message
 
 MAX_SCHEMA_VALUES = 1_000
 """Checking a schema may take time that grows with the square of its size."""
@@ -51,6 +53,7 @@ class SubCalls:
             "rlm_query": self._rlm_query,
             "rlm_query_batched": self._rlm_query_batched,
             "save_artifact": self._save_artifact,
+            "cite": self._cite,
         }
 
     @property
@@ -144,6 +147,10 @@ class SubCalls:
             run=self._run, parent=self._task, complete=self._complete, scope=scope, key=key, prompt=prompt, given=given
         )
 
+    async def _cite(self, quote: str) -> Json:
+        found = await off_loop(cite, self._task.context, arguments.text(quote, "quote"))
+        return _as_answer(found)
+
     async def _save_artifact(self, name: str, data: str | bytes) -> Json:
         if not isinstance(data, str | bytes):
             raise TypeError(f"data must be str or bytes, not {type(data).__name__}")
@@ -156,6 +163,11 @@ class SubCalls:
         note = ArtifactSaved(name=known or saved, size_bytes=len(content), digest=digest, key=key)
         self._run.recorder.record(scope.span, note)
         return known or saved
+
+
+def _as_answer(citation: Citation) -> dict[str, Json]:
+    """A citation as cells see it, without what isn't known."""
+    return {name: value for name, value in asdict(citation).items() if value not in (None, "", 0.0)}
 
 
 async def _bound(name: str, function: GuestFunction, args: tuple[Json, ...], kwargs: Mapping[str, Json]) -> Json:

@@ -287,6 +287,8 @@ class Config(Section, frozen=True):
     advice: bool = True
     """Tell the model, once each, what goes wrong that it can mend: a sub-call without data, an answer that nothing
     shows, the same error again; see docs/models.md."""
+    cite: bool = False
+    """Ask for answers with the words of the data that they rest on, each checked; see docs/citations.md."""
     memoise: bool = True
     """Answer identical sub-calls of a run once: the same model, prompt and options."""
     cache: bool = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rlm.core.events.body import Body, Keyed
 from rlm.core.notes import ContextNote, ImageNote  # noqa: TC001 (msgspec reads them at run time)
-from rlm.core.types import Json, Role, RunUsage, Status  # noqa: TC001 (msgspec reads them at run time)
+from rlm.core.types import Citation, Json, Role, RunUsage, Status  # noqa: TC001 (msgspec reads them at run time)
 
 if TYPE_CHECKING:
     from rlm.core.outcome import Outcome
@@ -40,13 +40,16 @@ class CompletionEnd(Body, frozen=True):
     error: str | None = None
     """Class and message of what failed."""
     cost_usd: float | None = None
+    sources: list[Citation] = []
+    """The words of the data that the answer was said to rest on, each with where the data has them."""
 
     @classmethod
     def of(cls, outcome: Outcome) -> CompletionEnd:
         """The end of a completion that came to this outcome."""
         ended = {name: getattr(outcome, name) for name in cls.__struct_fields__}
         error = outcome.error
-        return cls(**ended | {"error": None if error is None else f"{type(error).__name__}: {error}"})
+        said = None if error is None else f"{type(error).__name__}: {error}"
+        return cls(**ended | {"error": said, "sources": list(outcome.sources)})
 
 
 class MessageAdded(Body, frozen=True):
@@ -67,7 +70,7 @@ class Advised(Body, frozen=True):
     TYPE: ClassVar[str] = "advice"
 
     name: str
-    """What was seen: blind_query, apology, unseen_answer, cut_answer, cut_output, same_cell or same_error."""
+    """What was seen: blind_query, apology, sources, unseen_answer, cut_answer, cut_output, same_cell or same_error."""
     message: str
     """What the model was told, or asked otherwise."""
     way: str = "note"

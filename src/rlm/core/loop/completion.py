@@ -11,6 +11,7 @@ from rlm.core import dialects
 from rlm.core.calls.guest import SubCalls
 from rlm.core.calls.model import TURN, ModelCall, ask_model, request_to
 from rlm.core.calls.tools import call_tool
+from rlm.core.contexts.citations import cite_all
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
 from rlm.core.events import Limit, TurnEnd, TurnStart, Warned
 from rlm.core.exceptions import (
@@ -30,7 +31,7 @@ from rlm.core.loop.compaction import COMPACTION, compact, is_full
 from rlm.core.loop.conversation import Conversation
 from rlm.core.loop.instructions import system_prompt, task_prompt
 from rlm.core.loop.pace import Pace
-from rlm.core.off_loop import off_loop_if_large
+from rlm.core.off_loop import off_loop, off_loop_if_large
 from rlm.core.replay.scope import Call
 from rlm.core.types import ExecResult, Final, Message, ReplSpec
 
@@ -194,14 +195,15 @@ class Completion:
         return answer
 
     async def accept(self, final: Final) -> Final:
-        """The answer as `output_type`.
+        """The answer as `output_type`, its sources checked.
 
         Raises:
             OutputValidationError: it does not fit.
         """
-        if self.task.validator is None:
-            return final
-        return Final(value=await self.task.validator.validate(final.value), text=final.text)
+        quotes = [source.quote for source in final.sources]
+        sources = await off_loop(cite_all, self.task.context, quotes) if quotes else ()
+        value = final.value if self.task.validator is None else await self.task.validator.validate(final.value)
+        return replace(final, value=value, sources=sources)
 
     def _begin_turn(self) -> None:
         cap = self.task.scope.ledger.caps.max_turns
@@ -335,7 +337,8 @@ class Completion:
     async def _final_or_feedback(self, final: Final, scope: Scope, *, in_code: bool) -> Final | str:
         try:
             accepted = await self.accept(final)
-            if not (held := self._advised(scope, partial(self._why_held, final, in_code=in_code))):
+            checked = replace(final, sources=accepted.sources)
+            if not (held := self._advised(scope, partial(self._why_held, checked, in_code=in_code))):
                 return accepted
             self.held = final
             return await off_loop_if_large(self._masked, held[0].message)

@@ -34,7 +34,7 @@ def system_prompt(run: Run, task: Task, dialect: Dialect) -> str:
         part_chars=f"{part_chars(run):,}",
         context_kind=_KINDS[task.context.kind],
         recursion=prompts.render("recursion") if task.scope.ledger.depth < run.config.budget.max_depth else "",
-        guest_tools="\n".join((*_guest_tools(run), *_helpers(run), *_kept(run, task))),
+        guest_tools="\n".join((*_cite(run, task), *_guest_tools(run), *_helpers(run), *_kept(run, task))),
         cell_timeout_s=f"{run.config.cell_timeout_s:g}",
         sandbox="\n".join(_lacks(run.sandbox.traits)),
         dialect=prompts.render(f"dialect_{dialect.name}"),
@@ -48,6 +48,12 @@ def task_prompt(task: Task) -> str:
     if task.validator is None:
         return text
     return text + "\n\n" + prompts.render("output", schema=json.dumps(task.validator.schema))
+
+
+def _cite(run: Run, task: Task) -> Iterator[str]:
+    """How an answer is given with its sources, where they are asked for: of the root."""
+    if run.config.cite and task.context.kind != "none" and task.scope.ledger.depth == 0:
+        yield prompts.render("cite").rstrip("\n")
 
 
 def _guest_tools(run: Run) -> Iterator[str]:

@@ -189,7 +189,9 @@ def _unanswered(ledger: Ledger) -> str:
 def _ended(status: Status, final: Final, error: Exception | None = None) -> Outcome:
     """The outcome, but for what was spent."""
     limit = error.limit if isinstance(error, LimitReached) else None
-    return Outcome(status=status, response=final.text, value=final.value, error=error, limit=limit)
+    return Outcome(
+        status=status, response=final.text, value=final.value, sources=final.sources, error=error, limit=limit
+    )
 
 
 def _said(completion: Completion) -> Final:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rlm.repl.guest import awaiting, errors
 from rlm.repl.guest.carry.carrier import EXPORT, IMPORT, PIECE, Carrier
+from rlm.repl.guest.quotes import quotes_of
 from rlm.repl.guest.shorten import short_repr
 from rlm.repl.guest.wire import as_text, encode_value, refuse_alike_keys
 
@@ -245,22 +246,22 @@ class Namespace:
         """Whether what the name stands for is no variable of the cells."""
         return name in self._hidden or name.startswith("__")
 
-    def _give(self, value: Any) -> NoReturn:
-        """End the cell with the final answer; the first one given counts."""
+    def _give(self, value: Any, sources: Any = ()) -> NoReturn:
+        """End the cell with the final answer; the first one given counts. `sources` are quotes of the data."""
         if any(each is current_thread() for each in self._left):
             raise RuntimeError("FINAL: the cell that started this thread has ended")
-        form = form_of(value)
+        form, quotes = form_of(value), quotes_of(sources)
         if self._final is None:
-            self._final = {"value": form}
+            self._final = {"value": form, **({"sources": quotes} if quotes else {})}
         raise FinalGiven
 
-    def _give_variable(self, name: Any) -> NoReturn:
+    def _give_variable(self, name: Any, sources: Any = ()) -> NoReturn:
         """End the cell with the value of a variable, given by its name, as the final answer."""
         if not isinstance(name, str):
-            self._give(name)  # models write FINAL_VAR(answer) for FINAL_VAR("answer")
+            self._give(name, sources)  # models write FINAL_VAR(answer) for FINAL_VAR("answer")
         if name not in self._names:
             raise NameError(f"FINAL_VAR: there is no variable {name!r}; SHOW_VARS() lists those there are")
-        self._give(self._names[name])
+        self._give(self._names[name], sources)
 
     def _list(self) -> ShownText:
         """The names, types and sizes of all variables."""

@@ -13,6 +13,7 @@ from rlm.core.loop.advice.errors import signature, way_on
 from rlm.core.loop.advice.looking import look
 from rlm.core.loop.advice.outputs import hidden_words, is_cut
 from rlm.core.loop.advice.queries import QUERIES, is_apology, is_blind, prompts_in
+from rlm.core.loop.advice.sources import wrong_sources
 from rlm.core.loop.advice.wording import strings, words
 
 if TYPE_CHECKING:
@@ -136,7 +137,11 @@ class Adviser:
         self._results.add(known)
 
     def held(self, final: Final, *, in_code: bool) -> Iterator[Advised]:
-        """What is to be said in place of taking an answer, given in code or in prose; nothing where it may be taken."""
+        """What is to be said in place of taking an answer, given in code or in prose, its sources checked; nothing
+        where it may be taken.
+        """
+        if wrong := wrong_sources(final.sources, asked=self._config.cite and self._context.kind != "none"):
+            yield from self._held("sources", wrong)
         texts = strings(final.value) or [final.text]
         by_other = self._apologies.issuperset(text.strip() for text in texts)
         if by_other or (self._has_data and all(map(is_apology, texts))):
