@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,12 +12,12 @@ from aiohttp import web
 from rlm.core.exceptions import RLMError, StoreError
 from rlm.service.desk import to_json
 from rlm.service.messages import ProblemDetails
+from rlm.service.openai_messages import OpenAIError, OpenAIFault
 from rlm.service.refusals import RequestRefused
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
-    from rlm.core.types import Json
     from rlm.service.desk import Desk
     from rlm.service.lists import Lists
     from rlm.service.tokens import Caller, Doorkeeper
@@ -99,10 +99,12 @@ def _told(request: web.Request, refused: RequestRefused) -> web.Response:
     return web.Response(body=body, status=refused.status, content_type="application/problem+json", headers=headers)
 
 
-def openai_error(refused: RequestRefused) -> dict[str, Json]:
+def openai_error(refused: RequestRefused) -> OpenAIError:
     """An error as OpenAI's clients read it."""
-    kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    return {"error": {"message": refused.detail, "type": kind, "param": None, "code": str(refused.status)}}
+    kind: Literal["invalid_request_error", "server_error"] = (
+        "invalid_request_error" if refused.status < 500 else "server_error"
+    )
+    return OpenAIError(error=OpenAIFault(message=refused.detail, type=kind, code=str(refused.status)))
 
 
 def _check_host(request: web.Request, hosts: frozenset[str]) -> None:

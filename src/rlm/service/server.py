@@ -18,6 +18,7 @@ from rlm.service import executions, openai, rest, websocket
 from rlm.service.desk import Desk
 from rlm.service.guards import DESK, LISTS, LOCAL, guards
 from rlm.service.lists import Lists
+from rlm.service.openapi import described
 from rlm.service.state import ServiceState
 from rlm.service.tokens import OWNER, Caller, Doorkeeper, Rights, owner_token
 
@@ -103,8 +104,8 @@ def _app(config: Config, desk: Desk, lists: Lists, keeper: Doorkeeper) -> web.Ap
     hosts = LOCAL | {service.host.lower(), *(name.lower() for name in service.allowed_hosts)}
     app = web.Application(middlewares=guards(keeper, frozenset(hosts)), client_max_size=service.body_bytes)
     app[DESK], app[LISTS] = desk, lists
-    for face in (rest, openai, websocket, executions):
-        app.add_routes(face.routes())
+    endpoints = [each for face in (rest, openai, websocket, executions) for each in face.endpoints()]
+    app.add_routes(each.route for each in (*endpoints, described(endpoints)))
     return app
 
 

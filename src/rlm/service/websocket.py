@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from rlm.core.events import CompletionEnd, Controlled, ExecOutput, Limit, ModelRetry, RunStart
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
+from rlm.service.endpoints import NOTHING, ServiceEndpoint
 from rlm.service.guards import DESK, LISTS, caller_of
 from rlm.service.lists import state_of
 from rlm.service.messages import NewAct, NewRun
@@ -78,9 +79,12 @@ class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The number of the last notification that is known; -1: none is."""
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this face."""
-    return [web.get("/ws", talk, allow_head=False), web.get("/ws/mcp", talk, allow_head=False)]
+def endpoints() -> list[ServiceEndpoint]:
+    """The endpoints of this face."""
+    faces = {"/ws": talk, "/ws/mcp": talk_mcp}
+    return [
+        ServiceEndpoint(method="GET", path=path, answer=answer, gives={101: NOTHING}) for path, answer in faces.items()
+    ]
 
 
 async def talk(request: web.Request) -> web.WebSocketResponse:
@@ -99,6 +103,11 @@ async def talk(request: web.Request) -> web.WebSocketResponse:
     finally:
         await client.aclose()
     return socket
+
+
+async def talk_mcp(request: web.Request) -> web.WebSocketResponse:
+    """Answer one client until it goes, at the path of cc_executor."""
+    return await talk(request)
 
 
 class Talk:
