@@ -5,6 +5,7 @@ one of its children. Whichever way an act comes in, it is checked, done and reco
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -253,6 +254,17 @@ class RunControl:
             text=act.text,
         )
         self._run.recorder.record(span or self._run.recorder.root, body)
+
+
+def cap_value(text: str) -> Json:
+    """The value of a cap as it is written: a number, a word, or `none`."""
+    if text.strip().lower() == "none":
+        return None
+    plain = text.replace("_", "").replace(",", "")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(plain)
+    return text
 
 
 def _words(span: SpanState) -> str:

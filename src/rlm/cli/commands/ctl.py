@@ -86,8 +86,10 @@ def set_cap(
     why: Why = "",
 ) -> int:
     """Raise or lower a cap of a run; one below what is spent ends it with the best answer so far."""
+    from rlm.runtime.control import cap_value
+
     name, _, value = cap.partition("=")
-    return _done(run, "set", cap=name.strip().replace("-", "_"), value=_value(value.strip()), why=why)
+    return _done(run, "set", cap=name.strip().replace("-", "_"), value=cap_value(value.strip()), why=why)
 
 
 def say(
@@ -150,19 +152,6 @@ def _who() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return f"user {os.geteuid()}"
-
-
-def _value(text: str) -> Json:
-    """The value of a cap as it is written: a number, a word, or `none`."""
-    if text.lower() == "none":
-        return None
-    plain = text.replace("_", "").replace(",", "")
-    for kind in (int, float):
-        try:
-            return kind(plain)
-        except ValueError:
-            continue
-    return text
 
 
 def _cells(run: RunStatus) -> tuple[str, ...]:
