@@ -11,7 +11,7 @@ from msgspec import Struct
 from rlm.core.fields import Seconds  # noqa: TC001 (msgspec reads it at run time)
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
 from rlm.service.endpoints import Media, ServiceEndpoint
-from rlm.service.guards import DESK, LISTS, body_of, caller_of, reply
+from rlm.service.guards import DESK, LISTS, asked_of, caller_of, reply
 from rlm.service.lists import state_of
 from rlm.service.messages import ResultNote
 from rlm.service.websocket import new_runs
@@ -121,7 +121,7 @@ def endpoints() -> list[ServiceEndpoint]:
 
 async def execute(request: web.Request) -> web.Response:
     """Take a list of tasks."""
-    asked = msgspec.json.decode(await body_of(request), type=Tasks)
+    asked = await asked_of(request, Tasks)
     runs = new_runs(asked.tasks, asked.timeout_per_task, asked.given)
     list_id = await request.app[LISTS].submit(caller_of(request), runs)
     begun = ListBegun(execution_id=list_id, tasks=len(runs))

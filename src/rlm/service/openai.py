@@ -11,11 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from aiohttp import web
 
 from rlm.service.conversations import ChatMessage, ToldConversation
 from rlm.service.endpoints import SSE, Media, ServiceEndpoint
-from rlm.service.guards import DESK, body_of, caller_of, openai_error, reply
+from rlm.service.guards import DESK, asked_of, caller_of, openai_error, reply
 from rlm.service.messages import NewAct, NewRun, ResultNote
 from rlm.service.openai_messages import (
     AskedModel,
@@ -37,10 +36,13 @@ from rlm.service.openai_messages import (
 )
 from rlm.service.refusals import RequestRefused
 from rlm.service.rest import ALIVE_S, with_silences
+from rlm.service.streams import ServerSentEvents
 from rlm.sinks.progress import step_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from aiohttp import web
 
     from rlm.core.types import Json
     from rlm.service.desk import Desk
@@ -97,7 +99,7 @@ async def model(request: web.Request) -> web.Response:
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a conversation; a client that goes away cancels the run."""
     desk, caller = request.app[DESK], caller_of(request)
-    asked = msgspec.json.decode(await body_of(request), type=ChatRequest)
+    asked = await asked_of(request, ChatRequest)
     said = ToldConversation(desk.config.service.context_chars)
     said.add(asked.messages)
     tokens = asked.max_completion_tokens or asked.max_tokens
@@ -124,7 +126,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
 async def respond(request: web.Request) -> web.StreamResponse:
     """Answer as a response object; with `background` at once, to be asked for later."""
     desk, caller = request.app[DESK], caller_of(request)
-    asked = msgspec.json.decode(await body_of(request), type=ResponseRequest)
+    asked = await asked_of(request, ResponseRequest)
     said = ToldConversation(desk.config.service.context_chars)
     if asked.instructions:
         said.instructions.append(asked.instructions)
@@ -234,8 +236,7 @@ async def _steps(answer: web.StreamResponse, desk: Desk, caller: Caller, run_id:
 
 
 async def _streaming(request: web.Request) -> web.StreamResponse:
-    answer = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    answer.content_type = "text/event-stream"
+    answer = ServerSentEvents(request, request.app[DESK].config.service.read_s)
     await answer.prepare(request)
     return answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from rlm.core.events import encode
 from rlm.service.endpoints import NOTHING, SSE, Media, ServiceEndpoint, query_of
-from rlm.service.guards import DESK, body_of, caller_of, reply
+from rlm.service.guards import DESK, asked_of, caller_of, is_still_known, pieces_of, reply
 from rlm.service.lists import PREFIX
 from rlm.service.messages import (
     EventsQuery,
@@ -29,6 +30,7 @@ from rlm.service.messages import (
     UploadPage,
 )
 from rlm.service.refusals import RequestRefused
+from rlm.service.streams import ServerSentEvents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,11 +39,12 @@ if TYPE_CHECKING:
 
 ALIVE_S = 15.0
 """After so long a silence a comment is sent, by which proxies know that the line is in use."""
+LOOK_S = 1.0
+"""So often a reader's token is looked at again, in seconds: one that was revoked ends its streams."""
 WAIT_S = 3_600
 """The longest that one request waits for a result, in seconds."""
 KEY_CHARS = 255
 CSV, ANY = "text/csv", "application/octet-stream"
-PIECE_BYTES = 1 << 20
 
 
 def endpoints() -> list[ServiceEndpoint]:
@@ -95,7 +98,7 @@ async def submit(request: web.Request) -> web.Response:
     key = request.headers.get("Idempotency-Key")
     if key is not None and (not 0 < len(key) <= KEY_CHARS or key.startswith(PREFIX)):
         raise RequestRefused(422, f"an Idempotency-Key has 1 to {KEY_CHARS} characters, not {PREFIX} first")
-    asked = msgspec.json.decode(await body_of(request), type=NewRun)
+    asked = await asked_of(request, NewRun)
     note = await request.app[DESK].submit(caller_of(request), asked, key=key)
     return reply(note, 202, Location=f"/v1/runs/{note.id}")
 
@@ -135,7 +138,7 @@ async def result(request: web.Request) -> web.Response:
 
 async def control(request: web.Request) -> web.Response:
     """Act on a run in progress."""
-    asked = msgspec.json.decode(await body_of(request), type=NewAct)
+    asked = await asked_of(request, NewAct)
     return reply(request.app[DESK].act(caller_of(request), request.match_info["id"], asked))
 
 
@@ -145,11 +148,15 @@ async def events(request: web.Request) -> web.StreamResponse:
     desk.note(caller, run_id)
     last = request.headers.get("Last-Event-ID")
     after = query_of(request, EventsQuery).after if not last else _number(last, "Last-Event-ID")
-    answer = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    answer.content_type = "text/event-stream"
+    answer = ServerSentEvents(request, desk.config.service.read_s)
     with suppress(ConnectionResetError):  # the reader has gone, and may come back with its last number
         await answer.prepare(request)
+        looked_at = time.monotonic()
         async for each in with_silences(desk.events(caller, run_id, after + 1), ALIVE_S):
+            if time.monotonic() - looked_at > LOOK_S:
+                if not is_still_known(request):
+                    return answer
+                looked_at = time.monotonic()
             await answer.write(b": still there\n\n" if each is None else _sent(each))
         ended = msgspec.json.encode({"state": desk.note(caller, run_id).state})
         await answer.write(b"event: end\ndata: %b\n\n" % ended)
@@ -179,7 +186,7 @@ async def with_silences(found: AsyncIterator[Numbered], most_s: float) -> AsyncI
 
 async def upload(request: web.Request) -> web.Response:
     """Keep data for runs that are about it."""
-    note = await request.app[DESK].uploads(caller_of(request)).add(request.content.iter_chunked(PIECE_BYTES))
+    note = await request.app[DESK].uploads(caller_of(request)).add(pieces_of(request))
     return reply(note, 201, Location=f"/v1/contexts/{note.id}")
 
 
