@@ -278,16 +278,17 @@ async def test_runs_in_progress_are_shown_and_steered(mine: Host) -> None:
     await mine.run("x = 1")
     (line,) = (await mine.call("monitor_execution")).splitlines()
     run = line.split()[0]
-    given = {"run": run[:8], "why": "tea"}
-    assert json.loads(await mine.call("control_execution", action="pause", **given))["state"] == "paused"
+    at = {"run": run[:8], "why": "tea"}
+    assert json.loads(await mine.call("control_execution", action="pause", **at))["state"] == "paused"
     assert json.loads(await mine.call("monitor_execution", run="last"))["state"] == "paused"
-    assert json.loads(await mine.call("control_execution", action="resume", **given))["state"] == "running"
-    for value, cap in ((7, 7), ("1_000", 1_000), ("none", None)):
-        stands = json.loads(await mine.call("control_execution", action="set", cap="tool_budget", value=value, **given))
-        assert stands["budget"]["tool_budget"] == cap
-    for wrong in ({"action": "set", "cap": "tool_budget"}, {"action": "set", "cap": "tools", "value": 1}):
-        await mine.refused("control_execution", **wrong, **given)
-    assert "no turns" in await mine.refused("control_execution", action="say", text="hello", **given)
+    assert json.loads(await mine.call("control_execution", action="resume", **at))["state"] == "running"
+    for value, cap in (("7", 7), (" 1_000", 1_000), ("none", None)):
+        stands = await mine.call("control_execution", action="set", given=f"tool_budget={value}", **at)
+        assert json.loads(stands)["budget"]["tool_budget"] == cap
+    for wrong in ("tool_budget", "tools=1", "tool_budget=-1", ""):
+        await mine.refused("control_execution", action="set", given=wrong, **at)
+    assert "no turns" in await mine.refused("control_execution", action="say", given="hello", **at)
+    assert "no child" in await mine.refused("control_execution", action="cancel", given="3f2a", **at)
     assert "no run in progress begins with" in await mine.refused("monitor_execution", run="../x")
     await mine.call("destroy_session")
     record = (await mine.client.read_resource(f"rlm://runs/{run}")).contents[0].text

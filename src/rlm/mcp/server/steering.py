@@ -13,7 +13,7 @@ from pydantic import Field
 from rlm.core.exceptions import ToolError
 from rlm.core.plain import one_line
 from rlm.runtime.asking import act_on, live_run, live_runs
-from rlm.runtime.control import Act, Action, cap_value
+from rlm.runtime.control import Action, written_act
 from rlm.runtime.control_socket import socket_folder
 
 if TYPE_CHECKING:
@@ -56,18 +56,14 @@ async def control_execution(
             "far), set (a cap), say (a message to its next turn)."
         ),
     ],
-    child: Annotated[
-        str, Field(description="With cancel: the id of one child, which alone is ended; its parent goes on.")
-    ] = "",
-    cap: Annotated[
+    given: Annotated[
         str,
         Field(
-            description="With set: max_turns, max_depth, token_budget, cost_budget_usd, tool_budget, subcall_budget, "
-            "timeout_s or record_bytes."
+            description="With set: CAP=VALUE, as in token_budget=2000000 (a cap is max_turns, max_depth, token_budget, "
+            "cost_budget_usd, tool_budget, subcall_budget, timeout_s or record_bytes; none removes it). With say: the "
+            "message. With cancel: the id of a child, which alone is ended; empty, the whole run."
         ),
     ] = "",
-    value: Annotated[float | str | None, Field(description="With set: the new value; none removes the cap.")] = None,
-    text: Annotated[str, Field(description="With say: the message.")] = "",
     why: Annotated[str, Field(description="The reason, for the record.")] = "",
 ) -> str:
     """Steer a run in progress on this machine, whoever started it; returns how it stands then.
@@ -75,10 +71,7 @@ async def control_execution(
     Every act is in the record of the run. Ask the user first: cancel ends work that was paid for, and a higher cap
     spends more. monitor_execution lists the runs.
     """
-    if action == "set" and value is None:
-        raise ToolError("set: give a value, or the word none to remove the cap")
-    given = {"cap": cap, "text": text, "child": child, "why": why, "value": _number(value)}
-    act = msgspec.convert({"action": action, "who": _who(ctx), **given}, Act)
+    act = written_act(action, given, who=_who(ctx), why=why)
     return _described(await act_on(_folder(), run, act))
 
 
@@ -90,14 +83,6 @@ def _folder() -> Path:
     if folder is None:
         raise ToolError("there is no home for the sockets of runs: set HOME or XDG_STATE_HOME")
     return folder
-
-
-def _number(value: float | str | None) -> float | str | None:
-    """The value of a cap; whole numbers are int."""
-    if isinstance(value, str):
-        given: float | str | None = cap_value(value)
-        return given
-    return int(value) if value is not None and value == int(value) else value
 
 
 def _who(ctx: Context[Any, Any]) -> str:
