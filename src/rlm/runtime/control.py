@@ -257,8 +257,8 @@ class RunControl:
 
 
 def written_act(action: Action, given: str = "", *, who: str, why: str = "") -> Act:
-    """An act as a person writes it; `given` is a cap and its value with `set` (`token_budget=2_000_000`, or `none`), the
-    message with `say`, the id of a child with `cancel`."""
+    """An act as a person writes it; `given` is a cap and its value with `set` (`token_budget=2_000_000`, or `none`),
+    the message with `say`, the id of a child with `cancel`."""
     match action:
         case "set":
             cap, _, value = given.partition("=")
