@@ -74,9 +74,13 @@ async def test_queries_are_handed_to_the_host_and_the_cell_goes_on(anywhere: Hos
     assert await anywhere.call("answer_queries", session_id="a", answers=answers) == "['yes', 'no']"
 
 
-async def test_there_are_at_most_ten_tools_and_each_says_what_it_takes(anywhere: Host) -> None:
+STEERING = {"monitor_execution", "control_execution"}
+
+
+async def test_there_are_at_most_ten_tools_beside_those_that_steer_and_each_says_what_it_takes(anywhere: Host) -> None:
     tools = (await anywhere.client.list_tools()).tools
-    assert len(tools) <= 10
+    assert len({tool.name for tool in tools} - STEERING) <= 10
+    assert {tool.name for tool in tools} >= STEERING
     for tool in tools:
         assert tool.description
         assert len(tool.description.encode()) < 2_048
@@ -266,6 +270,32 @@ async def test_records_are_resources_and_can_be_verified(mine: Host) -> None:
     record = (await mine.client.read_resource(f"rlm://runs/{listed.split()[0]}")).contents[0].text
     assert "in the record" in record
     assert json.loads(record.splitlines()[-1])["type"] == "completion.end"
+
+
+async def test_runs_in_progress_are_shown_and_steered(mine: Host) -> None:
+    assert await mine.call("monitor_execution") == "No run is in progress."
+    assert "no run is in progress" in await mine.refused("control_execution", run="last", action="pause")
+    await mine.run("x = 1")
+    (line,) = (await mine.call("monitor_execution")).splitlines()
+    run = line.split()[0]
+    at = {"run": run[:8], "why": "tea"}
+    assert json.loads(await mine.call("control_execution", action="pause", **at))["state"] == "paused"
+    assert json.loads(await mine.call("monitor_execution", run="last"))["state"] == "paused"
+    assert json.loads(await mine.call("control_execution", action="resume", **at))["state"] == "running"
+    for value, cap in (("7", 7), (" 1_000", 1_000), ("none", None)):
+        stands = await mine.call("control_execution", action="set", given=f"tool_budget={value}", **at)
+        assert json.loads(stands)["budget"]["tool_budget"] == cap
+    for wrong in ("tool_budget", "tools=1", "tool_budget=-1", ""):
+        await mine.refused("control_execution", action="set", given=wrong, **at)
+    assert "no turns" in await mine.refused("control_execution", action="say", given="hello", **at)
+    assert "no child" in await mine.refused("control_execution", action="cancel", given="3f2a", **at)
+    assert "no run in progress begins with" in await mine.refused("monitor_execution", run="../x")
+    await mine.call("destroy_session")
+    record = (await mine.client.read_resource(f"rlm://runs/{run}")).contents[0].text
+    acts = [event["body"] for event in map(json.loads, record.splitlines()) if event["type"] == "control"]
+    assert [act["action"] for act in acts] == ["pause", "resume", "set", "set", "set"]
+    assert {act["why"] for act in acts} == {"tea"}
+    assert acts[0]["who"].startswith("mcp client ")
 
 
 async def test_the_prompt_teaches_the_loop(mine: Host) -> None:

@@ -5,6 +5,7 @@ one of its children. Whichever way an act comes in, it is checked, done and reco
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -253,6 +254,32 @@ class RunControl:
             text=act.text,
         )
         self._run.recorder.record(span or self._run.recorder.root, body)
+
+
+def written_act(action: Action, given: str = "", *, who: str, why: str = "") -> Act:
+    """An act as a person writes it; `given` is a cap and its value with `set` (`token_budget=2_000_000`, or `none`),
+    the message with `say`, the id of a child with `cancel`."""
+    match action:
+        case "set":
+            cap, _, value = given.partition("=")
+            name = cap.strip().replace("-", "_")
+            return Act(action=action, who=who, why=why, cap=name, value=_cap_value(value.strip()))
+        case "say":
+            return Act(action=action, who=who, why=why, text=given)
+        case "cancel":
+            return Act(action=action, who=who, why=why, child=given)
+    return Act(action=action, who=who, why=why)
+
+
+def _cap_value(text: str) -> Json:
+    """The value of a cap as it is written: a number, a word, or `none`."""
+    if text.lower() == "none":
+        return None
+    plain = text.replace("_", "").replace(",", "")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(plain)
+    return text
 
 
 def _words(span: SpanState) -> str:

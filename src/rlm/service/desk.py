@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import msgspec
 from rlm import repl
 from rlm.core.config import Config
 from rlm.core.events import Controlled
-from rlm.core.exceptions import ConfigError, QueueFullError, RLMError
+from rlm.core.exceptions import ConfigError, QueueFullError, RLMError, StoreError
 from rlm.core.record.recorder import new_run_id
 from rlm.core.texts import escape_surrogates
 from rlm.jobs.engines.feed import Feed
@@ -63,6 +64,17 @@ class TakenRun:
     """What its run is begun with; None where it was taken before."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """What a run came to."""
+
+    state: str
+    note: ResultNote
+    cost_usd: float | None
+    at: float
+    """In seconds since the epoch."""
+
+
 class Desk:
     """Takes requests; used on one event loop only."""
 
@@ -75,6 +87,8 @@ class Desk:
         self._engines: dict[str, LocalEngine] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
         """By the id of each run in progress, the task that awaits its end and keeps its result."""
+        self._unkept: dict[str, _Ended] = {}
+        """By its id, what a run came to that can't be kept yet."""
         self._is_stopping = False
 
     async def submit(self, caller: Caller, asked: NewRun, *, key: str | None = None, follows: str = "") -> RunNote:
@@ -103,6 +117,7 @@ class Desk:
         """
         if self._is_stopping:
             raise RequestRefused(503, "the service is stopping: ask again in a moment")
+        self._keep_rest()
         form = msgspec.json.encode(asked)
         self._check_room(caller, waiting)
         request = await asyncio.to_thread(self._request, caller, asked, new_run_id())
@@ -144,7 +159,7 @@ class Desk:
             RequestRefused: this token has no such run.
         """
         row = self._row(caller, run_id)
-        return row.state != OPEN or self._live(row) is not None
+        return row.state != OPEN or row.id in self._unkept or self._live(row) is not None
 
     def drop(self, caller: Caller, run_id: str, ended: ResultNote) -> None:
         """Keep what became of a run that was taken and never begun.
@@ -319,7 +334,18 @@ class Desk:
             self._keep(row, result.status, _result_note(result), result.cost_usd)
 
     def _keep(self, row: RunRow, state: str, note: ResultNote, cost_usd: float | None) -> None:
-        self._state.end(row.id, state, to_json(note), cost_usd)
+        """Keep what a run came to; where there is no room for it yet, it is answered from memory, and kept later."""
+        self._unkept[row.id] = _Ended(state=state, note=note, cost_usd=cost_usd, at=time.time())
+        with suppress(StoreError):
+            self._keep_rest()
+
+    def _keep_rest(self) -> None:
+        """Raises:
+        StoreError: the state can't be written.
+        """
+        for run_id, ended in tuple(self._unkept.items()):
+            self._state.end(run_id, ended.state, to_json(ended.note), ended.cost_usd)
+            del self._unkept[run_id]
 
     def _engine(self, tenant: str) -> LocalEngine:
         """The engine of a token: what it shares among runs, no other token has."""
@@ -342,6 +368,8 @@ class Desk:
 
     def _note(self, row: RunRow) -> RunNote:
         live = self._live(row)
+        if (unkept := self._unkept.get(row.id)) is not None:
+            row = replace(row, state=unkept.state, ended_at=unkept.at, result=to_json(unkept.note))
         state = row.state if live is None or row.state != OPEN else live.state
         return RunNote(
             id=row.id,
@@ -504,7 +532,7 @@ def _result_note(result: RLMResult) -> ResultNote:
     return ResultNote(
         status=result.status,
         response=escape_surrogates(result.response),
-        value=json.loads(json.dumps(result.value, default=repr)),
+        value=json.loads(json.dumps(result.value, default=repr), parse_constant=lambda _: None),
         limit=result.limit,
         error=None if result.error is None else escape_surrogates(f"{type(result.error).__name__}: {result.error}"),
         usage={name: getattr(result.usage, name) for name in result.usage.__slots__},

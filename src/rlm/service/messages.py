@@ -3,7 +3,7 @@ made, and the OpenAPI document written."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -11,6 +11,9 @@ from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
 from rlm.runtime.control import Action, RunStatus  # noqa: TC001 (as above)
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+RunState: TypeAlias = Literal["queued", "running", "paused", "completed", "limit", "failed", "cancelled", "refused"]
 
 
 class FromClient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,6 +53,33 @@ class NewAct(FromClient, frozen=True):
     value: Json = None
     text: str = ""
     child: str = ""
+
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
+class PageQuery(Struct, frozen=True, kw_only=True):
+    """Which runs are listed, and how."""
+
+    limit: Count = 50
+    before: str = ""
+    """The `next` of the page before."""
+    state: RunState | None = None
+    format: Literal["json", "csv"] = "json"
+
+
+class ResultQuery(Struct, frozen=True, kw_only=True):
+    """How long to wait for a result."""
+
+    wait: Annotated[float, Meta(ge=0)] = 0
+    """In seconds; 0: not at all."""
+
+
+class EventsQuery(Struct, frozen=True, kw_only=True):
+    """Which events are sent."""
+
+    after: Annotated[int, Meta(ge=-1)] = -1
+    """The number of the last event that is known, for clients that can't send Last-Event-ID."""
 
 
 class ResultNote(Struct, frozen=True, kw_only=True):

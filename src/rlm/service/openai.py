@@ -8,23 +8,43 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from aiohttp import web
-from msgspec import Struct
 
-from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
 from rlm.service.conversations import ChatMessage, ToldConversation
-from rlm.service.guards import DESK, body_of, caller_of, openai_error, reply
+from rlm.service.endpoints import SSE, Media, ServiceEndpoint
+from rlm.service.guards import DESK, asked_of, caller_of, openai_error, reply
 from rlm.service.messages import NewAct, NewRun, ResultNote
+from rlm.service.openai_messages import (
+    AskedModel,
+    CachedTokens,
+    ChatChoice,
+    ChatCompletion,
+    ChatReply,
+    ChatRequest,
+    ChatUsage,
+    IncompleteDetails,
+    ListedModel,
+    ModelList,
+    ModelResponse,
+    ResponseFault,
+    ResponseMessage,
+    ResponseRequest,
+    ResponseText,
+    ResponseUsage,
+)
 from rlm.service.refusals import RequestRefused
 from rlm.service.rest import ALIVE_S, with_silences
+from rlm.service.streams import ServerSentEvents
 from rlm.sinks.progress import step_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aiohttp import web
+
+    from rlm.core.types import Json
     from rlm.service.desk import Desk
     from rlm.service.messages import RunNote
     from rlm.service.tokens import Caller
@@ -37,49 +57,35 @@ MOST_FOLLOWED = 50
 """How many responses a follow-up is told of."""
 
 
-class _Asked(Struct, frozen=True, kw_only=True):
-    model: str = "rlm"
-    metadata: dict[str, str] | None = None
-    stream: bool | None = False
-
-
-class ChatRequest(_Asked, frozen=True, kw_only=True):
-    """A chat completion that is asked for."""
-
-    messages: list[ChatMessage]
-    stream_options: dict[str, Json] | None = None
-    response_format: dict[str, Json] | None = None
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = None
-
-
-class ResponseRequest(_Asked, frozen=True, kw_only=True):
-    """A response that is asked for."""
-
-    input: str | list[ChatMessage]
-    instructions: str | None = None
-    background: bool | None = False
-    previous_response_id: str | None = None
-    text: dict[str, Json] | None = None
-    max_output_tokens: int | None = None
-
-
-def routes() -> list[web.RouteDef]:
-    """The routes of this face."""
+def endpoints() -> list[ServiceEndpoint]:
+    """The endpoints of this face."""
+    responded: dict[int, tuple[type | Media, ...]] = {200: (ModelResponse,)}
     return [
-        web.get("/v1/models", models, allow_head=False),
-        web.get("/v1/models/{id:.+}", model, allow_head=False),
-        web.post("/v1/chat/completions", chat),
-        web.post("/v1/responses", respond),
-        web.get("/v1/responses/{id}", retrieve, allow_head=False),
-        web.post("/v1/responses/{id}/cancel", cancel),
+        ServiceEndpoint(method="GET", path="/v1/models", answer=models, gives={200: (ModelList,)}),
+        ServiceEndpoint(method="GET", path="/v1/models/{id:.+}", answer=model, gives={200: (ListedModel,)}),
+        ServiceEndpoint(
+            method="POST",
+            path="/v1/chat/completions",
+            answer=chat,
+            takes=ChatRequest,
+            gives={200: (ChatCompletion, SSE)},
+        ),
+        ServiceEndpoint(
+            method="POST",
+            path="/v1/responses",
+            answer=respond,
+            takes=ResponseRequest,
+            gives={200: (ModelResponse, SSE)},
+        ),
+        ServiceEndpoint(method="GET", path="/v1/responses/{id}", answer=retrieve, gives=responded),
+        ServiceEndpoint(method="POST", path="/v1/responses/{id}/cancel", answer=cancel, gives=responded),
     ]
 
 
 async def models(request: web.Request) -> web.Response:
     """List the models that the token may use."""
     names = request.app[DESK].models(caller_of(request))
-    return reply({"object": "list", "data": [_model(name) for name in names]})
+    return reply(ModelList(data=[_model(name) for name in names]))
 
 
 async def model(request: web.Request) -> web.Response:
@@ -93,7 +99,7 @@ async def model(request: web.Request) -> web.Response:
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a conversation; a client that goes away cancels the run."""
     desk, caller = request.app[DESK], caller_of(request)
-    asked = msgspec.json.decode(await body_of(request), type=ChatRequest)
+    asked = await asked_of(request, ChatRequest)
     said = ToldConversation(desk.config.service.context_chars)
     said.add(asked.messages)
     tokens = asked.max_completion_tokens or asked.max_tokens
@@ -105,20 +111,22 @@ async def chat(request: web.Request) -> web.StreamResponse:
     except (asyncio.CancelledError, ConnectionResetError):
         _give_up(desk, caller, note.id)
         raise
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": _answer(result), "refusal": None},
-        "finish_reason": _finish(result),
-        "logprobs": None,
-    }
-    head = _head(note, asked.model, "chat.completion")
-    return reply({**head, "choices": [choice], "usage": _chat_usage(result)})
+    choice = ChatChoice(message=ChatReply(content=_answer(result)), finish_reason=_finish(result))
+    return reply(
+        ChatCompletion(
+            id=_chat_id(note),
+            created=int(note.created_at),
+            model=asked.model,
+            choices=[choice],
+            usage=_chat_usage(result),
+        )
+    )
 
 
 async def respond(request: web.Request) -> web.StreamResponse:
     """Answer as a response object; with `background` at once, to be asked for later."""
     desk, caller = request.app[DESK], caller_of(request)
-    asked = msgspec.json.decode(await body_of(request), type=ResponseRequest)
+    asked = await asked_of(request, ResponseRequest)
     said = ToldConversation(desk.config.service.context_chars)
     if asked.instructions:
         said.instructions.append(asked.instructions)
@@ -160,7 +168,12 @@ async def _streamed_chat(request: web.Request, asked: ChatRequest, note: RunNote
     """The steps of the run as reasoning, so that the line stays open, then the answer in pieces."""
     desk, caller = request.app[DESK], caller_of(request)
     answer = await _streaming(request)
-    head = _head(note, asked.model, "chat.completion.chunk")
+    head: dict[str, Json] = {
+        "id": _chat_id(note),
+        "object": "chat.completion.chunk",
+        "created": int(note.created_at),
+        "model": asked.model,
+    }
 
     async def send(delta: dict[str, Json], finish: str | None = None) -> None:
         await _send(answer, {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
@@ -171,13 +184,13 @@ async def _streamed_chat(request: web.Request, asked: ChatRequest, note: RunNote
     try:
         result = _usable(await desk.result(caller, note.id))
     except RequestRefused as refused:
-        await _send(answer, openai_error(refused))
+        await _send(answer, msgspec.to_builtins(openai_error(refused)))
     else:
         for piece in _pieces(_answer(result)):
             await send({"content": piece})
         await send({}, _finish(result))
         if (asked.stream_options or {}).get("include_usage"):
-            await _send(answer, {**head, "choices": [], "usage": _chat_usage(result)})
+            await _send(answer, {**head, "choices": [], "usage": msgspec.to_builtins(_chat_usage(result))})
     await answer.write(b"data: [DONE]\n\n")
     return answer
 
@@ -192,16 +205,17 @@ async def _streamed_response(request: web.Request, asked: ResponseRequest, note:
         await _send(answer, {"type": kind, "sequence_number": number, **fields}, kind)
         number += 1
 
-    await send("response.created", response=_response(note, asked.model))
+    begun = msgspec.to_builtins(_response(note, asked.model))
+    await send("response.created", response=begun)
     async for _step in _steps(answer, desk, caller, note.id):
-        await send("response.in_progress", response=_response(note, asked.model))
+        await send("response.in_progress", response=begun)
     await desk.result(caller, note.id)
-    ended = _response(desk.note(caller, note.id), asked.model)
+    ended = msgspec.to_builtins(_response(desk.note(caller, note.id), asked.model))
     for item in ended["output"]:
         place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
         text = item["content"][0]["text"]
-        begun = {**item, "status": "in_progress", "content": []}
-        await send("response.output_item.added", output_index=0, item=begun)
+        empty = {**item, "status": "in_progress", "content": []}
+        await send("response.output_item.added", output_index=0, item=empty)
         await send("response.content_part.added", **place, part={"type": "output_text", "text": "", "annotations": []})
         for piece in _pieces(text):
             await send("response.output_text.delta", **place, delta=piece, logprobs=[])
@@ -222,8 +236,7 @@ async def _steps(answer: web.StreamResponse, desk: Desk, caller: Caller, run_id:
 
 
 async def _streaming(request: web.Request) -> web.StreamResponse:
-    answer = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    answer.content_type = "text/event-stream"
+    answer = ServerSentEvents(request, request.app[DESK].config.service.read_s)
     await answer.prepare(request)
     return answer
 
@@ -233,7 +246,7 @@ async def _send(answer: web.StreamResponse, body: Json, event: str = "") -> None
     await answer.write(f"{named}data: {json.dumps(body)}\n\n".encode())
 
 
-def _run(asked: _Asked, said: ToldConversation, schema: dict[str, Any] | None, tokens: int | None) -> NewRun:
+def _run(asked: AskedModel, said: ToldConversation, schema: dict[str, Any] | None, tokens: int | None) -> NewRun:
     name = asked.model.removeprefix(PREFIX)
     budget = {cap: _number(text) for cap, text in (asked.metadata or {}).items() if cap in _CAPS}
     if tokens is not None:
@@ -286,77 +299,69 @@ def _answer(result: ResultNote) -> str:
     return json.dumps(result.value, ensure_ascii=False)
 
 
-def _finish(result: ResultNote) -> str:
+def _finish(result: ResultNote) -> Literal["stop", "length"]:
     return "stop" if result.status == "completed" else "length"
 
 
-def _chat_usage(result: ResultNote) -> dict[str, Json]:
+def _chat_usage(result: ResultNote) -> ChatUsage:
     used = result.usage
     sent, got = used.get("input_tokens", 0), used.get("output_tokens", 0)
-    cached = {"cached_tokens": used.get("cached_tokens", 0)}
-    return {
-        "prompt_tokens": sent,
-        "completion_tokens": got,
-        "total_tokens": sent + got,
-        "prompt_tokens_details": cached,
-    }
+    return ChatUsage(
+        prompt_tokens=sent,
+        completion_tokens=got,
+        total_tokens=sent + got,
+        prompt_tokens_details=CachedTokens(cached_tokens=used.get("cached_tokens", 0)),
+    )
 
 
-def _head(note: RunNote, model: str, kind: str) -> dict[str, Json]:
-    return {"id": f"chatcmpl-{note.id}", "object": kind, "created": int(note.created_at), "model": model}
+def _chat_id(note: RunNote) -> str:
+    return f"chatcmpl-{note.id}"
 
 
-def _model(name: str) -> dict[str, Json]:
-    return {"id": f"{PREFIX}{name}", "object": "model", "created": 0, "owned_by": "rlm"}
+def _model(name: str) -> ListedModel:
+    return ListedModel(id=f"{PREFIX}{name}")
 
 
 def _run_id(response_id: str) -> str:
     return response_id.removeprefix("resp_")
 
 
-_STATUSES = {"completed": "completed", "limit": "incomplete", "cancelled": "cancelled", "queued": "queued"}
+_STATUSES: dict[str, Any] = {
+    "completed": "completed",
+    "limit": "incomplete",
+    "cancelled": "cancelled",
+    "queued": "queued",
+}
 
 
-def _response(note: RunNote, model: str, *, background: bool = False) -> dict[str, Any]:
-    """A response object; what clients fail without is always there."""
+def _response(note: RunNote, model: str, *, background: bool = False) -> ModelResponse:
     result = note.result
     status = _STATUSES.get(note.state, "in_progress" if result is None else "failed")
-    usage = None
-    if result is not None:
-        used = result.usage
-        sent, got = used.get("input_tokens", 0), used.get("output_tokens", 0)
-        usage = {
-            "input_tokens": sent,
-            "output_tokens": got,
-            "total_tokens": sent + got,
-            "input_tokens_details": {"cached_tokens": used.get("cached_tokens", 0)},
-            "output_tokens_details": {"reasoning_tokens": 0},
-        }
-    error = None if status != "failed" or result is None else {"code": "server_error", "message": result.error}
-    return {
-        "id": f"resp_{note.id}",
-        "object": "response",
-        "created_at": int(note.created_at),
-        "status": status,
-        "background": background,
-        "model": model,
-        "output": [] if result is None or status == "failed" else [_message(note.id, _answer(result))],
-        "usage": usage,
-        "error": error,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
-        "instructions": None,
-        "metadata": {},
-        "parallel_tool_calls": False,
-        "tool_choice": "auto",
-        "tools": [],
-        "temperature": None,
-        "top_p": None,
-    }
+    return ModelResponse(
+        id=f"resp_{note.id}",
+        created_at=int(note.created_at),
+        status=status,
+        background=background,
+        model=model,
+        output=[] if result is None or status == "failed" else [_message(note.id, _answer(result))],
+        usage=None if result is None else _response_usage(result),
+        error=None if status != "failed" or result is None else ResponseFault(message=result.error),
+        incomplete_details=IncompleteDetails() if status == "incomplete" else None,
+    )
 
 
-def _message(run_id: str, text: str) -> dict[str, Json]:
-    part = {"type": "output_text", "text": text, "annotations": []}
-    return {"id": f"msg_{run_id}", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+def _response_usage(result: ResultNote) -> ResponseUsage:
+    used = _chat_usage(result)
+    return ResponseUsage(
+        input_tokens=used.prompt_tokens,
+        output_tokens=used.completion_tokens,
+        total_tokens=used.total_tokens,
+        input_tokens_details=used.prompt_tokens_details,
+    )
+
+
+def _message(run_id: str, text: str) -> ResponseMessage:
+    return ResponseMessage(id=f"msg_{run_id}", content=[ResponseText(text=text)])
 
 
 def _pieces(text: str) -> Iterator[str]:

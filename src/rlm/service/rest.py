@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,24 @@ import msgspec
 from aiohttp import web
 
 from rlm.core.events import encode
-from rlm.service.guards import DESK, body_of, caller_of, reply
+from rlm.service.endpoints import NOTHING, SSE, Media, ServiceEndpoint, query_of
+from rlm.service.guards import DESK, asked_of, caller_of, is_still_known, pieces_of, reply
 from rlm.service.lists import PREFIX
-from rlm.service.messages import Health, NewAct, NewRun, UploadPage
+from rlm.service.messages import (
+    EventsQuery,
+    Health,
+    NewAct,
+    NewRun,
+    PageQuery,
+    ResultNote,
+    ResultQuery,
+    RunNote,
+    RunPage,
+    UploadNote,
+    UploadPage,
+)
 from rlm.service.refusals import RequestRefused
+from rlm.service.streams import ServerSentEvents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,24 +39,52 @@ if TYPE_CHECKING:
 
 ALIVE_S = 15.0
 """After so long a silence a comment is sent, by which proxies know that the line is in use."""
+LOOK_S = 1.0
+"""So often a reader's token is looked at again, in seconds: one that was revoked ends its streams."""
+WAIT_S = 3_600
+"""The longest that one request waits for a result, in seconds."""
 KEY_CHARS = 255
-PIECE_BYTES = 1 << 20
+CSV, ANY = "text/csv", "application/octet-stream"
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this face."""
+def endpoints() -> list[ServiceEndpoint]:
+    """The endpoints of this face."""
+    csv_too: tuple[type | Media, ...] = (RunPage, Media(type=CSV))
+    run, about = "/v1/runs/{id}", "/v1/contexts/{id}"
     return [
-        web.get("/health", health, allow_head=False),
-        web.post("/v1/runs", submit),
-        web.get("/v1/runs", page, allow_head=False),
-        web.get("/v1/runs/{id}", show, allow_head=False),
-        web.get("/v1/runs/{id}/result", result, allow_head=False),
-        web.get("/v1/runs/{id}/events", events, allow_head=False),
-        web.post("/v1/runs/{id}/control", control),
-        web.post("/v1/contexts", upload),
-        web.get("/v1/contexts", uploads, allow_head=False),
-        web.delete("/v1/contexts/{id}", delete_upload),
-        web.get("/metrics", metrics, allow_head=False),
+        ServiceEndpoint(method="GET", path="/health", answer=health, gives={200: (Health,)}),
+        ServiceEndpoint(
+            method="POST",
+            path="/v1/runs",
+            answer=submit,
+            takes=NewRun,
+            headers=("Idempotency-Key",),
+            gives={202: (RunNote,)},
+        ),
+        ServiceEndpoint(method="GET", path="/v1/runs", answer=page, query=PageQuery, gives={200: csv_too}),
+        ServiceEndpoint(method="GET", path=run, answer=show, gives={200: (RunNote,)}),
+        ServiceEndpoint(
+            method="GET",
+            path=f"{run}/result",
+            answer=result,
+            query=ResultQuery,
+            gives={200: (ResultNote,), 202: (RunNote,)},
+        ),
+        ServiceEndpoint(
+            method="GET",
+            path=f"{run}/events",
+            answer=events,
+            query=EventsQuery,
+            headers=("Last-Event-ID",),
+            gives={200: (SSE,)},
+        ),
+        ServiceEndpoint(method="POST", path=f"{run}/control", answer=control, takes=NewAct, gives={200: (RunNote,)}),
+        ServiceEndpoint(
+            method="POST", path="/v1/contexts", answer=upload, takes=Media(type=ANY), gives={201: (UploadNote,)}
+        ),
+        ServiceEndpoint(method="GET", path="/v1/contexts", answer=uploads, gives={200: (UploadPage,)}),
+        ServiceEndpoint(method="DELETE", path=about, answer=delete_upload, gives={204: NOTHING}),
+        ServiceEndpoint(method="GET", path="/metrics", answer=metrics, gives={200: (Media(type="text/plain"),)}),
     ]
 
 
@@ -55,21 +98,16 @@ async def submit(request: web.Request) -> web.Response:
     key = request.headers.get("Idempotency-Key")
     if key is not None and (not 0 < len(key) <= KEY_CHARS or key.startswith(PREFIX)):
         raise RequestRefused(422, f"an Idempotency-Key has 1 to {KEY_CHARS} characters, not {PREFIX} first")
-    asked = msgspec.json.decode(await body_of(request), type=NewRun)
+    asked = await asked_of(request, NewRun)
     note = await request.app[DESK].submit(caller_of(request), asked, key=key)
     return reply(note, 202, Location=f"/v1/runs/{note.id}")
 
 
 async def page(request: web.Request) -> web.Response:
     """List runs, the newest first; as CSV where `format=csv` asks for it."""
-    asked = request.query
-    found = request.app[DESK].page(
-        caller_of(request),
-        before=asked.get("before", ""),
-        state=asked.get("state"),
-        count=_number(asked.get("limit", "50"), "limit"),
-    )
-    if asked.get("format") != "csv":
+    asked = query_of(request, PageQuery)
+    found = request.app[DESK].page(caller_of(request), before=asked.before, state=asked.state, count=asked.limit)
+    if asked.format == "json":
         return reply(found)
     file = io.StringIO()
     rows = csv.writer(file)
@@ -78,7 +116,7 @@ async def page(request: web.Request) -> web.Response:
         cost, time_s = (None, None) if run.result is None else (run.result.cost_usd, run.result.duration_s)
         cells = [run.id, run.state, run.created_at, run.ended_at, run.model, cost, time_s, run.prompt]
         rows.writerow([_cell(cell) for cell in cells])
-    return web.Response(text=file.getvalue(), content_type="text/csv")
+    return web.Response(text=file.getvalue(), content_type=CSV)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -89,10 +127,10 @@ async def show(request: web.Request) -> web.Response:
 async def result(request: web.Request) -> web.Response:
     """Give what a run came to; `wait` is how many seconds to wait for that."""
     desk, caller, run_id = request.app[DESK], caller_of(request), request.match_info["id"]
-    wait_s = _number(request.query.get("wait", "0"), "wait")
+    wait_s = query_of(request, ResultQuery).wait
     with suppress(TimeoutError):
         if wait_s:
-            async with asyncio.timeout(min(wait_s, 3600)):
+            async with asyncio.timeout(min(wait_s, WAIT_S)):
                 return reply(await desk.result(caller, run_id))
     note = desk.note(caller, run_id)
     return reply(note.result) if note.result is not None else reply(note, 202)
@@ -100,7 +138,7 @@ async def result(request: web.Request) -> web.Response:
 
 async def control(request: web.Request) -> web.Response:
     """Act on a run in progress."""
-    asked = msgspec.json.decode(await body_of(request), type=NewAct)
+    asked = await asked_of(request, NewAct)
     return reply(request.app[DESK].act(caller_of(request), request.match_info["id"], asked))
 
 
@@ -108,13 +146,17 @@ async def events(request: web.Request) -> web.StreamResponse:
     """Send the events of a run as they happen, from the one after Last-Event-ID."""
     desk, caller, run_id = request.app[DESK], caller_of(request), request.match_info["id"]
     desk.note(caller, run_id)
-    last = request.headers.get("Last-Event-ID") or request.query.get("after")
-    first = 0 if last is None else _number(last, "Last-Event-ID") + 1
-    answer = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    answer.content_type = "text/event-stream"
+    last = request.headers.get("Last-Event-ID")
+    after = query_of(request, EventsQuery).after if not last else _number(last, "Last-Event-ID")
+    answer = ServerSentEvents(request, desk.config.service.read_s)
     with suppress(ConnectionResetError):  # the reader has gone, and may come back with its last number
         await answer.prepare(request)
-        async for each in with_silences(desk.events(caller, run_id, first), ALIVE_S):
+        looked_at = time.monotonic()
+        async for each in with_silences(desk.events(caller, run_id, after + 1), ALIVE_S):
+            if time.monotonic() - looked_at > LOOK_S:
+                if not is_still_known(request):
+                    return answer
+                looked_at = time.monotonic()
             await answer.write(b": still there\n\n" if each is None else _sent(each))
         ended = msgspec.json.encode({"state": desk.note(caller, run_id).state})
         await answer.write(b"event: end\ndata: %b\n\n" % ended)
@@ -144,7 +186,7 @@ async def with_silences(found: AsyncIterator[Numbered], most_s: float) -> AsyncI
 
 async def upload(request: web.Request) -> web.Response:
     """Keep data for runs that are about it."""
-    note = await request.app[DESK].uploads(caller_of(request)).add(request.content.iter_chunked(PIECE_BYTES))
+    note = await request.app[DESK].uploads(caller_of(request)).add(pieces_of(request))
     return reply(note, 201, Location=f"/v1/contexts/{note.id}")
 
 

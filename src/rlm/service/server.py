@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import select
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,13 +17,14 @@ from rlm.core.exceptions import ConfigError
 from rlm.core.whole_files import replace_file
 from rlm.service import executions, openai, rest, websocket
 from rlm.service.desk import Desk
-from rlm.service.guards import DESK, LISTS, LOCAL, guards
+from rlm.service.guards import DESK, KEEPER, LISTS, LOCAL, guards
 from rlm.service.lists import Lists
+from rlm.service.openapi import described
 from rlm.service.state import ServiceState
 from rlm.service.tokens import OWNER, Caller, Doorkeeper, Rights, owner_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from rlm.core.config import Config
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 SHUTDOWN_S = 1.0
 """How long open connections may take to end once the service stops, in seconds."""
+
+LINGER_S = 10.0
+"""How long the rest of a request that was refused is read, so that its client reads why, in seconds."""
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -62,16 +67,21 @@ async def serving(config: Config, folder: Path, backend: Backend | None = None) 
     """Serve for as long as the body runs; `backend` serves every model, None: those of the configuration.
 
     Raises:
-        ConfigError: the address can't be had.
+        ConfigError: the address can't be had, or another process serves with that state.
         StoreError: there is no state to be kept.
     """
-    service, state = config.service, ServiceState(folder)
-    try:
-        keeper = Doorkeeper(state, owner_token(folder), config.allowed_paths)
+    service = config.service
+    with _alone(folder), closing(ServiceState(folder)) as state:
+        keeper, is_ready = Doorkeeper(state, owner_token(folder), config.allowed_paths), asyncio.Event()
         desk = Desk(config, state, folder, backend)
         lists = Lists(desk)
         runner = web.AppRunner(
-            _app(config, desk, lists, keeper), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+            _app(desk, lists, keeper, is_ready),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_S,
+            keepalive_timeout=service.read_s,  # which bounds the headers of a request too
+            lingering_time=min(LINGER_S, service.read_s),
         )
         await runner.setup()
         try:
@@ -79,11 +89,10 @@ async def serving(config: Config, folder: Path, backend: Backend | None = None) 
             callers = _callers(state, config)
             await desk.take_up(callers)
             await lists.take_up(callers)
+            is_ready.set()
             yield Serving(pid=os.getpid(), url=url)
         finally:
             await _stop(runner, desk, lists, service.drain_s)
-    finally:
-        state.close()
 
 
 @asynccontextmanager
@@ -98,13 +107,33 @@ async def announced(found: Serving, folder: Path) -> AsyncIterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _app(config: Config, desk: Desk, lists: Lists, keeper: Doorkeeper) -> web.Application:
-    service = config.service
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Have the state to this process alone, for two would make the same runs.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        said = f"another process serves with the state in {folder}"
+        raise ConfigError(f"{said}\nrlm serve status shows it, rlm serve stop ends it") from error
+    finally:
+        os.close(descriptor)
+
+
+def _app(desk: Desk, lists: Lists, keeper: Doorkeeper, is_ready: asyncio.Event) -> web.Application:
+    service = desk.config.service
     hosts = LOCAL | {service.host.lower(), *(name.lower() for name in service.allowed_hosts)}
-    app = web.Application(middlewares=guards(keeper, frozenset(hosts)), client_max_size=service.body_bytes)
-    app[DESK], app[LISTS] = desk, lists
-    for face in (rest, openai, websocket, executions):
-        app.add_routes(face.routes())
+    middlewares = guards(keeper, frozenset(hosts), is_ready)
+    app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes)
+    app[DESK], app[LISTS], app[KEEPER] = desk, lists, keeper
+    endpoints = [each for face in (rest, openai, websocket, executions) for each in face.endpoints()]
+    app.add_routes(each.route for each in (*endpoints, described(endpoints)))
     return app
 
 

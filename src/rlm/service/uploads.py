@@ -41,18 +41,12 @@ class Uploads:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(self.sweep)
-        room = self._quota_bytes - sum(note.size_bytes for note in self.all())
         descriptor, part = tempfile.mkstemp(dir=self._folder, prefix=".part.")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
                 digest = hashlib.sha256()
                 async for piece in pieces:
-                    room -= len(piece)
-                    if room < 0:
-                        raise RequestRefused(
-                            413, f"a token may have {self._quota_bytes:,} bytes uploaded: delete some first"
-                        )
-                    await asyncio.to_thread(_take, file, digest, piece)
+                    await asyncio.to_thread(self._take, file, digest, piece)
             target = self._folder / digest.hexdigest()
             os.replace(part, target)  # noqa: PTH105 - mkstemp gives a text
         except OSError as error:
@@ -97,11 +91,17 @@ class Uploads:
                 if now - path.stat().st_mtime > most_s:
                     path.unlink()
 
+    def _take(self, file: BinaryIO, digest: hashlib._Hash, piece: bytes) -> None:
+        """Add a piece to an upload.
+
+        Raises:
+            RequestRefused: with that, and what else is being uploaded, there is more than there may be.
+        """
+        file.write(piece)
+        digest.update(piece)
+        if sum(path.stat().st_size for path in self._folder.iterdir()) > self._quota_bytes:
+            raise RequestRefused(413, f"a token may have {self._quota_bytes:,} bytes uploaded: delete some first")
+
     def _note(self, path: Path) -> UploadNote:
         about = path.stat()
         return UploadNote(id=path.name, size_bytes=about.st_size, expires_at=about.st_mtime + self._ttl_s)
-
-
-def _take(file: BinaryIO, digest: hashlib._Hash, piece: bytes) -> None:
-    file.write(piece)
-    digest.update(piece)

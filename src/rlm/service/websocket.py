@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Struct
 
 from rlm.core.events import CompletionEnd, Controlled, ExecOutput, Limit, ModelRetry, RunStart
+from rlm.core.exceptions import RLMError, StoreError
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
-from rlm.service.guards import DESK, LISTS, caller_of
+from rlm.service.endpoints import NOTHING, ServiceEndpoint
+from rlm.service.guards import DESK, LISTS, caller_of, is_still_known
 from rlm.service.lists import state_of
 from rlm.service.messages import NewAct, NewRun
 from rlm.service.refusals import RequestRefused
+from rlm.service.streams import sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from rlm.service.desk import Desk
     from rlm.service.lists import Lists
     from rlm.service.messages import RunNote
     from rlm.service.tokens import Caller
@@ -42,7 +44,7 @@ PARSE, INVALID, UNKNOWN, WRONG, REFUSED = -32700, -32600, -32601, -32602, -32000
 class RpcCall(Struct, frozen=True, kw_only=True):
     """One request of JSON-RPC."""
 
-    jsonrpc: str
+    jsonrpc: Literal["2.0"]
     method: str
     params: dict[str, Json] = {}
     id: Json = None
@@ -78,9 +80,12 @@ class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The number of the last notification that is known; -1: none is."""
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this face."""
-    return [web.get("/ws", talk, allow_head=False), web.get("/ws/mcp", talk, allow_head=False)]
+def endpoints() -> list[ServiceEndpoint]:
+    """The endpoints of this face."""
+    faces = {"/ws": talk, "/ws/mcp": talk_mcp}
+    return [
+        ServiceEndpoint(method="GET", path=path, answer=answer, gives={101: NOTHING}) for path, answer in faces.items()
+    ]
 
 
 async def talk(request: web.Request) -> web.WebSocketResponse:
@@ -88,12 +93,16 @@ async def talk(request: web.Request) -> web.WebSocketResponse:
     desk = request.app[DESK]
     socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=desk.config.service.body_bytes)
     await socket.prepare(request)
-    client = Talk(desk, request.app[LISTS], caller_of(request), socket)
+    client = Talk(request, socket)
     try:
         await client.send({"jsonrpc": "2.0", "method": "connected", "params": {"seq": 0, "version": 1}})
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
+            if not is_still_known(request):
+                await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token was revoked")
+            elif message.type is WSMsgType.TEXT:
                 await client.take(message.data)
+            else:
+                await client.send(_error(None, PARSE, "messages are texts"))
     except ConnectionResetError:
         return socket
     finally:
@@ -101,45 +110,58 @@ async def talk(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def talk_mcp(request: web.Request) -> web.WebSocketResponse:
+    """Answer one client until it goes, at the path of cc_executor."""
+    return await talk(request)
+
+
 class Talk:
     """One connection: what it asks is answered in turn, what it follows is sent beside that."""
 
-    def __init__(self, desk: Desk, lists: Lists, caller: Caller, socket: web.WebSocketResponse) -> None:
-        self._desk = desk
-        self._lists = lists
-        self._caller = caller
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        self._lists = request.app[LISTS]
+        self._caller = caller_of(request)
         self._socket = socket
+        self._transport = request.transport
         self._following: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[bool]] = set()
 
     async def send(self, message: Json) -> None:
         """Send a message; waits while the client reads no more, so that nothing piles up for it."""
-        await self._socket.send_str(json.dumps(message))
+        await sent(self._socket.send_str(json.dumps(message)), self._transport, 2 * PING_S)
 
     async def take(self, text: str) -> None:
         """Answer a request, or a batch of them."""
         try:
-            asked = json.loads(text)
+            asked = json.loads(text, parse_constant=_no_number)
         except (ValueError, RecursionError):
             await self.send(_error(None, PARSE, "that is no JSON"))
             return
         if not isinstance(asked, list):
-            answers = [await self._answer(asked)]
+            answers = [await self._answered(asked)]
         elif not 0 < len(asked) <= MOST_OF_BATCH:
             answers = [_error(None, INVALID, f"a batch has 1 to {MOST_OF_BATCH} requests")]
         else:
-            answers = [await self._answer(each) for each in asked]
+            answers = [await self._answered(each) for each in asked]
         said = [answer for answer in answers if answer is not None]
         if said:
             await self.send(said if isinstance(asked, list) and len(asked) <= MOST_OF_BATCH and asked else said[0])
 
     async def aclose(self) -> None:
         """Follow nothing more; the runs go on."""
+        if isinstance(self._transport, asyncio.WriteTransport) and self._transport.get_write_buffer_size():
+            self._transport.abort()  # the client reads no more
         for task in self._following:
             task.cancel()
-        await asyncio.gather(*self._following, return_exceptions=True)
+        await asyncio.gather(*self._following, *self._closing, return_exceptions=True)
 
-    async def _answer(self, asked: Json) -> dict[str, Json] | None:
-        """The answer to one request; None where none is wanted."""
+    async def _answered(self, asked: Json) -> dict[str, Json] | None:
+        """The answer to one request; None to a notification, which has no id."""
+        answer = await self._answer(asked)
+        is_notification = isinstance(asked, dict) and "method" in asked and "id" not in asked
+        return None if is_notification else answer
+
+    async def _answer(self, asked: Json) -> dict[str, Json]:
         call_id = asked.get("id") if isinstance(asked, dict) else None
         try:
             call = msgspec.convert(asked, RpcCall)
@@ -149,12 +171,13 @@ class Talk:
         if method is None:
             return _error(call.id, UNKNOWN, f"there is no method {call.method[:100]!r}: execute, control, subscribe")
         try:
-            result = await method(call.params)
+            return {"jsonrpc": "2.0", "id": call.id, "result": await method(call.params)}
         except msgspec.ValidationError as error:
             return _error(call.id, WRONG, str(error))
         except RequestRefused as refused:
             return _error(call.id, REFUSED, refused.detail, {"status": refused.status})
-        return None if "id" not in asked else {"jsonrpc": "2.0", "id": call.id, "result": result}
+        except RLMError as error:
+            return _error(call.id, REFUSED, str(error), {"status": 507 if isinstance(error, StoreError) else 500})
 
     async def _execute(self, params: dict[str, Json]) -> Json:
         asked = msgspec.convert(params, Execute)
@@ -198,8 +221,12 @@ class Talk:
 
     def _followed(self, task: asyncio.Task[None]) -> None:
         self._following.discard(task)
-        if not task.cancelled() and isinstance(task.exception(), ConnectionResetError):
-            return  # the client has gone
+        if task.cancelled() or task.exception() is None or isinstance(task.exception(), ConnectionResetError):
+            return  # it is told everything, or has gone
+        code = WSCloseCode.INTERNAL_ERROR  # the client may connect again, and go on from its last number
+        closing = asyncio.ensure_future(self._socket.close(code=code, message=b"what a run did can't be read"))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _send_all(self, session_id: str, after: int) -> None:
         number = 0
@@ -259,6 +286,13 @@ def _terminal(ended: list[RunNote], last: int) -> tuple[str, dict[str, Any]]:
         return "process.canceled", facts
     said = next((note.result.error for note in ended if note.result is not None and note.result.error), state)
     return "process.error", {**facts, "exit_code": 1, "message": said}
+
+
+def _no_number(name: str) -> None:
+    """Raises:
+    ValueError: NaN and Infinity are no JSON.
+    """
+    raise ValueError(name)
 
 
 def _pieces(text: str) -> Iterator[str]:

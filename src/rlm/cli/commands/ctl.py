@@ -9,8 +9,7 @@ from typer import Argument, Option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rlm.core.types import Json
-    from rlm.runtime.control import Act, RunStatus
+    from rlm.runtime.control import Action, RunStatus
 
 LIVE = "The id of a run in progress, the beginning of one, or last."
 Run: TypeAlias = Annotated[str, Argument(metavar="RUN", help=LIVE)]
@@ -61,12 +60,12 @@ def status(run: Run = "last", as_json: AsJson = False) -> int:
 
 def pause(run: Run = "last", why: Why = "") -> int:
     """Have a run start nothing new; what is under way ends, and its clock stands."""
-    return _done(run, "pause", why=why)
+    return _done(run, "pause", why)
 
 
 def resume(run: Run = "last", why: Why = "") -> int:
     """Let a paused run go on."""
-    return _done(run, "resume", why=why)
+    return _done(run, "resume", why)
 
 
 def cancel(
@@ -77,7 +76,7 @@ def cancel(
     why: Why = "",
 ) -> int:
     """End a run with the best answer so far."""
-    return _done(run, "cancel", child=child, why=why)
+    return _done(run, "cancel", why, child)
 
 
 def set_cap(
@@ -86,8 +85,7 @@ def set_cap(
     why: Why = "",
 ) -> int:
     """Raise or lower a cap of a run; one below what is spent ends it with the best answer so far."""
-    name, _, value = cap.partition("=")
-    return _done(run, "set", cap=name.strip().replace("-", "_"), value=_value(value.strip()), why=why)
+    return _done(run, "set", why, cap)
 
 
 def say(
@@ -98,7 +96,7 @@ def say(
     """Say something to a run: its next turn begins with that message."""
     from rlm.cli.inputs import read_prompt
 
-    return _done(run, "say", text=read_prompt(text), why=why)
+    return _done(run, "say", why, read_prompt(text))
 
 
 def attach(run: Run = "last") -> int:
@@ -111,18 +109,15 @@ def attach(run: Run = "last") -> int:
     return tail(asyncio.run(live_run(_folder(), run)).record, follow=True)
 
 
-def _done(run: str, action: str, **given: Json) -> int:
+def _done(run: str, action: Action, why: str, given: str = "") -> int:
     """Do something with a run, and say how it stands then."""
     import asyncio
 
-    import msgspec
-
     from rlm.cli.console import write_out
     from rlm.runtime.asking import act_on
-    from rlm.runtime.control import Act
+    from rlm.runtime.control import written_act
 
-    act: Act = msgspec.convert({"action": action, "who": _who(), **given}, Act)
-    found = asyncio.run(act_on(_folder(), run, act))
+    found = asyncio.run(act_on(_folder(), run, written_act(action, given, who=_who(), why=why)))
     write_out(f"{found.id}  {action}: {found.state}\n")
     return 0
 
@@ -150,19 +145,6 @@ def _who() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return f"user {os.geteuid()}"
-
-
-def _value(text: str) -> Json:
-    """The value of a cap as it is written: a number, a word, or `none`."""
-    if text.lower() == "none":
-        return None
-    plain = text.replace("_", "").replace(",", "")
-    for kind in (int, float):
-        try:
-            return kind(plain)
-        except ValueError:
-            continue
-    return text
 
 
 def _cells(run: RunStatus) -> tuple[str, ...]:

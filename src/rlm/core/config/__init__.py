@@ -172,6 +172,8 @@ class ServiceConfig(Section, frozen=True):
     """Runs of one token that wait; beyond, requests are refused."""
     body: MemorySize = "16m"
     """The largest request, but for uploads."""
+    read_s: Seconds = 60.0
+    """How long the headers of a request may take, or its body, or 64 KiB of an upload."""
     upload_bytes: AtLeastOne = 20_000_000_000
     """What one token may have uploaded, in bytes."""
     upload_ttl_s: Seconds = 86_400.0

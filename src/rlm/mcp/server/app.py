@@ -16,7 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError as Refusal
 from mcp_types import ToolAnnotations
 
 from rlm.core.exceptions import RLMError
-from rlm.mcp.server import texts
+from rlm.mcp.server import steering, texts
 from rlm.mcp.server.records import add_records
 from rlm.mcp.server.refusals import Server
 from rlm.mcp.server.results import clean
@@ -72,6 +72,8 @@ class App:
         self._add(tools.list_sessions, READS)
         self._add(tools.destroy_session, ENDS)
         self._add(tools.verify_execution, READS)
+        self._add(steering.monitor_execution, READS)
+        self._add(steering.control_execution, ENDS)
         self.server.prompt(name="rlm", title="Work on large data", description=texts.PROMPT_DESCRIPTION)(texts.prompt)
         add_records(self.server, config)
 
