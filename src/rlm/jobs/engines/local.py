@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Tool
     from rlm.core.outcome import RLMResult
     from rlm.jobs.engines.engine import Numbered, State
-    from rlm.runtime.control import Act, RunControl, RunStatus
+    from rlm.runtime.control import Act, RunStatus
+    from rlm.runtime.live_runs import Steered
     from rlm.runtime.request import Request
 
 MAX_RUNNING = 64
@@ -107,7 +108,7 @@ class LocalSubmission:
         self._feed.end()
 
     @property
-    def _control(self) -> RunControl | None:
+    def _control(self) -> Steered | None:
         return self._parts.live.get(self.run_id)
 
 
