@@ -241,7 +241,7 @@ def test_every_fault_is_named_at_once_with_its_place(tmp_path):
     file.write_text(
         textwrap.dedent(
             """\
-            budget = { token_budget = 1000, max_turn = 3 }
+            budget = { timeout_s = 10, max_turn = 3 }
 
             [[tasks]]
             id = "a"
@@ -253,7 +253,7 @@ def test_every_fault_is_named_at_once_with_its_place(tmp_path):
             prompt = "y"
             needs = ["a", "biuld"]
             files = ["absent.txt"]
-            budget = { token_budget = 5000 }
+            budget = { timeout_s = 50 }
 
             [[tasks]]
             id = "build"
@@ -268,7 +268,7 @@ def test_every_fault_is_named_at_once_with_its_place(tmp_path):
     assert f"{file}: tasks need each other in a circle: a -> b -> a" in said
     assert f"{file}:8: task 2 ('b'): needs: there is no task 'biuld'; did you mean build?" in said
     assert f"{file}:8: task 2 ('b'): files: there is no 'absent.txt'" in said
-    assert f"{file}:8: task 2 ('b'): budget: token_budget of 5,000 is more than the 1,000 of the whole list" in said
+    assert f"{file}:8: task 2 ('b'): budget: timeout_s of 50 is more than the 10 of the whole list" in said
     assert f"{file}:15: task 3 ('build'): prompt: it is empty" in said
 
 
