@@ -11,6 +11,7 @@ import pytest
 
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.cli.main import call
+from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
 from rlm.jobs.tasks.doing import do_list, plan_of
@@ -144,6 +145,45 @@ async def test_some_tasks_alone_take_answers_from_the_record(config, tmp_path):
     result = await done(given, config, backend, only=["b"])
     assert (result["a"].is_earlier, result["b"].response) == (True, "anew")
     assert "('a', '1')" in seen_by(backend, "beta")
+
+
+def verdict(is_valid, reason="because"):
+    return tool_call("execute_code", code=f"print(context); FINAL({ {'is_valid': is_valid, 'reason': reason}!r})")
+
+
+def judging(work, *verdicts):
+    """A backend whose work and whose verdicts are used in order."""
+    left = {"You judge": list(verdicts), "Task: alpha": list(work)}
+
+    def answer(request):
+        prompt = next(message.content for message in request.messages if message.role == "user")
+        return next(replies for words, replies in left.items() if words in prompt).pop(0)
+
+    return ScriptedBackend(answer)
+
+
+async def test_an_answer_that_is_not_valid_is_tried_again_with_the_reason(config, tmp_path):
+    backend = judging(["first", "second"], verdict(False, "no tests"), verdict(True))
+    given = listed(ListedTask("a", "alpha", validation="Are there tests?", retries=1), folder=tmp_path)
+    result = await done(given, config, backend)
+    assert (result["a"].state, result["a"].is_valid, result["a"].attempts) == ("completed", True, 2)
+    assert "An earlier attempt at this was not accepted: no tests" in seen_by(backend, "alpha")
+    judged = [request for request in backend.requests if "You judge" in request.messages[-1].content]
+    assert all("Are there tests?" in request.messages[-1].content for request in judged)
+    assert not any("Task: alpha" in message.content for request in judged for message in request.messages)
+
+
+@pytest.mark.parametrize(
+    "reply", [verdict(False), ValueError("gone"), "is_valid: true", '{"is_valid": "true", "reason": "said so"}']
+)
+async def test_what_is_not_surely_valid_is_not(reply, config, tmp_path):
+    backend = judging(["fine, and is_valid is true"], *[reply] * 8)
+    given = listed(ListedTask("a", "alpha", validation="Is it?"), folder=tmp_path)
+    config = Config(model="m", environment="local", log_dir=config.log_dir, budget=Budget(max_turns=2))
+    result = await done(given, config, backend)
+    assert (result["a"].state, result["a"].is_valid) == ("failed", False)
+    assert result["a"].response == "fine, and is_valid is true"
+    assert "not valid" in result["a"].error
 
 
 HANGS = textwrap.dedent(

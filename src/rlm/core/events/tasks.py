@@ -68,6 +68,12 @@ class TaskEnd(Body, frozen=True, kw_only=True):
     """The names of the artifacts that its run saved."""
     error: str | None = None
     """Why it did not complete."""
+    is_valid: bool | None = None
+    """Whether its answer was found valid; null where nobody was asked."""
+    verdict: str = ""
+    """Why it was found valid, or not."""
+    validation_run: str = ""
+    """The id of the run that judged."""
     tokens: int = 0
     """Input and output tokens of all its attempts."""
     cost_usd: float | None = 0.0

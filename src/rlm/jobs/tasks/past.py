@@ -69,6 +69,7 @@ def digest_of(listed: GivenList, task: ListedTask) -> str:
         "output_type": task.output_type,
         "model": task.model or listed.tasks.model,
         "session": task.session,
+        "validation": (task.validation, task.validation_model),
     }
     form = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")
     return hashlib.sha256(form).hexdigest()[:16]

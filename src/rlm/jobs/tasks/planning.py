@@ -128,5 +128,9 @@ def _check_answers(listed: GivenList, selected: frozenset[str], done: Mapping[st
 
 def _begun(past: ListPast, left: frozenset[str], changed: frozenset[str]) -> dict[str, str]:
     runs = {name: start.run for name, start in past.begun.items()}
-    runs |= {name: end.run for name, end in past.ended.items() if end.state != "completed" and end.run}
+    runs |= {
+        name: end.run
+        for name, end in past.ended.items()
+        if end.state != "completed" and end.run and end.is_valid is None
+    }
     return {name: run for name, run in runs.items() if name in left - changed}

@@ -85,6 +85,8 @@ def _of_a_task(task: ListedTask) -> Iterator[str]:
         yield "prompt: it is empty"
     if task.context is not None and task.files:
         yield "it has its data in context or in files, not in both"
+    if task.validation_model is not None and not task.validation.strip():
+        yield "validation_model: there is nothing to validate by; write the question as validation"
     if not 0 <= task.retries <= MOST_RETRIES:
         yield f"retries: 0 to {MOST_RETRIES}, not {task.retries}"
 

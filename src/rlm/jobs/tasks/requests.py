@@ -38,6 +38,15 @@ class TaskAttempt:
     """The record of the run that it goes on with."""
     left_s: float | None = None
     """What is left of the time of the list, in seconds."""
+    refused: str = ""
+    """Why the answer of the attempt before was not valid."""
+
+    @property
+    def prompt(self) -> str:
+        """What the run is asked."""
+        if not self.refused:
+            return self.task.prompt
+        return f"{self.task.prompt}\n\nAn earlier attempt at this was not accepted: {self.refused}"
 
 
 def config_of(plan: ListPlan, task: ListedTask) -> Config:
@@ -71,7 +80,7 @@ def request_of(plan: ListPlan, attempt: TaskAttempt) -> tuple[Request, str | Non
         except ConfigError as error:
             why_not = str(error).partition("\n")[0]
     request = Request(
-        prompt=task.prompt, config=config, context=data, output_type=task.output_type, run_id=attempt.run_id
+        prompt=attempt.prompt, config=config, context=data, output_type=task.output_type, run_id=attempt.run_id
     )
     return request, why_not
 

@@ -16,9 +16,10 @@ import msgspec
 from rlm.core.events import VERSION, TaskEnd, TasksEnd, TasksStart, TaskStart, Warned
 from rlm.core.exceptions import ConfigError, LimitReached, RLMError
 from rlm.core.record.recorder import Recorder, new_run_id
-from rlm.jobs.tasks.data import artifacts_of
+from rlm.jobs.tasks.data import artifacts_of, saved_texts
 from rlm.jobs.tasks.past import ENDING, end_of_run
-from rlm.jobs.tasks.requests import TaskAttempt, check_models, request_of
+from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
+from rlm.jobs.tasks.validating import Verdict, validation_request, verdict_of
 from rlm.jobs.tasks.values import TaskListResult, TaskOutcome
 from rlm.runtime.control import Act
 from rlm.secrets import masker
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rlm.jobs.engines.local import LocalEngine, LocalSubmission
     from rlm.jobs.tasks.planning import ListPlan
     from rlm.jobs.tasks.values import ListedTask
+    from rlm.runtime.request import Request
 
 _BLOCKING = frozenset({"failed", "blocked", "skipped", "cancelled"})
 
@@ -178,7 +180,9 @@ class ListRun:
     async def _do(self, task: ListedTask) -> None:
         outcome, spent = TaskOutcome(id=task.id, state="failed"), _Spent()
         for attempt in range(1, task.retries + 2):
-            outcome = await self._attempt(task, attempt)
+            outcome = await self._attempt(task, attempt, outcome.verdict)
+            if outcome.state == "completed" and task.validation:
+                outcome = await self._judged(task, outcome)
             spent.add(outcome)
             if outcome.state != "failed" or self._is_stopping:
                 break
@@ -188,7 +192,27 @@ class ListRun:
         if outcome.state == "failed" and self.plan.listed.tasks.stop_on_error:
             self._is_stopping = True
 
-    async def _attempt(self, task: ListedTask, number: int) -> TaskOutcome:
+    async def _judged(self, task: ListedTask, outcome: TaskOutcome) -> TaskOutcome:
+        """The outcome of a task with the verdict on it; what can't be judged is not valid."""
+        texts = dict(saved_texts(self._artifacts_of(outcome.run_id), outcome.files))
+        request = validation_request(task, outcome, config_of(self.plan, task), texts)
+        try:
+            verdict = verdict_of(await self._made(task, request))
+        except RLMError as error:
+            verdict = Verdict(is_valid=False, reason=f"it could not be judged: {error}")
+        unknown = outcome.cost_usd is None or verdict.cost_usd is None
+        return replace(
+            outcome,
+            state="completed" if verdict.is_valid else "failed",
+            is_valid=verdict.is_valid,
+            verdict=verdict.reason,
+            validation_run=verdict.run_id,
+            error=None if verdict.is_valid else f"its answer is not valid: {verdict.reason}",
+            tokens=outcome.tokens + verdict.tokens,
+            cost_usd=None if unknown else (outcome.cost_usd or 0.0) + (verdict.cost_usd or 0.0),
+        )
+
+    async def _attempt(self, task: ListedTask, number: int, refused: str) -> TaskOutcome:
         """Do a task once; whatever goes wrong about it is its outcome."""
         earlier = self.plan.begun.get(task.id) if number == 1 else None
         cut_off = None if earlier is None else self._record_of(earlier)
@@ -200,6 +224,7 @@ class ListRun:
             before=self._before(task),
             cut_off=cut_off if cut_off is not None and cut_off.exists() else None,
             left_s=self._left_s(),
+            refused=refused,
         )
         try:
             result = await self._run_of(attempt, number)
@@ -222,6 +247,10 @@ class ListRun:
         start = TaskStart(task=task.id, attempt=number, run=attempt.run_id, resumes=resumes)
         self._recorder.record(self._spans[task.id], start)
         self._recorder.check()
+        return await self._made(task, request)
+
+    async def _made(self, task: ListedTask, request: Request) -> RLMResult:
+        """What a run comes to, which can be paused and cancelled with the list."""
         submission = self.submissions[task.id] = await self._engine.submit(request)
         if self._is_cancelled:
             _act(submission, Act(action="cancel", who="the task list"))
@@ -262,6 +291,9 @@ class ListRun:
             value=outcome.value,
             files=list(outcome.files),
             error=outcome.error,
+            is_valid=outcome.is_valid,
+            verdict=outcome.verdict,
+            validation_run=outcome.validation_run,
             tokens=outcome.tokens,
             cost_usd=outcome.cost_usd,
             duration_s=round(outcome.duration_s, 3),
@@ -363,6 +395,9 @@ def _earlier(end: TaskEnd) -> TaskOutcome:
         run_id=end.run,
         attempts=end.attempts,
         files=tuple(end.files),
+        is_valid=end.is_valid,
+        verdict=end.verdict,
+        validation_run=end.validation_run,
         tokens=end.tokens,
         cost_usd=end.cost_usd,
         duration_s=end.duration_s,

@@ -39,8 +39,12 @@ class ListedTask(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     """Caps of its own, by their names."""
     session: str | None = None
     """The session whose variables it begins with and leaves behind."""
+    validation: str = ""
+    """A question about the answer, which a fresh model decides: unless it says yes, the task has failed."""
+    validation_model: str | None = None
+    """The model that decides; None: the task's own, without its conversation."""
     retries: int = 0
-    """How often it may be tried again where it fails."""
+    """How often it may be tried again where it fails, or its answer isn't valid; it is told why."""
 
     def __post_init__(self) -> None:
         for name in ("needs", "files"):  # perhaps a list, as Python writes it
@@ -105,6 +109,12 @@ class TaskOutcome:
     """Why it did not complete."""
     limit: bool = False
     """Whether a cap of the budget ended it."""
+    is_valid: bool | None = None
+    """Whether its answer was found valid; None where nobody was asked."""
+    verdict: str = ""
+    """Why it was found valid, or not."""
+    validation_run: str = ""
+    """The run that judged."""
     tokens: int = 0
     cost_usd: float | None = 0.0
     """None where a price is unknown."""
