@@ -14,7 +14,7 @@ from rlm.core.paths import open_file
 
 HEAD_BYTES: Final = 4_096
 """So much of a file is looked at."""
-_OWN = re.compile(r"[0-9a-f]{32}(?:\.tasks)?\.(jsonl|exact|context|receipt|kept)(\.part)?")
+_OWN = re.compile(r"[0-9a-f]{32}(?:\.tasks)?\.(jsonl|exact|context|receipt|kept|report\.md)(\.part)?")
 _OWN_FOLDER = re.compile(r"[0-9a-f]{32}(?:\.tasks)?\.(blobs|artifacts)")
 _INDEX = re.compile(r"index\.sqlite(-wal|-shm|-journal)?")
 _RECORD = re.compile(r"[0-9a-f]{32}\.jsonl")
@@ -28,6 +28,7 @@ _HEADS = {
     "exact": re.compile(rb'\{"(salt":"[0-9a-f]|seq":\d|digest":")'),
     "receipt": re.compile(rb'\{"version":\d+,"run":"[0-9a-f]{32}(\.tasks)?","scheme":"'),
     "kept": re.compile(rb"\Z"),
+    "report.md": re.compile(rb"# Receipt: "),
     "context": re.compile(rb""),  # data of any kind: the name has to do
 }
 

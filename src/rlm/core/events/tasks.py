@@ -66,6 +66,10 @@ class TaskEnd(Body, frozen=True, kw_only=True):
     """The answer as a JSON value, where it is more than text."""
     files: list[str] = []
     """The names of the artifacts that its run saved."""
+    created: list[str] = []
+    """Files of its workspace that were not there before it."""
+    modified: list[str] = []
+    """Files of its workspace that were written while it ran."""
     error: str | None = None
     """Why it did not complete."""
     is_valid: bool | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.core.interfaces import Tool
+    from rlm.core.interfaces import Sink, Tool
     from rlm.core.outcome import RLMResult
     from rlm.jobs.engines.engine import Numbered, State
     from rlm.runtime.control import Act, RunStatus
@@ -120,11 +120,12 @@ class LocalEngine:
         backends: BackendPool | None = None,
         *,
         tools: tuple[Tool, ...] = (),
+        sinks: tuple[Sink, ...] = (),
         max_running: int = MAX_RUNNING,
         max_queued: int = MAX_QUEUED,
     ) -> None:
         self._notices = _Notices()
-        self.parts = Parts(backends=backends or BackendPool(), tools=tools, sinks=(self._notices,))
+        self.parts = Parts(backends=backends or BackendPool(), tools=tools, sinks=(self._notices, *sinks))
         self._places = max_running
         self._max_queued = max_queued
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -37,14 +37,17 @@ async def do_list(
     pool: BackendPool,
     sinks: Iterable[Sink] = (),
     on_begun: Callable[[ListRun], None] = lambda _run: None,
+    *,
+    run_sinks: tuple[Sink, ...] = (),
 ) -> TaskListResult:
-    """Do a list; `on_begun` is given what may be done with it meanwhile.
+    """Do a list. `sinks` get its own events and `run_sinks` those of its runs; `on_begun` is given what may be done
+    with it meanwhile.
 
     Raises:
         ConfigError: a model of it can't be had.
         RecordError: no record can be written.
     """
-    engine = LocalEngine(pool, max_running=max(plan.listed.tasks.concurrency, 1))
+    engine = LocalEngine(pool, sinks=run_sinks, max_running=max(plan.listed.tasks.concurrency, 1))
     try:
         run = ListRun(plan, engine, sinks)
         on_begun(run)

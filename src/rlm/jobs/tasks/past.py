@@ -38,6 +38,8 @@ class ListPast:
     """The end of each task that came to one, by its id."""
     begun: dict[str, TaskStart] = field(default_factory=dict)
     """The last attempt of each task that has not ended."""
+    ended_here: set[str] = field(default_factory=set)
+    """Those that ended in this list itself, not in one before it."""
     end: TasksEnd | None = None
     """None: it was cut off, or is in progress."""
 
@@ -54,6 +56,7 @@ class ListPast:
             case TaskEnd():
                 self.begun.pop(body.task, None)
                 self.ended[body.task] = body
+                self.ended_here.add(body.task)
             case TasksEnd():
                 self.end = body
 

@@ -30,6 +30,7 @@ def outcomes_of(past: ListPast) -> tuple[TaskOutcome, ...]:
         elif (end := past.ended.get(name)) is not None:
             ended = msgspec.structs.asdict(end)
             ended |= {"id": ended.pop("task"), "run_id": ended.pop("run"), "files": tuple(ended["files"])}
+            ended |= {name: tuple(ended[name]) for name in ("created", "modified")}
             del ended["digest"]
             found.append(TaskOutcome(**ended))
         else:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from rlm.core.events import VERSION, TaskEnd, TasksEnd, TasksStart, TaskStart, Warned
 from rlm.core.exceptions import ConfigError, LimitReached, RLMError
 from rlm.core.record.recorder import Recorder, new_run_id
+from rlm.jobs.tasks.changes import FilesSeen
 from rlm.jobs.tasks.data import artifacts_of, saved_texts
 from rlm.jobs.tasks.past import ENDING, end_of_run
 from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
@@ -30,7 +32,6 @@ from rlm.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from rlm.core.interfaces import Sink
     from rlm.core.outcome import RLMResult
@@ -179,6 +180,7 @@ class ListRun:
 
     async def _do(self, task: ListedTask) -> None:
         outcome, spent = TaskOutcome(id=task.id, state="failed"), _Spent()
+        before = await self._files_of(task)
         for attempt in range(1, task.retries + 2):
             outcome = await self._attempt(task, attempt, outcome.verdict)
             if outcome.state == "completed" and task.validation:
@@ -186,11 +188,25 @@ class ListRun:
             spent.add(outcome)
             if outcome.state != "failed" or self._is_stopping:
                 break
+        after = await self._files_of(task)
         self._settle(
-            replace(outcome, attempts=attempt, tokens=spent.tokens, cost_usd=spent.cost_usd, duration_s=spent.seconds)
+            replace(
+                outcome,
+                attempts=attempt,
+                created=after.created_since(before),
+                modified=after.modified_since(before),
+                tokens=spent.tokens,
+                cost_usd=spent.cost_usd,
+                duration_s=spent.seconds,
+            )
         )
         if outcome.state == "failed" and self.plan.listed.tasks.stop_on_error:
             self._is_stopping = True
+
+    async def _files_of(self, task: ListedTask) -> FilesSeen:  # noqa: ARG002 - one workspace for all
+        """The files of the workspace of a task, as they are now."""
+        folders = tuple(map(Path, self.plan.config.allowed_paths))
+        return await asyncio.to_thread(FilesSeen.of, folders) if folders else FilesSeen()
 
     async def _judged(self, task: ListedTask, outcome: TaskOutcome) -> TaskOutcome:
         """The outcome of a task with the verdict on it; what can't be judged is not valid."""
@@ -290,6 +306,8 @@ class ListRun:
             response=outcome.response,
             value=outcome.value,
             files=list(outcome.files),
+            created=list(outcome.created),
+            modified=list(outcome.modified),
             error=outcome.error,
             is_valid=outcome.is_valid,
             verdict=outcome.verdict,
@@ -395,6 +413,8 @@ def _earlier(end: TaskEnd) -> TaskOutcome:
         run_id=end.run,
         attempts=end.attempts,
         files=tuple(end.files),
+        created=tuple(end.created),
+        modified=tuple(end.modified),
         is_valid=end.is_valid,
         verdict=end.verdict,
         validation_run=end.validation_run,

@@ -11,6 +11,7 @@ from msgspec import Struct
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TaskState: TypeAlias = Literal["pending", "running", "completed", "failed", "skipped", "blocked", "cancelled"]
@@ -105,6 +106,10 @@ class TaskOutcome:
     attempts: int = 0
     files: tuple[str, ...] = ()
     """The artifacts that its run saved."""
+    created: tuple[str, ...] = ()
+    """Files of its workspace that were not there before it."""
+    modified: tuple[str, ...] = ()
+    """Files of its workspace that were written while it ran."""
     error: str | None = None
     """Why it did not complete."""
     limit: bool = False
@@ -121,6 +126,9 @@ class TaskOutcome:
     duration_s: float = 0.0
     is_earlier: bool = False
     """It completed when the list ran before, and was not repeated."""
+
+    def __str__(self) -> str:
+        return self.response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,5 +149,14 @@ class TaskListResult:
         """Whether every task that was selected completed."""
         return not self.is_cancelled and all(each.state in ("completed", "skipped") for each in self.outcomes)
 
-    def __getitem__(self, task_id: str) -> TaskOutcome:
-        return next(each for each in self.outcomes if each.id == task_id)
+    def __getitem__(self, task: str | int) -> TaskOutcome:
+        """A task by its id, or by its place in the list."""
+        if isinstance(task, int):
+            return self.outcomes[task]
+        return next(each for each in self.outcomes if each.id == task)
+
+    def __iter__(self) -> Iterator[TaskOutcome]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
