@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm.core import events, notes, types
-from rlm.core.events import body, completion, model, run
+from rlm.core.events import body, completion, model, run, tasks
 from rlm.core.events import cell as cells
 
-FAMILIES = (body, run, completion, model, cells)
+FAMILIES = (body, run, completion, model, cells, tasks)
 TARGET = Path(__file__).with_name("events.md")
 
 INTRO = """\

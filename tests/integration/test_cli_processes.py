@@ -53,6 +53,9 @@ STARTED = {
     "ctl attach": ([], 2, "no run is in progress"),
     "mcp list": ([], 0, "no MCP server is configured"),
     "mcp login": (["absent"], 2, "no MCP server is configured"),
+    "tasks run": (["list.toml", "--model", "scripted/again.json", *LOCAL], 0, "first  completed"),
+    "tasks check": (["list.toml"], 0, "1 task, and nothing is wrong with them"),
+    "tasks status": ([], 0, "first  completed"),
     "session list": ([], 0, "work  revision 1"),
     "session show": (["work"], 0, "rows = [1]"),
     "session run": (["work", "-c", "rows", *LOCAL], 0, "[1]\n"),
@@ -76,12 +79,14 @@ ELSEWHERE = {
 
 @pytest.fixture(scope="module")
 def lived_in(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Path:
-    """A place with a record of a run, a session and a skill."""
+    """A place with the records of a run and of a task list, a session and a skill."""
     root = tmp_path_factory.mktemp("lived-in")
     with User(root, fork_server) as user:
         model = user.script(fenced("print('needle'); FINAL(7)"))
         shutil.copyfile(user.cwd / "replies.json", user.cwd / "again.json")
         user.rlm("run", "a question", "--model", model, *LOCAL)
+        user.write("list.toml", '[[tasks]]\nid = "first"\nprompt = "a question"\n')
+        user.rlm("tasks", "run", "list.toml", "--model", model, *LOCAL)
         user.rlm("session", "save", "work", stdin='{"rows": [1]}')
         user.rlm("skill", "save", "f", "-c", "def f(): return 1", "-d", "One.", *LOCAL)
     return root

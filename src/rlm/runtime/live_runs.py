@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
-from rlm.runtime.control import Act, RunControl, RunStatus  # noqa: TC001 (msgspec reads them at run time)
+from rlm.runtime.control import Act, RunStatus  # noqa: TC001 (msgspec reads them at run time)
 from rlm.runtime.control_socket import ControlSocket, socket_folder
 
 if TYPE_CHECKING:
@@ -39,16 +39,42 @@ class ControlAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It was refused, for this process has no such run."""
 
 
+class Steered(Protocol):
+    """What may be looked at and acted on while it goes on: a run, or many that belong together."""
+
+    stop: Callable[[], object] | None
+    """Cancels it; None where it can't be cancelled from here."""
+
+    @property
+    def id(self) -> str: ...
+
+    def act(self, act: Act) -> None:
+        """Do something with it, and record it.
+
+        Raises:
+            ConfigError: it can't be done; says why.
+        """
+        ...
+
+    def act_if_possible(self, act: Act) -> None:
+        """Do something that was asked before it had begun; what can't be done is a warning in its record."""
+        ...
+
+    def status(self) -> RunStatus:
+        """How it stands."""
+        ...
+
+
 class LiveRuns:
     """The runs in progress, by their ids; used on one event loop only."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, RunControl] = {}
+        self._runs: dict[str, Steered] = {}
         self._held: dict[str, list[Act]] = {}
         self._socket: ControlSocket | None = None
         self._is_tried = False
 
-    def __iter__(self) -> Iterator[RunControl]:
+    def __iter__(self) -> Iterator[Steered]:
         return iter(self._runs.values())
 
     async def listen(self) -> None:
@@ -62,7 +88,7 @@ class LiveRuns:
                 self._socket = await ControlSocket.open(folder, self.answer)
 
     @contextmanager
-    def listed(self, control: RunControl, stop: Callable[[], object] | None = None) -> Iterator[None]:
+    def listed(self, control: Steered, stop: Callable[[], object] | None = None) -> Iterator[None]:
         """Have a run be found for as long as this context lasts; `stop` cancels it."""
         control.stop = stop
         self._runs[control.id] = control
@@ -81,7 +107,7 @@ class LiveRuns:
         """Forget what was to be done with a run."""
         self._held.pop(run_id, None)
 
-    def get(self, run_id: str) -> RunControl | None:
+    def get(self, run_id: str) -> Steered | None:
         """The run in progress of that id."""
         return self._runs.get(run_id)
 

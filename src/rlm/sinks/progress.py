@@ -18,6 +18,8 @@ from rlm.core.events import (
     ModelEnd,
     ModelRetry,
     SandboxReady,
+    TaskEnd,
+    TaskStart,
     ToolStart,
     TurnStart,
     Warned,
@@ -51,6 +53,25 @@ class StepLines:
         if text:
             seconds = event.at - self._run.state.started_at
             self._stream.write(f"{seconds:7.1f} s  {text}\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the stream to its owner."""
+
+
+class TaskLines:
+    """A line for each task of a list that begins or ends."""
+
+    on_loop = True
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._began_at: float | None = None
+
+    def write(self, event: Event) -> None:
+        self._began_at = event.at if self._began_at is None else self._began_at
+        if text := task_text(event) or notice_text(event):
+            self._stream.write(f"{event.at - self._began_at:7.1f} s  {text}\n")
             self._stream.flush()
 
     def close(self) -> None:
@@ -134,6 +155,20 @@ def choice_text(environment: str, passed_over: Mapping[str, str]) -> str:
     """Which sandbox was chosen, and why those before it were not."""
     reasons = "".join(f"; not {name}: {why}" for name, why in passed_over.items())
     return f"no sandbox is set: using {environment} (choose another with --environment){reasons}"
+
+
+def task_text(event: Event) -> str:
+    """The beginning or the end of a task in words; empty for other events."""
+    match event.body:
+        case TaskStart() as start:
+            how = f", resumes {start.resumes[:8]}" if start.resumes else ""
+            again = f", attempt {start.attempt}" if start.attempt > 1 else ""
+            return f"{one_line(start.task, 64)}: run {start.run[:8]}{how}{again}"
+        case TaskEnd() as end:
+            return f"{one_line(end.task, 64)}: {end.state}" + (
+                f": {one_line(end.error, _TEXT_CHARS)}" if end.error else ""
+            )
+    return ""
 
 
 def step_text(event: Event) -> str:

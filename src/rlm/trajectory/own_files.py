@@ -14,20 +14,21 @@ from rlm.core.paths import open_file
 
 HEAD_BYTES: Final = 4_096
 """So much of a file is looked at."""
-_OWN = re.compile(r"[0-9a-f]{32}\.(jsonl|exact|context|receipt|kept)(\.part)?")
-_OWN_FOLDER = re.compile(r"[0-9a-f]{32}\.(blobs|artifacts)")
+_OWN = re.compile(r"[0-9a-f]{32}(?:\.tasks)?\.(jsonl|exact|context|receipt|kept|report\.md)(\.part)?")
+_OWN_FOLDER = re.compile(r"[0-9a-f]{32}(?:\.tasks)?\.(blobs|artifacts)")
 _INDEX = re.compile(r"index\.sqlite(-wal|-shm|-journal)?")
 _RECORD = re.compile(r"[0-9a-f]{32}\.jsonl")
 _FIRST_LINE = re.compile(
     rb'\s*\{\s*"seq"\s*:\s*0\s*,\s*"at"\s*:\s*[0-9.eE+]+\s*,\s*"run"\s*:\s*"[0-9a-f]{1,32}"\s*,'
-    rb'\s*"span"\s*:\s*"[^"]{1,64}"\s*,\s*"parent"\s*:\s*null\s*,\s*"type"\s*:\s*"run\.start"'
+    rb'\s*"span"\s*:\s*"[^"]{1,64}"\s*,\s*"parent"\s*:\s*null\s*,\s*"type"\s*:\s*"(?:run|tasks)\.start"'
 )
 _SALT = re.compile(rb'\{"salt":"[0-9a-f]{32}"\}\n')
 _HEADS = {
     "jsonl": _FIRST_LINE,
     "exact": re.compile(rb'\{"(salt":"[0-9a-f]|seq":\d|digest":")'),
-    "receipt": re.compile(rb'\{"version":\d+,"run":"[0-9a-f]{32}","scheme":"'),
+    "receipt": re.compile(rb'\{"version":\d+,"run":"[0-9a-f]{32}(\.tasks)?","scheme":"'),
     "kept": re.compile(rb"\Z"),
+    "report.md": re.compile(rb"# Receipt: "),
     "context": re.compile(rb""),  # data of any kind: the name has to do
 }
 

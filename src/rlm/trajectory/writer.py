@@ -24,7 +24,7 @@ from rlm.trajectory.places import make_folder
 if TYPE_CHECKING:
     from rlm.core.events import Event
 
-SYNC_AT = frozenset({"turn.end", "completion.end"})
+SYNC_AT = frozenset({"turn.end", "completion.end", "tasks.start", "task.start", "task.end", "tasks.end"})
 
 
 class TrajectoryWriter:

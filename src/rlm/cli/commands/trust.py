@@ -20,7 +20,7 @@ def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Stop trusting it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> int:
-    """Trust a project's rlm.toml as it is now.
+    """Trust a project's rlm.toml, or a task list, as it is now.
 
     When it changes, it needs trust again. Shows what the file sets that needs trust: what runs commands, reads files,
     redirects requests and their keys, or lifts your caps.
@@ -60,8 +60,9 @@ def _agreed(file: ConfigFile, *, yes: bool) -> bool:
     from rlm.core.config import asked_of_user
     from rlm.core.exceptions import ConfigError
     from rlm.core.plain import plain
+    from rlm.jobs.tasks.trusting import asked_of_tasks, is_task_file
 
-    guarded = asked_of_user(file, os.environ)
+    guarded = asked_of_tasks(file, os.environ) if is_task_file(file) else asked_of_user(file, os.environ)
     say(f"{file.path} sets:" if guarded else f"{file.path} sets nothing that needs trust")
     for key in guarded:
         above = f"  (above the {key.most} that you allow)" if key.most else ""

@@ -405,10 +405,19 @@ def asked_of_user(file: ConfigFile, environ: Mapping[str, str]) -> list[GuardedK
     Raises:
         ConfigError: the user's own file is wrong.
     """
+    return asked_by(file, user_layers(environ))
+
+
+def user_layers(environ: Mapping[str, str]) -> Layers[Config]:
+    """What the user's own configuration sets.
+
+    Raises:
+        ConfigError: the user's own file is wrong.
+    """
     path, layers = user_config_path(environ), Layers(SCHEMA, home=environ.get("HOME", ""))
     if path is not None and os.path.lexists(path):
         layers.add_file(read_config_file(path), "user")
-    return asked_by(file, layers)
+    return layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

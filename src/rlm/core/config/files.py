@@ -4,9 +4,10 @@ file of bounded size, and everything said of it later (its hash, its keys) is sa
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ class ConfigFile:
     path: Path
     sha256: str
     table: Mapping[str, Json]
+    content: bytes = field(default=b"", repr=False)
+    """What it says, as it was read."""
 
 
 def find_project_file(cwd: Path) -> Path | None:
@@ -80,22 +83,32 @@ def user_config_path(environ: Mapping[str, str]) -> Path | None:
 
 
 def read_config_file(path: Path) -> ConfigFile:
-    """Read one file.
+    """Read one file, which is TOML or, with that suffix, JSON.
 
     Raises:
-        ConfigError: it can't be read, or is no TOML; says the line and column.
+        ConfigError: it can't be read, or is not what its suffix says; says the line and column.
     """
     content = _content(path)
     try:
-        table = tomli.loads(content.decode())
+        table = _json_object(path, content) if path.suffix == ".json" else tomli.loads(content.decode())
     except tomli.TOMLDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}:{error.colno}: {error.msg}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8, which TOML has to be") from error
+        raise ConfigError(f"{path}:{line}: not UTF-8, which it has to be") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
-    return ConfigFile(path=path, sha256=hashlib.sha256(content).hexdigest(), table=table)
+    return ConfigFile(path=path, sha256=hashlib.sha256(content).hexdigest(), table=table, content=content)
+
+
+def _json_object(path: Path, content: bytes) -> dict[str, Json]:
+    try:
+        value = json.loads(content.decode())
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}:{error.lineno}:{error.colno}: {error.msg}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected a JSON object, not {type(value).__name__}")
+    return value
 
 
 def _content(path: Path) -> bytes:

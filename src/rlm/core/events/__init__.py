@@ -27,6 +27,7 @@ from rlm.core.events.completion import (
 )
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
 from rlm.core.events.run import Controlled, Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
+from rlm.core.events.tasks import TaskEnd, TasksEnd, TasksStart, TaskStart
 from rlm.core.texts import escape_line_ends
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ AnyBody: TypeAlias = (
     | Warned
     | Controlled
     | RecordLeft
+    | TasksStart
+    | TaskStart
+    | TaskEnd
+    | TasksEnd
 )
 
 BODIES: Mapping[str, type[Body]] = {body.TYPE: body for body in AnyBody.__args__}
@@ -163,6 +168,10 @@ __all__ = [
     "RunStart",
     "SandboxReady",
     "SessionCarried",
+    "TaskEnd",
+    "TaskStart",
+    "TasksEnd",
+    "TasksStart",
     "ToolEnd",
     "ToolStart",
     "TurnEnd",

@@ -30,6 +30,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "tool.start": ("arguments",),
     "tool.end": ("result",),
     "exec.end": ("final.value",),
+    "task.end": ("value",),
 }
 """The places of values of any kind, by the type of the event."""
 

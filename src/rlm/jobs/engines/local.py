@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.events import Event
-    from rlm.core.interfaces import Tool
+    from rlm.core.interfaces import Sink, Tool
     from rlm.core.outcome import RLMResult
     from rlm.jobs.engines.engine import Numbered, State
-    from rlm.runtime.control import Act, RunControl, RunStatus
+    from rlm.runtime.control import Act, RunStatus
+    from rlm.runtime.live_runs import Steered
     from rlm.runtime.request import Request
 
 MAX_RUNNING = 64
@@ -107,7 +108,7 @@ class LocalSubmission:
         self._feed.end()
 
     @property
-    def _control(self) -> RunControl | None:
+    def _control(self) -> Steered | None:
         return self._parts.live.get(self.run_id)
 
 
@@ -119,11 +120,12 @@ class LocalEngine:
         backends: BackendPool | None = None,
         *,
         tools: tuple[Tool, ...] = (),
+        sinks: tuple[Sink, ...] = (),
         max_running: int = MAX_RUNNING,
         max_queued: int = MAX_QUEUED,
     ) -> None:
         self._notices = _Notices()
-        self.parts = Parts(backends=backends or BackendPool(), tools=tools, sinks=(self._notices,))
+        self.parts = Parts(backends=backends or BackendPool(), tools=tools, sinks=(self._notices, *sinks))
         self._places = max_running
         self._max_queued = max_queued
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -1,0 +1,161 @@
+"""What the record of a task list says: which of its tasks are done and what they answered, which were cut off. A list
+that goes on with an earlier one has the past of both."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.events import TaskEnd, TasksEnd, TasksStart, TaskStart
+from rlm.core.exceptions import ConfigError
+from rlm.trajectory.reader import Trajectory, ends_run, is_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rlm.core.events import CompletionEnd
+    from rlm.jobs.tasks.values import GivenList, ListedTask
+
+ENDING = ".tasks"
+"""What the name of a list's record has after the id, before its suffix."""
+_GLOB = "[0-9a-f]" * 32 + ENDING + ".jsonl"
+
+
+@dataclass(slots=True, kw_only=True)
+class ListPast:
+    """What became of a list so far."""
+
+    id: str
+    record: Path
+    start: TasksStart
+    started_at: float
+    ended: dict[str, TaskEnd] = field(default_factory=dict)
+    """The end of each task that came to one, by its id."""
+    begun: dict[str, TaskStart] = field(default_factory=dict)
+    """The last attempt of each task that has not ended."""
+    ended_here: set[str] = field(default_factory=set)
+    """Those that ended in this list itself, not in one before it."""
+    end: TasksEnd | None = None
+    """None: it was cut off, or is in progress."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process is working on it."""
+        return Trajectory(self.record).is_running()
+
+    def _take(self, body: Any) -> None:
+        match body:
+            case TaskStart():
+                self.begun[body.task] = body
+                self.ended.pop(body.task, None)
+            case TaskEnd():
+                self.begun.pop(body.task, None)
+                self.ended[body.task] = body
+                self.ended_here.add(body.task)
+            case TasksEnd():
+                self.end = body
+
+
+def digest_of(listed: GivenList, task: ListedTask) -> str:
+    """A digest of what a task is asked: another one where its prompt, data, model or the like have changed. Its caps
+    are not in it, for a higher one is no other task."""
+    asked = {
+        "prompt": task.prompt,
+        "needs": listed.tasks.needed_by(task),
+        "context": task.context,
+        "files": [_facts(path, listed.folder) for path in _files(task, listed.folder)],
+        "output_type": task.output_type,
+        "model": task.model or listed.tasks.model,
+        "session": task.session,
+        "validation": (task.validation, task.validation_model),
+    }
+    form = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")
+    return hashlib.sha256(form).hexdigest()[:16]
+
+
+def past_of(record: Path) -> ListPast:
+    """The past of a list, with that of those before it.
+
+    Raises:
+        ConfigError: there is no such record, or it is none of a list.
+    """
+    run = Trajectory(record)
+    found: ListPast | None = None
+    for event in run:
+        body = run.whole(event).body
+        if found is None:
+            if not isinstance(body, TasksStart):
+                break
+            list_id = record.name.partition(".")[0]
+            found = ListPast(id=list_id, record=record, start=body, started_at=event.at)
+            if is_run_id(body.resumed_from or ""):
+                before = past_of(record.with_name(f"{body.resumed_from}{ENDING}.jsonl"))
+                found.ended, found.begun = before.ended, before.begun
+        found._take(body)
+    if found is None:
+        raise ConfigError(f"{record} is not the record of a task list")
+    return found
+
+
+def list_records(folder: Path) -> list[Path]:
+    """The records of lists in a folder, the last written first."""
+    return sorted(folder.glob(_GLOB), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def find_list(folder: Path, name: str) -> Path:
+    """The record of the list that `name` means: `last`, an id, or the beginning of one.
+
+    Raises:
+        ConfigError: it fits none, or several.
+    """
+    records = list_records(folder)
+    found = records[:1] if name == "last" else [path for path in records if path.name.startswith(name.lower())]
+    if len(found) != 1:
+        what = (
+            f"{len(found)} task lists begin with {name!r}" if found else f"there is no task list {name!r} in {folder}"
+        )
+        raise ConfigError(f"{what}\nrlm tasks status shows the last")
+    return found[0]
+
+
+def last_of(folder: Path, source: str) -> Path | None:
+    """The record of the last list that came from a file; None where there is none."""
+    for record in list_records(folder):
+        first = next(iter(Trajectory(record)), None)
+        if first is not None and isinstance(first.body, TasksStart) and first.body.source == source:
+            return record
+    return None
+
+
+def end_of_run(record: Path) -> CompletionEnd | None:
+    """How a run ended, as its record has it; None where it was cut off, or has no record."""
+    if not record.exists():
+        return None
+    run = Trajectory(record)
+    for event in run:
+        if ends_run(event):
+            body: CompletionEnd = run.whole(event).body
+            return body
+    return None
+
+
+def _files(task: ListedTask, folder: Path) -> Iterator[Path]:
+    for name in task.files:
+        path = folder / Path(name).expanduser()
+        yield from (path,) if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
+
+
+def _facts(path: Path, folder: Path) -> list[Any]:
+    """What tells whether a file, or anything in a folder, was changed."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [
+        (str(each.relative_to(folder) if each.is_relative_to(folder) else each), about.st_size, about.st_mtime_ns)
+        for each in inside
+        for about in (each.stat(),)
+        if each.is_file()
+    ]

@@ -1,0 +1,438 @@
+"""Does a task list: begins each task once what it needs is there, hands answers on, and records what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rlm.core.events import VERSION, TaskEnd, TasksEnd, TasksStart, TaskStart, Warned
+from rlm.core.exceptions import ConfigError, LimitReached, RLMError
+from rlm.core.record.recorder import Recorder, new_run_id
+from rlm.jobs.tasks.changes import FilesSeen
+from rlm.jobs.tasks.data import artifacts_of, saved_texts
+from rlm.jobs.tasks.past import ENDING, end_of_run
+from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
+from rlm.jobs.tasks.validating import Verdict, validation_request, verdict_of
+from rlm.jobs.tasks.values import TaskListResult, TaskOutcome
+from rlm.runtime.control import Act
+from rlm.secrets import masker
+from rlm.trajectory.chain import receipt_key
+from rlm.trajectory.places import log_folder
+from rlm.trajectory.writer import TrajectoryWriter
+from rlm.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rlm.core.interfaces import Sink
+    from rlm.core.outcome import RLMResult
+    from rlm.jobs.engines.local import LocalEngine, LocalSubmission
+    from rlm.jobs.tasks.planning import ListPlan
+    from rlm.jobs.tasks.values import ListedTask
+    from rlm.runtime.request import Request
+
+_BLOCKING = frozenset({"failed", "blocked", "skipped", "cancelled"})
+
+
+class ListRun:
+    """A task list in progress; used on the event loop of its engine only."""
+
+    def __init__(self, plan: ListPlan, engine: LocalEngine, sinks: Iterable[Sink] = ()) -> None:
+        """Raises:
+        ConfigError: a model of it can't be had.
+        RecordError: no record can be written.
+        """
+        check_models(plan, engine.parts.backends)
+        self.plan = plan
+        self.id = new_run_id()
+        self.started_at = time.time()
+        self.outcomes = {task.id: TaskOutcome(id=task.id, state="pending") for task in plan.listed.tasks.tasks}
+        self.submissions: dict[str, LocalSubmission] = {}
+        """The runs in progress, by their tasks."""
+        self.is_paused = False
+        self._engine = engine
+        journal = TrajectoryWriter(log_folder(plan.config.log_dir), f"{self.id}{ENDING}", receipt_key(os.environ))
+        self.record = journal.path
+        self._recorder = Recorder(self.id, journal, sinks, masker(plan.config.mask))
+        self._spans = {task.id: self._recorder.root.child() for task in plan.listed.tasks.tasks}
+        self._doing: dict[str, asyncio.Task[None]] = {}
+        self._moved = asyncio.Event()
+        self._began = time.monotonic()
+        self._is_stopping = self._is_cancelled = False
+        self._fault: BaseException | None = None
+        """An error that is no outcome of a task; the list ends with it."""
+
+    async def run(self) -> TaskListResult:
+        """Do the list to its end; where this is cancelled, what is in progress lands first."""
+        try:
+            self._begin()
+            while self._go_on():
+                await self._moved.wait()
+                self._moved.clear()
+        except asyncio.CancelledError:
+            self.cancel()
+            await self._landed()
+            raise
+        finally:
+            self._end()
+        if self._fault is not None:
+            raise self._fault
+        return self._result()
+
+    def cancel(self) -> None:
+        """Begin nothing more, and have what is in progress land."""
+        self._is_cancelled = self._is_stopping = True
+        for submission in self.submissions.values():
+            _act(submission, Act(action="cancel", who="the task list"))
+        self._moved.set()
+
+    def pause(self, act: Act) -> None:
+        """Begin nothing more, and pause what is in progress, until `go_on`."""
+        self.is_paused = True
+        for submission in self.submissions.values():
+            _act(submission, act)
+
+    def go_on(self, act: Act) -> None:
+        """Go on after a pause."""
+        self.is_paused = False
+        for submission in self.submissions.values():
+            _act(submission, act)
+        self._moved.set()
+
+    def note(self, body: Any) -> None:
+        """Put an event of the whole list on record."""
+        self._recorder.record(self._recorder.root, body)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the runs that have ended cost; None where a price is unknown."""
+        costs = [each.cost_usd for each in self.outcomes.values()]
+        return None if None in costs else sum(cost or 0.0 for cost in costs)
+
+    def _begin(self) -> None:
+        plan, given = self.plan, self.plan.listed.tasks
+        self.note(
+            TasksStart(
+                version=VERSION,
+                rlm_version=__version__,
+                name=given.name,
+                source=plan.listed.source,
+                tasks=dict(plan.digests),
+                selected=[name for name in self.outcomes if name in plan.selected],
+                sequential=given.sequential,
+                budget=given.budget,
+                resumed_from=plan.resumed_from,
+            )
+        )
+        for said in plan.notes:
+            self.note(Warned(message=said))
+        for name, end in plan.done.items():
+            self.outcomes[name] = _earlier(end)
+        for name in self.outcomes.keys() - plan.selected - plan.done.keys():
+            self._settle(TaskOutcome(id=name, state="skipped", error="it was not selected"))
+
+    def _go_on(self) -> bool:
+        """Begin what can be begun; False once nothing is left to do or to wait for."""
+        for task in self.plan.listed.tasks.tasks:
+            if self.outcomes[task.id].state == "pending":
+                self._consider(task)
+        return bool(self._doing) or any(each.state == "pending" for each in self.outcomes.values())
+
+    def _consider(self, task: ListedTask) -> None:
+        """Begin a task, or settle what becomes of it without, or leave it to wait."""
+        if self._is_stopping or self._left_s() == 0:
+            self._settle(self._unbegun(task))
+            return
+        wrong = [name for name in task.needs if self.outcomes[name].state in _BLOCKING]
+        if wrong:
+            said = f"it needs {', '.join(wrong)}, which did not complete"
+            self._settle(TaskOutcome(id=task.id, state="blocked", error=said))
+            return
+        places = 1 if self.plan.listed.tasks.sequential else self.plan.listed.tasks.concurrency
+        is_ready = all(self.outcomes[name].state == "completed" for name in task.needs)
+        if is_ready and not self.is_paused and len(self._doing) < places:
+            self.outcomes[task.id] = TaskOutcome(id=task.id, state="running")
+            doing = self._doing[task.id] = asyncio.create_task(self._do(task))
+            doing.add_done_callback(lambda done: self._done_with(task.id, done))
+
+    def _unbegun(self, task: ListedTask) -> TaskOutcome:
+        if self._is_cancelled:
+            return TaskOutcome(id=task.id, state="cancelled", error="the list was cancelled before it began")
+        if self._is_stopping:
+            return TaskOutcome(id=task.id, state="skipped", error="a task failed before it, and the list stops then")
+        return TaskOutcome(id=task.id, state="skipped", error="timeout_s of the list had passed before it began")
+
+    def _done_with(self, name: str, done: asyncio.Task[None]) -> None:
+        del self._doing[name]
+        self._fault = self._fault or (None if done.cancelled() else done.exception())
+        if self._fault is not None:
+            self.cancel()
+        self._moved.set()
+
+    async def _do(self, task: ListedTask) -> None:
+        outcome, spent = TaskOutcome(id=task.id, state="failed"), _Spent()
+        before = await self._files_of(task)
+        for attempt in range(1, task.retries + 2):
+            outcome = await self._attempt(task, attempt, outcome.verdict)
+            if outcome.state == "completed" and task.validation:
+                outcome = await self._judged(task, outcome)
+            spent.add(outcome)
+            if outcome.state != "failed" or self._is_stopping:
+                break
+        after = await self._files_of(task)
+        self._settle(
+            replace(
+                outcome,
+                attempts=attempt,
+                created=after.created_since(before),
+                modified=after.modified_since(before),
+                tokens=spent.tokens,
+                cost_usd=spent.cost_usd,
+                duration_s=spent.seconds,
+            )
+        )
+        if outcome.state == "failed" and self.plan.listed.tasks.stop_on_error:
+            self._is_stopping = True
+
+    async def _files_of(self, task: ListedTask) -> FilesSeen:  # noqa: ARG002 - one workspace for all
+        """The files of the workspace of a task, as they are now."""
+        folders = tuple(map(Path, self.plan.config.allowed_paths))
+        return await asyncio.to_thread(FilesSeen.of, folders) if folders else FilesSeen()
+
+    async def _judged(self, task: ListedTask, outcome: TaskOutcome) -> TaskOutcome:
+        """The outcome of a task with the verdict on it; what can't be judged is not valid."""
+        texts = dict(saved_texts(self._artifacts_of(outcome.run_id), outcome.files))
+        request = validation_request(task, outcome, config_of(self.plan, task), texts)
+        try:
+            verdict = verdict_of(await self._made(task, request))
+        except RLMError as error:
+            verdict = Verdict(is_valid=False, reason=f"it could not be judged: {error}")
+        unknown = outcome.cost_usd is None or verdict.cost_usd is None
+        return replace(
+            outcome,
+            state="completed" if verdict.is_valid else "failed",
+            is_valid=verdict.is_valid,
+            verdict=verdict.reason,
+            validation_run=verdict.run_id,
+            error=None if verdict.is_valid else f"its answer is not valid: {verdict.reason}",
+            tokens=outcome.tokens + verdict.tokens,
+            cost_usd=None if unknown else (outcome.cost_usd or 0.0) + (verdict.cost_usd or 0.0),
+        )
+
+    async def _attempt(self, task: ListedTask, number: int, refused: str) -> TaskOutcome:
+        """Do a task once; whatever goes wrong about it is its outcome."""
+        earlier = self.plan.begun.get(task.id) if number == 1 else None
+        cut_off = None if earlier is None else self._record_of(earlier)
+        if cut_off is not None and (known := await asyncio.to_thread(_outcome_on_record, task, cut_off)) is not None:
+            return known
+        attempt = TaskAttempt(
+            task=task,
+            run_id=new_run_id(),
+            before=self._before(task),
+            cut_off=cut_off if cut_off is not None and cut_off.exists() else None,
+            left_s=self._left_s(),
+            refused=refused,
+        )
+        try:
+            result = await self._run_of(attempt, number)
+        except RLMError as error:
+            return TaskOutcome(
+                id=task.id,
+                state="failed",
+                error=f"{type(error).__name__}: {error}",
+                limit=isinstance(error, LimitReached),
+            )
+        files = artifacts_of(self._artifacts_of(result.run_id))
+        return _outcome_of(task, result, files)
+
+    async def _run_of(self, attempt: TaskAttempt, number: int) -> RLMResult:
+        request, why_not = await asyncio.to_thread(request_of, self.plan, attempt)
+        task = attempt.task
+        if why_not is not None:
+            self._recorder.record(self._spans[task.id], Warned(message=f"{task.id} begins anew: {why_not}"))
+        resumes = attempt.cut_off.stem if attempt.cut_off is not None and why_not is None else None
+        start = TaskStart(task=task.id, attempt=number, run=attempt.run_id, resumes=resumes)
+        self._recorder.record(self._spans[task.id], start)
+        self._recorder.check()
+        return await self._made(task, request)
+
+    async def _made(self, task: ListedTask, request: Request) -> RLMResult:
+        """What a run comes to, which can be paused and cancelled with the list."""
+        submission = self.submissions[task.id] = await self._engine.submit(request)
+        if self._is_cancelled:
+            _act(submission, Act(action="cancel", who="the task list"))
+        elif self.is_paused:
+            _act(submission, Act(action="pause", who="the task list"))
+        try:
+            return await submission.result()
+        finally:
+            del self.submissions[task.id]
+
+    def _before(self, task: ListedTask) -> list[tuple[TaskOutcome, Path]]:
+        """The outcomes that a task gets, each with the folder of its artifacts."""
+        names = self.plan.listed.tasks.needed_by(task)
+        found = [self.outcomes[name] for name in names if self.outcomes[name].state == "completed"]
+        return [(outcome, self._artifacts_of(outcome.run_id)) for outcome in found]
+
+    def _record_of(self, run_id: str) -> Path:
+        return self.record.with_name(f"{run_id}.jsonl")
+
+    def _artifacts_of(self, run_id: str) -> Path:
+        return self.record.with_name(f"{run_id}.artifacts")
+
+    def _left_s(self) -> float | None:
+        """What is left of the time of the list; None without a cap."""
+        cap_s = self.plan.listed.tasks.budget.get("timeout_s")
+        return None if cap_s is None else max(0.0, cap_s - (time.monotonic() - self._began))
+
+    def _settle(self, outcome: TaskOutcome) -> None:
+        self.outcomes[outcome.id] = outcome
+        self._moved.set()  # others may wait for it
+        end = TaskEnd(
+            task=outcome.id,
+            state=outcome.state,
+            digest=self.plan.digests[outcome.id],
+            run=outcome.run_id,
+            attempts=outcome.attempts,
+            response=outcome.response,
+            value=outcome.value,
+            files=list(outcome.files),
+            created=list(outcome.created),
+            modified=list(outcome.modified),
+            error=outcome.error,
+            is_valid=outcome.is_valid,
+            verdict=outcome.verdict,
+            validation_run=outcome.validation_run,
+            tokens=outcome.tokens,
+            cost_usd=outcome.cost_usd,
+            duration_s=round(outcome.duration_s, 3),
+        )
+        self._recorder.record(self._spans[outcome.id], end)
+
+    async def _landed(self) -> None:
+        while self._doing:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(self._doing.values())
+        self._go_on()
+
+    def _end(self) -> None:
+        result = self._result()
+        state = "cancelled" if self._is_cancelled else "completed" if result.success else "failed"
+        counts = dict(Counter[str](each.state for each in result.outcomes))
+        self.note(
+            TasksEnd(
+                state=state,
+                counts=counts,
+                duration_s=round(result.duration_s, 3),
+                cost_usd=result.cost_usd,
+            )
+        )
+        self._recorder.close()
+
+    def _result(self) -> TaskListResult:
+        return TaskListResult(
+            id=self.id,
+            outcomes=tuple(self.outcomes.values()),
+            cost_usd=self.cost_usd,
+            duration_s=time.monotonic() - self._began,
+            record=self.record,
+            is_cancelled=self._is_cancelled,
+        )
+
+
+class _Spent:
+    """What the attempts at a task used together."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.cost_usd: float | None = 0.0
+        self.seconds = 0.0
+
+    def add(self, outcome: TaskOutcome) -> None:
+        self.tokens += outcome.tokens
+        self.seconds += outcome.duration_s
+        unknown = self.cost_usd is None or outcome.cost_usd is None
+        self.cost_usd = None if unknown else (self.cost_usd or 0.0) + (outcome.cost_usd or 0.0)
+
+
+def _act(submission: LocalSubmission, act: Act) -> None:
+    with suppress(ConfigError):  # it has ended meanwhile
+        submission.control(act)
+
+
+def _outcome_of(task: ListedTask, result: RLMResult, files: tuple[str, ...]) -> TaskOutcome:
+    error = None if result.error is None else f"{type(result.error).__name__}: {result.error}"
+    return TaskOutcome(
+        id=task.id,
+        state="completed" if result.success else "cancelled" if result.status == "cancelled" else "failed",
+        response=result.response,
+        value=_value(task, result.response, result.value),
+        run_id=result.run_id,
+        files=files,
+        error=None if result.success else error or f"it ended with status {result.status}",
+        limit=result.status == "limit",
+        tokens=result.usage.input_tokens + result.usage.output_tokens,
+        cost_usd=result.cost_usd,
+        duration_s=result.duration_s,
+    )
+
+
+def _outcome_on_record(task: ListedTask, record: Path) -> TaskOutcome | None:
+    """The outcome of a run that completed though its list was cut off before it heard of that; None for others."""
+    end = end_of_run(record)
+    if end is None or end.status != "completed":
+        return None
+    return TaskOutcome(
+        id=task.id,
+        state="completed",
+        response=end.response,
+        value=_value(task, end.response, None),
+        run_id=record.stem,
+        files=artifacts_of(record.with_suffix(".artifacts")),
+        tokens=end.usage.input_tokens + end.usage.output_tokens,
+        cost_usd=end.cost_usd,
+        duration_s=end.duration_s,
+    )
+
+
+def _earlier(end: TaskEnd) -> TaskOutcome:
+    return TaskOutcome(
+        id=end.task,
+        state="completed",
+        response=end.response,
+        value=end.value,
+        run_id=end.run,
+        attempts=end.attempts,
+        files=tuple(end.files),
+        created=tuple(end.created),
+        modified=tuple(end.modified),
+        is_valid=end.is_valid,
+        verdict=end.verdict,
+        validation_run=end.validation_run,
+        tokens=end.tokens,
+        cost_usd=end.cost_usd,
+        duration_s=end.duration_s,
+        is_earlier=True,
+    )
+
+
+def _value(task: ListedTask, response: str, value: Any) -> Any:
+    """The answer as a JSON value, where it is more than text."""
+    if task.output_type is not None or (value is None and response[:1] in ("{", "[")):
+        with suppress(ValueError):
+            return json.loads(response)
+    if value is None or isinstance(value, str):
+        return None
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except (TypeError, ValueError):
+        return None
