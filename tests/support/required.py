@@ -87,6 +87,13 @@ async def _started_once(sandbox: Sandbox) -> None:
         await sandbox.aclose()
 
 
+def _ssh() -> str | None:
+    from tests.support import sshd
+
+    missing = [name for name in ("ssh", "ssh-keygen") if not shutil.which(name)]
+    return f"no program {', '.join(missing)}" if missing else None if sshd.PROGRAM else "no program sshd"
+
+
 def _browser() -> str | None:
     return None if any(map(shutil.which, _BROWSERS)) else f"none of {', '.join(_BROWSERS)}"
 
@@ -111,6 +118,7 @@ COMPONENTS: Mapping[str, Component] = {
         "RLM_TEST_IMAGE; on Debian, as root, .ci/setup does all that",
     ),
     "wasm": Component(lacks=_wasm, advice="make setup, and a network that the npm registry can be reached by, once"),
+    "ssh": Component(lacks=_ssh, advice="install OpenSSH's client and server, which need not be started"),
     "browser": Component(lacks=_browser, advice="install Chromium"),
     "node": Component(lacks=_program("node"), advice="install Node.js"),
     "x86-64": Component(lacks=_machine("x86_64"), advice="run them on an x86-64 machine"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from typer import Option
 
-from rlm.repl import SANDBOXES
+from rlm.repl import REMOTE, SANDBOXES
 
 if TYPE_CHECKING:
     from rlm.core.config import Loaded
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LABELS = {
     "policy": ("local.policy",),
     "allowed_imports": ("local.allowed_imports",),
-    "memory": tuple(f"{name}.memory" for name in SANDBOXES),
+    "memory": tuple(f"{name}.memory" for name in (*SANDBOXES, *REMOTE)),
 }
 """The settings of options that have another name; `memory` sets that of whichever sandbox is in use."""
 
@@ -54,7 +54,8 @@ class SandboxOptions:
     """Where code runs, and what comes out of it."""
 
     environment: Annotated[
-        str | None, Option("--environment", "--env", metavar="NAME", help="The sandbox: auto, local, docker or wasm.")
+        str | None,
+        Option("--environment", "--env", metavar="NAME", help="The sandbox: auto, local, docker, wasm or ssh."),
     ] = None
     policy: Annotated[
         str | None, Option("--policy", metavar="NAME", help="Policy for cells: strict, relaxed or off. [local]")

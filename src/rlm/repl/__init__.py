@@ -10,7 +10,9 @@ SANDBOXES = {
     "docker": "rlm.repl.docker.launcher:DOCKER",
 }
 """Name to `module:Kind`, in the order in which `auto` tries them: what starts fastest first, among boundaries that all
-hold. Other packages add kinds by the entry points `rlm.sandboxes`, which `auto` never takes."""
+hold, all on this machine. Other packages add kinds by the entry points `rlm.sandboxes`, which `auto` never takes."""
+REMOTE = {"ssh": "rlm.repl.ssh.launcher:SSH"}
+"""Those on other machines, which are used where they are named: `auto` never takes one."""
 AUTO = {"auto": "rlm.repl.auto:AutoSandbox"}
 """The name that stands for the first of them that works."""
 
@@ -28,7 +30,7 @@ def load(name: str) -> Any:
     from rlm.core import plugins
     from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 
-    rows = AUTO | SANDBOXES
+    rows = AUTO | SANDBOXES | REMOTE
     if name not in rows:
         others = plugins.names("rlm.sandboxes")
         if name in others:

@@ -8,11 +8,12 @@ from typing import Literal, TypeAlias
 
 from rlm.repl.guest.reserve import OUT_OF_MEMORY
 
-Cause: TypeAlias = Literal["", "memory", "time", "engine"]
+Cause: TypeAlias = Literal["", "memory", "time", "engine", "line"]
 _CAUSES: dict[Cause, str] = {
     "memory": "the sandbox ran out of memory and the kernel ended it",
     "time": "the sandbox had lived as long as it may (docker.ttl_s)",
     "engine": "the connection to the Docker engine was lost",
+    "line": "the connection to the machine of the sandbox was lost",
 }
 _USED_UP = "the sandbox had used up its memory, and the cells freed none"
 _UNKNOWN = "the sandbox ended by itself: out of memory, os._exit or a crash"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rlm.cli.checks import Check
 from rlm.core import plugins
 from rlm.core.exceptions import RLMError
-from rlm.repl import SANDBOXES, load
+from rlm.repl import REMOTE, SANDBOXES, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 
 def sandbox_checks(config: Config) -> Iterator[Check]:
-    """A line for each sandbox and its parts, and last the one that a run would use; a plug-in only if it is named."""
+    """A line for each sandbox and its parts, and last the one that a run would use; one on another machine, or of a
+    plug-in, only if it is named."""
     for name in SANDBOXES:
         yield from _checks_of(name, config)
-    if config.environment not in SANDBOXES and config.environment in plugins.names("rlm.sandboxes"):
+    if config.environment not in SANDBOXES and config.environment in {*REMOTE, *plugins.names("rlm.sandboxes")}:
         yield from _checks_of(config.environment, config)
     yield _used(config)
 

@@ -114,6 +114,29 @@ class WasmConfig(Section, frozen=True):
         return memory_bytes(self.memory)
 
 
+class SshConfig(Section, frozen=True):
+    """`[ssh]`: a confined process on a host of yours, by your own ssh. Needs trust."""
+
+    host: Name | None = None
+    """The host as your ssh knows it, which must let you in without asking."""
+    options: tuple[Name, ...] = ()
+    """Options of ssh, each as `Key=Value` of ssh_config(5)."""
+    python: Name = "python3"
+    """The command of a Python there, 3.11 or later."""
+    memory: MemorySize = "1g"
+    """Memory of one REPL above its context, such as 512m or 1GiB."""
+    warm: Count = 1
+    """Sandboxes kept started ahead of need."""
+    lease_s: Seconds = 20.0
+    """How long the line may keep silent before both ends give it up."""
+    allow_unconfined: bool = False
+    """Run even where the host's kernel lacks Landlock or seccomp; needs trust."""
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_bytes(self.memory)
+
+
 class ProviderConfig(Section, frozen=True):
     """`[openai]`, `[anthropic]`: a provider's API, or any server that speaks it."""
 
@@ -271,7 +294,7 @@ class Config(Section, frozen=True):
     """What guest code may ask for by `model=`, besides the model and the sub-model."""
     environment: Name = "auto"
     """The sandbox: auto (the first of local, wasm and docker that works here, named when it is chosen), one of those
-    three, or one that a plug-in adds, which needs trust."""
+    three, ssh, or one that a plug-in adds; the last two need trust."""
     dialect: Dialect = "auto"
     """How the model talks: native tool calls, fenced code, or what the model is known to do."""
     budget: Budget = Budget()
@@ -321,6 +344,7 @@ class Config(Section, frozen=True):
     local: LocalConfig = LocalConfig()
     docker: DockerConfig = DockerConfig()
     wasm: WasmConfig = WasmConfig()
+    ssh: SshConfig = SshConfig()
     openai: ProviderConfig = ProviderConfig()
     anthropic: ProviderConfig = ProviderConfig()
     litellm: LiteLLMConfig = LiteLLMConfig()

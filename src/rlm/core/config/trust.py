@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 
 GUARDED = frozenset(
     {"mcp_servers", "hooks", "cli", "plugins", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"}
-    | {"prices", "helper_rights", "session", "store_path", "guest_tools", "service"}
+    | {"prices", "helper_rights", "session", "store_path", "guest_tools", "service", "ssh"}
 )
 """Keys and sections that need trust wherever they stand."""
 GUARDED_IN = frozenset(
     {("docker", "runtime"), ("wasm", "pyodide_dir"), ("claude_cli", "command"), ("claude_cli", "environment")}
 )
 """Keys that need it in one section."""
+REMOTE = frozenset({"ssh"})
+"""Sandboxes on other machines: what names one sends data there."""
 _WALLS = frozenset({"policy", "mask"})
 """Keys that need it to be turned off, whatever the user has."""
 _NAMING: Mapping[str, plugins.Group] = {
@@ -207,6 +209,8 @@ class TrustRecord:
 def _reaches_out(key: str, value: Json) -> bool:
     """Whether a value names a server or a folder elsewhere, or takes a wall away; litellm takes URLs as model names."""
     if key in _WALLS and value == "off":
+        return True
+    if key == "environment" and value in REMOTE:
         return True
     return any("://" in text or (key == "log_dir" and _leads_out(text)) for text in _texts(value))
 

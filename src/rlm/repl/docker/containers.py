@@ -9,7 +9,6 @@ import asyncio
 import json
 import secrets
 import shutil
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -17,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
-from rlm.repl import spool_folders
+from rlm.repl import portable, spool_folders
 from rlm.repl.docker import contexts
 from rlm.repl.docker.channels import DockerChannel
 from rlm.repl.docker.engines import Refused
@@ -38,23 +37,7 @@ if TYPE_CHECKING:
 MOUNT = "/rlm"
 _PORTABLE = ("rlm.repl.guest", "rlm.repl.guest.carry")
 """The packages of the guest half that travel into a container."""
-_BOOT = """\
-import sys
-if sys.version_info < (3, 11):
-    sys.exit("Python %d.%d is too old; 3.11 or later is needed" % sys.version_info[:2])
-import json, os, zlib
-left, parts = int(sys.argv[1]), []
-while left:
-    parts.append(os.read(0, left) or os._exit(0))
-    left -= len(parts[-1])
-sources = json.loads(zlib.decompress(b"".join(parts)))
-bundle = {"__name__": "rlm.repl.guest.bundle"}
-exec(sources["rlm.repl.guest.bundle"], bundle)
-bundle["install"](sources)
-from rlm.repl.guest.supervisor import main
-main(float(sys.argv[2]))
-"""
-"""The only code that is not imported: it reads the sources from stdin and starts the supervisor."""
+_BOOT = portable.boot("from rlm.repl.guest.supervisor import main\nmain(float(sys.argv[2]))")
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """Sets come in the same order each time, so that a cell which is run again prints the same."""
 _USER = "65534:65534"
@@ -241,7 +224,7 @@ async def _woken(channel: DockerChannel, container: Container) -> dict[str, Any]
         async with asyncio.timeout(_START_TIMEOUT_S):
             await channel.begin(container.id)
             await container.start()
-            channel.send(_archive())
+            channel.send(portable.archive(_PORTABLE))
             with suppress(Refused):  # it has ended already: `warm` tells why
                 await container.find_meter()
             return await channel.warm()
@@ -297,7 +280,7 @@ def _ask_to_create(client: Any, plan: ContainerPlan, folder: Path | None) -> Any
         # As -I would, but for the environment, of which one variable is wanted and no other of Python's given.
         entrypoint=["python3", "-s", "-P", "-S", "-c", _BOOT],
         environment={**{name: None for name in plan.image.variables if name.startswith("PYTHON")}, **_ENVIRONMENT},
-        command=[str(len(_archive())), str(plan.section.ttl_s)],
+        command=[str(len(portable.archive(_PORTABLE))), str(plan.section.ttl_s)],
         user=_USER,
         working_dir="/tmp",  # noqa: S108 - the container's own
         hostname="rlm",
@@ -355,21 +338,6 @@ def _mounts(folder: Path | None) -> list[dict[str, Any]]:
 def _seccomp() -> str:
     profile = json.loads(files("rlm.repl.docker").joinpath("seccomp.json").read_bytes())
     return json.dumps(profile, separators=(",", ":"))
-
-
-@cache
-def _archive() -> bytes:
-    sources = dict.fromkeys(("rlm", "rlm.repl", *_PORTABLE), "")
-    for package in _PORTABLE:
-        modules = [
-            each for each in files(package).iterdir() if each.name.endswith(".py") and each.name != "__init__.py"
-        ]
-        sources |= {f"{package}.{each.name.removesuffix('.py')}": each.read_text(encoding="utf-8") for each in modules}
-    return zlib.compress(json.dumps(sources).encode(), 9)
-
-
-def _source(package: str, module: str) -> str:
-    return files(package).joinpath(f"{module}.py").read_text(encoding="utf-8")
 
 
 def _is_dropped_limit(warning: str) -> bool:

@@ -23,6 +23,8 @@ from rlm.repl.guest.wire import HEADER, pack
 INTERRUPT = 1
 """The kind of a header, with nothing after it, that stands between two frames and becomes a SIGINT for the guest: so an
 interrupt can't come late and hit the next cell."""
+BEAT = 3
+"""The kind of a header, with nothing after it, by which a host far away shows that it is there; no guest is told."""
 _STDIN = 0
 _BLOCK_BYTES = 1 << 20
 _ACCOUNTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
@@ -35,7 +37,7 @@ _NO_TIME_LEFT = 124
 def main(ttl_s: float) -> NoReturn:
     """Run until the host goes, the guest ends, or `ttl_s` seconds have passed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _prefer_as_victim()
+    kernel.prefer_as_victim()
     kernel.set_no_new_privileges()
     kernel.set_undumpable()
     reading, writing = os.pipe()
@@ -48,12 +50,6 @@ def main(ttl_s: float) -> NoReturn:
     to_host = os.dup(1)
     _let_go_of_output()
     Supervisor(child, writing, to_host, time.monotonic() + ttl_s).run()
-
-
-def _prefer_as_victim() -> None:
-    """Where memory runs out, the kernel should end sandboxes, not their host."""
-    with contextlib.suppress(OSError):  # a hint only: the container's limit bounds the memory
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _let_go_of_output() -> None:
@@ -159,7 +155,7 @@ class Supervisor:
 
 
 class Incoming:
-    """Tells the host's message to this process, a header of kind INTERRUPT, from what is for the guest."""
+    """Tells the host's messages to this process, headers of kinds INTERRUPT and BEAT, from what is for the guest."""
 
     def __init__(self) -> None:
         self._header = b""
@@ -184,7 +180,7 @@ class Incoming:
                 if kind == INTERRUPT:
                     found += [memoryview(bytes(passed)), None]
                     passed.clear()
-                else:
+                elif kind != BEAT:
                     passed += self._header
                 self._header = b""
         return [*found, memoryview(bytes(passed))]

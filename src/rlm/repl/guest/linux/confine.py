@@ -59,13 +59,16 @@ class Confinement:
     """Layers that cannot be prepared, and why."""
 
 
-def enter_namespaces() -> Layer:
-    """Move this process into its own user, network and IPC namespaces, if the system lets it."""
+def enter_namespaces(*, processes: bool = False) -> Layer:
+    """Move this process into its own user, network and IPC namespaces, if the system lets it; with `processes`, the
+    children that it has from then on into one of process ids, which ends with the first of them.
+    """
     try:
-        kernel.unshare(_NAMESPACES)
+        kernel.unshare(_NAMESPACES | (kernel.NEW_PID if processes else 0))
     except (OSError, AttributeError) as e:
         return Layer(name="namespaces", active=False, detail=f"not permitted here ({e})")
-    return Layer(name="namespaces", active=True, detail="user, network and IPC")
+    named = "user, network, IPC and processes" if processes else "user, network and IPC"
+    return Layer(name="namespaces", active=True, detail=named)
 
 
 def prepare(readable: Readable, memory_bytes: int, namespaces: Layer) -> Confinement:

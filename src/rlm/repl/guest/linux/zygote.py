@@ -6,7 +6,6 @@ that share it. No guest code ever runs in a zygote. It ends with its parent, and
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import os
@@ -15,13 +14,12 @@ import signal
 import sys
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rlm.repl.guest import context, kernel, loops, preload
 from rlm.repl.guest.capture import Output
 from rlm.repl.guest.link import DescriptorTransport
-from rlm.repl.guest.linux import confine, paths
+from rlm.repl.guest.linux import confine, paths, trial
 from rlm.repl.guest.linux.control import Control, ForkRequest
 from rlm.repl.guest.main import Prepared, serve
 from rlm.repl.guest.namespace import NoPolicy, Policy
@@ -48,7 +46,7 @@ def main(descriptor: int, host_pid: int) -> NoReturn:
 
 
 def _start(control: Control, settings: Mapping[str, Any], host_pid: int) -> Zygote:
-    _prefer_as_victim()
+    kernel.prefer_as_victim()
     namespaces = confine.enter_namespaces()
     kernel.die_with_parent(host_pid)  # a new user namespace resets it
     everything = settings["policy"] == "off" or bool(settings["imports"])
@@ -62,16 +60,10 @@ def _start(control: Control, settings: Mapping[str, Any], host_pid: int) -> Zygo
     )
     sys.path[:] = paths.import_path(packages=packages, checkouts=everything)
     zygote = Zygote(control, plan, prepared, require_all=not settings["allow_unconfined"])
-    layers = zygote.try_confinement()
+    layers = trial.layers_of(plan)
     _freeze()
     control.send({"t": "ready", "layers": [asdict(layer) for layer in layers], "notes": notes})
     return zygote
-
-
-def _prefer_as_victim() -> None:
-    """Where memory runs out, the kernel should end sandboxes, not their host."""
-    with contextlib.suppress(OSError):  # a hint only: rlimits bound the memory
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _load_policy(settings: Mapping[str, Any]) -> Policy:
@@ -128,38 +120,6 @@ class Zygote:
         }
         while (request := self._next_request()) is not None:
             actions[request.message["t"]](request)
-
-    def try_confinement(self) -> tuple[confine.Layer, ...]:
-        """Confine a throw-away child to see which layers hold, and whether nobody can read this Python."""
-        layers = self._trial()
-        if not layers and self._plan.drop_user:
-            self._plan.drop_user = False
-            self._plan.refused["user"] = "this Python is readable by its owner alone"
-            layers = self._trial()
-        return layers
-
-    def _trial(self) -> tuple[confine.Layer, ...]:
-        reading, writing = os.pipe()
-        zygote_pid = os.getpid()
-        child = os.fork()
-        if child == 0:
-            self._report_trial(writing, zygote_pid)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as report:
-            lines = report.read().decode().splitlines()
-        os.waitpid(child, 0)
-        fields = [line.split("\t", 2) for line in lines]
-        return tuple(confine.Layer(name=f[0], active=f[1] == "1", detail=f[2]) for f in fields)
-
-    def _report_trial(self, writing: int, zygote_pid: int) -> NoReturn:
-        """Report which layers hold; no line at all means that the standard library cannot be read any more."""
-        try:
-            layers = confine.apply(self._plan, zygote_pid)
-            with Path(os.__file__).open("rb"):
-                lines = [f"{layer.name}\t{int(layer.active)}\t{' '.join(layer.detail.split())}" for layer in layers]
-            os.write(writing, "\n".join(lines).encode())
-        finally:
-            os._exit(0)
 
     def _next_request(self) -> ForkRequest | None:
         """Wait for a request, reaping children meanwhile: until then their pids stay theirs."""
