@@ -10,10 +10,12 @@ BROAD = {"Exception", "BaseException"}
 
 CATCHES_EVERYTHING = {
     "rlm.cli.main:call": "the top of the command line: a message and an exit code for everything",
+    "rlm.confined.server:_Child._outcome": "a parser of hostile data may raise anything; it is told to the host",
     "rlm.core.foreign:_settle": "raised to whoever waits for the thread",
     "rlm.core.loop.orchestrator:Orchestrator._to_end": "the boundary of a completion: any failure is its outcome",
     "rlm.core.record.recorder:Recorder._flush": "a failing sink is detached and reported",
     "rlm.core.record.recorder:Recorder._offer": "a failing sink is detached and reported",
+    "rlm.documents.readers.pdf:pdf": "pypdf raises whatever a damaged page leads it to; the page is left out, and said",
     "rlm.helpers.edits.inference:Inference._definitions": "Jedi may stumble over any code; then nothing is inferred",
     "rlm.repl.calls:CellCalls._answer": "a fault of the host, raised to its caller and never shown to guest code",
     "rlm.repl.docker.engines:_in_thread.run": "raised to the caller, on its event loop",

@@ -30,6 +30,7 @@ AT_LOAD = {
 ON_DEMAND = {
     "streamlit": "only where the pages of the visualizer are served",
     "tree_sitter": "only where code of another language is looked at",
+    "pypdf": "only in the confined process that reads a PDF",
     "jedi": "only where a rename asks what it infers",
     "ruff": "only to find its program, for unused imports",
     "docker": "only where the sandbox of that name is used",

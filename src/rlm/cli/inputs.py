@@ -54,6 +54,7 @@ def read_context(options: ContextOptions, *, stdin_taken: bool) -> Context:
         binary=options.include_binary,
         include=tuple(options.include or ()),
         exclude=tuple(options.exclude or ()),
+        pages=options.pages,
     )
     names = options.file or []
     if STDIN in names and stdin_taken:

@@ -47,6 +47,10 @@ class ContextOptions:
     include_binary: Annotated[
         bool, Option("--include-binary", help="Take binary files too, as text with one character per byte.")
     ] = False
+    pages: Annotated[
+        bool,
+        Option("--pages", help='Take each document as {"pages": [...]}: the texts of its pages, sheets or slides.'),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

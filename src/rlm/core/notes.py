@@ -12,6 +12,7 @@ class ReadingNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     binary: bool = False
     include: list[str] = []
     exclude: list[str] = []
+    pages: bool = False
 
 
 class ContextNote(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -56,6 +56,21 @@ def is_tar(head: bytes, name: str) -> bool:
     return True
 
 
+def is_document(fd: int, head: bytes) -> bool:
+    """Whether an open file, which begins with `head`, is a document of an office program or a book: a zip archive with
+    parts of certain names."""
+    if not is_zip(head):
+        return False
+    with os.fdopen(os.dup(fd), "rb") as file:
+        if _directory_bytes(file) > _DIRECTORY_BYTES:
+            return False
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return not _OFFICE.isdisjoint(archive.NameToInfo)
+        except (*_ERRORS, OSError, NotImplementedError):
+            return False
+
+
 def zip_members(fd: int) -> Iterator[Member]:
     """The entries of a zip archive. Raises:
     Damaged: it can't be read, or not any further.

@@ -61,10 +61,10 @@ _FORMATS = (
     (b"\x28\xb5\x2f\xfd", "zstd data: unpack it first (unzstd)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first (7z x)"),
     (b"Rar!\x1a\x07", "a rar archive: unpack it first (unrar x)"),
-    (b"%PDF-", _A_PDF),
     (b"PAR1", "Parquet data: export it as CSV or JSON first"),
     (b"SQLite format 3\x00", "an SQLite database: export what you need as CSV or JSON first"),
 )
+_PDF_MAGIC = b"%PDF-"
 _PDF = re.compile(rb"(?:\A|[\r\n])%PDF-\d\.\d\s")
 _PDF_BYTES = 1024
 """How far into a file the header of a PDF may stand."""
@@ -90,12 +90,19 @@ def why_binary(head: bytes) -> str | None:
     for magic, advice in _FORMATS:
         if head.startswith(magic):
             return advice
-    if _PDF.search(head[:_PDF_BYTES]) and _PDF_OBJECT.search(head):
+    if is_pdf(head):
         return _A_PDF
     if b"\0" in head:
         return "binary data (it has NUL bytes; if it is UTF-16 text, give its encoding)"
     controls = len(head.translate(None, _TEXT_BYTES))
     return "binary data (most of it is not text)" if controls > _CONTROL_SHARE * len(head) else None
+
+
+def is_pdf(head: bytes) -> bool:
+    """Whether a file that starts with `head` is a PDF, which may have something before its header."""
+    return head.startswith(_PDF_MAGIC) or (
+        _PDF.search(head[:_PDF_BYTES]) is not None and _PDF_OBJECT.search(head) is not None
+    )
 
 
 def _wide_encoding(sample: bytes) -> str:

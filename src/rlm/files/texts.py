@@ -46,6 +46,9 @@ class Reading:
     exclude: tuple[str, ...] = ()
     """Leave out what one of these patterns fits, each read as a line of a `.gitignore`."""
 
+    pages: bool = False
+    """Take each document as `{"pages": [...]}`, the texts of its pages, sheets or slides."""
+
     @property
     def is_choosy(self) -> bool:
         """Whether some files are wanted and others aren't."""

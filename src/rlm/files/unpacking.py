@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rlm.core.contexts.spool import room
 from rlm.files.archives import is_tar, is_zip, tar_members, zip_members
@@ -51,12 +51,31 @@ class _TooMuch(Exception):
     """A bound is reached; says which."""
 
 
+class DocumentReader(Protocol):
+    """What reads documents."""
+
+    def kind(self, fd: int) -> Any | None:
+        """The kind of document that an open file is; None for any other file."""
+
+    def text(self, fd: int, name: str, kind: Any) -> Iterator[bytes]:
+        """The text of a document of a kind, in blocks.
+
+        Raises:
+            CannotUnpack: there is no text in it that can be read.
+            Damaged: nor any more; what came before was given out.
+        """
+
+
 class Unpacker:
     """Unpacks the files of one context."""
 
-    def __init__(self, notes: Notes, *, everything: bool = False, notebooks: bool = True) -> None:
-        """With `everything`, hidden files in archives are taken too; without `notebooks`, these are taken as JSON."""
+    def __init__(
+        self, notes: Notes, *, documents: DocumentReader | None = None, everything: bool = False, notebooks: bool = True
+    ) -> None:
+        """What `documents` reads becomes text. With `everything`, hidden files in archives are taken too; without
+        `notebooks`, these are taken as JSON."""
         self.notes = notes
+        self._documents = documents
         self._everything = everything
         self._notebooks = notebooks
         self._left_bytes = TOTAL_BYTES
@@ -75,10 +94,22 @@ class Unpacker:
             yield from self._files_in(fd, name, NESTED)
         except _TooMuch as bound:
             self.notes.add(f"{bound}, the rest left out", name)
-        if changed(about, os.fstat(fd)) and is_packed(fd, name):
+        if changed(about, os.fstat(fd)) and self.takes_apart(fd, name):
             self.notes.add("changed while it was read", name)
 
+    def takes_apart(self, fd: int, name: str) -> bool:
+        """Whether an open file is no plain text: packed, a document or a notebook."""
+        return self._is_document(fd) or is_packed(fd, name) or is_notebook(name)
+
+    def _is_document(self, fd: int) -> bool:
+        return self._documents is not None and self._documents.kind(fd) is not None
+
     def _files_in(self, fd: int, name: str, depth: int) -> Iterator[tuple[str, int]]:
+        if self._documents is not None and (kind := self._documents.kind(fd)) is not None:
+            with self._kept(self._documents.text(fd, name, kind), name) as kept:
+                if kept is not None:
+                    yield name, kept
+            return
         compression = compression_of(fd)
         if compression is None and not is_archive(fd, name):
             yield from self._plain(fd, name)
@@ -94,7 +125,8 @@ class Unpacker:
             with self._kept(ahead(blocks) if size_bytes > AHEAD_BYTES else blocks, name) as inner:
                 if inner is None:
                     return
-                if is_archive(inner, _plain_name(name)):  # such as .tar.gz, which is one package
+                # One package, such as .tar.gz, is nested once.
+                if is_archive(inner, _plain_name(name)) and not self._is_document(inner):
                     yield from self._members(inner, name, depth)
                 else:
                     yield from self._files_in(inner, name, depth - 1)

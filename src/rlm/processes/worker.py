@@ -148,8 +148,13 @@ async def _start(memory_bytes: int) -> asyncio.subprocess.Process:
 
 def command(memory_bytes: int) -> list[str]:
     """The command line of a worker that ends with this process; start it with an empty environment, without keys."""
+    return python_command("rlm.processes.worker_main", str(memory_bytes), str(os.getpid()))
+
+
+def python_command(module: str, first: str, second: str) -> list[str]:
+    """The command line of an interpreter that runs `main` of a module of this package, which is told two arguments."""
     python = (sys.executable, "-I", "-S", "-X", "utf8")
-    told = (str(memory_bytes), str(os.getpid()), sys.prefix, str(_PACKAGE), *package_folders())
+    told = (first, second, module, sys.prefix, str(_PACKAGE), *package_folders())
     return [*python, str(Path(__file__).with_name("worker_start.py")), *told]
 
 

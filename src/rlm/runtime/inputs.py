@@ -24,9 +24,11 @@ from rlm.core.exceptions import ConfigError, ToolError
 from rlm.core.notes import ReadingNote
 from rlm.core.paths import Confined
 from rlm.core.texts import escape_bytes
+from rlm.documents.paged import with_pages
+from rlm.documents.reader import Documents
 from rlm.files.encodings import checked_encoding
 from rlm.files.texts import BinaryFileError, Notes, Reading, TextFile, some_of
-from rlm.files.unpacking import Unpacker, is_notebook, is_packed, read_only
+from rlm.files.unpacking import Unpacker, read_only
 from rlm.files.walk import Excluded, Walk, WalkedFile, excluding, matches, rules_above
 from rlm.helpers.opening import recover_at
 from rlm.runtime.plain_values import encoded, simpler
@@ -96,7 +98,7 @@ def reading_of(note: ReadingNote | None) -> Reading:
     if note is None:
         return DEFAULT_READING
     include, exclude = tuple(note.include), tuple(note.exclude)
-    return Reading(encoding=note.encoding, binary=note.binary, include=include, exclude=exclude)
+    return Reading(encoding=note.encoding, binary=note.binary, include=include, exclude=exclude, pages=note.pages)
 
 
 def _noted(reading: Reading) -> ReadingNote | None:
@@ -105,6 +107,7 @@ def _noted(reading: Reading) -> ReadingNote | None:
         binary=reading.binary,
         include=list(reading.include),
         exclude=list(reading.exclude),
+        pages=reading.pages,
     )
     return None if note == ReadingNote() else note
 
@@ -196,18 +199,24 @@ def _spooled(stream: IO[Any]) -> tuple[Spool, bool]:
 def _text_of(fd: int, name: str, reading: Reading) -> Context:
     """The context of one open file: its text, or a dict of texts if it is an archive; `fd` is closed, or becomes the
     context's where it holds UTF-8."""
+    notes = Notes()
     try:
-        if reading.binary or (not is_packed(fd, name) and not is_notebook(name)):
-            return _whole_text(os.dup(fd), name, reading, Notes())
-        return _unpacked(fd, name, reading)
+        with _documents(notes, reading) as documents:
+            unpacker = _unpacker(notes, reading, documents)
+            if reading.binary or not unpacker.takes_apart(fd, name):
+                return _whole_text(os.dup(fd), name, reading, Notes())
+            return with_pages(_unpacked(fd, name, reading, unpacker), documents.paged)
     finally:
         os.close(fd)
 
 
-def _unpacked(fd: int, name: str, reading: Reading) -> Context:
-    """The context of a packed file, or of a notebook."""
-    notes = Notes()
-    unpacker = _unpacker(notes, reading)
+def _documents(notes: Notes, reading: Reading) -> Documents:
+    return Documents(notes, pages=reading.pages, texts=reading.encoding is None)
+
+
+def _unpacked(fd: int, name: str, reading: Reading, unpacker: Unpacker) -> Context:
+    """The context of a packed file, a document or a notebook."""
+    notes = unpacker.notes
     files = unpacker.files(fd, name)
     with closing(files):
         first = next(files, None)
@@ -222,8 +231,8 @@ def _unpacked(fd: int, name: str, reading: Reading) -> Context:
     return gathering.context([name])
 
 
-def _unpacker(notes: Notes, reading: Reading) -> Unpacker:
-    return Unpacker(notes, everything=reading.everything, notebooks=reading.encoding is None)
+def _unpacker(notes: Notes, reading: Reading, documents: Documents) -> Unpacker:
+    return Unpacker(notes, documents=documents, everything=reading.everything, notebooks=reading.encoding is None)
 
 
 def _whole_text(fd: int, name: str, reading: Reading, notes: Notes) -> Context:
@@ -271,8 +280,9 @@ def _from_paths(sources: Sequence[Path | _Stream], reading: Reading) -> Context:
     wanted = [_Wanted.of(path) for path in paths]
     base = Path(os.path.commonpath([item.folder for item in wanted])) if wanted else Path.cwd()
     given = [str(source) if isinstance(source, Path) else source.given for source in sources]
-    with spooling() as spool:
-        gathering = _Gathering(spool, reading, base, _unpacker(Notes(), reading))
+    notes = Notes()
+    with spooling() as spool, _documents(notes, reading) as documents:
+        gathering = _Gathering(spool, reading, base, _unpacker(notes, reading, documents))
         for item in wanted:
             gathering.take(item)
         for source in sources:
@@ -280,7 +290,7 @@ def _from_paths(sources: Sequence[Path | _Stream], reading: Reading) -> Context:
                 gathering.take_stream(source)
         if not gathering.parts:
             raise ConfigError(f"no text files in {some_of(given)}. {gathering.left_out()}".strip())
-    return gathering.context(given)
+    return with_pages(gathering.context(given), documents.paged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,7 +142,7 @@ def encrypted() -> bytes:
     ("name", "content", "words"),
     [
         ("a.zip", encrypted(), "encrypted, left out"),
-        ("a.docx", zipped(**{"[Content_Types].xml": b"<x/>", "word__document.xml": b"<x/>"}), "save it as text first"),
+        ("a.docx", zipped(**{"[Content_Types].xml": b"<x/>", "word__document.xml": b"<x/>"}), "without any text"),
         ("a.zip", zipped(a=b"a" * 5_000)[:-30], "damaged"),
         ("a.gz", gzip.compress(b"", mtime=0)[:8] + b"\xff" * 60, "damaged"),
         ("a.bz2", bz2.compress(b"text" * 99)[:20] + b"\xff" * 60, "damaged"),

@@ -166,15 +166,15 @@ def test_binary_is_refused_by_name_unless_asked_for(tmp_path):
 
 
 def test_known_formats_bring_advice(tmp_path):
-    (tmp_path / "x.pdf").write_bytes(b"%PDF-1.7 text")
-    with pytest.raises(ConfigError, match="pdftotext"):
-        prepare(tmp_path / "x.pdf")
+    (tmp_path / "x.sqlite").write_bytes(b"SQLite format 3\0")
+    with pytest.raises(ConfigError, match="export what you need"):
+        prepare(tmp_path / "x.sqlite")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"HTTP/1.1 200 OK\r\n\r\n%PDF-1.4\n1 0 obj\n<< >>\n", "pdftotext"),
+        (b"HTTP/1.1 200 OK\r\n\r\n%PDF-1.4\n1 0 obj\n<< >>\n", "no PDF"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"text " * 9, "old office document"),
     ],
 )
