@@ -37,6 +37,8 @@ FUNCTIONS = frozenset(
 _NAME = re.compile(r""""name"\s*:\s*"([\w.-]+)\"""")
 _NAMED_HERE = re.compile(rf'"(?:functions\.)?(?:{CODE_TOOL}|{"|".join(sorted(FUNCTIONS))})"')
 _ARGUMENTS = re.compile(r""""(?:arguments|parameters)"\s*:\s*""")
+_DESCRIBES = '"properties": {'
+"""What the parameters of a tool have in its description, which small models repeat before they call it."""
 _DATA = frozenset({"json", "tool_call", "tool_calls", ""})
 _WRAPPER = re.compile(either(list(CALLS)))
 _CLOSINGS = {opening: closing for opening, closing in CALLS.items() if closing}
@@ -120,7 +122,9 @@ def spoken_call(code: str) -> ToolCall | None:
 def _is_ours(call: ToolCall) -> bool:
     """Whether JSON is surely a call: of execute_code, or of a function of the REPL with arguments."""
     name = call.name.rpartition(".")[2]
-    return name == CODE_TOOL or (name in FUNCTIONS and call.arguments.strip() not in ("", "{}"))
+    if name == CODE_TOOL:
+        return _DESCRIBES not in call.arguments
+    return name in FUNCTIONS and call.arguments.strip() not in ("", "{}")
 
 
 # What opens a call
@@ -433,12 +437,13 @@ def _decoded(text: Text, start: int) -> tuple[Json, int] | None:
 
 
 def _json_calls(text: Text, start: int) -> tuple[list[ToolCall], int]:
-    """The calls in the JSON values that stand here, one after another."""
+    """The calls in the JSON values that stand here, one after another; what describes a tool is none."""
     calls: list[ToolCall] = []
     end = start
     while text.text[start : start + 1] in ("{", "[") and (decoded := _decoded(text, start)) is not None:
         value, end = decoded
-        calls += [_object_call(each) for each in (value if isinstance(value, list) else [value])]
+        found = map(_object_call, value if isinstance(value, list) else [value])
+        calls += [call for call in found if _DESCRIBES not in call.arguments]
         start = _skip(_BETWEEN, text, end)
     return calls, end
 

@@ -6,7 +6,7 @@ import builtins
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from rlm.repl.guest.values import values_in
+from rlm.repl.guest.values import nearest, values_in
 from rlm.repl.guest.wire import escape_surrogates
 
 if TYPE_CHECKING:
@@ -122,7 +122,12 @@ def _traceback(error: BaseException, message: str) -> str:
 def _values(error: Exception, report: traceback.TracebackException) -> str:
     """The values in the line of a cell where it failed, be it in a function that the line calls."""
     frames = [trace.tb_frame for trace in _traces(error) if trace.tb_frame.f_code.co_filename.startswith(_SHOWN)]
-    return values_in(report.stack[-1].line or "", frames[-1]) if frames and report.stack else ""
+    if not frames or not report.stack:
+        return ""
+    values = [values_in(report.stack[-1].line or "", frames[-1])]
+    if isinstance(error, NameError) and (near := nearest(error.name, frames[-1])):
+        values.insert(0, f"there is no {error.name}, but {near}")
+    return "; ".join(filter(None, values))
 
 
 def _traces(error: Exception) -> Iterator[TracebackType]:

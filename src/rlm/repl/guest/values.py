@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ _MANY: dict[type, str] = {list: "list", tuple: "tuple", dict: "dict", set: "set"
 def values_in(line: str, frame: FrameType) -> str:
     """`name = value` for each variable of the line that holds data, such as `x = 'a b'`; empty without any."""
     return "; ".join(islice(_shown(line, frame), _NAMES_SHOWN))
+
+
+def nearest(name: str | None, frame: FrameType) -> str:
+    """The variable whose name is most like the one that is missing; empty where none is."""
+    known = [each for each in (*frame.f_locals, *frame.f_globals) if type(each) is str and not each.startswith("_")]
+    return next(iter(get_close_matches(str(name), known, 1)), "")
 
 
 def _shown(line: str, frame: FrameType) -> Iterator[str]:

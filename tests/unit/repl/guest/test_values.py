@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from rlm.repl.guest.values import values_in
+from rlm.repl.guest.values import nearest, values_in
 
 
 class Loud:
@@ -44,6 +44,13 @@ def test_only_the_first_names_of_a_line_are_shown() -> None:
 
 def test_variables_of_the_cell_are_found_from_a_function_of_it() -> None:
     assert values_in("CELL + 1", sys._getframe()) == "CELL = 'set'"
+
+
+def test_a_name_that_is_missing_is_held_against_those_that_are_there() -> None:
+    tooks = [1]
+    assert nearest("takes", sys._getframe()) == "tooks"
+    assert nearest("zork", sys._getframe()) == nearest(None, sys._getframe()) == ""
+    assert tooks == [1]
 
 
 CELL = "set"

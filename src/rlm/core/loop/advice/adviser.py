@@ -108,6 +108,8 @@ class Adviser:
         """How much was cut out of the last output."""
         self._is_data = False
         """Whether the last output was the data itself."""
+        self._has_run = False
+        """Whether a cell ran in this turn."""
         self._last = 0
         """The hash of the last cell and what it came to."""
         self._in_a_row = 1
@@ -134,6 +136,7 @@ class Adviser:
     def begin_turn(self) -> None:
         """Take note that a turn begins: what was not said in the last one is not said any more."""
         self._waiting.clear()
+        self._has_run = False
 
     def begin(self, code: str) -> None:
         """Take note of a cell before it runs."""
@@ -171,6 +174,7 @@ class Adviser:
         self._in_a_row = self._in_a_row + 1 if known == self._last else 1
         self._last = known
         self._good |= set() if error else {known}
+        self._has_run = True
         is_same = known in self._results and result.final is None
         self._same = self._same + 1 if is_same else 1
         if is_same and not error:
@@ -214,7 +218,7 @@ class Adviser:
     @property
     def _goes_in_circles(self) -> bool:
         """Whether nothing but the way on is worth keeping of what was done."""
-        if len(self._good) > _WORTH_KEEPING:
+        if not self._has_run or len(self._good) > _WORTH_KEEPING:
             return False
         return self._in_a_row >= REPEATED_ANEW or self._failed >= ERRORS_ANEW
 
