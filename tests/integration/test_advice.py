@@ -232,3 +232,11 @@ def test_an_error_that_takes_the_data_for_something_else_is_told_at_once(ask):
     ask([cell("context.items()"), cell("FINAL(len(context))")])
     assert "`context` is a str of" in told(ask, 2)
     assert ask.advice == [("same_error", "note")]
+
+
+def test_a_model_is_not_asked_anew_where_a_limit_is_near(ask):
+    look = cell("print(len(context))")
+    ask([look, look, cell("FINAL(len(context))")], budget=Budget(max_turns=3))
+    assert ("same_cell", "anew") in ask.advice
+    ask([look] * 2 + [cell("FINAL(len(context))")], budget=Budget(max_turns=2, timeout_s=None))
+    assert ask.advice == [("same_cell", "note")]

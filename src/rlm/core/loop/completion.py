@@ -269,7 +269,7 @@ class Completion:
         messages = self.dialect.render(results)
         limits = scope.limits_near(self._near, after=len(messages))
         self._told |= {limit.name for limit in limits}
-        advised = self._advised(scope, self._adviser.notes, after=len(messages))
+        advised = self._advised(scope, self._notes, after=len(messages))
         self._stuck = next((each.message for each in advised if each.way == "landing"), None)
         await self.conversation.add(await scope.messages(messages, _notices(limits, advised)))
         if anew := next((each.message for each in advised if each.way == "anew"), ""):
@@ -356,9 +356,16 @@ class Completion:
 
     def _why_held(self, final: Final, *, in_code: bool) -> Iterable[Advised]:
         """Why an answer is not taken at once; where a limit is near it is."""
-        if any((*self.task.scope.ledger.near(), *self._own_near())):
-            return ()
-        return self._adviser.held(final, in_code=in_code)
+        return () if self._is_near else self._adviser.held(final, in_code=in_code)
+
+    def _notes(self) -> Iterable[Advised]:
+        """What is said after the results of a turn; near a limit, of which the model is told, it is not asked anew."""
+        return (each for each in self._adviser.notes() if each.way != "anew" or not self._is_near)
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether a limit is near."""
+        return any((*self.task.scope.ledger.near(), *self._own_near()))
 
     def _result_text(self, result: Json) -> str:
         """What the model sees of a tool's result."""

@@ -238,7 +238,7 @@ class Adviser:
 
     @property
     def _look(self) -> str:
-        return look(self._context.kind, self._asked)
+        return look(self._context, self._asked)
 
     @property
     def _has_data(self) -> bool:
