@@ -73,6 +73,22 @@ _SLIPS: Mapping[str, tuple[str, str]] = {
     "numbers of notebook cells": ("In [1]: run({n})", "run({n})"),
     "notebook commands": ("%time run({n})", "run({n})"),
 }
+_DESCRIPTION = (
+    '<tools>\n{"type": "function", "function": {"name": "execute_code", "parameters": '
+    '{"type": "object", "properties": {"code": {"type": "string"}}}}}\n</tools>\n'
+)
+"""The description of a tool, as small models repeat it."""
+_FUNCTIONS = (
+    ("FINAL", '{"value": [{n}]}', "FINAL([{n}])"),
+    ("llm_query", '{"prompt": "What is {n}?"}', "print(llm_query(prompt='What is {n}?'))"),
+)
+"""Functions of the REPL called as tools, and the cells that they stand for."""
+_FUNCTION_FORMS = (
+    "```json\n{call}\n```\n",
+    "{call}\n",
+    "<tool_call>\n{call}\n</tool_call>\n",
+    "[TOOL_CALLS][{call}]\n",
+)
 _ANSWERS = ("Forty-two.", "It is 42, says line 7.", "The mark `</think>` stands there 3 times.", "四十二。")
 
 
@@ -108,7 +124,8 @@ def composed(rng: random.Random) -> Composed:
 
 def _before(rng: random.Random, *, is_plain: bool) -> str:
     """Thoughts before what is meant, and words where they are no part of an answer."""
-    words = "" if is_plain else rng.choice(("", "", f"I know of {rng.choice(_SPOKEN_OF)}, which I only name.\n"))
+    named = f"I know of {rng.choice(_SPOKEN_OF)}, which I only name.\n"
+    words = "" if is_plain else rng.choice(("", "", "", named, named, _DESCRIPTION))
     if rng.random() < 0.3:
         return words
     opening, closing = rng.choice(list(THOUGHTS.values()))
@@ -131,13 +148,19 @@ def _closed(drafts: str) -> str:
 
 
 def _meant(rng: random.Random, made: Composed) -> str:
-    kind = rng.choice(("fences", "fences", "call", "call", "call", "slip", "final", "fenced final", "answer", "cut"))
+    kinds = ("fences", "fences", "call", "call", "call", "function", "slip", "final", "fenced final", "answer", "cut")
+    kind = rng.choice(kinds)
     if kind == "fences":
         return _fences(rng, made)
     if kind == "call":
         code = _code(rng)
         made.cells = [code.strip()]
         return f"{rng.choice(list(CALLS.values()))(code)}\n"
+    if kind == "function":
+        name, arguments, cell = rng.choice(_FUNCTIONS)
+        made.cells = [cell.replace("{n}", "7")]
+        call = f'{{"name": "{name}", "arguments": {arguments.replace("{n}", "7")}}}'
+        return rng.choice(_FUNCTION_FORMS).replace("{call}", call)
     if kind == "slip":
         slip, right = rng.choice(list(_SLIPS.values()))
         made.cells = [right.format(n=1)]
@@ -233,6 +256,8 @@ SWITCHES: Mapping[str, tuple[Any, str, object]] = {
     "fences in strings of code": (blocks, "_stop_in_code", lambda *_: None),
     "what was cut off": (fences._Reader, "_leave_out", lambda *_: None),
     "what was said before a closing tag": (dialects._Hearing, "_says", lambda *_: True),
+    "functions called as tools": (markup, "FUNCTIONS", frozenset()),
+    "descriptions of tools": (markup, "_DESCRIBES", "\0"),
     "calls as Python writes them": (markup, "spoken_call", lambda *_: None),
     "FINAL that was cut off": (prose, "_inside", lambda text, start: (text[start:].rstrip(")\n"), True)),
 }

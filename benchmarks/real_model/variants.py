@@ -32,19 +32,14 @@ $sandbox
 $dialect
 
 Limits of this run: $limits"""
-_EXAMPLE = """
-
-An example, for the task "How many orders are late?" over a list of dicts. First reply, code: print(type(context), \
-len(context), context[0]). It printed: <class 'list'> 900 {'id': 0, 'status': 'late'}. Second reply, code: n = \
-sum(o['status'] == 'late' for o in context); print(n). It printed: 41. Third reply, code: FINAL(n)"""
 
 
 def _shorter(name: str, text: str) -> str:
     return _SHORT if name == "system" else text
 
 
-def _with_example(name: str, text: str) -> str:
-    return text.replace("\n\nLimits of this run", f"{_EXAMPLE}\n\nLimits of this run") if name == "system" else text
+def _without_example(name: str, text: str) -> str:
+    return text.partition("\n\nAn example")[0] if name.startswith("dialect_") else text
 
 
 def _python_fences(name: str, text: str) -> str:
@@ -64,7 +59,7 @@ VARIANTS: Mapping[str, Change] = MappingProxyType(
     {
         "as it is": lambda _name, text: text,
         "shorter": _shorter,
-        "example": _with_example,
+        "no example": _without_example,
         "python fences": _python_fences,
         "one ending": _one_ending,
     }

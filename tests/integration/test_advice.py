@@ -125,7 +125,7 @@ def test_an_answer_after_a_cut_output_is_held_back_and_what_was_cut_is_told(ask)
     assert result.response == "4821937"
     assert "What was cut out of that output has secret, number, lighthouse" in told(ask, 2)
     assert "only a part" in told(ask, 3)
-    assert ask.advice == [("cut_output", "note"), ("cut_answer", "held")]
+    assert ask.advice == [("printed_data", "note"), ("cut_output", "note"), ("cut_answer", "held")]
 
 
 def test_the_same_cell_with_the_same_result_is_noted_once_and_then_asked_for_more_warmly(ask):
@@ -133,7 +133,7 @@ def test_the_same_cell_with_the_same_result_is_noted_once_and_then_asked_for_mor
     ask([look, look, look, look, cell("FINAL(len(context))")], temperature=0.0)
     assert "same cell" in told(ask, 3)
     assert ask.advice[0] == ("same_cell", "note")
-    assert {way for _, way in ask.advice[1:]} == {"temperature"}
+    assert {way for _, way in ask.advice[1:]} == {"anew", "temperature"}
     assert [request.temperature for request in ask.turns] == [0, 0, 0, 0.4, 0.8]
 
 
@@ -184,3 +184,59 @@ def test_a_resumed_run_tells_the_model_what_its_record_says(ask, advice):
     assert (result.status, result.value, ask.advice) == ("completed", 400, noted)
     assert [message.content for message in ask.turns[0].messages[: len(before)]] == [each.content for each in before]
     assert ask.rlm.replay("last", context=HAY).differences == ()
+
+
+def test_a_model_in_circles_is_asked_anew_without_what_it_said(ask):
+    parse = cell("import json\nrows = json.loads(context)")
+    ask([parse, parse, cell("FINAL(len(context))")], context=[{"id": 1}] * 3)
+    system, task, anew = ask.turns[2].messages
+    assert (system.role, task.role, anew.role) == ("system", "user", "user")
+    assert "Your last replies are taken out" in anew.content
+    assert "It is a list already" in anew.content
+    assert "[Values there: context = a list of 3" in anew.content
+    assert ask.advice == [("same_error", "note"), ("same_error", "note"), ("same_error", "anew")]
+
+
+def test_what_many_cells_have_shown_is_not_taken_out(ask):
+    looks = [cell(f"print(context[{n}:9])") for n in range(3)]
+    ask([*looks, looks[-1], cell("FINAL(len(context))")])
+    assert ask.advice == [("same_cell", "note")]
+
+
+def test_a_model_asked_anew_goes_on_so_when_it_is_resumed(ask):
+    look = cell("print(len(context))")
+    assert ask([look, look]).status == "failed"
+    before = ask.turns[-1].messages
+    assert ask([cell("FINAL(context.count('window'))")], resume=True).value == 400
+    assert [message.content for message in ask.turns[0].messages] == [message.content for message in before]
+    assert ask.rlm.replay("last", context=HAY).differences == ()
+
+
+@pytest.mark.parametrize("printed", ["context", "context.splitlines()", "'Data:', context"])
+def test_of_the_data_itself_little_is_shown(ask, printed):
+    ask([cell(f"print({printed})"), cell("FINAL(len(context))")])
+    results = [message.content for message in ask.turns[1].messages if message.role == "tool"]
+    assert len(results[0]) < 2_500
+    assert "That printed the data itself" in told(ask, 2)
+    assert ("printed_data", "note") in ask.advice
+
+
+@pytest.mark.parametrize("empty", ["context.count('storm')", "[]", "'No lines were found.'", "None"])
+def test_an_answer_that_nothing_was_found_is_held_back_once(ask, empty):
+    ask([cell("n = 0"), cell(f"FINAL({empty})"), cell("FINAL(context.count('window'))")])
+    assert "mostly means that the code doesn't fit the data" in told(ask, 3)
+    assert ask.advice[0] == ("empty_answer", "held")
+
+
+def test_an_error_that_takes_the_data_for_something_else_is_told_at_once(ask):
+    ask([cell("context.items()"), cell("FINAL(len(context))")])
+    assert "`context` is a str of" in told(ask, 2)
+    assert ask.advice == [("same_error", "note")]
+
+
+def test_a_model_is_not_asked_anew_where_a_limit_is_near(ask):
+    look = cell("print(len(context))")
+    ask([look, look, cell("FINAL(len(context))")], budget=Budget(max_turns=3))
+    assert ("same_cell", "anew") in ask.advice
+    ask([look] * 2 + [cell("FINAL(len(context))")], budget=Budget(max_turns=2, timeout_s=None))
+    assert ask.advice == [("same_cell", "note")]

@@ -13,11 +13,14 @@ from rlm.runtime.conformance import Trials
 COUNT = "FINAL(sum('cedar' in line for line in context.splitlines()))"
 BATCH = "FINAL(llm_query_batched([f'Say {w} in upper case' for w in context]))"
 SORT = "FINAL(sorted(context, reverse=True))"
+FIND = "FINAL(next(line.split()[1] for line in context.splitlines() if 'elm' in line).rstrip(':'))"
+ADD = "FINAL(sum(item['price'] for item in context if item['wood'] == 'birch'))"
+CODES = {"How many lines": COUNT, "elm": FIND, "birch items": ADD, "upper case": BATCH}
 
 
 def code_for(request):
     task = request.messages[1].content
-    return COUNT if "How many lines" in task else BATCH if "upper case" in task else SORT
+    return next((code for words, code in CODES.items() if words in task), SORT)
 
 
 def is_sub_call(request):
@@ -48,6 +51,18 @@ def never_batches(request):
     return follows_both(request)
 
 
+def adds_wrong_by_tools(request):
+    if not is_sub_call(request) and request.tools and code_for(request) == ADD:
+        return tool_call("execute_code", code="FINAL(7)")
+    return follows_both(request)
+
+
+def looks_first_by_tools(request):
+    if request.tools and len(request.messages) == 2:
+        return tool_call("execute_code", code="print(len(context))")
+    return follows_both(request)
+
+
 def tried(script, tmp_path):
     return Trials(ScriptedBackend(script, traits=ModelTraits()), Config(), str(tmp_path)).run()
 
@@ -67,6 +82,13 @@ def test_a_model_that_follows_is_recommended_its_tools(tmp_path):
 def test_a_model_without_tools_is_recommended_code(tmp_path, model):
     conformance = tried(model, tmp_path)
     assert verdicts(conformance)["dialect tools"] is False
+    assert conformance.recommended == {"dialect": "code"}
+
+
+@pytest.mark.parametrize("model", [adds_wrong_by_tools, looks_first_by_tools])
+def test_of_two_dialects_the_better_is_recommended_then_the_shorter(tmp_path, model):
+    conformance = tried(model, tmp_path)
+    assert verdicts(conformance)["dialect tools"] is True
     assert conformance.recommended == {"dialect": "code"}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,10 @@ from rlm.runtime.rlm import RLM
 from rlm.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rlm.core.config import Config
+    from rlm.core.events import Event
     from rlm.core.interfaces import Backend
     from rlm.core.outcome import RLMResult
 
@@ -33,6 +35,7 @@ BUDGET = Budget(max_turns=6, token_budget=60_000, subcall_budget=10, timeout_s=1
 DIALECTS = ("tools", "code")
 _WORDS = ("amber", "birch", "cedar")
 _RECORDS = 4_000
+_ITEMS = 300
 _SEPARATOR = re.compile(r"(?<=\d)[,.' _](?=\d{3})")
 """A separator of thousands between two digits."""
 
@@ -63,17 +66,41 @@ class Conformance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A question that code answers, and the number that is right."""
+
+    prompt: str
+    context: Any
+    answer: int
+
+    def is_right(self, result: RLMResult) -> bool:
+        """Whether a run gave that number."""
+        said = _SEPARATOR.sub("", result.response)
+        return result.success and re.search(rf"(?<!\d){self.answer}(?!\d)", said) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Followed:
+    """How well a dialect was followed."""
+
+    finding: Finding
+    right: int = 0
+    """How many questions were answered right."""
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
     """One run and its events."""
 
     result: RLMResult
-    sink: MemorySink = field(repr=False)
+    events: tuple[Event, ...] = field(repr=False)
 
     @property
     def replies(self) -> list[ModelEnd]:
         """The model's turns that were answered, in order."""
-        turns = {e.span for e in self.sink.events if isinstance(e.body, ModelStart) and e.body.purpose == "turn"}
-        ends = (event.body for event in self.sink.events if event.span in turns and isinstance(event.body, ModelEnd))
+        turns = {e.span for e in self.events if isinstance(e.body, ModelStart) and e.body.purpose == "turn"}
+        ends = (event.body for event in self.events if event.span in turns and isinstance(event.body, ModelEnd))
         return [body for body in ends if body.error is None]
 
     @property
@@ -91,6 +118,8 @@ class Trials:
         self._model = model
         self._config = msgspec.structs.replace(config, budget=BUDGET, log_dir=log_dir, sub_model=None, cache=False)
         self._total_tokens = 0
+        self._runs = ExitStack()
+        self._by_dialect: dict[str, tuple[RLM, MemorySink]] = {}
         self._is_reached = False
         """Whether the model has answered, be it that it takes no tools."""
 
@@ -101,9 +130,14 @@ class Trials:
             BackendError: the model can't be reached at all.
             ConfigError: it can't be used as configured.
         """
+        with self._runs:
+            return self._tried()
+
+    def _tried(self) -> Conformance:
         followed = {dialect: self._follows(dialect) for dialect in DIALECTS}
-        best = next((dialect for dialect in DIALECTS if followed[dialect].ok), None)
-        findings = list(followed.values())
+        usable = [dialect for dialect in DIALECTS if followed[dialect].finding.ok]
+        best = max(usable, key=lambda name: (followed[name].right, -followed[name].turns), default=None)
+        findings = [each.finding for each in followed.values()]
         if best is not None:
             findings += [self._batches(best), self._ends_typed(best)]
         return Conformance(
@@ -113,20 +147,23 @@ class Trials:
             total_tokens=self._total_tokens,
         )
 
-    def _follows(self, dialect: str) -> Finding:
-        """Try the least that a run needs: code that counts lines in the REPL, then an answer."""
-        rng = random.Random(7)  # noqa: S311 - the same data each time, nothing to guess
-        lines = [f"record {number}: {rng.choice(_WORDS)}" for number in range(_RECORDS)]
-        expected = sum("cedar" in line for line in lines)
-        trial = self._try(dialect, "How many lines of the context contain the word cedar?", "\n".join(lines))
-        if dialect == "tools" and not any(reply.tool_calls for reply in trial.replies):
-            return Finding(name="dialect tools", ok=False, detail=f"made no tool call: {trial.problem}")
-        if not trial.result.success or str(expected) not in _SEPARATOR.sub("", trial.result.response):
-            detail = f"did not count {expected} lines: {trial.problem}"
-            return Finding(name=f"dialect {dialect}", ok=False, detail=detail)
-        habit = _habit(trial)
-        turns = trial.result.usage.turns
-        return Finding(name=f"dialect {dialect}", ok=True, detail=f"right in {turns} turns{habit}")
+    def _follows(self, dialect: str) -> _Followed:
+        """Try the least that a run needs: code over the data in the REPL, then an answer; most have to be right."""
+        trials: list[_Trial] = []
+        questions, right, name = _questions(), 0, f"dialect {dialect}"
+        for question in questions:
+            trials.append(self._try(dialect, question.prompt, question.context))
+            right += question.is_right(trials[-1].result)
+            if isinstance(trials[-1].result.error, ToolsRefusedError):
+                break
+        problems = "; ".join(dict.fromkeys(trial.problem for trial in trials))
+        if dialect == "tools" and not any(reply.tool_calls for trial in trials for reply in trial.replies):
+            return _Followed(finding=Finding(name=name, ok=False, detail=f"made no tool call: {problems}"))
+        turns, score = sum(trial.result.usage.turns for trial in trials), f"{right} of {len(questions)} right"
+        if 2 * right <= len(questions):
+            return _Followed(finding=Finding(name=name, ok=False, detail=f"{score}: {problems}"))
+        finding = Finding(name=name, ok=True, detail=f"{score} in {turns} turns{_habit(trials)}")
+        return _Followed(finding=finding, right=right, turns=turns)
 
     def _batches(self, dialect: str) -> Finding:
         question = (
@@ -144,17 +181,25 @@ class Trials:
         return Finding(name="typed answers", ok=ok, detail=trial.problem)
 
     def _try(self, dialect: str, prompt: str, context: Any, output_type: Any = None) -> _Trial:
-        sink = MemorySink()
-        config = msgspec.structs.replace(self._config, dialect=dialect)
-        with RLM(self._model, config=config, sinks=[sink]) as rlm:
-            result = rlm.completion(prompt, context, output_type=output_type)
+        rlm, sink = self._of(dialect)
+        before = len(sink.events)
+        result = rlm.completion(prompt, context, output_type=output_type)
         usage = result.usage
         self._total_tokens += usage.input_tokens + usage.output_tokens
-        trial = _Trial(result=result, sink=sink)
+        trial = _Trial(result=result, events=tuple(sink.events[before:]))
         self._is_reached |= bool(trial.replies) or isinstance(result.error, ToolsRefusedError)
         if isinstance(result.error, BackendError) and not self._is_reached:
             raise result.error
         return trial
+
+    def _of(self, dialect: str) -> tuple[RLM, MemorySink]:
+        """What makes the runs in a dialect, and takes their events."""
+        if dialect not in self._by_dialect:
+            sink = MemorySink()
+            config = msgspec.structs.replace(self._config, dialect=dialect)
+            rlm = self._runs.enter_context(RLM(self._model, config=config, sinks=[sink]))
+            self._by_dialect[dialect] = rlm, sink
+        return self._by_dialect[dialect]
 
     @property
     def _label(self) -> str:
@@ -178,10 +223,31 @@ _HABITS: tuple[tuple[str, Callable[[ModelEnd], bool]], ...] = (
 )
 
 
-def _habit(trial: _Trial) -> str:
+def _habit(trials: Sequence[_Trial]) -> str:
     """The habits of the model that cost turns, as text to append; empty without any."""
-    shown = [name for name, has in _HABITS if any(has(reply) for reply in trial.replies)]
+    replies = [reply for trial in trials for reply in trial.replies]
+    shown = [name for name, has in _HABITS if any(has(reply) for reply in replies)]
     return f"; but it {' and '.join(shown)}" if shown else ""
+
+
+def _questions() -> tuple[_Question, ...]:
+    """To count, to find and to add up, each over more than can be read."""
+    rng = random.Random(7)  # noqa: S311 - the same data each time, nothing to guess
+    words = [rng.choice(_WORDS) for _ in range(_RECORDS)]
+    lines = [f"record {number}: {word}" for number, word in enumerate(words)]
+    hidden = rng.randrange(1_000, _RECORDS)
+    found = [*lines[:hidden], f"record {hidden}: the only elm", *lines[hidden + 1 :]]
+    items: list[dict[str, Any]] = [{"wood": rng.choice(_WORDS), "price": rng.randrange(10, 100)} for _ in range(_ITEMS)]
+    paid = sum(item["price"] for item in items if item["wood"] == "birch")
+    return (
+        _Question(
+            prompt="How many lines of the context contain the word cedar?",
+            context="\n".join(lines),
+            answer=words.count("cedar"),
+        ),
+        _Question(prompt="Which record is the elm? Give its number.", context="\n".join(found), answer=hidden),
+        _Question(prompt="What is the sum of the prices of all birch items?", context=items, answer=paid),
+    )
 
 
 def _writes_on(text: str) -> bool:

@@ -140,6 +140,7 @@ class Cells:
         assert "return int(text)" in result.error.traceback
         assert "<cell " in result.error.traceback
         assert ".py" not in result.error.traceback
+        assert "[Values there: text = 'x']" in result.error.traceback
 
     async def test_a_chained_error_tells_both(self, repl: Repl) -> None:
         result = await repl.execute("try:\n    {}['k']\nexcept KeyError as e:\n    raise ValueError('outer') from e")

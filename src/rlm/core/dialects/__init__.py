@@ -10,10 +10,11 @@ The rules, each in full where it is kept:
 2. What stands before a closing tag that nothing opened is a thought if code, a FINAL or an answer follows; else it is
    what was said. A bare remark is no answer, nor is any text that follows nothing but code.
 3. Of what is said, the plainest form alone is followed, and everything else in the reply is prose: native tool calls;
-   else calls in the markup of some family (`markup`), of execute_code only; else ```repl fences; else, in the code
-   dialect, Python fences; else fences with no or another tag, or a whole reply, that are Python and do something. With
-   native tools a reply may well be an answer with code in it: there such code is run only if it uses a name of the REPL
-   or a variable that is set, and the model is told.
+   else calls in the markup of some family (`markup`), of execute_code, or of a function of the REPL, which stand for
+   the cell that calls it (`functions`); else ```repl fences; else, in the code dialect, Python fences; else fences with
+   no or another tag, or a whole reply, that are Python and do something. With native tools a reply may well be an
+   answer with code in it: there such code is run only if it uses a name of the REPL or a variable that is set, and the
+   model is told.
 4. A fence ends where Python says so: marks in a string are a part of it, marks after code close it (`blocks`). Code
    that is no Python and becomes it by one small repair is run so, and the model is told (`repairs`).
 5. Where there is no code, `FINAL(...)`, `FINAL_VAR(name)` or `Final answer: ...` in the prose end the task (`prose`);
@@ -40,7 +41,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from rlm.core.dialects import cells, channels, endings, fences, markup, prose, thoughts
+from rlm.core.dialects import cells, channels, endings, fences, functions, markup, prose, thoughts
 from rlm.core.dialects.arguments import read_code, read_object, unfenced
 from rlm.core.dialects.blocks import PYTHON_TAGS
 from rlm.core.dialects.repairs import repaired
@@ -49,7 +50,7 @@ from rlm.core.dialects.slips import Memory
 from rlm.core.types import Json, Message, ModelReply, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
     from rlm.core.dialects.passages import Passages
 
@@ -157,6 +158,8 @@ ANNOUNCED = (
     "That says what comes next, but it called no tool, so nothing was run. Call execute_code now; or, if that was the "
     "answer, send it as FINAL(your answer) on a line of its own."
 )
+RAN = "Result of execute_code:"
+"""What a result begins with that answers no call proper."""
 OTHER_FENCES = "Of the fences in the reply only those that begin with ```repl were run."
 RAN_TEXT = "The code in the text was run. Call execute_code to run code; if the text was the answer, give it by FINAL."
 NATIVE_ONLY = "In the text of a reply only execute_code can be called; {name!r} needs a tool call proper."
@@ -190,7 +193,7 @@ class _Hearing:
         """Read the last reply of a run."""
         said = _last_said(reply, cut=reply.finish == "length")
         answer = landing_answer(reply)
-        run: list[Step] = [_parse_call(call, cut=said.cut) for call in reply.tool_calls]
+        run: list[Step] = [_parse_call(call, self._memory.names, cut=said.cut) for call in reply.tool_calls]
         run = (
             run or self._calls(said) or [_parse_fence(fence.code) for fence in cells.working(said, self._memory.names)]
         )
@@ -243,7 +246,7 @@ class _Hearing:
         return (said.cut and bool(said.spoken.strip() or said.incomplete)) or bool(self._text_steps(said))
 
     def _calls(self, said: Passages) -> list[Step]:
-        return _with_repairs(_parse_marked(call, self._refusal) for call in markup.calls_in(said, EXECUTE_CODE.name))
+        return _with_repairs(_parse_marked(call, self._memory.names, self._refusal) for call in markup.calls_in(said))
 
     def _cells(self, said: Passages) -> list[Step]:
         """The fences to run as cells, then what the prose says of a variable, and what the model has to know."""
@@ -281,7 +284,7 @@ class ToolsDialect(_Hearing):
         for result in results:
             call_id = getattr(result.step, "call_id", None)
             if call_id is None:
-                loose.append(result.text)
+                loose.append(f"{RAN}\n{result.text}" if isinstance(result.step, Cell) else result.text)
             else:
                 messages.append(Message(role="tool", content=result.text, tool_call_id=call_id))
         if loose:
@@ -291,7 +294,7 @@ class ToolsDialect(_Hearing):
     def _steps(self, reply: ModelReply) -> Sequence[Step]:
         if reply.tool_calls:
             cut = reply.finish == "length"
-            return _with_repairs(_parse_call(call, cut=cut) for call in reply.tool_calls)
+            return _with_repairs(_parse_call(call, self._memory.names, cut=cut) for call in reply.tool_calls)
         said = self._heard(reply)
         return self._text_steps(said) or [self._answer(reply, said)]
 
@@ -444,24 +447,27 @@ def _repeats(step: Step, before: Step | None) -> bool:
     return isinstance(step, Correction) and step.call_id is None and step == before
 
 
-def _parse_call(call: ToolCall, *, cut: bool) -> Step:
+def _parse_call(call: ToolCall, known: Set[str], *, cut: bool) -> Step:
     """A tool call proper."""
     name = _NAME_TAIL.sub("", call.name)
-    if name.rpartition(".")[2] == EXECUTE_CODE.name:  # some models put a namespace before it
+    own = name.rpartition(".")[2]  # some models put a namespace before it
+    if own == EXECUTE_CODE.name:
         return _parse_code(call, cut=cut)
     try:
-        return UseTool(name=name, arguments=read_object(call.arguments), call_id=call.id)
+        arguments = read_object(call.arguments)
     except ValueError as error:
         return _unreadable(call, error, cut=cut)
+    if own in markup.FUNCTIONS:
+        return Cell(code=functions.cell_of(own, arguments, known), call_id=call.id or None)
+    return UseTool(name=name, arguments=arguments, call_id=call.id)
 
 
-def _parse_marked(call: ToolCall, refusal: str) -> Step:
+def _parse_marked(call: ToolCall, known: Set[str], refusal: str) -> Step:
     """A tool call in the text, which has no id."""
     if not call.name:
         return Correction(message=UNREADABLE)
-    if call.name.rpartition(".")[2] != EXECUTE_CODE.name:
-        return Correction(message=refusal.format(name=call.name[:NAME_CHARS]))
-    return _parse_code(call, cut=False)
+    step = _parse_call(call, known, cut=False)
+    return Correction(message=refusal.format(name=call.name[:NAME_CHARS])) if isinstance(step, UseTool) else step
 
 
 def _parse_fence(code: str) -> Step:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -146,7 +147,8 @@ def _codes_of(value: Json) -> Iterator[str]:
         return
     found = value.get("code", next(iter(value.values())) if len(value) == 1 else None)
     if isinstance(found, str):
-        yield found.replace(_BACKSPACE, _WORD_EDGE)
+        code = textwrap.dedent(found) if found.startswith("\n") else found  # as it stands in triple quotes
+        yield code.replace(_BACKSPACE, _WORD_EDGE)
     elif isinstance(found, list) and all(isinstance(line, str) for line in found):
         yield "\n".join(found)
 

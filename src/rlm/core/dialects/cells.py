@@ -7,26 +7,15 @@ from typing import TYPE_CHECKING
 
 from rlm.core.dialects import codelike
 from rlm.core.dialects.blocks import OUTPUT_TAGS, PYTHON_TAGS, REPL_TAG
+from rlm.core.dialects.markup import CODE_TOOL, FUNCTIONS
 from rlm.core.dialects.passages import Fence, Passages
 from rlm.core.dialects.repairs import repaired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set
 
-REPL_NAMES = frozenset(
-    {
-        "execute_code",
-        "context",
-        "FINAL",
-        "FINAL_VAR",
-        "SHOW_VARS",
-        "llm_query",
-        "llm_query_batched",
-        "llm_map",
-        "rlm_query",
-        "rlm_query_batched",
-    }
-)
+REPL_NAMES = (FUNCTIONS | {CODE_TOOL, "context"}) - {"chunks", "save_artifact"}
+"""Names by which code shows that it was meant for the REPL; the two left out are words of any program."""
 
 
 def chosen(said: Passages, known: Set[str] | None) -> list[Fence]:

@@ -29,8 +29,16 @@ if TYPE_CHECKING:
     from rlm.core.types import Json
 
 CODE_TOOL = "execute_code"
+FUNCTIONS = frozenset(
+    {"FINAL", "FINAL_VAR", "SHOW_VARS", "chunks", "llm_map", "save_artifact"}
+    | {"llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched"}
+)
+"""Functions of the REPL, which small models call as if they were tools."""
 _NAME = re.compile(r""""name"\s*:\s*"([\w.-]+)\"""")
+_NAMED_HERE = re.compile(rf'"(?:functions\.)?(?:{CODE_TOOL}|{"|".join(sorted(FUNCTIONS))})"')
 _ARGUMENTS = re.compile(r""""(?:arguments|parameters)"\s*:\s*""")
+_DESCRIBES = '"properties": {'
+"""What the parameters of a tool have in its description, which small models repeat before they call it."""
 _DATA = frozenset({"json", "tool_call", "tool_calls", ""})
 _WRAPPER = re.compile(either(list(CALLS)))
 _CLOSINGS = {opening: closing for opening, closing in CALLS.items() if closing}
@@ -93,21 +101,30 @@ def looks_called(text: Text) -> bool:
     return text.next_said(_LOOKS_CALLED, 0) is not None
 
 
-def calls_in(passages: Passages, tool: str) -> list[ToolCall]:
-    """The calls that a text makes by markup; where there is none, those to `tool` in bare JSON or in a JSON fence."""
+def calls_in(passages: Passages) -> list[ToolCall]:
+    """The calls that a text makes by markup; where there is none, those of execute_code and of functions of the REPL in
+    bare JSON or in a JSON fence."""
     if passages.calls:
         return passages.calls
     bodies = [fence.code for fence in passages.fences if fence.language in _DATA]
     if not bodies and not passages.cut:
         bodies = [passages.prose]
-    found = [_bare_calls(body) for body in bodies if body.lstrip()[:1] in ("{", "[") and f'"{tool}"' in body]
-    return [call for calls in found for call in calls if call.name.rpartition(".")[2] == tool]
+    found = [_bare_calls(body) for body in bodies if body.lstrip()[:1] in ("{", "[") and _NAMED_HERE.search(body)]
+    return [call for calls in found for call in calls if _is_ours(call)]
 
 
 def spoken_call(code: str) -> ToolCall | None:
     """The call of the tool that code is and nothing else: `execute_code(code="...")`, bare or printed."""
     calls = _python_calls(code) if CODE_TOOL in code else []
     return calls[0] if len(calls) == 1 and calls[0].name.rpartition(".")[2] == CODE_TOOL else None
+
+
+def _is_ours(call: ToolCall) -> bool:
+    """Whether JSON is surely a call: of execute_code, or of a function of the REPL with arguments."""
+    name = call.name.rpartition(".")[2]
+    if name == CODE_TOOL:
+        return _DESCRIBES not in call.arguments
+    return name in FUNCTIONS and call.arguments.strip() not in ("", "{}")
 
 
 # What opens a call
@@ -217,7 +234,7 @@ def action(text: Text, position: int) -> Taken | None:
 
 
 def bare(text: Text, position: int) -> Taken | None:
-    """A call of execute_code as JSON, without any marks, in a line of its own."""
+    """A call of execute_code, or of a function of the REPL, as JSON, without any marks, in a line of its own."""
     if (named := _BARE_NAMED.match(text.text, position)) is not None:
         decoded = _decoded(text, named.end())
         if decoded is None:
@@ -228,7 +245,7 @@ def bare(text: Text, position: int) -> Taken | None:
     if opening is None:
         return None
     calls, end = _json_calls(text, opening.end(1))
-    if not calls or any(call.name.rpartition(".")[2] != CODE_TOOL for call in calls):
+    if not calls or not all(map(_is_ours, calls)):
         return None
     return Taken(end=end, calls=tuple(calls), closed=bool(text.text[end:].strip()))
 
@@ -420,12 +437,13 @@ def _decoded(text: Text, start: int) -> tuple[Json, int] | None:
 
 
 def _json_calls(text: Text, start: int) -> tuple[list[ToolCall], int]:
-    """The calls in the JSON values that stand here, one after another."""
+    """The calls in the JSON values that stand here, one after another; what describes a tool is none."""
     calls: list[ToolCall] = []
     end = start
     while text.text[start : start + 1] in ("{", "[") and (decoded := _decoded(text, start)) is not None:
         value, end = decoded
-        calls += [_object_call(each) for each in (value if isinstance(value, list) else [value])]
+        found = map(_object_call, value if isinstance(value, list) else [value])
+        calls += [call for call in found if _DESCRIBES not in call.arguments]
         start = _skip(_BETWEEN, text, end)
     return calls, end
 

@@ -70,16 +70,19 @@ class Advised(Body, frozen=True):
     TYPE: ClassVar[str] = "advice"
 
     name: str
-    """What was seen: blind_query, apology, sources, unseen_answer, cut_answer, cut_output, same_cell or same_error."""
+    """What was seen: blind_query, apology, empty_answer, sources, unseen_answer, cut_answer, cut_output, printed_data,
+    same_cell or same_error."""
     message: str
     """What the model was told, or asked otherwise."""
     way: str = "note"
-    """note (a message after the results), held (a message in place of taking its answer), temperature (it is asked
-    with another one) or landing (it is asked for its best answer)."""
+    """note (a message after the results), held (a message in place of taking its answer), anew (its replies so far are
+    left out of what it is sent; a `compaction` has the message in their place), temperature (it is asked with another
+    one) or landing (it is asked for its best answer)."""
 
 
 class Compaction(Body, frozen=True):
-    """Notes took the place of older messages in what the model is sent; the record keeps those messages."""
+    """Notes took the place of older messages in what the model is sent, for they had no room, or went in circles; the
+    record keeps those messages."""
 
     TYPE: ClassVar[str] = "compaction"
     dropped: int

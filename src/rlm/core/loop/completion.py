@@ -13,7 +13,7 @@ from rlm.core.calls.model import TURN, ModelCall, ask_model, request_to
 from rlm.core.calls.tools import call_tool
 from rlm.core.contexts.citations import cite_all
 from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
-from rlm.core.events import Limit, TurnEnd, TurnStart, Warned
+from rlm.core.events import Compaction, Limit, TurnEnd, TurnStart, Warned
 from rlm.core.exceptions import (
     ContextOverflowError,
     LimitReached,
@@ -51,6 +51,8 @@ NEAR_END = 0.8
 """The share of the turns, or of the time, after which the model is told that the limit is near."""
 
 
+ANEW_CHARS = 1_000
+"""How much is kept of what the last reply came to, where the model is asked anew."""
 ANSWERED = "That was taken as the answer. The user has gone on, see below; the REPL has all its variables."
 """What the model is told of a step that ended the task, where the user asks another question after it."""
 NOT_RUN = "This was not run: the answer came before it."
@@ -269,10 +271,19 @@ class Completion:
         messages = self.dialect.render(results)
         limits = scope.limits_near(self._near, after=len(messages))
         self._told |= {limit.name for limit in limits}
-        advised = self._advised(scope, self._adviser.notes, after=len(messages))
+        advised = self._advised(scope, self._notes, after=len(messages))
         self._stuck = next((each.message for each in advised if each.way == "landing"), None)
         await self.conversation.add(await scope.messages(messages, _notices(limits, advised)))
+        if anew := next((each.message for each in advised if each.way == "anew"), ""):
+            self._ask_anew(anew, results)
         return None
+
+    def _ask_anew(self, said: str, results: Sequence[StepResult]) -> None:
+        """Go on without the replies so far, but for what the last one came to."""
+        came_to = shorten(results[-1].text, ANEW_CHARS)
+        summary = Message(role="user", content=f"[{said}]\nThe last one came to this:\n{came_to}")
+        dropped = self.conversation.replace_middle(len(self.conversation.messages), summary)
+        self.run.recorder.record(self.task.scope.span, Compaction(dropped=dropped, content=summary.content))
 
     def _gone_on(self, steps: Sequence[Step]) -> list[StepResult]:
         """What is said of the step that gave the answer to one question, and of those after it; the next has caps of
@@ -348,9 +359,16 @@ class Completion:
 
     def _why_held(self, final: Final, *, in_code: bool) -> Iterable[Advised]:
         """Why an answer is not taken at once; where a limit is near it is."""
-        if any((*self.task.scope.ledger.near(), *self._own_near())):
-            return ()
-        return self._adviser.held(final, in_code=in_code)
+        return () if self._is_near else self._adviser.held(final, in_code=in_code)
+
+    def _notes(self) -> Iterable[Advised]:
+        """What is said after the results of a turn; near a limit, of which the model is told, it is not asked anew."""
+        return (each for each in self._adviser.notes() if each.way != "anew" or not self._is_near)
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether a limit is near."""
+        return any((*self.task.scope.ledger.near(), *self._own_near()))
 
     def _result_text(self, result: Json) -> str:
         """What the model sees of a tool's result."""
@@ -359,7 +377,7 @@ class Completion:
 
     def _shown(self, result: ExecResult) -> str:
         """What the model sees of a cell."""
-        limit_chars = self.run.config.cell_output_chars
+        limit_chars = self._adviser.shown_chars
         error = shorten(self._masked(shown.error_text(result)), limit_chars)
         of, masked = self._masked_output
         parts = [

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import builtins
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rlm.repl.guest.values import nearest, values_in
 from rlm.repl.guest.wire import escape_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
 
 __builtins__ = vars(builtins).copy()  # type: ignore[assignment]
 
 _FILENAME = "<cell {}>"
+_SHOWN = ("<cell ", "<skill ")
+"""How the file names of frames begin that are shown: the others show a model nothing that it can change."""
 _MAX_MESSAGE_CHARS = 10_000
 _MAX_TRACEBACK_CHARS = 20_000
 _MAX_FRAMES = 30
@@ -102,13 +109,32 @@ def _message(error: BaseException) -> str | None:
 
 
 def _traceback(error: BaseException, message: str) -> str:
-    """The frames of cells and skills only: other frames show a model nothing that it can change."""
+    """The frames of cells and skills only, and the values in the line that failed."""
     try:
         report = traceback.TracebackException.from_exception(error, limit=-_MAX_FRAMES, compact=True)
         _keep_cells(report)
-        return "".join(report.format())
+        values = _values(error, report) if isinstance(error, Exception) else ""
+        return "".join([*report.format(), *([f"[Values there: {values}]\n"] if values else [])])
     except BaseException:  # noqa: BLE001 - guest code may have broken what `traceback` uses
         return f"{_name_of(type(error))}: {message}"
+
+
+def _values(error: Exception, report: traceback.TracebackException) -> str:
+    """The values in the line of a cell where it failed, be it in a function that the line calls."""
+    frames = [trace.tb_frame for trace in _traces(error) if trace.tb_frame.f_code.co_filename.startswith(_SHOWN)]
+    if not frames or not report.stack:
+        return ""
+    values = [values_in(report.stack[-1].line or "", frames[-1])]
+    if isinstance(error, NameError) and (near := nearest(error.name, frames[-1])):
+        values.insert(0, f"there is no {error.name}, but {near}")
+    return "; ".join(filter(None, values))
+
+
+def _traces(error: Exception) -> Iterator[TracebackType]:
+    trace = trace_of(error)
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
 
 
 def _bare_traceback(error: BaseException) -> str:
@@ -130,7 +156,7 @@ def _keep_cells(report: traceback.TracebackException) -> None:
 
 
 def _of_cells(stack: traceback.StackSummary) -> traceback.StackSummary:
-    frames = [frame for frame in stack if frame.filename.startswith(("<cell ", "<skill "))]
+    frames = [frame for frame in stack if frame.filename.startswith(_SHOWN)]
     return traceback.StackSummary.from_list(frames)
 
 

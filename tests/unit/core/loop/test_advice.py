@@ -171,7 +171,22 @@ def test_hidden_words_of_a_task_are_named_once():
     context.close()
 
 
-def test_a_first_look_is_for_the_longest_word_of_a_task():
-    assert look("text", TASK) == "print([line for line in context.splitlines() if 'lighthouse' in line][:5])"
-    assert "if 'resolve' in text" in look("files", "Who may resolve {it}?")
-    assert look("value", TASK) == look("text", "7 + 8?") == "print(type(context), str(context)[:500])"
+LOOKS = [
+    ("text", TASK, "print([line for line in context.splitlines() if 'lighthouse' in line][:5])"),
+    (["Porto"], TASK, "print([item for item in context if 'Porto' in str(item)][:5])"),
+    ("it fails", "How many lines say FAIL?", "print([line for line in context.splitlines() if 'FAIL' in line][:5])"),
+    ({"a": 1}, TASK, "print(type(context), str(context)[:500])"),
+    ("text", "7 + 8?", "print(type(context), str(context)[:500])"),
+]
+
+
+@pytest.mark.parametrize(("data", "task", "line"), LOOKS)
+def test_a_first_look_is_for_the_word_of_the_task_that_is_likely_in_the_data(data, task, line):
+    context = prepare(data)
+    assert look(context, task) == line
+    context.close()
+
+
+def test_a_first_look_into_files_is_for_their_paths():
+    files = SimpleNamespace(kind="files", shape="", preview="")
+    assert "if 'resolve' in text" in look(files, "Who may resolve {it}?")

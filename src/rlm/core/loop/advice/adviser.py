@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlm.core.events import Advised
-from rlm.core.loop.advice.answers import Typed, unseen
-from rlm.core.loop.advice.errors import signature, way_on
+from rlm.core.loop.advice.answers import Typed, is_empty, unseen
+from rlm.core.loop.advice.errors import is_of_data, signature, way_on
 from rlm.core.loop.advice.looking import look
-from rlm.core.loop.advice.outputs import hidden_words, is_cut
+from rlm.core.loop.advice.outputs import hidden_words, is_cut, is_data
 from rlm.core.loop.advice.queries import QUERIES, is_apology, is_blind, prompts_in
 from rlm.core.loop.advice.sources import wrong_sources
 from rlm.core.loop.advice.wording import strings, words
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 REPEATED_WARM = 3
 """From so many cells in a row on that failed by the same error, or did the same again, the temperature is raised,
 where one is set."""
+REPEATED_ANEW = 2
+"""After so many same cells in a row the model is asked anew, without them: what it has said, it says again."""
+ERRORS_ANEW = 3
+"""After so many cells in a row with the same error too."""
+_WORTH_KEEPING = 2
+"""Nobody is asked anew who has had more cells than that without an error: what they showed would be lost."""
+DATA_CHARS = 2_000
+"""How much is shown of an output that is the data itself."""
 ERRORS_STUCK = 6
 """After so many nothing more is hoped for."""
 WARMER = 0.4
@@ -53,7 +61,20 @@ CUT = (
     "count or filter in code, and give that value, as in FINAL(result). If you are sure, send the same answer again."
 )
 HIDDEN = "What was cut out of that output has {words}, which the rest has not: print only the lines with it."
-SAME = "You ran this same cell before, with the same result. Use what it gave, or look at something else."
+EMPTY = (
+    "Held back: that says that nothing was found, which mostly means that the code doesn't fit the data. Print a small "
+    "part of the data that should have been found, compare it with your condition or pattern, and correct that: "
+    "{look}\nIf it is right all the same, send it again."
+)
+DATA = (
+    "That printed the data itself, of which you can only see so little. It is in `context`: have code search it, count "
+    "in it or take it apart, as in {look}"
+)
+ANEW = "Your last replies are taken out of this conversation, for they did the same again. Go another way. {way}"
+SAME = (
+    "You ran this same cell before, with the same result. If that is the answer, give it by FINAL(value) in code; else "
+    "look at something else."
+)
 ERROR = "The same {kind} again. {way}"
 
 
@@ -86,6 +107,18 @@ class Adviser:
         """How many cells in a row only did again what was done before."""
         self._cut_chars = 0
         """How much was cut out of the last output."""
+        self._is_data = False
+        """Whether the last output was the data itself."""
+        self._has_run = False
+        """Whether a cell ran in this turn."""
+        self._last = 0
+        """The hash of the last cell and what it came to."""
+        self._in_a_row = 1
+        """How many times in a row that was the same."""
+        self._good: set[int] = set()
+        """A hash of each cell without an error."""
+        self._way = ""
+        """What to do instead of the last cell."""
 
     @property
     def temperature(self) -> float | None:
@@ -95,9 +128,16 @@ class Adviser:
             return usual
         return max(usual, min(1.0, usual + WARMER * (self._repeated - REPEATED_WARM + 1)))
 
+    @property
+    def shown_chars(self) -> int:
+        """How much is shown of what the last cell printed."""
+        limit_chars = self._config.cell_output_chars
+        return min(limit_chars, DATA_CHARS) if self._is_data and self._config.advice else limit_chars
+
     def begin_turn(self) -> None:
         """Take note that a turn begins: what was not said in the last one is not said any more."""
         self._waiting.clear()
+        self._has_run = False
 
     def begin(self, code: str) -> None:
         """Take note of a cell before it runs."""
@@ -124,12 +164,18 @@ class Adviser:
         error = "" if result.error is None else signature(result.error)
         self._failed = (self._failed if error == self._error else 0) + 1 if error else 0
         self._error = error
+        self._way = "" if result.error is None else way_on(result.error, self._context)
         if result.error is not None and self._failed > 1:
-            way = way_on(result.error, self._context)
-            self._wait("same_error", ERROR.format(kind=result.error.kind, way=way))
+            self._wait("same_error", ERROR.format(kind=result.error.kind, way=self._way))
+        elif result.error is not None and is_of_data(result.error, self._context):
+            self._wait("same_error", self._way)
         if result.output:
             self._see(result)
         known = hash((code.strip(), result.output, error))
+        self._in_a_row = self._in_a_row + 1 if known == self._last else 1
+        self._last = known
+        self._good |= set() if error else {known}
+        self._has_run = True
         is_same = known in self._results and result.final is None
         self._same = self._same + 1 if is_same else 1
         if is_same and not error:
@@ -146,6 +192,9 @@ class Adviser:
         by_other = self._apologies.issuperset(text.strip() for text in texts)
         if by_other or (self._has_data and all(map(is_apology, texts))):
             yield from self._held("apology", APOLOGY.format(look=self._look))
+        if self._has_data and is_empty(final):
+            yield from self._held("empty_answer", EMPTY.format(look=self._look))
+            return
         if not self._has_data or (in_code and not self._is_typed) or {"unseen_answer", "cut_answer"} & self._said:
             return
         if self._cut_chars:
@@ -160,6 +209,8 @@ class Adviser:
         if self.temperature != self._config.temperature:
             message = f"the next request has temperature {self.temperature:g}"
             yield Advised(name="same_error" if self._error else "same_cell", message=message, way="temperature")
+        if self._goes_in_circles:
+            yield Advised(name="same_error" if self._error else "same_cell", message=self._anew, way="anew")
         if self._failed >= ERRORS_STUCK:
             message = f"the last {self._failed} cells failed by the same {self._error.partition(':')[0]}"
             yield Advised(name="same_error", message=message, way="landing")
@@ -169,16 +220,30 @@ class Adviser:
         for each in advised:
             self._said |= {each.message} if each.name == "same_error" else {each.name, each.message}
 
+    @property
+    def _goes_in_circles(self) -> bool:
+        """Whether nothing but the way on is worth keeping of what was done."""
+        if not self._has_run or len(self._good) > _WORTH_KEEPING:
+            return False
+        return self._in_a_row >= REPEATED_ANEW or self._failed >= ERRORS_ANEW
+
+    @property
+    def _anew(self) -> str:
+        return ANEW.format(way="\n".join(self._waiting) or self._way or SAME)
+
     def _see(self, result: ExecResult) -> None:
         """Take note of what a cell printed."""
         limit_chars = self._config.cell_output_chars
         self._cut_chars = result.output_chars - limit_chars if is_cut(result, limit_chars) else 0
+        self._is_data = self._cut_chars > 0 and is_data(result.output, self._context)
+        if self._is_data:
+            self._wait("printed_data", DATA.format(look=self._look))
         if self._cut_chars and (hidden := hidden_words(result, limit_chars, self._asked)):
             self._wait("cut_output", HIDDEN.format(words=", ".join(hidden)))
 
     @property
     def _look(self) -> str:
-        return look(self._context.kind, self._asked)
+        return look(self._context, self._asked)
 
     @property
     def _has_data(self) -> bool:

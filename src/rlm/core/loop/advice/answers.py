@@ -12,6 +12,8 @@ from rlm.core.loop.advice.wording import is_near, numbers, ungrouped, words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from rlm.core.types import Final
+
 _FINALS = frozenset({"FINAL", "FINAL_VAR"})
 _FORMS = frozenset({"str", "int", "float", "round", "repr", "dict", "list", "tuple"})
 """Functions that give what they were given in another form."""
@@ -24,7 +26,20 @@ _JUDGEMENTS = frozenset(
     | {"neutral", "mixed", "valid", "invalid", "correct", "incorrect", "pass", "fail", "ok", "not", "found", "nothing"}
     | {"nobody", "never", "always", "high", "medium", "low", "good", "bad"}
 )
+_EMPTY = re.compile(
+    r"|0(?:\.0*)?|none|null|nan|\[\]|\{\}|nothing|not found|(?:(?:there|i) \w+ )?(?:no|none|nothing|not any)\b.{0,120}"
+    r"\b(?:found|matche?[sd]?|available|exists?)[.! ]*",
+    re.DOTALL,
+)
 _IDENTIFIER = re.compile(r"[\w./:@-]*\d[\w./:@-]*")
+
+
+def is_empty(final: Final) -> bool:
+    """Whether an answer says that there was nothing to be found."""
+    value = final.text.strip() if final.value is None or isinstance(final.value, str) else final.value
+    if isinstance(value, str):
+        return len(value) <= _CHECKED_CHARS and _EMPTY.fullmatch(value.casefold()) is not None
+    return value in (0, [], {}) and value is not False
 
 
 class Typed:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from rlm.core.types import ExecError
 
 _CHANGING = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
+_TAKEN_FOR = frozenset({"TypeError", "AttributeError", "KeyError", "IndexError", "JSONDecodeError"})
+_SPLIT = "What it is split by is not in that text: see the text in the values above, and split by what stands there."
 _SAMPLE = "print type(x) and a small part of it before you use it"
 
 _WAYS: tuple[tuple[str, str, str], ...] = (
@@ -49,8 +51,16 @@ def signature(error: ExecError) -> str:
     return f"{error.kind}: {_CHANGING.sub('0', error.message)}"
 
 
+def is_of_data(error: ExecError, context: Context) -> bool:
+    """Whether the line that failed takes `context` for something else than it is."""
+    failed = error.traceback.rpartition('File "<cell')[2]
+    return error.kind in _TAKEN_FOR and context.kind != "none" and re.search(r"\bcontext\b", failed) is not None
+
+
 def way_on(error: ExecError, context: Context) -> str:
     """What the model should do instead, and what `context` is where the failing code has to do with it."""
+    if error.kind == "IndexError" and ".split(" in error.traceback:
+        return _SPLIT
     ways = (_filled(way, found) for kinds, pattern, way in _WAYS if (found := _match(error, kinds, pattern)))
     way = next(ways, f"Do something else: {_SAMPLE}.")
     return f"{way} {_headline(context)}" if "context" in error.traceback and context.kind != "none" else way

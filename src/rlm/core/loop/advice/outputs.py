@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 from rlm.core.loop.advice.wording import words
 
 if TYPE_CHECKING:
+    from rlm.core.contexts.context import Context
     from rlm.core.types import ExecResult
 
 _LEAST_CHARS = 4
+_BEGINNING_CHARS = 60
+_MARKS = re.compile(r"\\[nrt]|\W+")
+"""What printing in one form or another puts between words."""
 _WORDS = 100
 """So many words of a task are looked for."""
 
@@ -28,3 +32,9 @@ def hidden_words(result: ExecResult, limit_chars: int, task: str) -> list[str]:
     asked = dict.fromkeys(word for word in words(task) if len(word) >= _LEAST_CHARS)
     wanted = [word for word in list(asked)[:_WORDS] if word not in shown and word in cut]
     return [word for word in wanted if re.search(rf"\b{re.escape(word)}", cut)][:3]
+
+
+def is_data(output: str, context: Context) -> bool:
+    """Whether an output begins as the data does, in whatever form it was printed."""
+    begins = _MARKS.sub("", context.preview[: 4 * _BEGINNING_CHARS])[:_BEGINNING_CHARS]
+    return len(begins) == _BEGINNING_CHARS and begins in _MARKS.sub("", output[: 8 * _BEGINNING_CHARS])
