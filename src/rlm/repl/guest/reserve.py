@@ -23,7 +23,7 @@ class Reserve:
     """The memory set aside by one guest."""
 
     def __init__(self) -> None:
-        self._held: bytearray | None = None
+        self._held: bytes | None = None
         self._is_short = False
         """It could not be set aside again after the cell before."""
 
@@ -31,7 +31,10 @@ class Reserve:
         """Set it aside, unless it is; returns whether there was room for it, and as much again for the next cell."""
         if self._held is None:
             try:
-                self._held, _room = bytearray(RESERVE_BYTES), bytearray(RESERVE_BYTES)
+                self._held, _room = (
+                    bytes(RESERVE_BYTES),
+                    bytes(RESERVE_BYTES),
+                )  # zeroes of the system, which touch no page
             except MemoryError:
                 return False
         return True
