@@ -28,6 +28,7 @@ CATCHES_EVERYTHING = {
     "rlm.repl.guest.namespace:_row": "the size of a value is guest code",
     "rlm.repl.guest.linux.zygote:Zygote._become_guest": "a guest never returns into the loop of its zygote",
     "rlm.repl.guest.linux.zygote:_preload": "a package of the user's may raise anything when it is imported",
+    "rlm.runtime.hooks:HookSet._said": "a hook is the user's code: whatever it raises is a no",
     "rlm.runtime.user_code:UserSink._have": "raised to the run by the next event",
     "rlm.tools.mcp.connection:Connection._live": "an MCP server can make the library raise anything",
     "rlm.repl.live:LiveGuest._pass_on": "a fault of the host, raised from `run`",

@@ -53,6 +53,7 @@ STARTED = {
     "ctl attach": ([], 2, "no run is in progress"),
     "mcp list": ([], 0, "no MCP server is configured"),
     "mcp login": (["absent"], 2, "no MCP server is configured"),
+    "hooks list": ([], 0, "no hooks are configured"),
     "tasks run": (["list.toml", "--model", "scripted/again.json", *LOCAL], 0, "first  completed"),
     "tasks check": (["list.toml"], 0, "1 task, and nothing is wrong with them"),
     "tasks status": ([], 0, "first  completed"),

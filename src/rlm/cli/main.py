@@ -18,6 +18,7 @@ from rlm.cli.commands import (
     ctl,
     doctor,
     execute,
+    hooks,
     init,
     logs,
     logs_export,
@@ -62,6 +63,7 @@ serve_app = typer.Typer(help="Serve runs over HTTP.", rich_markup_mode=None, inv
 token_app = typer.Typer(help="Let others use the service.", rich_markup_mode=None)
 history_app = typer.Typer(help="Look at the records of runs, as rlm logs does.", rich_markup_mode=None)
 mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or log in to one.", rich_markup_mode=None)
+hooks_app = typer.Typer(help="Look at the hooks that are asked during runs and tasks.", rich_markup_mode=None)
 tasks_app = typer.Typer(help="Do lists of tasks, each in a run of its own.", rich_markup_mode=None)
 wasm_app = typer.Typer(help="Add packages to the sandbox wasm.", rich_markup_mode=None)
 session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
@@ -114,6 +116,8 @@ history_app.command("list")(grouped(logs.list_logs))
 history_app.command("show")(grouped(logs.show))
 history_app.command("export")(grouped(logs_export.export))
 app.add_typer(mcp_app, name="mcp")
+app.add_typer(hooks_app, name="hooks")
+hooks_app.command("list")(grouped(hooks.list_hooks))
 app.add_typer(tasks_app, name="tasks")
 tasks_app.command("run")(grouped(tasks.run))
 tasks_app.command("check")(grouped(tasks.check))

@@ -37,6 +37,7 @@
     ├── ResumeError                 the record can't be followed on   exit 1
     │   ├── Diverged                the run does something else now
     │   └── UnfinishedCall          a tool call may have had effects
+    ├── HookDenied                  a hook of the user's said no      exit 1
     ├── QueueFullError              an engine takes no more just now  exit 1
     └── RunFailed                   a run ended without an answer     exit 1
 
@@ -61,6 +62,7 @@ __all__ = [
     "ContextOverflowError",
     "CostBudgetExhausted",
     "Diverged",
+    "HookDenied",
     "LimitReached",
     "MaxDepthExceeded",
     "NoProgress",
@@ -310,6 +312,10 @@ class Diverged(ResumeError):
 
 class UnfinishedCall(ResumeError):
     """A tool that may change things was called and never answered; `redo_unfinished` calls it again."""
+
+
+class HookDenied(RLMError):
+    """A hook kept something from going on; the message has its reason."""
 
 
 class QueueFullError(RLMError):

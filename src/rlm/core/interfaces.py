@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from rlm.core.contexts.context import Context
     from rlm.core.events import Body, Event
+    from rlm.core.outcome import Outcome
     from rlm.core.types import (
         ExecResult,
         Json,
@@ -138,6 +139,30 @@ class Helpers(Toolbox, Protocol):
 
     def allowed(self) -> Iterator[Tool]:
         """Those that the granted rights suffice for; the others refuse, and say so."""
+        ...
+
+
+class Hooks(Protocol):
+    """The hooks of one run: code of the user's that may keep things from going on."""
+
+    async def before_run(self) -> None:
+        """Raises:
+        HookDenied: the run may not begin.
+        """
+        ...
+
+    async def before_cell(self, code: str) -> ExecResult | None:
+        """The result of a cell that may not run; None for one that may."""
+        ...
+
+    async def before_tool(self, name: str, arguments: Mapping[str, Json]) -> None:
+        """Raises:
+        ToolError: the tool may not be called.
+        """
+        ...
+
+    async def after_run(self, outcome: Outcome, most_s: float) -> Outcome:
+        """The outcome of the root as the hooks let it stand; they may take `most_s` seconds."""
         ...
 
 

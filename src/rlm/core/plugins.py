@@ -1,4 +1,4 @@
-"""Plug-ins: sandboxes and backends that other packages add by entry points.
+"""Plug-ins: sandboxes, backends and hooks that other packages add by entry points.
 
 A plug-in is code of the user's choice. Its names are read from the metadata of installed packages, which runs none of
 it; only one that is named is imported.
@@ -15,7 +15,7 @@ from rlm.core.exceptions import ConfigError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-Group: TypeAlias = Literal["rlm.sandboxes", "rlm.backends"]
+Group: TypeAlias = Literal["rlm.sandboxes", "rlm.backends", "rlm.hooks"]
 """The groups of entry points; the name of one is what the user calls the sandbox, or the provider of models."""
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rlm.core.clock import RunClock
     from rlm.core.config import Config
     from rlm.core.contexts.context import Context
-    from rlm.core.interfaces import Backend, Helpers, Masker, Sandbox, Toolbox, Validator
+    from rlm.core.interfaces import Backend, Helpers, Hooks, Masker, Sandbox, Toolbox, Validator
     from rlm.core.memo import Memo
     from rlm.core.record.recorder import Recorder
     from rlm.core.replay.scope import Scope
@@ -70,6 +70,8 @@ class Run:
     """Masks what models see of cells and tools; None where nothing is masked."""
     kept_names: tuple[str, ...] = ()
     """Variables that the root's REPL has from its session."""
+    hooks: Hooks | None = None
+    """What is asked before things go on; None where nothing is."""
     memo: Memo | None = None
     """Answers identical sub-calls; None where each is to be made."""
     children: Children = field(default_factory=Children)

@@ -4,6 +4,7 @@ sub-calls, children, tools, artifacts, a ledger of its own and a record. It make
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from contextlib import ExitStack, suppress
@@ -17,7 +18,7 @@ from rlm.backends.host import LABEL, HostBackend
 from rlm.core.calls.guest import SubCalls
 from rlm.core.events import CompletionEnd, CompletionStart
 from rlm.core.exceptions import REPLExecutionError
-from rlm.core.loop.cells import CellRecord, result_in
+from rlm.core.loop.cells import CellRecord, result_in, run_cell
 from rlm.core.loop.orchestrator import Orchestrator
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.outcome import Outcome, masked_cell
@@ -140,7 +141,7 @@ class Interactive:
         await record.begin(self.cells, code)
         result = None
         try:
-            result = await repl.execute(code, timeout_s)
+            result = await run_cell(self._run, repl, code, timeout_s)
         finally:
             await record.end(result)
         return result
@@ -181,6 +182,8 @@ class Interactive:
             await repl.aclose()
         finally:
             outcome = self._outcome()
+            if self._run.hooks is not None:
+                outcome = await self._run.hooks.after_run(outcome, math.inf)
             await self._recorder.record_large(self._task.scope.span, CompletionEnd.of(outcome))
             self._opened.close()
             await off_loop_if_large(self._opened.result, outcome)
@@ -195,6 +198,8 @@ class Interactive:
             context=task.context.note(),
         )
         self._recorder.record(task.scope.span, start)
+        if self._run.hooks is not None:
+            await self._run.hooks.before_run()
         spec = ReplSpec(call=self._subcalls, functions=self._subcalls.names, on_output=self._on_output)
         self._repl = await self._run.sandbox.open(task.context, spec)
 

@@ -28,8 +28,10 @@ from rlm.core.run import Run, Task
 from rlm.core.slots import SandboxSlots
 from rlm.core.types import Choice
 from rlm.helpers.opening import guest_helpers, recovery
+from rlm.hooks.values import HookContext
 from rlm.repl.guest.wire import encode_value
 from rlm.runtime.control import RunControl, RunView, Seen
+from rlm.runtime.hooks import RunHooks
 from rlm.runtime.images import read_images
 from rlm.runtime.inputs import named_file, prepare
 from rlm.runtime.models import RunModels
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from rlm.core.interfaces import Helpers, Masker, Sandbox, Tool, Validator
     from rlm.core.outcome import Outcome
     from rlm.core.types import Image, Traits
+    from rlm.runtime.hooks import HookSet
     from rlm.runtime.request import Request
     from rlm.runtime.wiring import Parts
     from rlm.sessions.store import Revision
@@ -79,6 +82,7 @@ class Kit:
     helpers: Helpers | None
     begins: Revision | None
     """The state of the session that the root's REPL begins with; None without a session."""
+    hooks: HookSet | None
     warnings: tuple[str, ...]
 
     @property
@@ -195,6 +199,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         guest_tools=_guest_tools(config, tools, skills),
         helpers=guest_helpers(config, parts.workers),
         begins=await _begins(request),
+        hooks=await asyncio.to_thread(parts.hooks, config),
         warnings=(*request.warnings, *_named(request), *context.warnings, *parts.connected.warnings),
     )
 
@@ -342,6 +347,23 @@ def _wired(parts: Parts, kit: Kit, record: OpenRecord, recall: Recall) -> Run:
         kept_names=() if kit.begins is None else tuple(kit.begins.state.names),
         memo=Memo(parts.cache(config), recall.known if recall.record else None) if config.memoise else None,
         closing=parts.closing,
+        hooks=None if kit.hooks is None or recall.is_replay else _hooks(kit, kit.hooks, record),
+    )
+
+
+def _hooks(kit: Kit, hooks: HookSet, record: OpenRecord) -> RunHooks:
+    """The hooks of the run, each of which is recorded in the span of the root."""
+    recorder, config = record.recorder, kit.config
+    about = HookContext(
+        point="pre_run",
+        run_id=recorder.run_id,
+        prompt=kit.request.prompt,
+        model=kit.models.main.label,
+        environment=config.environment,
+        workspace=config.allowed_paths,
+    )
+    return RunHooks(
+        hooks=hooks, about=about, masking=record.masker, note=lambda body: recorder.record(recorder.root, body)
     )
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rlm import repl
+from rlm.hooks.approval import ask_terminal
 from rlm.processes.worker import WorkerPool
+from rlm.runtime.hooks import HookSet
 from rlm.runtime.live_runs import LiveRuns
 from rlm.store.replies import SqliteReplies, cache_path
 from rlm.tools.mcp.connected_tools import ConnectedTools
@@ -17,8 +19,9 @@ from rlm.tools.mcp.connected_tools import ConnectedTools
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rlm.core.config import Config
+    from rlm.core.config import Config, HooksConfig
     from rlm.core.interfaces import ReplyCache, Sandbox, Sink, Tool
+    from rlm.hooks.approval import Approver
     from rlm.runtime.models import BackendPool
 
 CLOSE_S = 10.0
@@ -42,6 +45,10 @@ class Parts:
     live: LiveRuns = field(default_factory=LiveRuns)
     """The runs in progress, as others see them and act on them."""
     connected: ConnectedTools = field(default_factory=ConnectedTools)
+    approver: Approver = ask_terminal
+    """Asks somebody whether a tool may be called."""
+    hook_sets: dict[HooksConfig, HookSet] = field(default_factory=dict)
+    """Used by `hooks` alone."""
 
     def sandbox(self, config: Config) -> Sandbox:
         """The sandbox of this configuration, made at first use.
@@ -58,6 +65,19 @@ class Parts:
         if config.cache and self.replies is None:
             self.replies = SqliteReplies(cache_path(os.environ))
         return self.replies if config.cache else None
+
+    def hooks(self, config: Config) -> HookSet | None:
+        """The hooks of this configuration, loaded once; None where it names none. Blocks while it imports them.
+
+        Raises:
+            ConfigError: one can't be loaded.
+        """
+        named = config.hooks
+        if not (named.use or named.files or named.approve):
+            return None
+        if named not in self.hook_sets:
+            self.hook_sets.setdefault(named, HookSet(named, self.approver))
+        return self.hook_sets[named]
 
     @contextmanager
     def in_progress(self) -> Iterator[None]:
@@ -81,6 +101,8 @@ class Parts:
             closing.push_async_callback(self.live.aclose)
             for sink in self.sinks:
                 closing.callback(sink.close)
+            for hooks in self.hook_sets.values():
+                closing.callback(hooks.close)
             closing.push_async_callback(self.workers.aclose)
             closing.push_async_callback(self.backends.aclose)
             closing.push_async_callback(self.connected.aclose)

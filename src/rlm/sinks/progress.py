@@ -14,6 +14,7 @@ from rlm.core.events import (
     Controlled,
     ExecEnd,
     ExecStart,
+    HookEnded,
     Limit,
     ModelEnd,
     ModelRetry,
@@ -140,6 +141,8 @@ def notice_text(event: Event) -> str:
             return one_line(choice_text(name, passed_over), _TEXT_CHARS)
         case Warned(message=message):
             return f"warning: {one_line(message, _TEXT_CHARS)}"
+        case HookEnded(proceed=False) as hook:
+            return f"hook {one_line(hook.name, 80)} denied {hook.point}: {one_line(hook.message, _TEXT_CHARS)}"
         case Controlled() as act:
             return one_line(act.words, _TEXT_CHARS)
         case Limit(name=name, state=state, message=message):

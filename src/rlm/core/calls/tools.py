@@ -68,6 +68,8 @@ async def _call(run: Run, start: ToolStart, scope: Scope) -> Json:
     await run.recorder.record_large(scope.span, start)
     left = Warned(message=f"the tool {start.name} goes on though its call was cancelled: it was left behind")
     try:
+        if run.hooks is not None:
+            await run.hooks.before_tool(start.name, start.arguments)
         result = await outcome_of(lambda: tool.call(start.arguments), lambda: run.recorder.record(scope.span, left))
     except BaseException as error:
         said = str(error) if isinstance(error, Escaped) else error_text(error)

@@ -211,6 +211,19 @@ class ServiceConfig(Section, frozen=True):
         return memory_bytes(self.body)
 
 
+class HooksConfig(Section, frozen=True):
+    """`[hooks]`: code of yours that is asked at points of runs and tasks. Needs trust in a project file."""
+
+    use: tuple[Name, ...] = ()
+    """Hooks by name: environment, metrics and review ship; entry points `rlm.hooks`; or modules with a dict HOOKS."""
+    files: tuple[PathText, ...] = ()
+    """Python files with a dict HOOKS, such as {"pre_tool": [function]}."""
+    approve: tuple[Name, ...] = ()
+    """Tools that somebody has to allow each time they are called, by name or pattern, such as git_push or fs.*."""
+    timeout_s: Seconds = 10.0
+    """How long one hook may take; one that takes longer has said no."""
+
+
 class ClaudeCliConfig(Section, frozen=True):
     """`[claude_cli]`: the installed `claude`, with its own login."""
 
@@ -354,6 +367,7 @@ class Config(Section, frozen=True):
     mcp: McpConfig = McpConfig()
     mcp_servers: dict[str, McpServerConfig] = {}
     """`[mcp_servers.NAME]`: servers whose tools join the run. Needs trust."""
+    hooks: HooksConfig = HooksConfig()
     service: ServiceConfig = ServiceConfig()
     plugins: dict[str, dict[str, Any]] = {}
     """`[plugins.NAME]`: the settings of a plug-in, a sandbox or a backend that another package adds. Needs trust."""

@@ -26,7 +26,7 @@ from rlm.core.events.completion import (
     TurnStart,
 )
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
-from rlm.core.events.run import Controlled, Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
+from rlm.core.events.run import Controlled, HookEnded, Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
 from rlm.core.events.tasks import TaskEnd, TasksEnd, TasksStart, TaskStart
 from rlm.core.texts import escape_line_ends
 
@@ -59,6 +59,7 @@ AnyBody: TypeAlias = (
     | Limit
     | Warned
     | Controlled
+    | HookEnded
     | RecordLeft
     | TasksStart
     | TaskStart
@@ -158,6 +159,7 @@ __all__ = [
     "ExecEnd",
     "ExecOutput",
     "ExecStart",
+    "HookEnded",
     "Keyed",
     "Limit",
     "MessageAdded",

@@ -82,6 +82,21 @@ class Warned(Body, frozen=True):
     message: str
 
 
+class HookEnded(Body, frozen=True, kw_only=True):
+    """A hook was asked whether something may go on."""
+
+    TYPE: ClassVar[str] = "hook"
+
+    point: str
+    """pre_run, post_run, on_error, pre_cell, pre_tool, pre_task or post_task."""
+    name: str
+    """Where the hook comes from, and its function."""
+    proceed: bool
+    """False: it said no, failed, took too long, or returned something else."""
+    message: str = ""
+    duration_s: float = 0.0
+
+
 class Controlled(Body, frozen=True, kw_only=True):
     """Somebody acted on the run while it went on; the span is the child's where only a child is cancelled."""
 

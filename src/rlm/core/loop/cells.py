@@ -13,6 +13,7 @@ from rlm.core.types import ExecResult
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rlm.core.interfaces import Repl
     from rlm.core.replay.scope import Earlier, Scope
     from rlm.core.run import Run
 
@@ -102,6 +103,12 @@ class CellRecord:
         if text:
             await self._recorder.record_large(self._span, ExecOutput(text=text), is_masked=True)
             self._show(text)
+
+
+async def run_cell(run: Run, repl: Repl, code: str, timeout_s: float | None = None) -> ExecResult:
+    """Run one cell, if no hook keeps it from that. See `Repl.execute`."""
+    denied = None if run.hooks is None else await run.hooks.before_cell(code)
+    return denied or await repl.execute(code, timeout_s)
 
 
 def _ignore(_text: str) -> None:

@@ -26,7 +26,7 @@ from rlm.core.exceptions import (
 )
 from rlm.core.loop import shown
 from rlm.core.loop.advice.adviser import Adviser
-from rlm.core.loop.cells import CellRecord, result_in
+from rlm.core.loop.cells import CellRecord, result_in, run_cell
 from rlm.core.loop.compaction import COMPACTION, compact, is_full
 from rlm.core.loop.conversation import Conversation
 from rlm.core.loop.instructions import system_prompt, task_prompt
@@ -181,7 +181,7 @@ class Completion:
         await record.begin(self._cells, code)
         self._printed, result = "", None
         try:
-            result = await repl.execute(code)
+            result = await run_cell(self.run, repl, code)
         finally:
             printed = self._printed if result is None else result.output
             self.printed = shorten(printed, self.run.config.cell_output_chars).strip() or self.printed

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 REASONS_SHOWN = 3
 CLOSE_S = 0.8
 """How long a REPL may take to close once a completion is out of time or cancelled, in seconds."""
+HOOKS_S = 0.3
+"""How long hooks may then take that are asked about how it ended."""
 RECORD_S = 0.4
 """How long it may then take to record how it ended."""
 
@@ -75,6 +77,9 @@ class Orchestrator:
             self._run.recorder.record(task.scope.span, Warned(message=_unanswered(spent)))
         outcome = replace(ending, usage=spent.usage(), cost_usd=spent.cost_usd, duration_s=duration_s)
         try:
+            if task.is_root and self._run.hooks is not None:
+                most_s = _patience_s(task, HOOKS_S, given_up=given_up is not None)
+                outcome = await self._run.hooks.after_run(outcome, math.inf if most_s is None else most_s)
             await self._record_end(task, outcome, given_up=given_up is not None)
         except asyncio.CancelledError as cancelled:  # as above
             given_up = cancelled
@@ -102,6 +107,8 @@ class Orchestrator:
         clock = completion.task.clock
         try:
             async with clock.turns() if completion.task.is_root else asyncio.timeout(None) as turns:
+                if completion.task.is_root and self._run.hooks is not None:
+                    await self._run.hooks.before_run()
                 await completion.open()
                 while (final := await completion.turn()) is None:
                     _stop_if_cancelled()

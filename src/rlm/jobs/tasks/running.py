@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.events import VERSION, TaskEnd, TasksEnd, TasksStart, TaskStart, Warned
-from rlm.core.exceptions import ConfigError, LimitReached, RLMError
+from rlm.core.exceptions import ConfigError, HookDenied, LimitReached, RLMError
 from rlm.core.record.recorder import Recorder, new_run_id
-from rlm.jobs.tasks.changes import FilesSeen
+from rlm.files.seen import FilesSeen
+from rlm.hooks.values import HookContext
 from rlm.jobs.tasks.data import artifacts_of, saved_texts
 from rlm.jobs.tasks.past import ENDING, end_of_run
 from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
@@ -52,6 +53,7 @@ class ListRun:
         RecordError: no record can be written.
         """
         check_models(plan, engine.parts.backends)
+        self._hooks = engine.parts.hooks(plan.config)
         self.plan = plan
         self.id = new_run_id()
         self.started_at = time.time()
@@ -62,7 +64,8 @@ class ListRun:
         self._engine = engine
         journal = TrajectoryWriter(log_folder(plan.config.log_dir), f"{self.id}{ENDING}", receipt_key(os.environ))
         self.record = journal.path
-        self._recorder = Recorder(self.id, journal, sinks, masker(plan.config.mask))
+        self._masking = masker(plan.config.mask)
+        self._recorder = Recorder(self.id, journal, sinks, self._masking)
         self._spans = {task.id: self._recorder.root.child() for task in plan.listed.tasks.tasks}
         self._doing: dict[str, asyncio.Task[None]] = {}
         self._moved = asyncio.Event()
@@ -179,6 +182,9 @@ class ListRun:
         self._moved.set()
 
     async def _do(self, task: ListedTask) -> None:
+        if (denied := await self._denied(task, TaskOutcome(id=task.id, state="pending"))) is not None:
+            self._settle(TaskOutcome(id=task.id, state="failed", error=denied))
+            return
         outcome, spent = TaskOutcome(id=task.id, state="failed"), _Spent()
         before = await self._files_of(task)
         for attempt in range(1, task.retries + 2):
@@ -189,6 +195,8 @@ class ListRun:
             if outcome.state != "failed" or self._is_stopping:
                 break
         after = await self._files_of(task)
+        if (denied := await self._denied(task, outcome)) is not None and outcome.state == "completed":
+            outcome = replace(outcome, state="failed", error=denied)
         self._settle(
             replace(
                 outcome,
@@ -202,6 +210,31 @@ class ListRun:
         )
         if outcome.state == "failed" and self.plan.listed.tasks.stop_on_error:
             self._is_stopping = True
+
+    async def _denied(self, task: ListedTask, outcome: TaskOutcome) -> str | None:
+        """Why a hook keeps a task from beginning or, once it has ended, its answer from standing; None: none does."""
+        if self._hooks is None:
+            return None
+        span = self._spans[task.id]
+        context = HookContext(
+            point="pre_task" if outcome.state == "pending" else "post_task",
+            run_id=self.id,
+            task=task.id,
+            prompt=task.prompt,
+            model=config_of(self.plan, task).model or "",
+            environment=self.plan.config.environment,
+            workspace=self.plan.config.allowed_paths,
+            status="" if outcome.state == "pending" else outcome.state,
+            response=outcome.response,
+            error=outcome.error or "",
+            cost_usd=outcome.cost_usd,
+            duration_s=outcome.duration_s,
+        )
+        try:
+            await self._hooks.ask(context, self._masking, lambda body: self._recorder.record(span, body))
+        except HookDenied as denied:
+            return str(denied)
+        return None
 
     async def _files_of(self, task: ListedTask) -> FilesSeen:  # noqa: ARG002 - one workspace for all
         """The files of the workspace of a task, as they are now."""

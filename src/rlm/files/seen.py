@@ -1,4 +1,4 @@
-"""What a task changed in a workspace: what is found there, not what anybody claims."""
+"""Which files of a workspace were changed: as they are found there, whatever anybody claims."""
 
 from __future__ import annotations
 

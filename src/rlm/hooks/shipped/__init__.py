@@ -1,0 +1,1 @@
+"""The hooks that ship: `environment`, `metrics` and `review`."""
