@@ -171,7 +171,7 @@ def test_tasks_are_asked_about_before_and_after(hooked, tmp_path):
 async def test_approval_asks_for_tools_by_pattern_and_nothing_else():
     questions = []
 
-    async def approver(question):
+    async def approver(_run_id, question):
         questions.append(question)
         return "allowed.txt" in question
 

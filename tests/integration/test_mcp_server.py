@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from mcp_types import ListRootsResult, Root
+from mcp_types import ElicitRequestFormParams, ElicitResult, ListRootsResult, Root
 
 from tests.integration.cli import User
 from tests.support.mcp_clients import LEGACY, MODERN, Host, big_log, held, host, lent
@@ -75,12 +75,15 @@ async def test_queries_are_handed_to_the_host_and_the_cell_goes_on(anywhere: Hos
 
 
 STEERING = {"monitor_execution", "control_execution"}
+PLANNING = {"get_task_complexity", "validate_task_list", "suggest_execution_strategy"} | {
+    *("get_execution_history", "get_hook_status", "check_websocket_status")
+}
 
 
 async def test_there_are_at_most_ten_tools_beside_those_that_steer_and_each_says_what_it_takes(anywhere: Host) -> None:
     tools = (await anywhere.client.list_tools()).tools
-    assert len({tool.name for tool in tools} - STEERING) <= 10
-    assert {tool.name for tool in tools} >= STEERING
+    assert len({tool.name for tool in tools} - STEERING - PLANNING) <= 10
+    assert {tool.name for tool in tools} >= STEERING | PLANNING
     for tool in tools:
         assert tool.description
         assert len(tool.description.encode()) < 2_048
@@ -266,6 +269,24 @@ async def test_records_are_resources_and_can_be_verified(mine: Host) -> None:
     await mine.run("print('in the record')")
     await mine.call("destroy_session")
     assert "intact" in await mine.call("verify_execution")
+    assert (await mine.call("verify_execution", last_n=1)).count("intact") == 1
+
+
+async def test_a_task_list_is_judged_by_rules_before_it_costs_anything(mine: Host) -> None:
+    assert "a guess by rules" in await mine.call("get_task_complexity", task="Build a FastAPI app with authentication")
+    tasks = [{"id": "a", "prompt": "Count the 3 rows"}, {"id": "b", "prompt": "Fix it somehow", "needs": ["a"]}]
+    assert "b may be unclear: 'somehow'" in await mine.call("validate_task_list", tasks=tasks)
+    assert "in 2 waves: a; then b" in await mine.call("suggest_execution_strategy", tasks=tasks)
+    assert "sequential" in await mine.call("suggest_execution_strategy", tasks=["Say 1", "Say 2"])
+    wrong = [{"id": "a", "prompt": "x", "needs": ["c"], "files": ["/etc/passwd"], "session": "mine"}]
+    assert "files can't be given here" in await mine.refused("validate_task_list", tasks=wrong)
+    assert "there is no task 'c'" in await mine.refused("validate_task_list", tasks=[{**tasks[1], "needs": ["c"]}])
+
+
+async def test_what_was_run_and_what_stands_by_is_told(mine: Host) -> None:
+    assert await mine.call("get_execution_history") == "No task list was run here."
+    assert await mine.call("get_hook_status") == "No hooks are configured."
+    assert "No service runs" in await mine.call("check_websocket_status")
     listed = (await mine.client.read_resource("rlm://runs")).contents[0].text
     record = (await mine.client.read_resource(f"rlm://runs/{listed.split()[0]}")).contents[0].text
     assert "in the record" in record
@@ -302,6 +323,35 @@ async def test_the_prompt_teaches_the_loop(mine: Host) -> None:
     (message,) = (await mine.client.get_prompt("rlm", {"task": "count the errors", "path": "big.log"})).messages
     assert "count the errors" in message.content.text
     assert "answer_queries" in message.content.text
+
+
+async def test_the_client_s_user_is_asked_before_a_tool_that_needs_approval(user: User) -> None:
+    (user.home / ".config" / "rlm").mkdir(parents=True)
+    settings = f'[rlm]\nallowed_paths = ["{user.cwd}"]\n[hooks]\napprove = ["fs.write_file"]\n'
+    (user.home / ".config" / "rlm" / "config.toml").write_text(settings)
+    asked: list[str] = []
+
+    async def answer(_context: object, params: ElicitRequestFormParams) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"allow": "yes.txt" in params.message})
+
+    async with host(user, "stdio", LEGACY, elicitation_callback=answer) as connected:
+        for name in ("yes.txt", "no.txt"):
+            said = await connected.run(f"fs.write_file({name!r}, '1')\nprint(fs.read_file('yes.txt'))")
+    assert "nobody allowed fs.write_file" in said
+    assert [path.name for path in sorted(user.cwd.glob("*.txt"))] == ["yes.txt"]
+    assert len(asked) == 2
+    async with host(user, "stdio", LEGACY) as silent:
+        assert "nobody allowed" in await silent.run("fs.write_file('yes.txt', '2')")
+
+
+async def test_a_configured_model_does_a_task_list(user: User) -> None:
+    model = user.script("```repl\nFINAL('one')\n```", "```repl\nprint(context); FINAL('two')\n```")
+    async with host(user, "stdio", LEGACY, "--model", model) as connected:
+        said = await connected.call("run_task_list", tasks=["Say 1", "Say 2"])
+        assert "2 of 2 tasks completed" in said
+        assert "== task-2: completed\ntwo" in said
+        assert '"task": "task-1"' in await connected.call("get_execution_history")
 
 
 async def test_a_configured_model_answers_and_does_whole_runs(user: User) -> None:

@@ -12,9 +12,8 @@ import msgspec
 
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError, RunFailed
+from rlm.runtime.serving import read_serving, service_folder
 from rlm.service.messages import NewAct, NewRun, ProblemDetails, ResultNote, RunNote, RunPage, UploadNote
-from rlm.service.server import read_serving
-from rlm.service.state import service_folder
 from rlm.service.tokens import owner_token
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from rlm.core.exceptions import RunFailed
-from rlm.service.state import service_folder
+from rlm.runtime.serving import service_folder
 from rlm.service.tokens import owner_token
 
 PORT = 8378

@@ -14,8 +14,8 @@ from rlm.hooks.values import HookContext, HookResult, exact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Approver: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Asks somebody a question that is answered by yes or no."""
+Approver: TypeAlias = Callable[[str, str], Awaitable[bool]]
+"""Asks somebody a question about a run, given by its id, that is answered by yes or no."""
 _TERMINAL = "/dev/tty"
 _SHOWN_CHARS = 500
 
@@ -31,19 +31,20 @@ def approval_hook(patterns: Iterable[str], approver: Approver) -> Callable[[Hook
             return HookResult(proceed=True)
         given = ", ".join(f"{name}={value!r}" for name, value in context.arguments.items())
         shown = given if len(given) <= _SHOWN_CHARS else f"{given[:_SHOWN_CHARS]}... ({len(given):,} characters)"
-        if await approver(plain(f"run {context.run_id[:8]} asks for {context.tool}({shown}): allow it?")):
+        question = plain(f"run {context.run_id[:8]} asks for {context.tool}({shown}): allow it?")
+        if await approver(context.run_id, question):
             return HookResult(proceed=True, message="allowed")
         return HookResult(proceed=False, message=f"nobody allowed {context.tool}")
 
     return approve
 
 
-async def ask_terminal(question: str) -> bool:
+async def ask_terminal(_run_id: str, question: str) -> bool:
     """Ask whoever sits at the terminal of this process; no where it has none, or the answer isn't `y` or `yes`."""
     return await in_thread(lambda: _asked(question))
 
 
-async def never(_question: str) -> bool:
+async def never(_run_id: str, _question: str) -> bool:
     """Where nobody can be asked."""
     await asyncio.sleep(0)
     return False

@@ -23,6 +23,7 @@ from rlm.core.events import Controlled
 from rlm.core.exceptions import ConfigError, QueueFullError, RLMError, StoreError
 from rlm.core.record.recorder import new_run_id
 from rlm.core.texts import escape_surrogates
+from rlm.hooks.approval import never
 from rlm.jobs.engines.feed import Feed
 from rlm.jobs.engines.local import LocalEngine
 from rlm.runtime.control import Act
@@ -352,7 +353,10 @@ class Desk:
         if tenant not in self._engines:
             service = self.config.service
             self._engines[tenant] = LocalEngine(
-                BackendPool(self._backend), max_running=service.max_running, max_queued=service.max_queued
+                BackendPool(self._backend),
+                approver=never,  # whoever starts the service is not there for every run
+                max_running=service.max_running,
+                max_queued=service.max_queued,
             )
         return self._engines[tenant]
 

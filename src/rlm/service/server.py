@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import select
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
 from rlm.core.whole_files import replace_file
+from rlm.runtime.serving import Serving, read_serving, serving_path
 from rlm.service import executions, openai, rest, websocket
 from rlm.service.desk import Desk
 from rlm.service.guards import DESK, KEEPER, LISTS, LOCAL, guards
@@ -35,31 +34,6 @@ SHUTDOWN_S = 1.0
 
 LINGER_S = 10.0
 """How long the rest of a request that was refused is read, so that its client reads why, in seconds."""
-
-
-class Serving(Struct, frozen=True, kw_only=True):
-    """A service that runs, as its file says."""
-
-    pid: int
-    url: str
-
-
-def serving_path(folder: Path) -> Path:
-    """The file that says which service runs."""
-    return folder / "serving.json"
-
-
-def read_serving(folder: Path) -> Serving | None:
-    """The service that runs with that folder; None where none does."""
-    try:
-        found = msgspec.json.decode(serving_path(folder).read_bytes(), type=Serving)
-        process = os.pidfd_open(found.pid)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    try:  # one that has ended may wait long for its parent to take note
-        return None if select.select([process], [], [], 0)[0] else found
-    finally:
-        os.close(process)
 
 
 @asynccontextmanager

@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlm.core.config.files import user_folder
-from rlm.core.exceptions import ConfigError, StoreError
+from rlm.core.exceptions import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,18 +30,6 @@ _SCHEMA = (
     " revoked_at REAL, rights BLOB NOT NULL)",
     f"PRAGMA user_version = {_VERSION}",
 )
-
-
-def service_folder(environ: Mapping[str, str]) -> Path:
-    """The folder of the service in the user's state folder.
-
-    Raises:
-        ConfigError: there is no home.
-    """
-    state = user_folder(environ, "XDG_STATE_HOME", ".local/state")
-    if state is None:
-        raise ConfigError("the service has nowhere to keep its state: set HOME or XDG_STATE_HOME")
-    return state / "service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.config import Config
-    from rlm.service.server import Serving
+    from rlm.runtime.serving import Serving
 
 START_S = 30.0
 """How long a detached service may take until it answers, in seconds."""
@@ -168,7 +168,7 @@ def _detached() -> int:
 
 
 def _running() -> Serving | None:
-    from rlm.service.server import read_serving
+    from rlm.runtime.serving import read_serving
 
     return read_serving(_folder())
 
@@ -176,7 +176,7 @@ def _running() -> Serving | None:
 def _folder() -> Path:
     import os
 
-    from rlm.service.state import service_folder
+    from rlm.runtime.serving import service_folder
 
     return service_folder(os.environ)
 

@@ -94,7 +94,8 @@ def revoke(name: Name) -> int:
 def _state() -> Iterator[ServiceState]:
     import os
 
-    from rlm.service.state import ServiceState, service_folder
+    from rlm.runtime.serving import service_folder
+    from rlm.service.state import ServiceState
 
     opened = ServiceState(service_folder(os.environ))
     try:

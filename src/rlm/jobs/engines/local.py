@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError, QueueFullError, RunFailed
 from rlm.core.record.recorder import new_run_id
+from rlm.hooks.approval import ask_terminal
 from rlm.jobs.engines.feed import Feed
 from rlm.runtime.models import BackendPool
 from rlm.runtime.runs import complete, never_began
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rlm.core.events import Event
     from rlm.core.interfaces import Sink, Tool
     from rlm.core.outcome import RLMResult
+    from rlm.hooks.approval import Approver
     from rlm.jobs.engines.engine import Numbered, State
     from rlm.runtime.control import Act, RunStatus
     from rlm.runtime.live_runs import Steered
@@ -121,11 +123,14 @@ class LocalEngine:
         *,
         tools: tuple[Tool, ...] = (),
         sinks: tuple[Sink, ...] = (),
+        approver: Approver = ask_terminal,
         max_running: int = MAX_RUNNING,
         max_queued: int = MAX_QUEUED,
     ) -> None:
         self._notices = _Notices()
-        self.parts = Parts(backends=backends or BackendPool(), tools=tools, sinks=(self._notices, *sinks))
+        self.parts = Parts(
+            backends=backends or BackendPool(), tools=tools, sinks=(self._notices, *sinks), approver=approver
+        )
         self._places = max_running
         self._max_queued = max_queued
         self._waiting: deque[asyncio.Future[None]] = deque()

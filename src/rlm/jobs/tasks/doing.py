@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rlm.hooks.approval import ask_terminal
 from rlm.jobs.engines.local import LocalEngine
 from rlm.jobs.tasks.control import ListControl
 from rlm.jobs.tasks.past import last_of, past_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.core.interfaces import Sink
+    from rlm.hooks.approval import Approver
     from rlm.jobs.tasks.planning import ListPlan
     from rlm.jobs.tasks.values import GivenList, TaskListResult
     from rlm.runtime.models import BackendPool
@@ -39,15 +41,16 @@ async def do_list(
     on_begun: Callable[[ListRun], None] = lambda _run: None,
     *,
     run_sinks: tuple[Sink, ...] = (),
+    approver: Approver = ask_terminal,
 ) -> TaskListResult:
     """Do a list. `sinks` get its own events and `run_sinks` those of its runs; `on_begun` is given what may be done
-    with it meanwhile.
+    with it meanwhile, and `approver` asks somebody whether a tool may be called.
 
     Raises:
         ConfigError: a model of it can't be had.
         RecordError: no record can be written.
     """
-    engine = LocalEngine(pool, sinks=run_sinks, max_running=max(plan.listed.tasks.concurrency, 1))
+    engine = LocalEngine(pool, sinks=run_sinks, approver=approver, max_running=max(plan.listed.tasks.concurrency, 1))
     try:
         run = ListRun(plan, engine, sinks)
         on_begun(run)

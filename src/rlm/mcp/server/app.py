@@ -17,6 +17,8 @@ from mcp_types import ToolAnnotations
 
 from rlm.core.exceptions import RLMError
 from rlm.mcp.server import steering, texts
+from rlm.mcp.server.approvals import Approvals
+from rlm.mcp.server.orchestration import Orchestration
 from rlm.mcp.server.records import add_records
 from rlm.mcp.server.refusals import Server
 from rlm.mcp.server.results import clean
@@ -48,7 +50,8 @@ class App:
     """The server and what it holds."""
 
     def __init__(self, config: Config) -> None:
-        self.parts = Parts(backends=BackendPool(), tools=(), sinks=())
+        approvals = Approvals()
+        self.parts = Parts(backends=BackendPool(), tools=(), sinks=(), approver=approvals.ask)
         self.sessions = Sessions(self.parts, config)
         asks_host = self.sessions.asks_host
         edits = bool(config.allowed_paths) and not {*config.helper_rights} <= {"read"}
@@ -59,7 +62,7 @@ class App:
             lifespan=self._lifespan,
             log_level="WARNING",
         )
-        tools = Tools(self.parts, self.sessions, config)
+        tools = Tools(self.parts, self.sessions, config, approvals)
         self._add(tools.execute_python, EDITS if edits else ACTS, SHOWN)
         self._add(tools.load_context, ACTS, SHOWN)
         if asks_host:
@@ -72,6 +75,15 @@ class App:
         self._add(tools.list_sessions, READS)
         self._add(tools.destroy_session, ENDS)
         self._add(tools.verify_execution, READS)
+        orchestration = Orchestration(config, approvals)
+        self._add(orchestration.get_task_complexity, READS)
+        self._add(orchestration.validate_task_list, READS)
+        self._add(orchestration.suggest_execution_strategy, READS)
+        if not asks_host:
+            self._add(orchestration.run_task_list, ACTS)
+        self._add(orchestration.get_execution_history, READS)
+        self._add(orchestration.get_hook_status, READS)
+        self._add(orchestration.check_websocket_status, READS)
         self._add(steering.monitor_execution, READS)
         self._add(steering.control_execution, ENDS)
         self.server.prompt(name="rlm", title="Work on large data", description=texts.PROMPT_DESCRIPTION)(texts.prompt)

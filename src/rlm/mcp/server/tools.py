@@ -6,7 +6,6 @@ A call that is cancelled interrupts its cell at once, and the session keeps its 
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +18,7 @@ from rlm.core.paths import Confined
 from rlm.files.texts import BinaryFileError, Reading
 from rlm.mcp.server import clients, results
 from rlm.mcp.server import variables as cells
+from rlm.mcp.server.approvals import ANY
 from rlm.mcp.server.rounds import write_round
 from rlm.mcp.server.session import Suspended
 from rlm.mcp.server.sessions import DEFAULT, UNGUESSED
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rlm.core.contexts.context import Context as Data
     from rlm.core.outcome import RLMResult
     from rlm.core.types import ExecResult
+    from rlm.mcp.server.approvals import Approvals
     from rlm.mcp.server.session import HostSession, Progress
     from rlm.mcp.server.sessions import Sessions
     from rlm.runtime.wiring import Parts
@@ -47,10 +48,11 @@ SessionId = Annotated[
 class Tools:
     """The tools of one server."""
 
-    def __init__(self, parts: Parts, sessions: Sessions, config: Config) -> None:
+    def __init__(self, parts: Parts, sessions: Sessions, config: Config, approvals: Approvals) -> None:
         self._parts = parts
         self._sessions = sessions
         self._config = config
+        self._approvals = approvals
         self._given_up: dict[str, str] = {}
         """What became of the last run that a client didn't wait for, by owner; told by the next call that can."""
 
@@ -135,9 +137,10 @@ class Tools:
         """
         data = None if path is None else await self._data(ctx, path)
         request = Request(prompt=prompt, context=data, config=self._config)
-        owner, working = clients.owner_of(ctx), asyncio.ensure_future(complete(self._parts, request))
+        with self._approvals.of(ctx):
+            owner, working = clients.owner_of(ctx), asyncio.ensure_future(complete(self._parts, request))
         try:
-            await _reporting(ctx, working)
+            await reporting(ctx, working)
         except asyncio.CancelledError:
             if owner != clients.ANY_HTTP:
                 working.add_done_callback(partial(self._note_given_up, owner))
@@ -204,16 +207,17 @@ class Tools:
     async def verify_execution(
         self,
         run: Annotated[str, Field(description="The run's id or the beginning of it; or last.")] = "last",
+        last_n: Annotated[int, Field(description="Check the last so many runs instead.", ge=0, le=100)] = 0,
     ) -> str:
         """Check that the record of a run or session is as it was written: nothing altered, removed or added."""
-        from rlm.trajectory import receipts
-        from rlm.trajectory.chain import receipt_key
+        from rlm.jobs.tasks.receipts import checked
         from rlm.trajectory.places import log_folder
-        from rlm.trajectory.reader import find_run
+        from rlm.trajectory.reader import find_run, list_runs
 
-        found = find_run(log_folder(self._config.log_dir), run)
-        key = receipt_key(os.environ)
-        return results.of_verification(await asyncio.to_thread(receipts.verify, found.path, key))
+        folder = log_folder(self._config.log_dir)
+        runs = list_runs(folder)[:last_n] if last_n else [find_run(folder, run)]
+        found = [await asyncio.to_thread(checked, each.path) for each in runs]
+        return "\n".join(map(results.of_verification, found)) or "There are no runs here."
 
     def _key(self, ctx: Context[Any, Any], session_id: str | None) -> tuple[str, str]:
         return clients.owner_of(ctx), DEFAULT if session_id is None else session_id
@@ -253,9 +257,11 @@ class Tools:
         self, ctx: Context[Any, Any], session: HostSession, running: Awaitable[ExecResult | Suspended | str]
     ) -> str:
         """The outcome of a cell, as text; a call that is cancelled interrupts the cell."""
+        run_id = ANY if session.repl is None else session.repl.path.stem
         try:
-            async with clients.sampling(ctx, session.host):
-                news = await running
+            with self._approvals.of(ctx, run_id):
+                async with clients.sampling(ctx, session.host):
+                    news = await running
         except asyncio.CancelledError:
             session.interrupt("the client cancelled the call")
             raise
@@ -289,7 +295,7 @@ def _progress(ctx: Context[Any, Any]) -> Progress:
     return tell
 
 
-async def _reporting(ctx: Context[Any, Any], task: asyncio.Future[Any]) -> None:
+async def reporting(ctx: Context[Any, Any], task: asyncio.Future[Any]) -> None:
     """Await a task, and tell the client now and then that it goes on; cancelled with the call."""
     tell = _progress(ctx)
     try:
