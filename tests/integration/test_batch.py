@@ -15,10 +15,19 @@ from aiohttp import web
 
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.config import Config
-from rlm.core.exceptions import AuthenticationError, BadRequestError, ConfigError, SharedBudgetExhausted
+from rlm.core.exceptions import (
+    AuthenticationError,
+    BackendConnectionError,
+    BadRequestError,
+    ConfigError,
+    SharedBudgetExhausted,
+)
 from rlm.core.types import ModelReply, ModelRequest, ModelTraits, Price, TokenUsage
 from rlm.jobs.batch.batch import BatchCaps
-from rlm.jobs.batch.planning import BatchRequest, run_batch
+from rlm.jobs.batch.control import BatchControl
+from rlm.jobs.batch.planning import BatchRequest, opened, run_batch
+from rlm.runtime.control import Act
+from tests.architecture.sources import ROOT
 from tests.integration.cli import User
 from tests.servers.faults import Received
 from tests.servers.openai_server import completion, openai_server, streamed, wire_call
@@ -117,6 +126,60 @@ async def test_what_every_question_would_meet_stops_the_batch(tmp_path: Path) ->
     assert report.status.completed == 9
 
 
+async def test_a_provider_that_is_down_loses_a_few_questions_and_not_all(tmp_path: Path) -> None:
+    asked, down = batch_of(tmp_path, 40, concurrency=1), ScriptedBackend(lambda _: BackendConnectionError("down"))
+    report = await run_batch(asked, CONFIG, backend=down)
+    assert (str(report.stopped), report.status.left) == (
+        "10 questions in a row were lost: BackendConnectionError: down",
+        30,
+    )
+    again = replace(asked, resume=True, retry_failed=True)
+    report = await run_batch(again, CONFIG, backend=ScriptedBackend(lambda _: "up"))
+    assert report.status.completed == 40
+
+
+async def test_a_batch_is_paused_goes_on_and_is_cancelled_as_a_whole(tmp_path: Path) -> None:
+    asked_first, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def answer(_request: ModelRequest) -> str:
+        asked_first.set()
+        await may_answer.wait()
+        return "yes"
+
+    asked, backend = batch_of(tmp_path, 5, concurrency=1, caps=BatchCaps(timeout_s=60.0)), ScriptedBackend(answer)
+    async with opened(asked, CONFIG, backend=backend) as batch:
+        control, running = BatchControl(batch), asyncio.create_task(batch.run())
+        await asked_first.wait()
+        control.act(Act(action="set", cap="cost_budget_usd", value=5))
+        control.act(Act(action="pause"))
+        stands = control.status()
+        assert (stands.state, stands.budget["cost_budget_usd"], stands.waits_for) == ("paused", 5, ["1 runs"])
+        with pytest.raises(ConfigError, match="paused already"):
+            control.act(Act(action="pause"))
+        asked_first.clear()
+        control.act(Act(action="resume"))
+        may_answer.set()
+        await asked_first.wait()
+        may_answer.clear()
+        control.act(Act(action="cancel", who="ann"))
+        report = await running
+    assert str(report.stopped) == "the batch was cancelled by ann"
+    assert 0 < report.status.left < 5
+    may_answer.set()
+    report = await run_batch(replace(asked, resume=True), CONFIG, backend=backend)
+    assert report.status.completed == 5
+
+
+async def test_the_time_of_a_batch_is_all_that_it_has_worked(tmp_path: Path) -> None:
+    async def never(_request: ModelRequest) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    asked = batch_of(tmp_path, 1, caps=BatchCaps(timeout_s=0.2))
+    report = await run_batch(asked, CONFIG, backend=ScriptedBackend(never))
+    assert (str(report.stopped), report.status.left) == ("timeout_s of 0.2 s passed over the whole batch", 1)
+
+
 @pytest.mark.parametrize(("form", "is_typed"), [("csv", True), ("parquet", True), ("parquet", False)])
 async def test_answers_of_a_schema_become_columns(tmp_path: Path, form: str, is_typed: bool) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}, "tags": {"type": "array"}}}
@@ -134,7 +197,7 @@ async def test_answers_of_a_schema_become_columns(tmp_path: Path, form: str, is_
     else:
         import duckdb
 
-        found = duckdb.sql(f"SELECT id, {'value.n, value.tags' if is_typed else 'answer'} FROM '{report.outputs}'")
+        found = duckdb.execute(f"SELECT id, {'value.n, value.tags' if is_typed else 'answer'} FROM '{report.outputs}'")
         typed = [("q0", 0, ["a", "b"]), ("q1", 1, ["a", "b"])]
         texts = [(f"q{n}", f'{{"n": {n}, "tags": ["a", "b"]}}') for n in (0, 1)]
         assert found.fetchall() == (typed if is_typed else texts)
@@ -166,6 +229,14 @@ async def test_wrong_rows_are_refused_before_anything_is_asked_or_written(tmp_pa
     with pytest.raises(ConfigError, match="line 1: there is no 'nothing'"):
         await run_batch(asked, CONFIG, backend=backend)
     assert (backend.requests, asked.out.exists()) == ([], False)
+
+
+async def test_the_example_needs_no_key(user: User) -> None:
+    asked = ("batch", str(ROOT / "examples/batch/questions.jsonl"), "--out", "out", "-m", "demo", "--env", "local")
+    done = user.rlm(*asked, "-p", "How many lines contain {word}?")
+    assert (done.returncode, done.stdout) == (0, "out/results.jsonl\n")
+    answers = [json.loads(line)["answer"] for line in (user.cwd / "out" / "results.jsonl").read_text().splitlines()]
+    assert [answer.partition(" contain ")[0] for answer in answers] == ["2 of 5 lines", "1 of 5 lines", "3 of 7 lines"]
 
 
 async def test_a_kill_costs_nothing_but_the_calls_under_way(user: User) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.budget import Ledger
-from rlm.core.exceptions import RLMError, TimeLimitReached
+from rlm.core.exceptions import BackendConnectionError, ConfigError, RLMError, RunFailed, TimeLimitReached
 from rlm.core.replay.record import Spent
 from rlm.core.types import RunUsage
 from rlm.jobs.batch.journal import BatchJournal, Entry
@@ -32,9 +33,16 @@ if TYPE_CHECKING:
     from rlm.core.outcome import RLMResult
     from rlm.jobs.batch.folder import BatchFolder, BatchManifest
     from rlm.jobs.batch.questions import BatchQuestion, Questions
-    from rlm.jobs.engines.engine import Engine
+    from rlm.jobs.engines.engine import Engine, Submission
+    from rlm.runtime.control import Act
     from rlm.runtime.models import BackendPool
 
+_AMOUNTS = ("input_tokens", "output_tokens", "cached_tokens")
+
+
+_OUTAGES = ("BackendConnectionError: ", "RateLimitError: ", "BadReplyError: ")
+_MOST_LOST = 10
+"""So many questions in a row that a provider loses end a batch: the others would be lost too."""
 _FAILURES = 1_000
 _RATED = 200
 """The rate is that of so many questions that ended last."""
@@ -92,7 +100,7 @@ class BatchReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BatchPlan:
     """A batch that is ready to be asked."""
 
     folder: BatchFolder
@@ -109,9 +117,9 @@ class Plan:
 class Batch:
     """A batch in progress; used on one event loop only, in one process that holds its folder."""
 
-    def __init__(self, plan: Plan, engine: Engine, watch: Callable[[BatchStatus], object] | None = None) -> None:
+    def __init__(self, plan: BatchPlan, engine: Engine, watch: Callable[[BatchStatus], object] | None = None) -> None:
         """`watch` is called whenever a question has ended."""
-        self._plan = plan
+        self.plan = plan
         self._engine = engine
         self._watch = watch
         self._journal = BatchJournal(plan.folder.journal, plan.manifest.count)
@@ -122,8 +130,16 @@ class Batch:
             cost_budget_usd=caps.cost_budget_usd,
             counts=plan.config.budget.token_budget_counts,
         )
+        self._submissions: set[Submission] = set()
         self._running = 0
+        self._lost = 0
         self._stopped: RLMError | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._clock = asyncio.timeout(None)
+        self._going = asyncio.Event()
+        self._going.set()
+        self._paused_s = 0.0
+        self._paused_at = 0.0
         self._ended_at: deque[float] = deque(maxlen=_RATED)
         self._began_at = time.monotonic()
         self._worked_s = 0.0
@@ -133,7 +149,7 @@ class Batch:
         """How it stands."""
         usage, now, ended = self.ledger.usage(), time.monotonic(), self._ended_at
         return BatchStatus(
-            count=self._plan.manifest.count,
+            count=self.plan.manifest.count,
             completed=self._journal.completed,
             failed=self._journal.ended - self._journal.completed,
             running=self._running,
@@ -146,7 +162,49 @@ class Batch:
 
     @property
     def _elapsed_s(self) -> float:
-        return self._worked_s + time.monotonic() - self._began_at
+        now = self._paused_at if self.is_paused else time.monotonic()
+        return self._worked_s + now - self._began_at - self._paused_s
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing new is begun just now."""
+        return not self._going.is_set()
+
+    def pause(self, act: Act) -> None:
+        """Begin nothing more, in its runs either; what is under way ends, and the clock stands."""
+        if self.is_paused:
+            raise ConfigError("the batch is paused already")
+        self._going.clear()
+        self._paused_at = time.monotonic()
+        self._keep_time()
+        self._pass_on(act)
+
+    def go_on(self, act: Act) -> None:
+        """Go on after a pause."""
+        if not self.is_paused:
+            raise ConfigError("the batch is not paused")
+        self._paused_s += time.monotonic() - self._paused_at
+        self._going.set()
+        self._keep_time()
+        self._pass_on(act)
+
+    def cancel(self, act: Act) -> None:
+        """Stop: what is in progress lands, and can be resumed like the rest."""
+        self._stopped = self._stopped or RunFailed(f"the batch was cancelled by {act.who or 'somebody'}")
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _pass_on(self, act: Act) -> None:
+        for submission in self._submissions:
+            with suppress(ConfigError):  # one that is paused by itself, or has just ended
+                submission.control(act)
+
+    def _keep_time(self) -> None:
+        """Have the clock end the batch when its time is up; it stands while the batch is paused."""
+        timeout_s = None if self.is_paused else self.plan.caps.timeout_s
+        if self._asking is not None:
+            now = asyncio.get_running_loop().time()
+            self._clock.reschedule(None if timeout_s is None else now + max(0.0, timeout_s - self._elapsed_s))
 
     async def run(self) -> BatchReport:
         """Ask what is left to be asked, and write the outputs once nothing is; cancelling it leaves the rest to be
@@ -156,15 +214,9 @@ class Batch:
             ConfigError: the questions can't be read any more.
         """
         try:
-            if self._plan.is_resumed:
+            if self.plan.is_resumed:
                 await asyncio.to_thread(self._count_spent)
-            timeout_s = self._plan.caps.timeout_s
-            try:
-                async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s - self._worked_s)):
-                    await self._ask_all()
-            except TimeoutError:
-                assert timeout_s is not None
-                self._stopped = TimeLimitReached(f"timeout_s of {timeout_s:g} s passed over the whole batch")
+            await self._ask_in_time()
             return await asyncio.to_thread(self._report)
         finally:
             self._journal.close()
@@ -178,29 +230,42 @@ class Batch:
                 self.ledger.restore(usage, entry.cost_usd)
             else:
                 self._restore(self._records.spent(entry.position, begun - 1))
-        for position in range(self._plan.manifest.count):
+        for position in range(self.plan.manifest.count):
             if position not in self._journal and (begun := self._records.count(position)):
                 self._restore(self._records.spent(position, begun - 1))
 
     def _restore(self, spent: Spent) -> None:
         self.ledger.restore(spent.usage, spent.cost_usd)
 
+    async def _ask_in_time(self) -> None:
+        try:
+            async with self._clock:
+                self._asking = asyncio.create_task(self._ask_all())
+                self._keep_time()
+                await self._asking
+        except TimeoutError:
+            self._stopped = TimeLimitReached(f"timeout_s of {self.plan.caps.timeout_s:g} s passed over the whole batch")
+        except asyncio.CancelledError:
+            if self._stopped is None:
+                raise
+
     async def _ask_all(self) -> None:
         left = self._left()
         async with asyncio.TaskGroup() as asking:
-            for _ in range(self._plan.concurrency):
+            for _ in range(self.plan.concurrency):
                 asking.create_task(self._ask_some(left))
 
     def _left(self) -> Iterator[BatchQuestion]:
-        for question in self._plan.questions:
+        for question in self.plan.questions:
             position = question.position
-            if position not in self._journal or (self._plan.retry_failed and not self._journal.is_completed(position)):
+            if position not in self._journal or (self.plan.retry_failed and not self._journal.is_completed(position)):
                 yield question
 
     async def _ask_some(self, left: Iterator[BatchQuestion]) -> None:
         """Ask one question after the other, until none is left or something ends the batch."""
         try:
             for question in left:
+                await self._going.wait()
                 self._running += 1
                 try:
                     self._note(await self._ask(question))
@@ -214,6 +279,9 @@ class Batch:
     def _note(self, entry: Entry) -> None:
         self._journal.add(msgspec.structs.replace(entry, elapsed_s=round(self._elapsed_s, 3)))
         self._ended_at.append(time.monotonic())
+        self._lost = 0 if entry.is_completed else self._lost + (entry.error or "").startswith(_OUTAGES)
+        if self._lost >= max(_MOST_LOST, 2 * self.plan.concurrency):
+            self._stopped = BackendConnectionError(f"{self._lost} questions in a row were lost: {entry.reason}")
         if self._watch is not None:
             self._watch(self.status)
 
@@ -226,14 +294,17 @@ class Batch:
         request, number, beside = await self._request(question)
         if isinstance(request, Entry):
             return request
-        run_id = self._plan.manifest.run_id(question.position, number)
+        run_id = self.plan.manifest.run_id(question.position, number)
         submission = await self._engine.submit(replace(request, run_id=run_id, above=self.ledger))
+        self._submissions.add(submission)
         try:
             result = await submission.result()
         except ENDS_ALL:
             raise
         except RLMError as error:
             return Entry(position=question.position, id=question.id, status="refused", error=_said(error))
+        finally:
+            self._submissions.discard(submission)
         if isinstance(result.error, ENDS_ALL):
             raise result.error
         return self._entry(question, number, result, beside)
@@ -262,13 +333,13 @@ class Batch:
         return Request(
             prompt=question.prompt,
             context=question.context,
-            output_type=self._plan.manifest.output_schema,
-            config=self._plan.config,
+            output_type=self.plan.manifest.output_schema,
+            config=self.plan.config,
         )
 
     def _entry(self, question: BatchQuestion, number: int, result: RLMResult, beside: Spent) -> Entry:
         spent = Spent(usage=result.usage, cost_usd=result.cost_usd) + beside
-        schema: Any = self._plan.manifest.output_schema
+        schema: Any = self.plan.manifest.output_schema
         return Entry(
             position=question.position,
             id=question.id,
@@ -286,15 +357,12 @@ class Batch:
     def _report(self) -> BatchReport:
         """What it came to, with the outputs written if every question has ended."""
         outputs = None
-        if self._stopped is None and self._journal.ended == self._plan.manifest.count:
-            outputs = self._plan.folder.outputs(self._plan.manifest.format)
-            write_outputs(outputs, self._journal, self._plan.manifest)
+        if self._stopped is None and self._journal.ended == self.plan.manifest.count:
+            outputs = self.plan.folder.outputs(self.plan.manifest.format)
+            write_outputs(outputs, self._journal, self.plan.manifest)
         failed = (entry for entry in self._journal if not entry.is_completed)
         failures = tuple(islice(failed, min(_FAILURES, self._journal.ended - self._journal.completed)))
         return BatchReport(status=self.status, stopped=self._stopped, outputs=outputs, failures=failures)
-
-
-_AMOUNTS = ("input_tokens", "output_tokens", "cached_tokens")
 
 
 def _said(error: Exception) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.exceptions import ConfigError
-from rlm.jobs.batch.batch import Batch, BatchCaps, Plan
+from rlm.jobs.batch.batch import Batch, BatchCaps, BatchPlan
+from rlm.jobs.batch.control import BatchControl
 from rlm.jobs.batch.folder import FORMATS, BatchFolder, BatchManifest
 from rlm.jobs.batch.outputs import check_format
 from rlm.jobs.batch.questions import Columns, Questions
@@ -100,7 +101,7 @@ async def opened(
         await _check_models(engine, request, config)
         with folder.held():
             manifest, questions = _resumed(request, folder) if request.resume else _begun(request, folder, config)
-            plan = Plan(
+            plan = BatchPlan(
                 folder=folder,
                 manifest=manifest,
                 questions=questions,
@@ -111,7 +112,10 @@ async def opened(
                 is_resumed=request.resume,
                 retry_failed=request.retry_failed,
             )
-            yield Batch(plan, engine, watch)
+            batch = Batch(plan, engine, watch)
+            await engine.parts.live.listen()
+            with engine.parts.live.listed(BatchControl(batch)):
+                yield batch
     finally:
         await engine.aclose()
 
