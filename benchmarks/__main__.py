@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
+    batches,
     claude_cli,
     contexts,
     docker,
@@ -53,6 +54,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "text-100mb": contexts.hundred_megabytes,
     "text-1gb": contexts.one_gigabyte,
     "packed": contexts.packed,
+    "batch-runs": batches.batch_runs,
     "wasm-starts": wasm.wasm_starts,
     "wasm-cells": wasm.wasm_cells,
     "wasm-context": wasm.wasm_context,

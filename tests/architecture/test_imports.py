@@ -33,6 +33,7 @@ ON_DEMAND = {
     "pypdf": "only in the confined process that reads a PDF",
     "jedi": "only where a rename asks what it infers",
     "ruff": "only to find its program, for unused imports",
+    "duckdb": "only where tables are read, or written as Parquet",
     "docker": "only where the sandbox of that name is used",
     "requests": "with docker",
     "charset_normalizer": "only where a file is no UTF-8",

@@ -38,6 +38,7 @@ STARTED = {
     "history list": ([], 0, "a question"),
     "history show": (["last"], 0, "prompt: a question"),
     "history export": (["last"], 0, "a question"),
+    "batch": (["absent.jsonl", "--out", "answers", "-m", "demo", "-p", "?", *LOCAL], 2, "absent.jsonl: No such file"),
     "serve status": ([], 1, "no service runs"),
     "serve stop": ([], 1, "no service runs"),
     "token add": (["ann", "--max-runs", "2"], 0, "rlm-"),

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from rlm.cli.commands import (
+    batch,
     config,
     ctl,
     doctor,
@@ -71,6 +72,7 @@ skill_app = typer.Typer(help="Save code for runs to use.", rich_markup_mode=None
 
 app.command("init")(grouped(init.init))
 app.command("run")(grouped(run.run))
+app.command("batch")(grouped(batch.batch))
 app.command("resume")(grouped(resume.resume))
 app.command("fork")(grouped(resume.fork))
 app.command("replay")(grouped(replay.replay))

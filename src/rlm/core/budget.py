@@ -1,8 +1,9 @@
 """The caps of a run, and the spend tree that enforces them: reserve before a call, settle after it.
 
 Every completion has a `Ledger`; what it reserves, spends and counts is reserved, spent and counted in all its ancestors
-too, so no cap can be passed at any depth, in any batch. Slack: the prompt's part of a reservation is an estimate
-(`estimate_tokens`); a settled call may have used more by that estimate's error, and only by that.
+too, so no cap can be passed at any depth, in any batch. Runs may share a ledger above their roots. Slack: the prompt's
+part of a reservation is an estimate (`estimate_tokens`); a settled call may have used more by that estimate's error,
+and only by that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from msgspec import Struct
 from rlm.core.exceptions import (
     CostBudgetExhausted,
     MaxDepthExceeded,
+    SharedBudgetExhausted,
     SubcallBudgetExhausted,
     TokenBudgetExhausted,
     ToolBudgetExhausted,
@@ -207,10 +209,18 @@ class Ledger:
     """The spend of one completion and of all below it; used on one event loop only."""
 
     def __init__(
-        self, budget: Budget, parent: Ledger | None = None, *, landing_tokens: int = 0, landing_usd: float = 0.0
+        self,
+        budget: Budget,
+        parent: Ledger | None = None,
+        *,
+        above: Ledger | None = None,
+        landing_tokens: int = 0,
+        landing_usd: float = 0.0,
     ) -> None:
+        """`above` is a `shared` ledger, whose caps hold for this root and those of other runs together."""
         self.budget = budget
         self.parent = parent
+        self.above = above if parent is None else None
         self.depth: int = 0 if parent is None else parent.depth + 1
         self._root: Ledger = self if parent is None else parent._root
         self._landing_tokens = landing_tokens
@@ -226,7 +236,26 @@ class Ledger:
         self._failures: Counter[str] = Counter()
         """Why sub-calls got no answer, and how often; in the ledger of the root."""
         self._queue: asyncio.Lock = asyncio.Lock() if parent is None else parent._queue
-        self._settled: asyncio.Future[None] | None = None
+        self._is_shared = False
+        self._changed: asyncio.Event | None = None
+        """Set when a call is settled or the caps change; in the ledger that is uppermost of all."""
+
+    @classmethod
+    def shared(
+        cls, *, token_budget: int | None = None, cost_budget_usd: float | None = None, counts: TokenCounts = "all"
+    ) -> Ledger:
+        """A ledger above the roots of many runs, with caps on what they use together."""
+        ledger = cls(
+            Budget(
+                token_budget=token_budget,
+                token_budget_counts=counts,
+                cost_budget_usd=cost_budget_usd,
+                tool_budget=None,
+                subcall_budget=None,
+            )
+        )
+        ledger._is_shared = True
+        return ledger
 
     def child(self, budget: Budget | None = None) -> Ledger:
         """Open the ledger of a child completion, with a smaller share if `budget` is given.
@@ -256,8 +285,9 @@ class Ledger:
         The output cap shrinks to what is left when nothing is in flight. `landing` may use the part set aside
         for the last call. Raises:
             TokenBudgetExhausted, CostBudgetExhausted: the call cannot fit any more.
+            SharedBudgetExhausted: it doesn't fit what is left for all runs together.
         """
-        async with self._queue:  # first come, first served: no large call is overtaken for ever
+        async with self._queue:  # first come, first served in each tree: no large call of it is overtaken for ever
             while (output_tokens := self._room(estimate, landing=landing)) < estimate.max_output_tokens:
                 self._check_fits(estimate, landing=landing)
                 if not self._in_flight():
@@ -271,7 +301,7 @@ class Ledger:
         """Raise what keeps a call from ever fitting, even once nothing is in flight.
 
         Raises:
-            TokenBudgetExhausted, CostBudgetExhausted: it is too large for what is left.
+            TokenBudgetExhausted, CostBudgetExhausted, SharedBudgetExhausted: it is too large for what is left.
         """
         self._check_fits(estimate, landing=False)
 
@@ -316,7 +346,7 @@ class Ledger:
             )
         try:
             self.check_fits(estimate)
-        except (TokenBudgetExhausted, CostBudgetExhausted) as error:
+        except (TokenBudgetExhausted, CostBudgetExhausted, SharedBudgetExhausted) as error:
             raise type(error)(f"nothing was asked: for {calls:,} sub-calls together, {error}") from error
 
     def count_tool_call(self) -> None:
@@ -341,8 +371,8 @@ class Ledger:
         self._depth_reached = self.depth
 
     def restore(self, usage: RunUsage, cost_usd: float | None) -> None:
-        """Count what an earlier run spent on the same work; never refused."""
-        for node in self.line():
+        """Count what an earlier run spent on the same work; never refused. The ledger above the root has it already."""
+        for node in self._tree():
             node._usage += TokenUsage(
                 input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cached_tokens=usage.cached_tokens
             )
@@ -409,7 +439,13 @@ class Ledger:
         return SubcallBudgetExhausted(f"subcall_budget of {self._cap('subcall_budget')} sub-calls is used up")
 
     def line(self) -> Iterator[Ledger]:
-        """This ledger and its ancestors, upwards."""
+        """This ledger and its ancestors, upwards, with the one above the root."""
+        yield from self._tree()
+        if self._root.above is not None:
+            yield from self._root.above.line()
+
+    def _tree(self) -> Iterator[Ledger]:
+        """This ledger and its ancestors in the tree of its run, upwards."""
         node: Ledger | None = self
         while node is not None:
             yield node
@@ -472,17 +508,19 @@ class Ledger:
         for node, cap in self._caps("token_budget"):
             if node._left(cap, landing=landing) - self._prompt_tokens(estimate) < least:
                 left = max(0, node._left(cap, landing=landing))
-                raise TokenBudgetExhausted(
-                    f"token_budget of {cap:,} has {left:,} tokens left, and another call takes about "
+                said = (
+                    f"{node._named('token_budget')} of {cap:,} has {left:,} tokens left, and another call takes about "
                     f"{estimate.input_tokens:,} and its reply: raise token_budget"
                 )
+                raise SharedBudgetExhausted(said) if node._is_shared else TokenBudgetExhausted(said)
         for node, cap_usd in self._caps("cost_budget_usd"):
             if estimate.output_tokens_for(node._left_usd(cap_usd, landing=landing)) < least:
                 left_usd, least_usd = max(0.0, node._left_usd(cap_usd, landing=landing)), estimate.cost_usd(least)
-                raise CostBudgetExhausted(
-                    f"cost_budget_usd of {cap_usd} has ${left_usd:.4f} left, and another call may cost "
-                    f"${least_usd:.4f} with the shortest reply: raise cost_budget_usd, or take a cheaper model"
+                said = (
+                    f"{node._named('cost_budget_usd')} of {cap_usd} has ${left_usd:.4f} left, and another call may "
+                    f"cost ${least_usd:.4f} with the shortest reply: raise cost_budget_usd, or take a cheaper model"
                 )
+                raise SharedBudgetExhausted(said) if node._is_shared else CostBudgetExhausted(said)
 
     def _in_flight(self) -> bool:
         """Whether a capped node of the line holds reservations that may still free room."""
@@ -510,11 +548,24 @@ class Ledger:
         self._root._wake()
 
     def _wake(self) -> None:
-        """Have the head of the queue look again for room."""
-        if self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
+        """Have whoever waits look again for room."""
+        top = self._uppermost
+        changed, top._changed = top._changed, None
+        if changed is not None:
+            changed.set()
 
     async def _settlement(self) -> None:
-        """Wait until some call of the tree is settled, or the caps change; only the head of the queue does."""
-        self._root._settled = asyncio.get_running_loop().create_future()
-        await self._root._settled
+        """Wait until some call is settled, or the caps change; of each tree only the head of its queue does."""
+        top = self._uppermost
+        if top._changed is None:
+            top._changed = asyncio.Event()
+        await top._changed.wait()
+
+    def _named(self, cap: str) -> str:
+        return f"the {cap} of all runs together" if self._is_shared else cap
+
+    @property
+    def _uppermost(self) -> Ledger:
+        """The ledger above all others, to which every change of the trees below it is told."""
+        above = self._root.above
+        return self._root if above is None else above._uppermost

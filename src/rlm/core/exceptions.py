@@ -10,6 +10,7 @@
     │   ├── TurnLimitReached
     │   ├── TokenBudgetExhausted
     │   ├── CostBudgetExhausted
+    │   ├── SharedBudgetExhausted   a cap over many runs together
     │   ├── ToolBudgetExhausted
     │   ├── SubcallBudgetExhausted
     │   ├── SubcallInputTooLarge    one sub-call's prompt, not all
@@ -79,6 +80,7 @@ __all__ = [
     "ResumeError",
     "RunFailed",
     "SandboxUnavailableError",
+    "SharedBudgetExhausted",
     "StoreError",
     "SubcallBudgetExhausted",
     "SubcallInputTooLarge",
@@ -143,6 +145,12 @@ class CostBudgetExhausted(LimitReached):
     """The next call's worst case does not fit `cost_budget_usd`."""
 
     limit = "cost_budget_usd"
+
+
+class SharedBudgetExhausted(LimitReached):
+    """The next call's worst case does not fit what is left for all runs of a batch together; the run can be resumed."""
+
+    limit = "shared_budget"
 
 
 class ToolBudgetExhausted(LimitReached):

@@ -386,7 +386,7 @@ def _root_sandbox(kit: Kit, record: OpenRecord, recall: Recall) -> Sandbox:
 def _task(kit: Kit, recall: Recall, clock: RunClock) -> Task:
     """The task of the root. A REPL whose cells come from outside has no landing."""
     request, model, budget = kit.request, kit.models.main, kit.config.budget
-    ledger = Ledger(budget) if request.is_interactive else root_ledger(budget, model)
+    ledger = Ledger(budget) if request.is_interactive else root_ledger(budget, model, request.above)
     return Task(
         prompt=request.prompt,
         context=kit.context,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rlm.core.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from rlm.core.budget import Ledger
     from rlm.core.config import Config
     from rlm.runtime.images import GivenImages
     from rlm.trajectory.resume import Resumption
@@ -30,6 +31,8 @@ class Request:
     """What the user should know before the run begins, as of settings that were ignored."""
     run_id: str | None = None
     """The id of its run, 32 hex digits; None: a new one."""
+    above: Ledger | None = None
+    """The ledger that its run shares with others, as those of a batch."""
     is_interactive: bool = False
     """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
 

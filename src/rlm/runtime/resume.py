@@ -19,7 +19,7 @@ from rlm.core.config.trust import guarded_keys, is_lifted, names_plugin
 from rlm.core.contexts.context import Context
 from rlm.core.contexts.spool import text_context, value_context
 from rlm.core.events import MessageAdded
-from rlm.core.exceptions import ConfigError
+from rlm.core.exceptions import ConfigError, SharedBudgetExhausted
 from rlm.core.plain import one_line
 from rlm.core.replay.serving import ReplayRules
 from rlm.core.types import INTERACTIVE
@@ -253,7 +253,7 @@ def _check_unfinished(line: Line, config: Config) -> None:
         )
     had, now = line.latest.start.budget, msgspec.structs.asdict(config.budget)
     name = end.limit or ""
-    if name == "timeout_s" or is_raised(name, had, now):
+    if name in ("timeout_s", SharedBudgetExhausted.limit) or is_raised(name, had, now):
         return
     if name not in now:
         raise ConfigError(

@@ -6,8 +6,14 @@ from dataclasses import replace
 import pytest
 
 from rlm.core.budget import MIN_OUTPUT_TOKENS, Budget, CallEstimate, Ledger, estimate_message, estimate_tokens
-from rlm.core.exceptions import CostBudgetExhausted, MaxDepthExceeded, TokenBudgetExhausted, ToolBudgetExhausted
-from rlm.core.types import Message, Price, TokenUsage, ToolCall
+from rlm.core.exceptions import (
+    CostBudgetExhausted,
+    MaxDepthExceeded,
+    SharedBudgetExhausted,
+    TokenBudgetExhausted,
+    ToolBudgetExhausted,
+)
+from rlm.core.types import Message, Price, RunUsage, TokenUsage, ToolCall
 
 DOLLAR_A_TOKEN = Price(input_usd=1e6, output_usd=1e6)
 
@@ -194,3 +200,37 @@ def test_near_names_the_caps_that_are_almost_used():
 @pytest.mark.parametrize("text", ["", "plain words " * 100, "汉字" * 100, "\ud800" * 9])
 def test_the_estimate_is_at_least_one_token_per_four_bytes(text):
     assert estimate_tokens(text) >= len(text.encode("utf-8", "surrogatepass")) / 4
+
+
+async def test_runs_share_the_caps_of_the_ledger_above_them():
+    above = Ledger.shared(token_budget=2_000)
+    one, other = (Ledger(Budget(token_budget=5_000), above=above) for _ in range(2))
+    first = await one.child().reserve(call())
+    second = asyncio.create_task(other.reserve(call()))
+    await asyncio.sleep(0)
+    assert not second.done()
+    first.settle(used(100, 500), None)
+    (await second).settle(used(100, 900), None)
+    with pytest.raises(SharedBudgetExhausted, match="of all runs together"):
+        await one.reserve(call())
+    assert (above.usage().input_tokens + above.usage().output_tokens, one.usage().input_tokens) == (1_600, 100)
+    assert (one.depth, one.caps.token_budget) == (0, 5_000)
+
+
+async def test_a_call_without_room_of_its_own_holds_up_no_other_run():
+    above = Ledger.shared(token_budget=10_000)
+    one, other = Ledger(Budget(token_budget=1_500), above=above), Ledger(Budget(), above=above)
+    held = await one.reserve(call())
+    waiting = asyncio.create_task(one.reserve(call()))
+    await asyncio.sleep(0)
+    (await other.reserve(call())).release()
+    assert not waiting.done()
+    held.release()
+    assert (await waiting).max_output_tokens == 1_000
+
+
+def test_what_an_earlier_run_spent_is_not_counted_above_once_more():
+    above = Ledger.shared(token_budget=10_000)
+    ledger = Ledger(Budget(), above=above)
+    ledger.restore(RunUsage(input_tokens=70), 0.5)
+    assert (ledger.usage().input_tokens, above.usage().input_tokens, above.cost_usd) == (70, 0, 0.0)

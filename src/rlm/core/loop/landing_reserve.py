@@ -22,9 +22,9 @@ class _Reserve(TypedDict):
     landing_usd: float
 
 
-def root_ledger(budget: Budget, model: Model) -> Ledger:
-    """The ledger of the root, with what its landing may need set aside."""
-    return Ledger(budget, **_reserve(budget, model))
+def root_ledger(budget: Budget, model: Model, above: Ledger | None = None) -> Ledger:
+    """The ledger of the root, with what its landing may need set aside; `above` is one that many runs share."""
+    return Ledger(budget, above=above, **_reserve(budget, model))
 
 
 def change_caps(ledger: Ledger, budget: Budget, model: Model) -> None:
