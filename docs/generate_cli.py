@@ -55,10 +55,11 @@ directory, else the nearest above it within the same git checkout.
 An unknown key is an error, an unknown `RLM_*` variable a warning, an empty one counts as unset. Amounts may be
 written with a unit wherever they stand: `90s`, `5m`, `1h30m`; `500k`, `2M`; `512m`, `2g`. `"none"` lifts a cap;
 in a variable, lists are separated by commas. Keys of providers come from the environment only. A project file may set
-any `base_url` or address, `allowed_paths`, `allowed_imports`, `allow_unconfined`, `policy = "off"`, `mask = "off"`,
-`prices`, `guest_tools` and a `log_dir` outside its folder only after `rlm trust`, which holds for the file's content as
-it is; `rlm init` trusts the file that it writes. So it is with caps: a project file may lower any, and raise none (nor
-`"none"` it) above what the user's own configuration says, or else the default; `policy` and `mask` likewise.
+any `base_url` or address, `allowed_paths`, `tables`, `allowed_imports`, `allow_unconfined`, `policy = "off"`,
+`mask = "off"`, `prices`, `guest_tools` and a `log_dir` outside its folder only after `rlm trust`, which holds for the
+file's content as it is; `rlm init` trusts the file that it writes. So it is with caps: a project file may lower any,
+and raise none (nor `"none"` it) above what the user's own configuration says, or else the default; `policy` and `mask`
+likewise.
 """
 
 

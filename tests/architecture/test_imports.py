@@ -30,6 +30,7 @@ AT_LOAD = {
 ON_DEMAND = {
     "streamlit": "only where the pages of the visualizer are served",
     "tree_sitter": "only where code of another language is looked at",
+    "duckdb": "only in the confined process that asks tables",
     "pypdf": "only in the confined process that reads a PDF",
     "jedi": "only where a rename asks what it infers",
     "ruff": "only to find its program, for unused imports",

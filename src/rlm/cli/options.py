@@ -162,6 +162,15 @@ class PlaceOptions(SavedWorkOptions):
             "Only to read: RLM_HELPER_RIGHTS=read.",
         ),
     ] = None
+    tables: Annotated[
+        list[str] | None,
+        Option(
+            "--table",
+            "-t",
+            metavar="FILE",
+            help="A file that code may ask by SQL: CSV, TSV, JSON lines, Parquet, SQLite, xlsx, ods; repeatable.",
+        ),
+    ] = None
     log_dir: Annotated[str | None, Option("--log-dir", metavar="DIR", help="Where the record of the run goes.")] = None
 
 

@@ -75,7 +75,7 @@ class ConfinedServer:
                     socket.send_fds(control, [LENGTH.pack(len(payload))], [writing, *files])
                     control.sendall(payload)
                 except OSError as error:
-                    self._drop()
+                    self.end_call()
                     raise CallFailed(_GONE) from error
                 finally:
                     os.close(writing)
@@ -94,11 +94,11 @@ class ConfinedServer:
         except msgspec.DecodeError as error:
             raise CallFailed(_GONE) from error
         except GeneratorExit:
-            self._drop()  # and with it the child, which still writes
+            self.end_call()  # and with it the child, which still writes
             raise
-        how = read_exactly(control.recv, STATUS_BYTES).decode("ascii", "replace").strip()
+        how = _status(control)
         if not how:
-            self._drop()
+            self.end_call()
         if said is not None and said[0] == DONE:
             return
         if said is not None and said[0] == FAILED:
@@ -127,10 +127,11 @@ class ConfinedServer:
 
     def close(self) -> None:
         """End the server, and with it a call in progress. Any thread may call this; idempotent."""
-        self._drop()
+        self.end_call()
         self._closed = True
 
-    def _drop(self) -> None:
+    def end_call(self) -> None:
+        """End the call in progress; the next one starts the server anew. Any thread may call this."""
         with self._starting:
             control, server, self._control, self._server = self._control, self._server, None, None
         if control is not None:
@@ -140,3 +141,11 @@ class ConfinedServer:
         if server is not None:
             server.kill()
             server.wait()
+
+
+def _status(control: socket.socket) -> str:
+    """What the server says of how a call ended; empty where it is gone."""
+    try:
+        return read_exactly(control.recv, STATUS_BYTES).decode("ascii", "replace").strip()
+    except OSError:  # the call was ended from elsewhere
+        return ""

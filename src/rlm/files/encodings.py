@@ -61,8 +61,8 @@ _FORMATS = (
     (b"\x28\xb5\x2f\xfd", "zstd data: unpack it first (unzstd)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first (7z x)"),
     (b"Rar!\x1a\x07", "a rar archive: unpack it first (unrar x)"),
-    (b"PAR1", "Parquet data: export it as CSV or JSON first"),
-    (b"SQLite format 3\x00", "an SQLite database: export what you need as CSV or JSON first"),
+    (b"PAR1", "Parquet data: give it as a table (--table), or export it as CSV or JSON first"),
+    (b"SQLite format 3\x00", "an SQLite database: give it as a table (--table), or export what you need first"),
 )
 _PDF_MAGIC = b"%PDF-"
 _PDF = re.compile(rb"(?:\A|[\r\n])%PDF-\d\.\d\s")

@@ -35,10 +35,12 @@ from rlm.runtime.hooks import RunHooks
 from rlm.runtime.images import read_images
 from rlm.runtime.inputs import named_file, prepare
 from rlm.runtime.models import RunModels
+from rlm.runtime.offered import joined
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker
 from rlm.sessions.sandbox import RunSession, SessionSandbox, session_begins, session_store
 from rlm.skills.tool import offered_skills
+from rlm.tables.toolbox import TableTools
 from rlm.tools.builtin import file_tools
 from rlm.tools.mcp.connected_tools import ConnectedTools, within_reach
 from rlm.tools.registry import ToolRegistry
@@ -80,6 +82,8 @@ class Kit:
     guest_tools: tuple[str, ...]
     """Names of the tools that guest code may call."""
     helpers: Helpers | None
+    """What guest code is offered over folders and tables."""
+    tables: TableTools | None
     begins: Revision | None
     """The state of the session that the root's REPL begins with; None without a session."""
     hooks: HookSet | None
@@ -122,6 +126,7 @@ class OpenRun:
     """The records of the earlier runs that this one completes."""
     keeping: Thread | None = None
     """Copies the context beside the record."""
+    tables: TableTools | None = None
     connected: ConnectedTools = field(default_factory=ConnectedTools)
     """The servers whose tools the run may have called."""
 
@@ -129,6 +134,8 @@ class OpenRun:
         """Warn of what servers did meanwhile, and close the record; blocks while the context is still being copied."""
         for news in self.connected.news():
             self.record.recorder.record(self.record.recorder.root, Warned(message=news))
+        if self.tables is not None:
+            self.tables.close()
         if self.keeping is not None:
             self.keeping.join()
         self.record.close()
@@ -187,6 +194,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
     )
     given = (*file_tools(config.allowed_paths, parts.workers, recovery(config)), *parts.tools, *parts.connected.tools)
     skills = offered_skills(config)
+    tables = TableTools.of(config.tables, config.cell_timeout_s)
     tools = ToolRegistry(given, own=skills)
     return Kit(
         request=request,
@@ -197,7 +205,8 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         validator=await validator_for(request.output_type, parts.workers),
         tools=tools,
         guest_tools=_guest_tools(config, tools, skills),
-        helpers=guest_helpers(config, parts.workers),
+        helpers=joined(guest_helpers(config, parts.workers), tables),
+        tables=tables,
         begins=await _begins(request),
         hooks=await asyncio.to_thread(parts.hooks, config),
         warnings=(*request.warnings, *_named(request), *context.warnings, *parts.connected.warnings),
@@ -260,6 +269,7 @@ def _begun(parts: Parts, kit: Kit, record: OpenRecord, began_at: float) -> OpenR
         control=RunControl(run, task, recall, seen),
         completes=() if request.resumption is None else request.resumption.trajectories,
         keeping=keeping,
+        tables=kit.tables,
         connected=parts.connected,
     )
 

@@ -446,6 +446,7 @@ class Desk:
             skills=(),
             mcp_servers={},
             allowed_paths=(),
+            tables=(),
             helper_rights=(),
             guest_tools=None,
             allowed_models=(),

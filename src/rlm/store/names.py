@@ -13,8 +13,8 @@ MAX_CHARS = 64
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _SKILL = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _TAKEN = frozenset({
-    "skills", "load_skill", "context", "requires", "fs", "code", "transform", "git", "llm_query", "llm_query_batched",
-    "llm_map", "chunks", "rlm_query", "rlm_query_batched", "save_artifact", "history", "__name__",
+    "skills", "load_skill", "context", "requires", "fs", "code", "transform", "git", "tables", "llm_query", "llm_map",
+    "llm_query_batched", "chunks", "rlm_query", "rlm_query_batched", "save_artifact", "history", "__name__",
 }) | frozenset(dir(builtins))  # fmt: skip
 """Names that cells have already, which a skill would hide."""
 

@@ -37,6 +37,7 @@ _RESERVED = frozenset(
         "code",
         "transform",
         "git",
+        "tables",
         "skills",
         "load_skill",
     }

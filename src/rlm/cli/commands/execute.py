@@ -22,6 +22,7 @@ _SKILLS = "skills are there only if you name them: see --skill of rlm session ru
 _ELSEWHERE = {
     **dict.fromkeys(("fs", "code", "transform", "git"), _HELPERS),
     **dict.fromkeys(("llm_query", "llm_query_batched", "llm_map", "rlm_query", "rlm_query_batched"), _MODEL),
+    "tables": "tables are there only if you name their files: see --table of rlm run",
     **dict.fromkeys(("skills", "load_skill"), _SKILLS),
 }
 """How to get the names that cells have only where the user asked for them."""

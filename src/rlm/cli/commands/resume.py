@@ -37,10 +37,14 @@ class RunOptions(ContextOptions):
         Option("--allowed-path", metavar="PATH", help="A file or folder that the run worked in; repeatable."),
     ] = None
 
+    tables: Annotated[
+        list[str] | None, Option("--table", metavar="FILE", help="A file that the run asked by SQL; repeatable.")
+    ] = None
+
     @property
     def places(self) -> PlaceOptions:
         """The settings that no record may decide."""
-        return PlaceOptions(session=self.session, allowed_paths=self.allowed_paths)
+        return PlaceOptions(session=self.session, allowed_paths=self.allowed_paths, tables=self.tables)
 
     def config(self) -> Config:
         """The present configuration, with the folder of the records."""

@@ -341,6 +341,9 @@ class Config(Section, frozen=True):
     allowed_paths: tuple[PathText, ...] = ()
     """Folders and files that the file tools may read and the helpers in cells read and edit; none: neither is offered.
     To have them read alone: `helper_rights = ["read"]`. Needs trust."""
+    tables: tuple[PathText, ...] = ()
+    """Files of rows that cells may ask by SQL, as `tables.sql(query)`: CSV, TSV, JSON lines, Parquet, SQLite, xlsx and
+    ods. Needs trust."""
     helper_rights: tuple[HelperRight, ...] = ("read", "write")
     """What the helpers `fs`, `code`, `transform` and `git` may do in allowed_paths: read, write (files, with undo), git
     (stage, commit, branch), push, labels (write those of masked secrets, see docs/helpers.md). Needs trust."""

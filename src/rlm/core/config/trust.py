@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 GUARDED = frozenset(
     {"mcp_servers", "hooks", "cli", "plugins", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"}
-    | {"prices", "helper_rights", "session", "store_path", "guest_tools", "service", "ssh"}
+    | {"prices", "tables", "helper_rights", "session", "store_path", "guest_tools", "service", "ssh"}
 )
 """Keys and sections that need trust wherever they stand."""
 GUARDED_IN = frozenset(

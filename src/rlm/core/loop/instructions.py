@@ -27,6 +27,9 @@ _KINDS = {
 }
 
 
+_TABLES = "tables."
+
+
 def system_prompt(run: Run, task: Task, dialect: Dialect) -> str:
     """How to work: the REPL, its functions, how to reply, the limits."""
     return prompts.render(
@@ -34,7 +37,7 @@ def system_prompt(run: Run, task: Task, dialect: Dialect) -> str:
         part_chars=f"{part_chars(run):,}",
         context_kind=_KINDS[task.context.kind],
         recursion=prompts.render("recursion") if task.scope.ledger.depth < run.config.budget.max_depth else "",
-        guest_tools="\n".join((*_cite(run, task), *_guest_tools(run), *_helpers(run), *_kept(run, task))),
+        guest_tools="\n".join(_offered(run, task)),
         cell_timeout_s=f"{run.config.cell_timeout_s:g}",
         sandbox="\n".join(_lacks(run.sandbox.traits)),
         dialect=prompts.render(f"dialect_{dialect.name}"),
@@ -48,6 +51,11 @@ def task_prompt(task: Task) -> str:
     if task.validator is None:
         return text
     return text + "\n\n" + prompts.render("output", schema=json.dumps(task.validator.schema))
+
+
+def _offered(run: Run, task: Task) -> Iterator[str]:
+    """What cells may call beside what every REPL has."""
+    yield from (*_cite(run, task), *_guest_tools(run), *_helpers(run), *_tables(run), *_kept(run, task))
 
 
 def _cite(run: Run, task: Task) -> Iterator[str]:
@@ -68,10 +76,22 @@ def _helpers(run: Run) -> Iterator[str]:
     calls: dict[str, list[str]] = {}
     for tool in run.helpers.allowed() if run.helpers is not None else ():
         name, parameters = tool.spec.name, ", ".join(tool.spec.parameters.get("properties", {}))
+        if name.startswith(_TABLES):
+            continue
         calls.setdefault(name.partition(".")[0], []).append(f"`{name}({parameters})`")
     if calls:
         rights = ", ".join(run.config.helper_rights)
         yield prompts.render("helpers", rights=rights, calls="\n".join(f"  - {', '.join(c)}" for c in calls.values()))
+
+
+def _tables(run: Run) -> Iterator[str]:
+    """What asks tables, where there are some."""
+    tools = [tool.spec for tool in run.helpers.allowed() if tool.spec.name.startswith(_TABLES)] if run.helpers else []
+    calls = [
+        f"  - `{spec.name}({', '.join(spec.parameters.get('properties', {}))})`: {spec.description}" for spec in tools
+    ]
+    if calls:
+        yield prompts.render("tables", calls="\n".join(calls))
 
 
 def _kept(run: Run, task: Task) -> Iterator[str]:

@@ -18,6 +18,7 @@ _TEXT_CHARS = 1 << 20
 """About how much text a piece has."""
 MOST_CHARS = 512 << 20
 """The most text that is made of one document."""
+_BATCH = 1_000
 _MOST_BYTES = 64 << 20
 """The largest page or text that is read whole."""
 
@@ -135,3 +136,24 @@ def sheets_of(package: Package, kind: str) -> Iterator[Piece]:
         yield mark(f"sheet {sheet.name}" + (" (hidden)" if sheet.is_hidden else ""))
         yield from (text(row(cells)) for cells in sheet.rows)
     yield from map(note, chain(seen.notes()))
+
+
+def rows(files: Sequence[int]) -> Iterator[tuple[str, str | list[list[str]]]]:
+    """The sheets of the workbook in the first file: the name of each, then its rows in batches."""
+    from rlm.documents.readers import sheets
+    from rlm.documents.readers.package import Package
+
+    with os.fdopen(os.dup(files[0]), "rb") as file:
+        package, seen = Package(file), sheets.SheetNotes()
+        if not package.has("xl/workbook.xml") and not package.has("content.xml"):
+            raise Unreadable("no workbook that is read here (xlsx or ods)")
+        for sheet in (sheets.xlsx if package.has("xl/workbook.xml") else sheets.ods)(package, seen):
+            yield "sheet", sheet.name
+            batch: list[list[str]] = []
+            for cells in sheet.rows:
+                batch.append(cells)
+                if len(batch) == _BATCH:
+                    yield "rows", batch
+                    batch = []
+            if batch:
+                yield "rows", batch

@@ -20,6 +20,7 @@ GUARDED = [
     "[openai]\nbase_url = 'http://evil.example/v1'",
     "[anything]\nbase_url = 'http://evil.example'",
     "[rlm]\nallowed_paths = ['/']",
+    "[rlm]\ntables = ['/x.csv']",
     "[local]\nallowed_imports = ['os']",
     "[local]\nallow_unconfined = true",
     "[docker]\nruntime = 'evil'",

@@ -1,0 +1,1 @@
+"""Tables: files of rows that code asks by SQL, on the host, in confined processes that can only read them."""

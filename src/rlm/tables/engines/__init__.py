@@ -1,0 +1,1 @@
+"""What answers SQL that nobody trusts: runs in a confined process, over the files of tables that a user gave."""
