@@ -179,7 +179,8 @@ def test_a_resumed_run_tells_the_model_what_its_record_says(ask, advice):
     script = [code, cell("FINAL(4711)"), code] if advice else [code, code]
     assert ask(script, sub=["Seven."], advice=advice).status == "failed"
     noted, before = ask.advice, ask.turns[-1].messages
-    assert noted == [("blind_query", "note"), ("unseen_answer", "held"), ("same_cell", "note")][: 9 * advice]
+    seen = [("blind_query", "note"), ("unseen_answer", "held"), ("same_cell", "note"), ("same_cell", "anew")]
+    assert noted == seen[: 9 * advice]
     result = ask([cell("FINAL(context.count('window'))")], resume=True)
     assert (result.status, result.value, ask.advice) == ("completed", 400, noted)
     assert [message.content for message in ask.turns[0].messages[: len(before)]] == [each.content for each in before]
@@ -195,6 +196,12 @@ def test_a_model_in_circles_is_asked_anew_without_what_it_said(ask):
     assert "It is a list already" in anew.content
     assert "[Values there: context = a list of 3" in anew.content
     assert ask.advice == [("same_error", "note"), ("same_error", "note"), ("same_error", "anew")]
+
+
+def test_a_reply_of_several_cells_that_comes_again_is_a_circle_too(ask):
+    cells = "```repl\nn = 1\nprint(n)\n```\n```repl\nprint(n + 1)\n```"
+    ask([cells, cells, "```repl\nFINAL(len(context))\n```"], native_tools=False)
+    assert [message.role for message in ask.turns[2].messages] == ["system", "user", "user"]
 
 
 def test_what_many_cells_have_shown_is_not_taken_out(ask):
