@@ -247,3 +247,16 @@ def test_a_model_is_not_asked_anew_where_a_limit_is_near(ask):
     assert ("same_cell", "anew") in ask.advice
     ask([look] * 2 + [cell("FINAL(len(context))")], budget=Budget(max_turns=2, timeout_s=None))
     assert ask.advice == [("same_cell", "note")]
+
+
+@pytest.mark.parametrize(("code", "value"), [("1", 1), ("print(1)", 1), ("'1'", "1")])
+def test_a_cell_that_only_says_what_was_printed_is_the_answer(ask, code, value):
+    result = ask(["```repl\nprint(context.count('secret'))\n```", f"```repl\n{code}\n```"], native_tools=False)
+    assert (result.status, result.value) == ("completed", value)
+
+
+@pytest.mark.parametrize("code", ["2", "print(1 + 0)", "(1, 1)"])
+def test_a_cell_that_says_anything_else_is_not(ask, code):
+    look = "```repl\nprint(context.count('secret'))\n```"
+    ask([look, f"```repl\n{code}\n```", "```repl\nFINAL(len(context))\n```"], native_tools=False)
+    assert len(ask.turns) == 3
