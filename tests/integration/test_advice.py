@@ -198,6 +198,12 @@ def test_a_model_in_circles_is_asked_anew_without_what_it_said(ask):
     assert ask.advice == [("same_error", "note"), ("same_error", "note"), ("same_error", "anew")]
 
 
+def test_what_was_noted_is_said_again_where_a_model_is_asked_anew(ask):
+    look = cell("print(context[0])")
+    ask([cell("context.items()"), look, look, cell("FINAL(len(context))")], context=[{"id": 1}] * 300)
+    assert "`context` is a list of 300 items" in told(ask, 4)
+
+
 def test_a_reply_of_several_cells_that_comes_again_is_a_circle_too(ask):
     cells = "```repl\nn = 1\nprint(n)\n```\n```repl\nprint(n + 1)\n```"
     ask([cells, cells, "```repl\nFINAL(len(context))\n```"], native_tools=False)

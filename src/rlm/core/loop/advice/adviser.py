@@ -83,6 +83,8 @@ class Adviser:
         self._said: set[str] = set()
         self._waiting: dict[str, str] = {}
         """The notes for the end of this turn, each with its name."""
+        self._noted: dict[str, str] = {}
+        """The notes that were said, as above; they hold where the model is asked anew."""
         self._words: set[str] = set()
         """The words of all code so far."""
         self._queries = 0
@@ -178,7 +180,7 @@ class Adviser:
             message = f"the next request has temperature {self.temperature:g}"
             yield Advised(name=name, message=message, way="temperature")
         if self._circles.is_worth_nothing:
-            message = ANEW.format(way="\n".join(self._waiting) or self._way or SAME)
+            message = ANEW.format(way="\n".join(self._noted | self._waiting) or self._way or SAME)
             yield Advised(name=name, message=message, way="anew")
         if self._circles.is_stuck:
             message = (
@@ -189,6 +191,8 @@ class Adviser:
     def said(self, advised: Iterable[Advised]) -> None:
         """Take note of what was said, now or in the record."""
         for each in advised:
+            if each.way == "note" and each.name != "same_cell":
+                self._noted[each.message] = each.name
             self._said |= {each.message} if each.name == "same_error" else {each.name, each.message}
 
     def _see(self, result: ExecResult) -> None:
