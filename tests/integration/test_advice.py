@@ -179,7 +179,8 @@ def test_a_resumed_run_tells_the_model_what_its_record_says(ask, advice):
     script = [code, cell("FINAL(4711)"), code] if advice else [code, code]
     assert ask(script, sub=["Seven."], advice=advice).status == "failed"
     noted, before = ask.advice, ask.turns[-1].messages
-    assert noted == [("blind_query", "note"), ("unseen_answer", "held"), ("same_cell", "note")][: 9 * advice]
+    seen = [("blind_query", "note"), ("unseen_answer", "held"), ("same_cell", "note"), ("same_cell", "anew")]
+    assert noted == seen[: 9 * advice]
     result = ask([cell("FINAL(context.count('window'))")], resume=True)
     assert (result.status, result.value, ask.advice) == ("completed", 400, noted)
     assert [message.content for message in ask.turns[0].messages[: len(before)]] == [each.content for each in before]
@@ -195,6 +196,18 @@ def test_a_model_in_circles_is_asked_anew_without_what_it_said(ask):
     assert "It is a list already" in anew.content
     assert "[Values there: context = a list of 3" in anew.content
     assert ask.advice == [("same_error", "note"), ("same_error", "note"), ("same_error", "anew")]
+
+
+def test_what_was_noted_is_said_again_where_a_model_is_asked_anew(ask):
+    look = cell("print(context[0])")
+    ask([cell("context.items()"), look, look, cell("FINAL(len(context))")], context=[{"id": 1}] * 300)
+    assert "`context` is a list of 300 items" in told(ask, 4)
+
+
+def test_a_reply_of_several_cells_that_comes_again_is_a_circle_too(ask):
+    cells = "```repl\nn = 1\nprint(n)\n```\n```repl\nprint(n + 1)\n```"
+    ask([cells, cells, "```repl\nFINAL(len(context))\n```"], native_tools=False)
+    assert [message.role for message in ask.turns[2].messages] == ["system", "user", "user"]
 
 
 def test_what_many_cells_have_shown_is_not_taken_out(ask):
@@ -240,3 +253,16 @@ def test_a_model_is_not_asked_anew_where_a_limit_is_near(ask):
     assert ("same_cell", "anew") in ask.advice
     ask([look] * 2 + [cell("FINAL(len(context))")], budget=Budget(max_turns=2, timeout_s=None))
     assert ask.advice == [("same_cell", "note")]
+
+
+@pytest.mark.parametrize(("code", "value"), [("1", 1), ("print(1)", 1), ("'1'", "1")])
+def test_a_cell_that_only_says_what_was_printed_is_the_answer(ask, code, value):
+    result = ask(["```repl\nprint(context.count('secret'))\n```", f"```repl\n{code}\n```"], native_tools=False)
+    assert (result.status, result.value) == ("completed", value)
+
+
+@pytest.mark.parametrize("code", ["2", "print(1 + 0)", "(1, 1)"])
+def test_a_cell_that_says_anything_else_is_not(ask, code):
+    look = "```repl\nprint(context.count('secret'))\n```"
+    ask([look, f"```repl\n{code}\n```", "```repl\nFINAL(len(context))\n```"], native_tools=False)
+    assert len(ask.turns) == 3

@@ -82,7 +82,7 @@ class InProcessLoop:
 
 
 def _task(task: str, context: Any) -> Message:
-    return Message(role="user", content=f"Task: {task}\n\n`context` is a {type(context).__name__}.")
+    return Message(role="user", content=f"`context` is a {type(context).__name__}.\n\nTask: {task}")
 
 
 def _finish(value: Any) -> None:

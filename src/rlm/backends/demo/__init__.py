@@ -3,7 +3,6 @@ is not a language model and says so in each final answer; it knows the messages 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from rlm.backends.demo.asks import read_task
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from rlm.backends import BackendSetup
 
-_TASK = re.compile(r"\ATask: (.*?)(?=\n\n(?:`context`|There is no context)|\Z)", re.DOTALL)
+_TASK = "\n\nTask: "
 _TASK_CHARS = 2_000
 _SCHEMA = "must be JSON that fits this schema"
 _LANDING = "The run ends here"
@@ -90,9 +89,9 @@ def _next_step(messages: Sequence[Message]) -> str:
 
 
 def _plan(asked: str, look: str) -> list[DemoStep]:
-    task = _TASK.match(asked)
+    task = asked.rpartition(_TASK)[2]
     head = [line[2:] for line in look.splitlines() if line.startswith("| ")]
-    return plan(read_task((task[1] if task else asked)[:_TASK_CHARS]), recognise(head))
+    return plan(read_task(task[:_TASK_CHARS]), recognise(head))
 
 
 def _results(messages: Sequence[Message]) -> list[str]:

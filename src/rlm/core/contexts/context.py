@@ -120,7 +120,7 @@ class Context:
             largest = f" The largest is {self._nature}." if self.shape else ""
             return f"`context` is a dict of {self.items:,} files, relative path -> text, {size} in all.{largest}"
         if self.kind == "value":
-            return f"`context` is {clip(self.shape, _SHAPE_CHARS)}; {size} as JSON."
+            return f"`context` is {clip(self.shape, _SHAPE_CHARS)}; {size} in all, parsed already."
         origin = f", from {clip(printable(self.sources[0]), _NAME_CHARS)}" if len(self.sources) == 1 else ""
         nature = f" It is {self._nature}." if self.shape else ""
         return f"`context` is a str of {self.chars:,} characters in {self.lines:,} lines ({size}){origin}.{nature}"

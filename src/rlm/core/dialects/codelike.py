@@ -87,6 +87,22 @@ def _constant_call(node: ast.expr) -> ConstantCall:
     return ConstantCall(name=name, arguments={key: ast.literal_eval(value) for key, value in named})
 
 
+def constant(code: str) -> str | int | float | None:
+    """The number or string that code is and nothing else, be it printed; None where it is anything else."""
+    match parse(code):
+        case ast.Module(body=[ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[part], keywords=[]))]):
+            value: ast.expr = part
+        case ast.Module(body=[ast.Expr(value=part)]):
+            value = part
+        case _:
+            return None
+    try:
+        found = literal(ast.unparse(value))
+    except ValueError:
+        return None
+    return found if isinstance(found, str | int | float) else None
+
+
 def acts(tree: ast.Module) -> bool:
     """Whether it does anything but name values: a list of results may well be Python, but nobody meant to run it."""
     idle = (ast.Expr, ast.AnnAssign)

@@ -12,7 +12,7 @@ from rlm.core.calls.guest import SubCalls
 from rlm.core.calls.model import TURN, ModelCall, ask_model, request_to
 from rlm.core.calls.tools import call_tool
 from rlm.core.contexts.citations import cite_all
-from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, fences, shorten
+from rlm.core.dialects import EXECUTE_CODE, Answer, Cell, Correction, StepResult, UseTool, codelike, fences, shorten
 from rlm.core.events import Compaction, Limit, TurnEnd, TurnStart, Warned
 from rlm.core.exceptions import (
     ContextOverflowError,
@@ -51,6 +51,8 @@ NEAR_END = 0.8
 """The share of the turns, or of the time, after which the model is told that the limit is near."""
 
 
+REPEATED_CHARS = 1_000
+"""Longer code is not held against what was printed."""
 ANEW_CHARS = 1_000
 """How much is kept of what the last reply came to, where the model is asked anew."""
 ANSWERED = "That was taken as the answer. The user has gone on, see below; the REPL has all its variables."
@@ -313,6 +315,7 @@ class Completion:
         """Follow one step: the final answer, or what the model is shown."""
         match step:
             case Cell(code=code):
+                code = self._as_final(code)
                 await off_loop_if_large(self._adviser.begin, code)
                 result = await self.execute(code, scope)
                 await off_loop_if_large(self._adviser.end, code, result)
@@ -327,6 +330,11 @@ class Completion:
                 return await self._final_or_feedback(Final(value=text, text=text), scope, in_code=False)
             case Correction(message=message):
                 return message
+
+    def _as_final(self, code: str) -> str:
+        """Code that is no more than what a cell printed last gives that as the answer: it does nothing else."""
+        said = codelike.constant(code) if len(code) <= REPEATED_CHARS and self.printed else None
+        return f"FINAL({said!r})" if said is not None and str(said) == self.printed else code
 
     def _unlooked(self) -> bool:
         """Whether this is a first answer before any of the data was looked at; said once."""

@@ -23,7 +23,7 @@ _KINDS = {
     "none": "None, for there is no data with this task.",
     "text": "a str.",
     "files": "a dict, relative path -> text of the file.",
-    "value": "a Python value (list, dict, ...), ready to use; it is not a JSON text.",
+    "value": "a Python value (list, dict, ...), parsed already: `for item in context`, not `json.loads(context)`.",
 }
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rlm.core.events import Advised
 from rlm.core.loop.advice.answers import Typed, is_empty, unseen
-from rlm.core.loop.advice.errors import is_of_data, signature, way_on
+from rlm.core.loop.advice.circles import Circles
+from rlm.core.loop.advice.errors import is_of_data, way_on
 from rlm.core.loop.advice.looking import look
 from rlm.core.loop.advice.outputs import hidden_words, is_cut, is_data
 from rlm.core.loop.advice.queries import QUERIES, is_apology, is_blind, prompts_in
@@ -26,16 +27,8 @@ if TYPE_CHECKING:
 REPEATED_WARM = 3
 """From so many cells in a row on that failed by the same error, or did the same again, the temperature is raised,
 where one is set."""
-REPEATED_ANEW = 2
-"""After so many same cells in a row the model is asked anew, without them: what it has said, it says again."""
-ERRORS_ANEW = 3
-"""After so many cells in a row with the same error too."""
-_WORTH_KEEPING = 2
-"""Nobody is asked anew who has had more cells than that without an error: what they showed would be lost."""
 DATA_CHARS = 2_000
 """How much is shown of an output that is the data itself."""
-ERRORS_STUCK = 6
-"""After so many nothing more is hoped for."""
 WARMER = 0.4
 """How much higher the temperature is with each such cell, up to 1."""
 _ASKED_CHARS = 20_000
@@ -90,6 +83,8 @@ class Adviser:
         self._said: set[str] = set()
         self._waiting: dict[str, str] = {}
         """The notes for the end of this turn, each with its name."""
+        self._noted: dict[str, str] = {}
+        """The notes that were said, as above; they hold where the model is asked anew."""
         self._words: set[str] = set()
         """The words of all code so far."""
         self._queries = 0
@@ -97,26 +92,11 @@ class Adviser:
         self._typed = Typed()
         self._is_typed = True
         """Whether what the cell in progress gives as the answer was typed."""
-        self._results: set[int] = set()
-        """A hash of each cell and what it came to."""
-        self._error = ""
-        """The error of the last cell; empty without one."""
-        self._failed = 0
-        """How many cells in a row had that error."""
-        self._same = 1
-        """How many cells in a row only did again what was done before."""
+        self._circles = Circles()
         self._cut_chars = 0
         """How much was cut out of the last output."""
         self._is_data = False
         """Whether the last output was the data itself."""
-        self._has_run = False
-        """Whether a cell ran in this turn."""
-        self._last = 0
-        """The hash of the last cell and what it came to."""
-        self._in_a_row = 1
-        """How many times in a row that was the same."""
-        self._good: set[int] = set()
-        """A hash of each cell without an error."""
         self._way = ""
         """What to do instead of the last cell."""
 
@@ -124,9 +104,9 @@ class Adviser:
     def temperature(self) -> float | None:
         """The temperature of the next turn; raised only where the user gave one, for not every model takes one."""
         usual = self._config.temperature
-        if usual is None or not self._config.advice or self._repeated < REPEATED_WARM:
+        if usual is None or not self._config.advice or self._circles.repeated < REPEATED_WARM:
             return usual
-        return max(usual, min(1.0, usual + WARMER * (self._repeated - REPEATED_WARM + 1)))
+        return max(usual, min(1.0, usual + WARMER * (self._circles.repeated - REPEATED_WARM + 1)))
 
     @property
     def shown_chars(self) -> int:
@@ -137,7 +117,7 @@ class Adviser:
     def begin_turn(self) -> None:
         """Take note that a turn begins: what was not said in the last one is not said any more."""
         self._waiting.clear()
-        self._has_run = False
+        self._circles.begin_turn()
 
     def begin(self, code: str) -> None:
         """Take note of a cell before it runs."""
@@ -161,26 +141,16 @@ class Adviser:
 
     def end(self, code: str, result: ExecResult) -> None:
         """Take note of what became of a cell."""
-        error = "" if result.error is None else signature(result.error)
-        self._failed = (self._failed if error == self._error else 0) + 1 if error else 0
-        self._error = error
+        self._circles.end(code, result)
         self._way = "" if result.error is None else way_on(result.error, self._context)
-        if result.error is not None and self._failed > 1:
+        if result.error is not None and self._circles.failed > 1:
             self._wait("same_error", ERROR.format(kind=result.error.kind, way=self._way))
         elif result.error is not None and is_of_data(result.error, self._context):
             self._wait("same_error", self._way)
+        elif result.error is None and self._circles.is_same:
+            self._wait("same_cell", SAME)
         if result.output:
             self._see(result)
-        known = hash((code.strip(), result.output, error))
-        self._in_a_row = self._in_a_row + 1 if known == self._last else 1
-        self._last = known
-        self._good |= set() if error else {known}
-        self._has_run = True
-        is_same = known in self._results and result.final is None
-        self._same = self._same + 1 if is_same else 1
-        if is_same and not error:
-            self._wait("same_cell", SAME)
-        self._results.add(known)
 
     def held(self, final: Final, *, in_code: bool) -> Iterator[Advised]:
         """What is to be said in place of taking an answer, given in code or in prose, its sources checked; nothing
@@ -192,12 +162,11 @@ class Adviser:
         by_other = self._apologies.issuperset(text.strip() for text in texts)
         if by_other or (self._has_data and all(map(is_apology, texts))):
             yield from self._held("apology", APOLOGY.format(look=self._look))
-        if self._has_data and is_empty(final):
+        elif self._has_data and is_empty(final):
             yield from self._held("empty_answer", EMPTY.format(look=self._look))
+        elif not self._has_data or (in_code and not self._is_typed) or {"unseen_answer", "cut_answer"} & self._said:
             return
-        if not self._has_data or (in_code and not self._is_typed) or {"unseen_answer", "cut_answer"} & self._said:
-            return
-        if self._cut_chars:
+        elif self._cut_chars:
             yield from self._held("cut_answer", CUT.format(chars=self._cut_chars))
         elif part := unseen(final.text, self._shown()):
             yield from self._held("unseen_answer", UNSEEN.format(part=_quoted(part)))
@@ -206,30 +175,25 @@ class Adviser:
         """What is to be said after the results of this turn, and how it will be asked otherwise."""
         for message, name in self._waiting.items():
             yield Advised(name=name, message=message)
+        name = "same_error" if self._circles.error else "same_cell"
         if self.temperature != self._config.temperature:
             message = f"the next request has temperature {self.temperature:g}"
-            yield Advised(name="same_error" if self._error else "same_cell", message=message, way="temperature")
-        if self._goes_in_circles:
-            yield Advised(name="same_error" if self._error else "same_cell", message=self._anew, way="anew")
-        if self._failed >= ERRORS_STUCK:
-            message = f"the last {self._failed} cells failed by the same {self._error.partition(':')[0]}"
+            yield Advised(name=name, message=message, way="temperature")
+        if self._circles.is_worth_nothing:
+            message = ANEW.format(way="\n".join(self._noted | self._waiting) or self._way or SAME)
+            yield Advised(name=name, message=message, way="anew")
+        if self._circles.is_stuck:
+            message = (
+                f"the last {self._circles.failed} cells failed by the same {self._circles.error.partition(':')[0]}"
+            )
             yield Advised(name="same_error", message=message, way="landing")
 
     def said(self, advised: Iterable[Advised]) -> None:
         """Take note of what was said, now or in the record."""
         for each in advised:
+            if each.way == "note" and each.name != "same_cell":
+                self._noted[each.message] = each.name
             self._said |= {each.message} if each.name == "same_error" else {each.name, each.message}
-
-    @property
-    def _goes_in_circles(self) -> bool:
-        """Whether nothing but the way on is worth keeping of what was done."""
-        if not self._has_run or len(self._good) > _WORTH_KEEPING:
-            return False
-        return self._in_a_row >= REPEATED_ANEW or self._failed >= ERRORS_ANEW
-
-    @property
-    def _anew(self) -> str:
-        return ANEW.format(way="\n".join(self._waiting) or self._way or SAME)
 
     def _see(self, result: ExecResult) -> None:
         """Take note of what a cell printed."""
@@ -249,11 +213,6 @@ class Adviser:
     def _has_data(self) -> bool:
         """Whether there is data that the model hasn't seen by being given the task."""
         return not self._context.is_shown
-
-    @property
-    def _repeated(self) -> int:
-        """How many cells in a row got nowhere."""
-        return max(self._failed, self._same)
 
     def _wait(self, name: str, message: str) -> None:
         if self._said.isdisjoint((name, message)):
