@@ -10,6 +10,7 @@ from tests.architecture.sources import ROOT, SRC, Import, Module, imports, liste
 AT_LOAD = {
     "rlm": {"msgspec"},
     "rlm.core": {"msgspec", "tomli"},
+    "rlm.acp": {"acp", "msgspec"},
     "rlm.backends": {"aiohttp", "msgspec"},
     "rlm.client": {"aiohttp", "msgspec"},
     "rlm.service": {"aiohttp", "msgspec"},
@@ -48,6 +49,7 @@ ON_DEMAND = {
 """What may be imported inside functions, and why not above."""
 
 NAMED_OTHERWISE = {
+    "acp": "agent-client-protocol",
     "charset_normalizer": "charset-normalizer",
     "click": "typer",
     "anyio": "mcp",

@@ -33,6 +33,7 @@ from rlm.runtime.control import RunControl, RunView, Seen
 from rlm.runtime.images import read_images
 from rlm.runtime.inputs import named_file, prepare
 from rlm.runtime.models import RunModels
+from rlm.runtime.permission import permitted_helpers, permitted_tools
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker
 from rlm.sessions.sandbox import RunSession, SessionSandbox, session_begins, session_store
@@ -183,7 +184,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
     )
     given = (*file_tools(config.allowed_paths, parts.workers, recovery(config)), *parts.tools, *parts.connected.tools)
     skills = offered_skills(config)
-    tools = ToolRegistry(given, own=skills)
+    tools = ToolRegistry(permitted_tools(given, request.permission), own=skills)
     return Kit(
         request=request,
         models=models,
@@ -193,7 +194,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         validator=await validator_for(request.output_type, parts.workers),
         tools=tools,
         guest_tools=_guest_tools(config, tools, skills),
-        helpers=guest_helpers(config, parts.workers),
+        helpers=permitted_helpers(guest_helpers(config, parts.workers), request.permission),
         begins=await _begins(request),
         warnings=(*request.warnings, *_named(request), *context.warnings, *parts.connected.warnings),
     )

@@ -10,6 +10,7 @@ from rlm.core.exceptions import ConfigError
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.runtime.images import GivenImages
+    from rlm.runtime.permission import Permission
     from rlm.trajectory.resume import Resumption
 
 
@@ -30,6 +31,8 @@ class Request:
     """What the user should know before the run begins, as of settings that were ignored."""
     run_id: str | None = None
     """The id of its run, 32 hex digits; None: a new one."""
+    permission: Permission | None = None
+    """Asked before a tool is called that may change something; None: all that the settings allow is allowed."""
     is_interactive: bool = False
     """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
 
