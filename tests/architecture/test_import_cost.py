@@ -6,8 +6,20 @@ import json
 import subprocess
 import sys
 
-HEAVY = {"RestrictedPython", "aiohttp", "litellm", "mcp", "numpy", "pandas", "pydantic", "rich", "streamlit", "typer"}
-NEVER_FOR_HELP = {"aiohttp", "litellm", "mcp", "numpy", "pandas", "pydantic", "streamlit"}
+HEAVY = {
+    "RestrictedPython",
+    "acp",
+    "aiohttp",
+    "litellm",
+    "mcp",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "rich",
+    "streamlit",
+    "typer",
+}
+NEVER_FOR_HELP = {"acp", "aiohttp", "litellm", "mcp", "numpy", "pandas", "pydantic", "streamlit"}
 
 HELP = """
 import sys

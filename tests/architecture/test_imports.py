@@ -10,6 +10,7 @@ from tests.architecture.sources import ROOT, SRC, Import, Module, imports, liste
 AT_LOAD = {
     "rlm": {"msgspec"},
     "rlm.core": {"msgspec", "tomli"},
+    "rlm.acp": {"acp", "msgspec"},
     "rlm.backends": {"aiohttp", "msgspec"},
     "rlm.client": {"aiohttp", "msgspec"},
     "rlm.service": {"aiohttp", "msgspec"},
@@ -30,7 +31,6 @@ AT_LOAD = {
 ON_DEMAND = {
     "streamlit": "only where the pages of the visualizer are served",
     "tree_sitter": "only where code of another language is looked at",
-    "duckdb": "only in the confined process that asks tables",
     "pypdf": "only in the confined process that reads a PDF",
     "jedi": "only where a rename asks what it infers",
     "ruff": "only to find its program, for unused imports",
@@ -50,6 +50,7 @@ ON_DEMAND = {
 """What may be imported inside functions, and why not above."""
 
 NAMED_OTHERWISE = {
+    "acp": "agent-client-protocol",
     "charset_normalizer": "charset-normalizer",
     "click": "typer",
     "anyio": "mcp",

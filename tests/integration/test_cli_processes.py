@@ -72,6 +72,7 @@ STARTED = {
 """The arguments of each, the exit code, and what is then said on either stream."""
 STDIN = {"session save": '{"x": 1}'}
 ELSEWHERE = {
+    "acp": "test_acp.py",
     "wasm add": "test_wasm_packages.py",
     "mcp-serve": "test_mcp_server.py",
     "visualize": "test_visualizer.py",

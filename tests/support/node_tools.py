@@ -1,4 +1,5 @@
-"""Real programs from npm for the tests: Claude Code, the command line of the MCP Inspector, axe, which checks pages.
+"""Real programs from npm for the tests: Claude Code, the command line of the MCP Inspector, axe, which checks pages,
+and the library of editors for the Agent Client Protocol.
 
 `python -m tests.support.node_tools` puts them, pinned and checked against the hashes of the lock file, into this user's
 cache; nothing is installed anywhere else, no script of a package is run, and no test installs anything by itself.
@@ -18,8 +19,9 @@ PROGRAMS = {
     "claude": "@anthropic-ai/claude-code-*/claude",
     "inspector": "@modelcontextprotocol/inspector-cli/build/index.js",
     "axe": "axe-core/axe.min.js",
+    "acp": "@agentclientprotocol/sdk/dist/v1/stable/acp.js",
 }
-"""Where each is, below `node_modules`; the inspector is for `node`, axe for a page of the browser."""
+"""Where each is, below `node_modules`; the inspector is for `node`, axe for a page, and acp a library."""
 
 
 def folder() -> Path:

@@ -124,6 +124,7 @@ COMPONENTS: Mapping[str, Component] = {
     "x86-64": Component(lacks=_machine("x86_64"), advice="run them on an x86-64 machine"),
     "claude": Component(lacks=_node_tool("claude"), advice=f"{_INSTALL}, or install Claude Code"),
     "inspector": Component(lacks=_node_tool("inspector"), advice=_INSTALL),
+    "acp": Component(lacks=lambda: None if node_tools.find("acp") else "no library of editors", advice=_INSTALL),
     "axe": Component(lacks=lambda: None if node_tools.find("axe") else "no axe-core", advice=_INSTALL),
 }
 """By the name that `needs` and `RLM_REQUIRE` know. A new one is one row."""

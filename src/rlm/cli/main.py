@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from rlm.cli.commands import (
+    acp,
     batch,
     config,
     ctl,
@@ -85,6 +86,7 @@ app.command("doctor")(grouped(doctor.doctor))
 app.add_typer(config_app, name="config")
 app.command("trust")(grouped(trust.trust))
 app.command("mcp-serve")(grouped(mcp_serve.mcp_serve))
+app.command("acp")(grouped(acp.acp))
 logs_app.command("list")(grouped(logs.list_logs))
 logs_app.command("show")(grouped(logs.show))
 logs_app.command("answer")(grouped(logs.answer))

@@ -36,6 +36,7 @@ from rlm.runtime.images import read_images
 from rlm.runtime.inputs import named_file, prepare
 from rlm.runtime.models import RunModels
 from rlm.runtime.offered import joined
+from rlm.runtime.permission import permitted_helpers, permitted_tools
 from rlm.runtime.validation import validator_for
 from rlm.secrets import masker
 from rlm.sessions.sandbox import RunSession, SessionSandbox, session_begins, session_store
@@ -195,7 +196,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
     given = (*file_tools(config.allowed_paths, parts.workers, recovery(config)), *parts.tools, *parts.connected.tools)
     skills = offered_skills(config)
     tables = TableTools.of(config.tables, config.cell_timeout_s)
-    tools = ToolRegistry(given, own=skills)
+    tools = ToolRegistry(permitted_tools(given, request.permission), own=skills)
     return Kit(
         request=request,
         models=models,
@@ -205,7 +206,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         validator=await validator_for(request.output_type, parts.workers),
         tools=tools,
         guest_tools=_guest_tools(config, tools, skills),
-        helpers=joined(guest_helpers(config, parts.workers), tables),
+        helpers=joined(permitted_helpers(guest_helpers(config, parts.workers), request.permission), tables),
         tables=tables,
         begins=await _begins(request),
         hooks=await asyncio.to_thread(parts.hooks, config),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rlm.core.budget import Ledger
     from rlm.core.config import Config
     from rlm.runtime.images import GivenImages
+    from rlm.runtime.permission import Permission
     from rlm.trajectory.resume import Resumption
 
 
@@ -33,6 +34,8 @@ class Request:
     """The id of its run, 32 hex digits; None: a new one."""
     above: Ledger | None = None
     """The ledger that its run shares with others, as those of a batch."""
+    permission: Permission | None = None
+    """Asked before a tool is called that may change something; None: all that the settings allow is allowed."""
     is_interactive: bool = False
     """The cells come from outside instead of from a model's turns; the prompt only names that in the record."""
 

@@ -31,12 +31,14 @@ def mcp_serve(
     """
     import asyncio
 
-    from rlm.mcp.server import stdio
+    from rlm.processes import own_streams
 
-    wire = None if http else stdio.reserve()  # before anything that may print
+    wire = None if http else own_streams.reserve()  # before anything that may print
     config = _config(Overrides.of(sandbox, models, budget, places))
     if wire is None:
         return _serve_http(config, port)
+    from rlm.mcp.server import stdio
+
     asyncio.run(stdio.serve(config, wire))
     return 0
 

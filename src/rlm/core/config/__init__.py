@@ -211,6 +211,17 @@ class ServiceConfig(Section, frozen=True):
         return memory_bytes(self.body)
 
 
+class AcpConfig(Section, frozen=True):
+    """`[acp]`: sessions of editors, `rlm acp`."""
+
+    context: MemorySize = "256m"
+    """The largest workspace that becomes context; code reads a larger one by helpers alone."""
+
+    @property
+    def context_bytes(self) -> int:
+        return memory_bytes(self.context)
+
+
 class HooksConfig(Section, frozen=True):
     """`[hooks]`: code of yours that is asked at points of runs and tasks. Needs trust in a project file."""
 
@@ -372,6 +383,7 @@ class Config(Section, frozen=True):
     """`[mcp_servers.NAME]`: servers whose tools join the run. Needs trust."""
     hooks: HooksConfig = HooksConfig()
     service: ServiceConfig = ServiceConfig()
+    acp: AcpConfig = AcpConfig()
     plugins: dict[str, dict[str, Any]] = {}
     """`[plugins.NAME]`: the settings of a plug-in, a sandbox or a backend that another package adds. Needs trust."""
     prices: dict[str, PriceConfig] = {}

@@ -1,5 +1,4 @@
-"""Serves over this process's own stdin and stdout. Nothing but protocol may get onto stdout: `reserve` has to be called
-before anything that could print is imported."""
+"""Serves over this process's own stdin and stdout, which `rlm.processes.own_streams` has taken for the protocol."""
 
 from __future__ import annotations
 
@@ -7,30 +6,12 @@ import asyncio
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rlm.core.config import Config
     from rlm.mcp.server.app import App
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptors:
-    """The descriptors of the protocol, which nobody else knows."""
-
-    reading: int
-    writing: int
-
-
-def reserve() -> Descriptors:
-    """Take stdin and stdout for the protocol: reads of the one find nothing, and prints to the other go to stderr."""
-    reading, writing = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return Descriptors(reading=reading, writing=writing)
+    from rlm.processes.own_streams import Descriptors
 
 
 async def serve(config: Config, wire: Descriptors) -> None:
