@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,10 +31,10 @@ from rlm.runtime.images import read_images
 from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
-from rlm.service.messages import NewAct, NewRun, ResultNote, RunNote, RunPage
+from rlm.service.messages import NewAct, NewRun, PageQuery, ResultNote, RunNote, RunPage
 from rlm.service.refusals import RequestRefused
 from rlm.service.results import failed_note, have_begun, note_on_record, result_note, with_spend
-from rlm.service.state import OPEN, RunRow
+from rlm.service.state import OPEN, RunFilter, RunRow
 from rlm.service.uploads import Uploads
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import Trajectory
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
 
 PROMPT_CHARS = 1_000
 """How much of a prompt is listed."""
-PAGE = 50
 MOST_OF_PAGE = 500
+LIVE_STATES = frozenset({"queued", "running", "paused"})
+"""States of runs that have not ended."""
 DAY_S = 86_400
 
 
@@ -191,16 +193,29 @@ class Desk:
         """
         return self._note(self._row(caller, run_id))
 
-    def page(self, caller: Caller, *, before: str = "", state: str | None = None, count: int = PAGE) -> RunPage:
-        """Runs of a token, the newest first; `before` is the `next` of the page before.
+    def page(self, caller: Caller, asked: PageQuery) -> RunPage:
+        """Runs of a token, the newest first.
 
         Raises:
             RequestRefused: `before` is nothing that a page gave.
         """
-        count = max(1, min(count, MOST_OF_PAGE))
-        rows = self._state.page(caller.name, before=_place(before), state=state, count=count + 1)
-        shown = rows[:count]
-        following = f"{shown[-1].created_at!r}-{shown[-1].id}" if len(rows) > count else None
+        count, before = max(1, min(asked.limit, MOST_OF_PAGE)), _place(asked.before)
+        kept = RunFilter(
+            state=OPEN if asked.state in LIVE_STATES else asked.state,
+            model=asked.model,
+            since=asked.since,
+            until=asked.until,
+            text=asked.text,
+        )
+        rows, found = self._state.page(caller.name, before=before, kept=kept, count=count + 1), list[RunRow]()
+        while rows:
+            found += [row for row in rows if asked.state is None or self._note(row).state == asked.state]
+            if len(found) > count or len(rows) <= count:
+                break
+            before = (rows[-1].created_at, rows[-1].id)
+            rows = self._state.page(caller.name, before=before, kept=kept, count=count + 1)
+        shown = found[:count]
+        following = f"{shown[-1].created_at!r}-{shown[-1].id}" if len(found) > count else None
         return RunPage(runs=[self._note(row) for row in shown], next=following)
 
     def line(self, caller: Caller, run_id: str, most: int) -> list[RunNote]:
@@ -275,7 +290,17 @@ class Desk:
 
     def counts(self) -> dict[str, int]:
         """How many runs there are in each state, whoever's they are."""
-        return self._state.counts()
+        found = Counter(self._state.counts())
+        found["queued"] = found.pop(OPEN, 0)
+        for engine in self._engines.values():
+            for made in engine:
+                found[made.state] += 1
+                found["queued"] -= 1
+        return {state: max(count, 0) for state, count in found.items()}
+
+    def cost_usd(self) -> float:
+        """What all runs that have ended cost, as far as that is known."""
+        return self._state.cost_usd()
 
     async def take_up(self, callers: dict[str, Caller]) -> None:
         """Go on with what a service before this one left unfinished; `callers` are the tokens that are valid."""
