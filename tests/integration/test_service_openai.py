@@ -73,11 +73,20 @@ async def test_llm_uses_it_as_a_registered_model(client, monkeypatch, tmp_path):
     from llm.default_plugins.openai_models import AsyncChat, Chat
     from llm.plugins import load_plugins, pm
 
+    clients = []
+
+    class KeptChat(AsyncChat):
+        """What llm opens it never closes."""
+
+        def get_client(self, *args, **given):
+            clients.append(super().get_client(*args, **given))
+            return clients[-1]
+
     class Registered:
         @llm.hookimpl
         def register_models(self, register):
             given = {"model_name": "rlm/held/m", "api_base": str(client.base_url)}
-            register(Chat("rlm-served", **given), AsyncChat("rlm-served", **given))
+            register(Chat("rlm-served", **given), KeptChat("rlm-served", **given))
 
     load_plugins()
     plugin = Registered()
@@ -90,3 +99,5 @@ async def test_llm_uses_it_as_a_registered_model(client, monkeypatch, tmp_path):
             assert (await response.usage()).input > 0
     finally:
         pm.unregister(plugin)
+        for each in clients:
+            await each.close()
