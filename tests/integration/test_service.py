@@ -134,6 +134,37 @@ async def test_a_run_is_taken_followed_steered_and_answered(place):
         assert 'rlm_runs{state="completed"} 1' in (await client.ask("GET", "/metrics"))[1]
 
 
+async def test_runs_are_listed_by_state_model_time_and_text_and_counted(place):
+    async with place.open() as client:
+        run_id, _ = await client.answered(prompt="How many orders were LATE?")
+        for _ in range(3):
+            await client.answered(prompt="another")
+        place.answering.clear()
+        place.asked.clear()
+        live = (await client.ask("POST", "/v1/runs", {"prompt": "in progress"}))[1]["id"]
+        await place.asked.wait()
+
+        async def found(query):
+            return [run["id"] for run in (await client.ask("GET", f"/v1/runs?{query}"))[1]["runs"]]
+
+        assert await found("state=running") == [live]
+        assert await found("state=queued") == await found("state=paused") == await found("model=none") == []
+        assert await found("text=orders%20were%20late") == [run_id]
+        assert await found("until=1") == []
+        assert len(await found("since=1&model=held/m")) == 5
+        assert len(await found("state=completed&limit=2")) == 2
+        async with client.session.get("/v1/runs?state=completed&limit=3&format=csv") as answer:
+            assert len((await answer.text()).splitlines()) == 4
+            following = answer.links["next"]["url"]
+        async with client.session.get(following) as answer:
+            assert run_id in (await answer.text()).splitlines()[1]
+            assert "next" not in answer.links
+        counted = (await client.ask("GET", "/metrics"))[1]
+        assert 'rlm_runs{state="completed"} 4\n' in counted
+        assert 'rlm_runs{state="running"} 1\n' in counted
+        place.answering.set()
+
+
 async def test_data_is_uploaded_once_and_read_where_the_token_may(place, tmp_path):
     (tmp_path / "data" / "in.txt").write_text("12345678")
     (tmp_path / "secret.txt").write_text("secret")

@@ -1,4 +1,4 @@
-"""The service as a model of OpenAI's own client and of litellm."""
+"""The service as a model of OpenAI's own client, of litellm and of llm."""
 
 import openai
 import pytest
@@ -65,3 +65,39 @@ async def test_litellm_uses_it_as_a_model(client, monkeypatch):
     asked = {"api_base": str(client.base_url), "api_key": client.api_key}
     answer = await litellm.acompletion("openai/rlm/held/m", messages=[{"role": "user", "content": "?"}], **asked)
     assert answer.choices[0].message.content == "0"
+
+
+async def test_llm_uses_it_as_a_registered_model(client, monkeypatch, tmp_path):
+    monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
+    import llm
+    from llm.default_plugins.openai_models import AsyncChat, Chat
+    from llm.plugins import load_plugins, pm
+
+    clients = []
+
+    class KeptChat(AsyncChat):
+        """What llm opens it never closes."""
+
+        def get_client(self, *args, **given):
+            clients.append(super().get_client(*args, **given))
+            return clients[-1]
+
+    class Registered:
+        @llm.hookimpl
+        def register_models(self, register):
+            given = {"model_name": "rlm/held/m", "api_base": str(client.base_url)}
+            register(Chat("rlm-served", **given), KeptChat("rlm-served", **given))
+
+    load_plugins()
+    plugin = Registered()
+    pm.register(plugin)
+    try:
+        model = llm.get_async_model("rlm-served")
+        for is_streamed in (False, True):
+            response = model.prompt("x" * 9_000, system="Be short.", key=client.api_key, stream=is_streamed)
+            assert await response.text() == "9000"
+            assert (await response.usage()).input > 0
+    finally:
+        pm.unregister(plugin)
+        for each in clients:
+            await each.close()

@@ -87,7 +87,8 @@ def main() -> None:
 
 def speak_as_before() -> None:
     """A server of the handshake era, without the SDK: it knows no `server/discover`. It ends when asked to double 0,
-    and refuses 1, after notifications that can't be read."""
+    refuses 1, after notifications that can't be read, and never answers for -1. Each call is a line of the file that
+    `CALLS_FILE` names."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     endless: dict[str, object] = {"type": "object", "properties": {"a": True}}
     for _ in range(22):  # whoever checks a result by this takes for ever
@@ -108,6 +109,11 @@ def speak_as_before() -> None:
         outcome = {"error": {"code": -32601, "message": "no such method"}}
         if message["method"] in results:
             outcome = {"result": results[message["method"]]}
+        if message["method"] == "tools/call" and (calls := os.environ.get("CALLS_FILE")):
+            with Path(calls).open("a") as file:
+                file.write(f"{message['params']['arguments']}\n")
+        if message["method"] == "tools/call" and message["params"]["arguments"]["a"] == -1:
+            continue
         if message["method"] == "tools/call" and message["params"]["arguments"]["a"] == 0:
             sys.exit("nothing to double with " + os.environ.get("SERVICE_KEY", "no key"))
         if message["method"] == "tools/call" and message["params"]["arguments"]["a"] == 1:

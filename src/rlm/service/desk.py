@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,6 @@ import msgspec
 
 from rlm import repl
 from rlm.core.config import Config
-from rlm.core.events import Controlled
 from rlm.core.exceptions import ConfigError, QueueFullError, RLMError, StoreError
 from rlm.core.record.recorder import new_run_id
 from rlm.core.texts import escape_surrogates
@@ -31,19 +31,19 @@ from rlm.runtime.images import read_images
 from rlm.runtime.models import BackendPool
 from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
-from rlm.service.messages import NewAct, NewRun, ResultNote, RunNote, RunPage
+from rlm.service.messages import NewAct, NewRun, PageQuery, ResultNote, RunNote, RunPage
 from rlm.service.refusals import RequestRefused
-from rlm.service.state import OPEN, RunRow
+from rlm.service.results import failed_note, have_begun, note_on_record, result_note, with_spend
+from rlm.service.state import OPEN, RunFilter, RunRow
 from rlm.service.uploads import Uploads
 from rlm.trajectory.places import log_folder
-from rlm.trajectory.reader import Trajectory, ends_run
+from rlm.trajectory.reader import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from rlm.core.events import Event
     from rlm.core.interfaces import Backend
-    from rlm.core.outcome import RLMResult
     from rlm.jobs.engines.engine import Numbered
     from rlm.jobs.engines.local import LocalSubmission
     from rlm.service.state import ServiceState
@@ -51,8 +51,9 @@ if TYPE_CHECKING:
 
 PROMPT_CHARS = 1_000
 """How much of a prompt is listed."""
-PAGE = 50
 MOST_OF_PAGE = 500
+LIVE_STATES = frozenset({"queued", "running", "paused"})
+"""States of runs that have not ended."""
 DAY_S = 86_400
 
 
@@ -90,6 +91,8 @@ class Desk:
         """By the id of each run in progress, the task that awaits its end and keeps its result."""
         self._unkept: dict[str, _Ended] = {}
         """By its id, what a run came to that can't be kept yet."""
+        self._moved = asyncio.Event()
+        """Set, and another in its place, whenever a run has begun or ended."""
         self._is_stopping = False
 
     async def submit(self, caller: Caller, asked: NewRun, *, key: str | None = None, follows: str = "") -> RunNote:
@@ -190,16 +193,29 @@ class Desk:
         """
         return self._note(self._row(caller, run_id))
 
-    def page(self, caller: Caller, *, before: str = "", state: str | None = None, count: int = PAGE) -> RunPage:
-        """Runs of a token, the newest first; `before` is the `next` of the page before.
+    def page(self, caller: Caller, asked: PageQuery) -> RunPage:
+        """Runs of a token, the newest first.
 
         Raises:
             RequestRefused: `before` is nothing that a page gave.
         """
-        count = max(1, min(count, MOST_OF_PAGE))
-        rows = self._state.page(caller.name, before=_place(before), state=state, count=count + 1)
-        shown = rows[:count]
-        following = f"{shown[-1].created_at!r}-{shown[-1].id}" if len(rows) > count else None
+        count, before = max(1, min(asked.limit, MOST_OF_PAGE)), _place(asked.before)
+        kept = RunFilter(
+            state=OPEN if asked.state in LIVE_STATES else asked.state,
+            model=asked.model,
+            since=asked.since,
+            until=asked.until,
+            text=asked.text,
+        )
+        rows, found = self._state.page(caller.name, before=before, kept=kept, count=count + 1), list[RunRow]()
+        while rows:
+            found += [row for row in rows if asked.state is None or self._note(row).state == asked.state]
+            if len(found) > count or len(rows) <= count:
+                break
+            before = (rows[-1].created_at, rows[-1].id)
+            rows = self._state.page(caller.name, before=before, kept=kept, count=count + 1)
+        shown = found[:count]
+        following = f"{shown[-1].created_at!r}-{shown[-1].id}" if len(found) > count else None
         return RunPage(runs=[self._note(row) for row in shown], next=following)
 
     def line(self, caller: Caller, run_id: str, most: int) -> list[RunNote]:
@@ -222,6 +238,7 @@ class Desk:
         Raises:
             RequestRefused: this token has no such run.
         """
+        await self._until_begun(caller, run_id)
         row = self._row(caller, run_id)
         live = self._live(row)
         records = _existing(row)
@@ -239,7 +256,7 @@ class Desk:
         Raises:
             RequestRefused: this token has no such run.
         """
-        self._row(caller, run_id)
+        await self._until_begun(caller, run_id)
         if (keeping := self._keeping.get(run_id)) is not None:
             await asyncio.shield(keeping)
         note = self.note(caller, run_id)
@@ -273,21 +290,32 @@ class Desk:
 
     def counts(self) -> dict[str, int]:
         """How many runs there are in each state, whoever's they are."""
-        return self._state.counts()
+        found = Counter(self._state.counts())
+        found["queued"] = found.pop(OPEN, 0)
+        for engine in self._engines.values():
+            for made in engine:
+                found[made.state] += 1
+                found["queued"] -= 1
+        return {state: max(count, 0) for state, count in found.items()}
+
+    def cost_usd(self) -> float:
+        """What all runs that have ended cost, as far as that is known."""
+        return self._state.cost_usd()
 
     async def take_up(self, callers: dict[str, Caller]) -> None:
         """Go on with what a service before this one left unfinished; `callers` are the tokens that are valid."""
         for row in self._state.unfinished():
             caller = callers.get(row.tenant)
             records = _existing(row)
-            if row.key is not None and row.key.startswith("list:") and not records:
+            if caller is not None and row.key is not None and row.key.startswith("list:") and not records:
                 continue  # its list begins it when its turn comes
             try:
                 if caller is None:
                     raise RequestRefused(403, "its token was revoked")
                 await self._go_on(caller, row, records)
             except (RLMError, msgspec.MsgspecError) as error:
-                self._keep(row, "failed", _failed(error), None)
+                note = await asyncio.to_thread(with_spend, failed_note(error), records)
+                self._keep(row, "failed", note, note.cost_usd)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing more, and give what is in progress so long to end."""
@@ -302,12 +330,14 @@ class Desk:
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
 
     async def _go_on(self, caller: Caller, row: RunRow, records: list[Path]) -> None:
-        if not records:
+        if not await asyncio.to_thread(have_begun, records):
             asked = msgspec.json.decode(row.request or b"", type=NewRun)
-            request = await asyncio.to_thread(self._request, caller, asked, row.id, row.cap_usd)
+            run_id = new_run_id() if records else row.id  # the name of a record that was cut off at once is taken
+            request = await asyncio.to_thread(self._request, caller, asked, run_id, row.cap_usd)
+            self._state.take_up(row.id, str(_record(request)))
             await self._begin(row, request)
             return
-        if (ended := await asyncio.to_thread(_ended, records[-1])) is not None:
+        if (ended := await asyncio.to_thread(note_on_record, records[-1])) is not None:
             self._keep(row, ended.status, ended, ended.cost_usd)
             return
         request = await asyncio.to_thread(resume_request, records[-1], self._config(caller))
@@ -319,26 +349,45 @@ class Desk:
         try:
             made = await self._engine(row.tenant).submit(request, submission_id=row.id, earlier=earlier)
         except QueueFullError as error:
-            self._keep(row, "refused", _failed(error), 0.0)
+            self._keep(row, "refused", failed_note(error), 0.0)
             raise RequestRefused(503, str(error)) from error
         self._keeping[row.id] = asyncio.create_task(self._kept(row, made))
         self._keeping[row.id].add_done_callback(lambda _done: self._keeping.pop(row.id))
+        self._has_moved()
 
     async def _kept(self, row: RunRow, made: LocalSubmission) -> None:
         """Keep what a run comes to; a run that was only stopped with the service is left to be resumed."""
         try:
             result = await made.result()
         except RLMError as error:
-            self._keep(row, "refused", _failed(error), 0.0)
+            self._keep(row, "refused", failed_note(error), 0.0)
             return
-        if not (self._is_stopping and result.status == "cancelled"):
-            self._keep(row, result.status, _result_note(result), result.cost_usd)
+        if self._is_stopping and result.status == "cancelled":
+            return
+        note = result_note(result)
+        if result.trajectory is None:  # it never began; what was done before the service was started again, did
+            note = await asyncio.to_thread(with_spend, note, _existing(row))
+        self._keep(row, result.status, note, note.cost_usd)
 
     def _keep(self, row: RunRow, state: str, note: ResultNote, cost_usd: float | None) -> None:
         """Keep what a run came to; where there is no room for it yet, it is answered from memory, and kept later."""
         self._unkept[row.id] = _Ended(state=state, note=note, cost_usd=cost_usd, at=time.time())
         with suppress(StoreError):
             self._keep_rest()
+        self._has_moved()
+
+    async def _until_begun(self, caller: Caller, run_id: str) -> None:
+        """Wait until a run was handed to its engine, which that of a list is when its turn comes.
+
+        Raises:
+            RequestRefused: this token has no such run.
+        """
+        while not self.has_begun(caller, run_id):
+            await self._moved.wait()
+
+    def _has_moved(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _keep_rest(self) -> None:
         """Raises:
@@ -533,20 +582,6 @@ def _place(before: str) -> tuple[float, str] | None:
         raise RequestRefused(422, "before: give the `next` of the page before") from None
 
 
-def _result_note(result: RLMResult) -> ResultNote:
-    return ResultNote(
-        status=result.status,
-        response=escape_surrogates(result.response),
-        value=json.loads(json.dumps(result.value, default=repr), parse_constant=lambda _: None),
-        limit=result.limit,
-        error=None if result.error is None else escape_surrogates(f"{type(result.error).__name__}: {result.error}"),
-        usage={name: getattr(result.usage, name) for name in result.usage.__slots__},
-        cost_usd=result.cost_usd,
-        duration_s=round(result.duration_s, 3),
-        run_id=result.run_id,
-    )
-
-
 def _whole(row: RunRow, event: Event) -> Event:
     """An event with the texts that are beside its record."""
     paths = (Path(path) for path in row.records.splitlines())
@@ -556,31 +591,3 @@ def _whole(row: RunRow, event: Event) -> Event:
 def _existing(row: RunRow) -> list[Path]:
     """The records of a run that there are."""
     return [path for path in map(Path, row.records.splitlines()) if path.exists()]
-
-
-def _is_cancel(body: object) -> bool:
-    return isinstance(body, Controlled) and body.action == "cancel"
-
-
-def _failed(error: Exception) -> ResultNote:
-    return ResultNote(status="failed", response="", error=f"{type(error).__name__}: {error}")
-
-
-def _ended(record: Path) -> ResultNote | None:
-    """What a run came to, as its record has it; None where it was cut off, or cancelled with the service alone."""
-    run, was_cancelled = Trajectory(record), False
-    for event in run:
-        was_cancelled = was_cancelled or (event.parent is None and _is_cancel(event.body))
-        if ends_run(event) and (was_cancelled or event.body.status != "cancelled"):
-            body = run.whole(event).body
-            return ResultNote(
-                status=body.status,
-                response=body.response,
-                limit=body.limit,
-                error=body.error,
-                usage={name: getattr(body.usage, name) for name in body.usage.__slots__},
-                cost_usd=body.cost_usd,
-                duration_s=body.duration_s,
-                run_id=event.run,
-            )
-    return None

@@ -35,8 +35,6 @@ class Lists:
         self._desk = desk
         self._making: dict[str, asyncio.Task[None]] = {}
         """By the id of each list in progress, the task that begins its runs."""
-        self._moved = asyncio.Event()
-        """Set whenever a run of a list has begun or ended."""
 
     async def submit(self, caller: Caller, asked: list[NewRun]) -> str:
         """Take a list of requests, and return its id.
@@ -83,9 +81,6 @@ class Lists:
     async def events(self, caller: Caller, list_id: str) -> AsyncIterator[tuple[RunNote, Numbered | None]]:
         """The events of all runs of a list, each with its run; at the end of each run None, with how it stands."""
         for first in self.notes(caller, list_id):
-            while list_id in self._making and not self._desk.has_begun(caller, first.id):
-                self._moved.clear()
-                await self._moved.wait()
             async for each in self._desk.events(caller, first.id):
                 yield first, each
             with suppress(RequestRefused):
@@ -130,11 +125,7 @@ class Lists:
     def _go_on(self, caller: Caller, list_id: str, rows: list[RunRow]) -> None:
         task = asyncio.create_task(self._make(caller, sorted(rows, key=_place)))
         self._making[list_id] = task
-        task.add_done_callback(lambda _done: self._end(list_id))
-
-    def _end(self, list_id: str) -> None:
-        self._making.pop(list_id, None)
-        self._moved.set()
+        task.add_done_callback(lambda _done: self._making.pop(list_id, None))
 
     async def _make(self, caller: Caller, rows: list[RunRow]) -> None:
         for row in rows:
@@ -145,10 +136,8 @@ class Lists:
                     await self._desk.begin(caller, row)
                 except (RLMError, msgspec.MsgspecError) as error:
                     self._desk.drop(caller, row.id, ResultNote(status="failed", response="", error=str(error)))
-            self._moved.set()
             with suppress(RequestRefused):
                 await self._desk.result(caller, row.id)
-            self._moved.set()
 
 
 PREFIX = "list:"

@@ -65,6 +65,13 @@ class PageQuery(Struct, frozen=True, kw_only=True):
     before: str = ""
     """The `next` of the page before."""
     state: RunState | None = None
+    model: str | None = None
+    since: float | None = None
+    """Those that were asked for then or later, in seconds since the epoch."""
+    until: float | None = None
+    """Those that were asked for before then, in seconds since the epoch."""
+    text: str | None = None
+    """Those whose prompt has it in its first 1,000 characters, in capitals or not."""
     format: Literal["json", "csv"] = "json"
 
 

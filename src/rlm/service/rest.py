@@ -106,9 +106,10 @@ async def submit(request: web.Request) -> web.Response:
 async def page(request: web.Request) -> web.Response:
     """List runs, the newest first; as CSV where `format=csv` asks for it."""
     asked = query_of(request, PageQuery)
-    found = request.app[DESK].page(caller_of(request), before=asked.before, state=asked.state, count=asked.limit)
+    found = request.app[DESK].page(caller_of(request), asked)
+    following = {} if found.next is None else {"Link": _link(request, found.next)}
     if asked.format == "json":
-        return reply(found)
+        return reply(found, 200, **following)
     file = io.StringIO()
     rows = csv.writer(file)
     rows.writerow(["id", "state", "created_at", "ended_at", "model", "cost_usd", "duration_s", "prompt"])
@@ -116,7 +117,7 @@ async def page(request: web.Request) -> web.Response:
         cost, time_s = (None, None) if run.result is None else (run.result.cost_usd, run.result.duration_s)
         cells = [run.id, run.state, run.created_at, run.ended_at, run.model, cost, time_s, run.prompt]
         rows.writerow([_cell(cell) for cell in cells])
-    return web.Response(text=file.getvalue(), content_type=CSV)
+    return web.Response(text=file.getvalue(), content_type=CSV, headers=following)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -203,12 +204,20 @@ async def delete_upload(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """How many runs there are in each state, as Prometheus reads it; for the owner alone."""
+    """Count runs by their states, and what they cost, as Prometheus reads it; for the owner alone."""
     if not caller_of(request).is_owner:
         raise RequestRefused(403, "metrics are about all tokens: only the owner sees them")
+    desk = request.app[DESK]
     lines = ["# HELP rlm_runs Runs by state.", "# TYPE rlm_runs gauge"]
-    lines += [f'rlm_runs{{state="{state}"}} {count}' for state, count in sorted(request.app[DESK].counts().items())]
+    lines += [f'rlm_runs{{state="{state}"}} {count}' for state, count in sorted(desk.counts().items())]
+    lines += ["# HELP rlm_cost_usd What the runs that have ended cost, in US dollars.", "# TYPE rlm_cost_usd gauge"]
+    lines += [f"rlm_cost_usd {desk.cost_usd()!r}"]
     return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+
+def _link(request: web.Request, before: str) -> str:
+    """The address of the next page, as RFC 8288 has it."""
+    return f'<{request.rel_url.update_query(before=before)}>; rel="next"'
 
 
 def _sent(each: Numbered) -> bytes:

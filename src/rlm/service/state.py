@@ -61,6 +61,20 @@ class RunRow:
     """A digest of what was asked with it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are looked for; None: whichever."""
+
+    state: str | None = None
+    model: str | None = None
+    since: float | None = None
+    until: float | None = None
+    text: str | None = None
+    """A part of the prompt's beginning."""
+
+
+_CONDITIONS = ("state = ?", "model = ?", "created_at >= ?", "created_at < ?", "instr(lower(prompt), lower(?)) > 0")
+"""What the fields of a filter ask for, in their order."""
 _COLUMNS = ", ".join(RunRow.__slots__)
 _MARKS = ", ".join(f":{name}" for name in RunRow.__slots__)
 
@@ -137,15 +151,18 @@ class ServiceState:
         """The runs of a token whose keys begin so; a prefix ends with a colon."""
         return list(self._runs("tenant = ? AND key >= ? AND key < ?", tenant, prefix, f"{prefix[:-1]};"))
 
-    def page(self, tenant: str, *, before: tuple[float, str] | None, state: str | None, count: int) -> list[RunRow]:
+    def page(self, tenant: str, *, before: tuple[float, str] | None, kept: RunFilter, count: int) -> list[RunRow]:
         """Runs of a token, the newest first, those that are older than `before` (when it began, its id)."""
         where, values = ["tenant = ?"], [tenant]
         if before is not None:
             where.append("(created_at, id) < (?, ?)")
             values += [*before]  # type: ignore[list-item]
-        if state is not None:
-            where.append("state = ?")
-            values.append(state)
+        for condition, value in zip(
+            _CONDITIONS, (kept.state, kept.model, kept.since, kept.until, kept.text), strict=True
+        ):
+            if value is not None:
+                where.append(condition)
+                values.append(value)  # type: ignore[arg-type]
         return list(self._runs(f"{' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT {count:d}", *values))
 
     def unfinished(self) -> list[RunRow]:
@@ -167,6 +184,10 @@ class ServiceState:
         """How many runs there are in each state."""
         with self._told():
             return dict(self._connection.execute("SELECT state, count(*) FROM runs GROUP BY state").fetchall())
+
+    def cost_usd(self) -> float:
+        """What all runs cost, as far as that is known."""
+        return float(self._one("SELECT sum(cost_usd) FROM runs") or 0.0)
 
     def add_token(self, token: TokenRow) -> bool:
         """Keep a token; False where another has its name already."""

@@ -1,0 +1,90 @@
+"""What a run came to, as clients are told: from its result where this process made the run, else from its record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rlm.core.events import CompletionStart, Controlled
+from rlm.core.texts import escape_surrogates
+from rlm.service.messages import ResultNote
+from rlm.trajectory.fold import LiveRun
+from rlm.trajectory.reader import Trajectory, ends_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rlm.core.outcome import RLMResult
+    from rlm.core.types import RunUsage
+
+
+def result_note(result: RLMResult) -> ResultNote:
+    """What a run of this process came to."""
+    return ResultNote(
+        status=result.status,
+        response=escape_surrogates(result.response),
+        value=json.loads(json.dumps(result.value, default=repr), parse_constant=lambda _: None),
+        limit=result.limit,
+        error=None if result.error is None else escape_surrogates(f"{type(result.error).__name__}: {result.error}"),
+        usage=_usage(result.usage),
+        cost_usd=result.cost_usd,
+        duration_s=round(result.duration_s, 3),
+        run_id=result.run_id,
+    )
+
+
+def failed_note(error: Exception) -> ResultNote:
+    """What a run came to that could not be made."""
+    return ResultNote(status="failed", response="", error=f"{type(error).__name__}: {error}")
+
+
+def note_on_record(record: Path) -> ResultNote | None:
+    """What a run came to, as its record has it; None where it was cut off, or cancelled with the service alone."""
+    run, was_cancelled = Trajectory(record), False
+    for event in run:
+        was_cancelled = was_cancelled or (event.parent is None and _is_cancel(event.body))
+        if ends_run(event) and (was_cancelled or event.body.status != "cancelled"):
+            body = run.whole(event).body
+            return ResultNote(
+                status=body.status,
+                response=body.response,
+                limit=body.limit,
+                error=body.error,
+                usage=_usage(body.usage),
+                cost_usd=body.cost_usd,
+                duration_s=body.duration_s,
+                run_id=event.run,
+            )
+    return None
+
+
+def have_begun(records: Iterable[Path]) -> bool:
+    """Whether one of the records goes as far as the task of the run, so that there is something to go on with."""
+    return any(isinstance(event.body, CompletionStart) for record in records for event in Trajectory(record))
+
+
+def with_spend(note: ResultNote, records: Iterable[Path]) -> ResultNote:
+    """The note of a run that could not be gone on with, with what was paid before, as its records have it. The cost is
+    unknown where a call was under way, for nobody knows what its provider bills."""
+    usage, cost_usd, is_known, last = Counter[str](note.usage), note.cost_usd or 0.0, True, note.run_id
+    for record in records:
+        live, last = LiveRun(), record.stem
+        for event in Trajectory(record):
+            live.add(event)
+        state = live.state
+        usage.update(input_tokens=state.input_tokens, output_tokens=state.output_tokens)
+        cost_usd += state.spent_usd
+        is_known &= not state.unpriced and all(span.kind != "model" for span in live.open_spans)
+    return msgspec.structs.replace(note, usage=dict(usage), cost_usd=cost_usd if is_known else None, run_id=last)
+
+
+def _usage(used: RunUsage) -> dict[str, int]:
+    return {name: getattr(used, name) for name in used.__slots__}
+
+
+def _is_cancel(body: object) -> bool:
+    return isinstance(body, Controlled) and body.action == "cancel"
