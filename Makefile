@@ -4,6 +4,11 @@ UV ?= uv
 BIN := .venv/bin
 PROCESSES ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
+# The image: its base, the version of the base's Python, and its name.
+BASE ?= python:3.11-slim-bookworm
+IMAGE_PYTHON ?= 3.11
+IMAGE ?= rlm-runtime:latest
+IMAGE_EXTRAS := $(addprefix --extra ,code docker documents mcp tables visualize)
 DEMO_LOG := build/access.log
 DEMO_QUESTION ?= Summarise this access log by parts: which paths and status codes dominate, and where do errors cluster? How many lines contain 500?
 
@@ -14,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup test quick lint format types layers demo bench shots build docs lock clean
+.PHONY: help setup test quick lint format types layers demo bench shots build image docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -84,12 +89,24 @@ shots: setup ## pictures of every view of twelve prepared runs, in build/shots/
 build: setup ## wheel and sdist into dist/
 	@$(BIN)/python -m hatchling build
 
+image: setup ## the container image of the service, the page and the command line (needs Docker)
+	@rm -rf build/image
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/image .
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: --python-version $(IMAGE_PYTHON) \
+	  --target build/image/lib -r requirements/image.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: --python-version $(IMAGE_PYTHON) --upgrade \
+	  --target build/image/lib build/image/*.whl
+	@docker build --build-arg BASE=$(BASE) --tag $(IMAGE) .
+
 docs: setup ## write the generated documents anew
 	@for generator in docs/generate_*.py; do $(BIN)/python $$generator || exit 1; done
 
 lock: ## pin the requirements anew (needs uv)
 	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --quiet \
 	  --custom-compile-command "make lock" --output-file requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet $(IMAGE_EXTRAS) \
+	  --constraint requirements/dev.txt --custom-compile-command "make lock" --output-file requirements/image.txt \
+	  pyproject.toml
 
 clean: ## remove what was generated
 	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -160,6 +160,19 @@ async def test_a_cancelled_prompt_says_so_and_the_session_goes_on(user: User) ->
         assert client.said() == "1"
 
 
+async def test_an_editor_that_goes_away_ends_its_runs(user: User) -> None:
+    model = scripted(user, fenced("import time; time.sleep(1e3)"))
+    async with editor(model=model) as client:
+        servers = [{"name": "x", "command": "x", "args": [], "env": []}]
+        session = (await client.ask("session/new", cwd=str(user.cwd), mcpServers=servers))["sessionId"]
+        running = client.prompt(session, "go on")
+        await client.update(lambda each: each.get("title") == "cell 1")
+        assert "the MCP servers of the editor are not used" in client.said("agent_thought_chunk")
+    assert isinstance(running.exception(), EOFError)
+    (record,) = user.logs.glob("*.jsonl")
+    assert json.loads(record.read_bytes().splitlines()[-1])["body"]["status"] == "cancelled"
+
+
 async def test_what_is_attached_is_shown_or_becomes_context(user: User) -> None:
     model = scripted(user, fenced("print(sorted(context)); FINAL([len(context['big.txt']), sorted(context)])"))
     async with editor(model=model) as client:

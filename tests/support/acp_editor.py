@@ -82,13 +82,21 @@ class Editor:
                 self.strays.append(message)
             elif "error" in message:
                 future.set_exception(Refused(message["error"]))
+                self._give_up(Refused(message["error"]))
             else:
                 future.set_result(message["result"])
 
     def _ended(self, reading: asyncio.Task[None]) -> None:
         """Nobody waits for an agent that has gone."""
         error = asyncio.CancelledError() if reading.cancelled() else reading.exception() or EOFError()
-        for future in (*self._pending.values(), *(future for _, future in self._waiting)):
+        self._give_up(error)
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Wait for no update any more."""
+        for _, future in self._waiting:
             if not future.done():
                 future.set_exception(error)
 

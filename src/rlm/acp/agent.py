@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from rlm.acp.sessions import KeptSession
+    from rlm.core.config import Loaded
     from rlm.core.outcome import RLMResult
     from rlm.jobs.engines.local import LocalSubmission
     from rlm.runtime.models import BackendPool
@@ -194,9 +195,8 @@ class EditorAgent:
         answering.is_cancelled = True
         if answering.submission is None:
             answering.task.cancel()
-            return
-        with suppress(ConfigError):  # it has just ended
-            answering.submission.control(Act(action="cancel", who="the editor"))
+        else:
+            _end(answering)
 
     @told
     async def prompt(self, session_id: str, prompt: list[Any], **_more: Any) -> acp.PromptResponse:
@@ -214,6 +214,7 @@ class EditorAgent:
             return acp.PromptResponse(stop_reason="cancelled")
         finally:
             answering.task.cancel()
+            _end(answering)
             del self._answering[session_id]
         return await self._response(session, result)
 
@@ -275,7 +276,7 @@ class EditorAgent:
         """Open a session by what is kept of it."""
         if session_id in self._answering:
             raise ConfigError("this session answers a prompt: cancel that, or wait for it")
-        config = await asyncio.to_thread(_config, _folder(cwd), self._overrides)
+        config = (await asyncio.to_thread(_loaded, _folder(cwd), self._overrides)).config
         kept = await asyncio.to_thread(find_session, session_id, log_folder(config.log_dir))
         session = await self._opened(session_id, cwd, more)
         session.records = [Path(each) for each in kept.records]
@@ -284,7 +285,10 @@ class EditorAgent:
 
     async def _opened(self, session_id: str, cwd: str, more: Mapping[str, Any]) -> EditorSession:
         folders = tuple(dict.fromkeys(map(_folder, (cwd, *(more.get("additional_directories") or ())))))
-        config = await asyncio.to_thread(_config, folders[0], self._overrides)
+        loaded = await asyncio.to_thread(_loaded, folders[0], self._overrides)
+        config, warnings = loaded.config, loaded.warnings
+        if more.get("mcp_servers"):
+            warnings = (*warnings, "the MCP servers of the editor are not used: [mcp_servers] in rlm.toml names others")
         if not config.allowed_paths:
             config = msgspec.structs.replace(config, allowed_paths=tuple(map(str, folders)))
         session = EditorSession(
@@ -294,6 +298,7 @@ class EditorAgent:
             config=config,
             overrides=self._overrides,
             asking=Asking(self._client, session_id),
+            warnings=warnings,
         )
         self._sessions[session_id] = session
         return session
@@ -304,10 +309,18 @@ class EditorAgent:
         return self._sessions[session_id]
 
 
-def _config(cwd: Path, overrides: Mapping[str, Any]) -> Config:
+def _loaded(cwd: Path, overrides: Mapping[str, Any]) -> Loaded:
     """The settings of a workspace, whose records go where those of other runs in it do."""
-    config = Config.load(cwd, overrides=overrides).config
-    return msgspec.structs.replace(config, log_dir=str(log_folder(config.log_dir, cwd)))
+    loaded = Config.load(cwd, overrides=overrides)
+    log_dir = str(log_folder(loaded.config.log_dir, cwd))
+    return replace(loaded, config=msgspec.structs.replace(loaded.config, log_dir=log_dir))
+
+
+def _end(answering: Answering) -> None:
+    """Cancel the run of a prompt, unless it has ended: nobody waits for it any more."""
+    if answering.submission is not None:
+        with suppress(ConfigError):
+            answering.submission.control(Act(action="cancel", who="the editor"))
 
 
 def _folder(path: str) -> Path:

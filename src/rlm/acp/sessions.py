@@ -15,7 +15,7 @@ from msgspec import Struct
 from rlm.acp.workspace import workspace_context
 from rlm.core.config.files import user_folder
 from rlm.core.events import CompletionEnd, CompletionStart, RunStart
-from rlm.core.exceptions import ConfigError
+from rlm.core.exceptions import ConfigError, StoreError
 from rlm.core.plain import one_line
 from rlm.core.whole_files import replace_file
 from rlm.runtime.request import Request
@@ -71,6 +71,8 @@ class EditorSession:
     config: Config
     overrides: Mapping[str, object]
     asking: Asking
+    warnings: tuple[str, ...] = ()
+    """What the user should know of its settings."""
     records: list[Path] = field(default_factory=list)
     title: str = ""
     cost_usd: float | None = 0.0
@@ -84,12 +86,13 @@ class EditorSession:
             ConfigError: what is asked can't be.
         """
         context, warnings = self._context(asked)
+        warnings = (*self.warnings, *warnings)
         if self.records and not asked.images:
             how = How(context=context, overrides=self.overrides)
             try:
                 found = resume_request(self.records[-1], self.config, Fork(addition=asked.text), **how)
             except ConfigError as error:
-                context, warnings = self._context(asked)  # the one before may be closed
+                context, _ = self._context(asked)  # the one before may be closed
                 warnings = (*warnings, f"this prompt can't go on with the variables of the last one: {error}")
             else:
                 return replace(found, warnings=warnings, permission=self.asking)
@@ -107,7 +110,11 @@ class EditorSession:
         return workspace_context(self.folders, asked.attached, self.config.acp.context_bytes)
 
     def add(self, record: Path, prompt: str) -> None:
-        """Take note of a run of the session, and keep that."""
+        """Take note of a run of the session, and keep that.
+
+        Raises:
+            StoreError: it can't be kept.
+        """
         self.records.append(record)
         masking = masker(self.config.mask)
         if not self.title:
@@ -116,8 +123,11 @@ class EditorSession:
             cwd=str(self.cwd), title=self.title, records=[*map(str, self.records)], updated_at=time.time()
         )
         path = session_path(self.id)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, msgspec.json.encode(kept))
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(path, msgspec.json.encode(kept))
+        except OSError as error:
+            raise StoreError(f"{path}: the session can't be kept: {error.strerror}") from error
 
 
 def sessions_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import ConfigError
@@ -51,12 +52,20 @@ def workspace_context(
 
 
 def size_of(folder: Path, most_bytes: int) -> int | None:
-    """The bytes of the files that a context of this folder has; None where there are more than so many."""
+    """The bytes of the files that a context of this folder has; None where there are more than so many.
+
+    Raises:
+        ConfigError: the folder can't be read.
+    """
     total = 0
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{folder} can't be read: {error.strerror}") from error
     try:
         for file in Walk(rules=rules_above(folder.resolve())).files(descriptor):
-            total += os.stat(file.name, dir_fd=file.folder, follow_symlinks=False).st_size
+            with suppress(FileNotFoundError):  # it has just gone
+                total += os.stat(file.name, dir_fd=file.folder, follow_symlinks=False).st_size
             if total > most_bytes:
                 return None
     finally:

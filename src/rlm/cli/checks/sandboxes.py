@@ -30,6 +30,11 @@ def sandbox_checks(config: Config) -> Iterator[Check]:
     yield _used(config)
 
 
+def looked_at(config: Config) -> list[Check]:
+    """A line for each sandbox that `auto` may take, without its parts: whether what it needs is here."""
+    return [next(_checks_of(name, config)) for name in SANDBOXES]
+
+
 def _checks_of(name: str, config: Config) -> Iterator[Check]:
     try:
         probe: Probe = asyncio.run(load(name).look(config))

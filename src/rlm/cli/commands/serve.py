@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 START_S = 30.0
 """How long a detached service may take until it answers, in seconds."""
 POLL_S = 0.05
+HEALTH_S = 5.0
+"""How long a service may take to say that it is well, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,12 @@ def serve(
     raise typer.Exit(_detached() if given.detach else _served(config))
 
 
-def status(as_json: Annotated[bool, Option("--json", help="As JSON.")] = False) -> int:
+def status(
+    as_json: Annotated[bool, Option("--json", help="As JSON.")] = False,
+    health: Annotated[
+        bool, Option("--health", help="Ask it whether it is well, and show which sandboxes can work here.")
+    ] = False,
+) -> int:
     """Show whether a service runs, and where."""
     import msgspec
 
@@ -65,8 +72,31 @@ def status(as_json: Annotated[bool, Option("--json", help="As JSON.")] = False) 
     if found is None:
         say("no service runs: rlm serve starts one")
         return 1
+    if health:
+        return _healthy(found)
     shown = msgspec.json.encode(found).decode() if as_json else f"{found.url}  process {found.pid}"
     write_out(f"{shown}\n")
+    return 0
+
+
+def _healthy(found: Serving) -> int:
+    """Say whether a service answers, and which sandboxes have what they need where it runs."""
+    from urllib.request import ProxyHandler, build_opener
+
+    from rlm.cli.checks.sandboxes import looked_at
+    from rlm.cli.console import complain, write_out
+    from rlm.core.config import Config
+
+    try:
+        with build_opener(ProxyHandler({})).open(f"{found.url}/health", timeout=HEALTH_S) as answer:
+            answer.read()
+    except OSError as error:
+        complain(f"{found.url}/health does not answer: {error}")
+        return 1
+    checks = looked_at(Config.load().config)
+    works = ", ".join(each.name for each in checks if each.ok) or "none"
+    write_out(f"{found.url} is well; sandboxes: {works}\n")
+    write_out("".join(f"not {each.name}: {each.detail}\n" for each in checks if not each.ok))
     return 0
 
 
