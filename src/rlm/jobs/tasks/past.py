@@ -72,6 +72,7 @@ def digest_of(listed: GivenList, task: ListedTask) -> str:
         "output_type": task.output_type,
         "model": task.model or listed.tasks.model,
         "session": task.session,
+        "executor": (task.executor, task.workspace),
         "validation": (task.validation, task.validation_model),
     }
     form = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")

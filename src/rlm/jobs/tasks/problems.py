@@ -87,6 +87,12 @@ def _of_a_task(task: ListedTask) -> Iterator[str]:
         yield "it has its data in context or in files, not in both"
     if task.validation_model is not None and not task.validation.strip():
         yield "validation_model: there is nothing to validate by; write the question as validation"
+    if task.executor == ():
+        yield "executor: an empty command; write the program and its arguments"
+    if task.is_program and (task.output_type is not None or task.session is not None):
+        yield "output_type and session are for runs of rlm itself: its executor is a program"
+    if not task.is_program and (task.environment or task.workspace != "."):
+        yield "workspace and environment are for executors that are programs"
     if not 0 <= task.retries <= MOST_RETRIES:
         yield f"retries: 0 to {MOST_RETRIES}, not {task.retries}"
 
@@ -102,6 +108,8 @@ def _of_needs(listed: GivenList, task: ListedTask) -> Iterator[str]:
 
 
 def _of_files(task: ListedTask, folder: Path) -> Iterator[str]:
+    if task.is_program and not (folder / Path(task.workspace).expanduser()).is_dir():
+        yield f"workspace: there is no folder {task.workspace!r} in {folder}"
     for name in task.files:
         path = folder / Path(name).expanduser()
         is_pattern = any(char in name for char in "*?[")

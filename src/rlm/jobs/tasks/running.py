@@ -10,16 +10,18 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from rlm.core.events import VERSION, TaskEnd, TasksEnd, TasksStart, TaskStart, Warned
+from rlm.core.events import VERSION, TaskEnd, TaskOutput, TasksEnd, TasksStart, TaskStart, Warned
 from rlm.core.exceptions import ConfigError, HookDenied, LimitReached, RLMError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.record.recorder import Recorder, new_run_id
 from rlm.files.seen import FilesSeen
 from rlm.hooks.values import HookContext
-from rlm.jobs.tasks.data import artifacts_of, saved_texts
+from rlm.jobs.tasks.data import artifacts_of, data_of, saved_texts
+from rlm.jobs.tasks.executors import Execution, Order
 from rlm.jobs.tasks.past import ENDING, end_of_run
 from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
 from rlm.jobs.tasks.validating import Verdict, validation_request, verdict_of
@@ -34,13 +36,19 @@ from rlm.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rlm.core.interfaces import Sink
+    from rlm.core.interfaces import Masker, Sink
     from rlm.core.outcome import RLMResult
-    from rlm.jobs.engines.local import LocalEngine, LocalSubmission
+    from rlm.core.record.recorder import Span
+    from rlm.jobs.engines.local import LocalEngine
     from rlm.jobs.tasks.planning import ListPlan
-    from rlm.jobs.tasks.values import ListedTask
+    from rlm.jobs.tasks.values import ListedTask, TaskState
+    from rlm.runtime.control import RunStatus
     from rlm.runtime.request import Request
 
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+OUTPUT_CHARS = 1_000_000
+"""How much of what a program writes is in the record of its list."""
 _BLOCKING = frozenset({"failed", "blocked", "skipped", "cancelled"})
 
 
@@ -58,8 +66,8 @@ class ListRun:
         self.id = new_run_id()
         self.started_at = time.time()
         self.outcomes = {task.id: TaskOutcome(id=task.id, state="pending") for task in plan.listed.tasks.tasks}
-        self.submissions: dict[str, LocalSubmission] = {}
-        """The runs in progress, by their tasks."""
+        self.submissions: dict[str, Work[Any]] = {}
+        """The runs and programs in progress, by their tasks."""
         self.is_paused = False
         self._engine = engine
         journal = TrajectoryWriter(log_folder(plan.config.log_dir), f"{self.id}{ENDING}", receipt_key(os.environ))
@@ -236,9 +244,14 @@ class ListRun:
             return str(denied)
         return None
 
-    async def _files_of(self, task: ListedTask) -> FilesSeen:  # noqa: ARG002 - one workspace for all
+    def _workspace_of(self, task: ListedTask) -> Path:
+        """The folder in which the program of a task works."""
+        return (self.plan.listed.folder / Path(task.workspace).expanduser()).resolve()
+
+    async def _files_of(self, task: ListedTask) -> FilesSeen:
         """The files of the workspace of a task, as they are now."""
-        folders = tuple(map(Path, self.plan.config.allowed_paths))
+        allowed = map(Path, self.plan.config.allowed_paths)
+        folders = (self._workspace_of(task),) if task.is_program else tuple(allowed)
         return await asyncio.to_thread(FilesSeen.of, folders) if folders else FilesSeen()
 
     async def _judged(self, task: ListedTask, outcome: TaskOutcome) -> TaskOutcome:
@@ -261,8 +274,45 @@ class ListRun:
             cost_usd=None if unknown else (outcome.cost_usd or 0.0) + (verdict.cost_usd or 0.0),
         )
 
+    async def _by_program(self, task: ListedTask, number: int, refused: str) -> TaskOutcome:
+        """Have a program do a task once."""
+        attempt = TaskAttempt(task=task, run_id="", refused=refused)
+        span, config = self._spans[task.id], config_of(self.plan, task)
+        self._recorder.record(span, TaskStart(task=task.id, attempt=number, run=""))
+        own_s, left_s = config.budget.timeout_s, self._left_s()
+        output = _Output(self._recorder, span, self._masking)
+        try:
+            self._recorder.check()
+            order = Order(
+                task=task,
+                prompt=attempt.prompt,
+                data=await asyncio.to_thread(data_of, task, self.plan.listed.folder, self._before(task)),
+                workspace=self._workspace_of(task),
+                config=config,
+                timeout_s=min((each for each in (own_s, left_s) if each is not None), default=None),
+                on_output=output.add,
+            )
+            done = await self._working_on(task, Execution(order))
+            response = await off_loop_if_large(self._recorder.mask, done.response)
+        except RLMError as error:
+            return _failed(task, error, is_cancelled=self._is_cancelled)
+        finally:
+            output.close()
+        return TaskOutcome(
+            id=task.id,
+            state="completed" if done.error is None else "failed",
+            response=response,
+            error=done.error,
+            exit_code=done.exit_code,
+            tokens=done.tokens,
+            cost_usd=done.cost_usd,
+            duration_s=done.duration_s,
+        )
+
     async def _attempt(self, task: ListedTask, number: int, refused: str) -> TaskOutcome:
         """Do a task once; whatever goes wrong about it is its outcome."""
+        if task.is_program:
+            return await self._by_program(task, number, refused)
         earlier = self.plan.begun.get(task.id) if number == 1 else None
         cut_off = None if earlier is None else self._record_of(earlier)
         if cut_off is not None and (known := await asyncio.to_thread(_outcome_on_record, task, cut_off)) is not None:
@@ -300,13 +350,17 @@ class ListRun:
 
     async def _made(self, task: ListedTask, request: Request) -> RLMResult:
         """What a run comes to, which can be paused and cancelled with the list."""
-        submission = self.submissions[task.id] = await self._engine.submit(request)
+        return await self._working_on(task, await self._engine.submit(request))
+
+    async def _working_on(self, task: ListedTask, work: Work[T]) -> T:
+        """What a run or a program comes to, which can be paused and cancelled with the list."""
+        self.submissions[task.id] = work
         if self._is_cancelled:
-            _act(submission, Act(action="cancel", who="the task list"))
+            _act(work, Act(action="cancel", who="the task list"))
         elif self.is_paused:
-            _act(submission, Act(action="pause", who="the task list"))
+            _act(work, Act(action="pause", who="the task list"))
         try:
-            return await submission.result()
+            return await work.result()
         finally:
             del self.submissions[task.id]
 
@@ -342,6 +396,7 @@ class ListRun:
             created=list(outcome.created),
             modified=list(outcome.modified),
             error=outcome.error,
+            exit_code=outcome.exit_code,
             is_valid=outcome.is_valid,
             verdict=outcome.verdict,
             validation_run=outcome.validation_run,
@@ -397,9 +452,51 @@ class _Spent:
         self.cost_usd = None if unknown else (self.cost_usd or 0.0) + (outcome.cost_usd or 0.0)
 
 
-def _act(submission: LocalSubmission, act: Act) -> None:
+class Work(Protocol[T_co]):
+    """Something in progress that does a task: a run, or a program."""
+
+    @property
+    def status(self) -> RunStatus | None: ...
+
+    def control(self, act: Act) -> None: ...
+
+    async def result(self) -> T_co: ...
+
+
+class _Output:
+    """Records what a program writes, masked, up to a cap; what may be the beginning of a secret waits for the rest."""
+
+    def __init__(self, recorder: Recorder, span: Span, masking: Masker | None) -> None:
+        self._recorder = recorder
+        self._span = span
+        self._masked = None if masking is None else masking.stream()
+        self._left_chars = OUTPUT_CHARS
+
+    def add(self, text: str) -> None:
+        if self._left_chars > 0:
+            piece = text[: self._left_chars]
+            self._left_chars -= len(piece)
+            self._record(piece if self._masked is None else self._masked.feed(piece))
+
+    def close(self) -> None:
+        """Record what still waits."""
+        if self._masked is not None:
+            self._record(self._masked.close())
+
+    def _record(self, text: str) -> None:
+        if text:
+            self._recorder.record(self._span, TaskOutput(text=text), is_masked=True)
+
+
+def _act(work: Work[Any], act: Act) -> None:
     with suppress(ConfigError):  # it has ended meanwhile
-        submission.control(act)
+        work.control(act)
+
+
+def _failed(task: ListedTask, error: RLMError, *, is_cancelled: bool) -> TaskOutcome:
+    said = f"{type(error).__name__}: {error}"
+    state: TaskState = "cancelled" if is_cancelled else "failed"
+    return TaskOutcome(id=task.id, state=state, error=said, limit=isinstance(error, LimitReached))
 
 
 def _outcome_of(task: ListedTask, result: RLMResult, files: tuple[str, ...]) -> TaskOutcome:
@@ -448,6 +545,7 @@ def _earlier(end: TaskEnd) -> TaskOutcome:
         files=tuple(end.files),
         created=tuple(end.created),
         modified=tuple(end.modified),
+        exit_code=end.exit_code,
         is_valid=end.is_valid,
         verdict=end.verdict,
         validation_run=end.validation_run,
