@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_TASKS = 10_000
 MOST_RETRIES = 20
-SHARED_CAPS = ("timeout_s",)
+SHARED_CAPS = ("token_budget", "cost_budget_usd", "timeout_s")
 """The caps that a whole list can have."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 

@@ -82,7 +82,7 @@ class TaskList(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     model: str | None = None
     """The model of tasks that name none."""
     budget: dict[str, Json] = {}
-    """Caps over all runs of the list together, by their names: timeout_s."""
+    """Caps over all runs of the list together, by their names: token_budget, cost_budget_usd, timeout_s."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "tasks", tuple(self.tasks))  # perhaps a list, as Python writes it
