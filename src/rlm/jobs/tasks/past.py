@@ -109,6 +109,27 @@ def past_of(record: Path) -> ListPast:
     return found
 
 
+def records_of(record: Path) -> list[tuple[str, Path]]:
+    """The record of a list, and those of all runs that it and the lists before it made, each with what it is of.
+
+    Raises:
+        ConfigError: it is none of a list.
+    """
+    past = past_of(record)
+    found = {record: f"task list {past.id[:12]}"}
+    lists = [record]
+    while (before := past_of(lists[-1]).start.resumed_from) and is_run_id(before):
+        lists.append(record.with_name(f"{before}{ENDING}.jsonl"))
+        found[lists[-1]] = f"task list {before[:12]}"
+    for each in lists:
+        for body in (event.body for event in Trajectory(each)):
+            runs = [body.run] if isinstance(body, TaskStart) else []
+            runs += [body.validation_run] if isinstance(body, TaskEnd) else []
+            for run in filter(is_run_id, runs):
+                found.setdefault(record.with_name(f"{run}.jsonl"), f"task {body.task}, run {run[:12]}")
+    return [(name, path) for path, name in found.items()]
+
+
 def list_records(folder: Path) -> list[Path]:
     """The records of lists in a folder, the last written first."""
     return sorted(folder.glob(_GLOB), key=lambda path: path.stat().st_mtime_ns, reverse=True)
