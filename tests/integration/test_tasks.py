@@ -14,6 +14,7 @@ from rlm.cli.main import call
 from rlm.core.budget import Budget
 from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
+from rlm.core.types import ModelReply, TokenUsage
 from rlm.jobs.tasks.doing import do_list, plan_of
 from rlm.jobs.tasks.past import list_records, past_of
 from rlm.jobs.tasks.planning import plan_list
@@ -354,3 +355,22 @@ async def test_a_model_that_is_not_there_is_told_before_anything_runs(config, tm
     with pytest.raises(ConfigError, match=r"task 2 \('b'\)"):
         await do_list(plan_list(given, config.__class__(model="demo", log_dir=config.log_dir)), BackendPool())
     assert json.dumps([str(path) for path in list_records(tmp_path / "logs")]) == "[]"
+
+
+async def test_caps_of_a_list_hold_over_all_its_runs_and_over_all_its_parts(config, tmp_path):
+    def given(tokens):
+        tasks = [ListedTask(name, name) for name in ("alpha", "beta", "gamma")]
+        return listed(*tasks, folder=tmp_path, source="list.toml", budget={"token_budget": tokens}, concurrency=1)
+
+    def reply(_request):
+        return ModelReply(text="done", usage=TokenUsage(input_tokens=4_000, output_tokens=1_000))
+
+    first = await done(given(11_500), config, ScriptedBackend(reply))
+    assert [each.state for each in first.outcomes] == ["completed", "completed", "failed"]
+    assert first["gamma"].limit
+    assert "all runs together" in first["gamma"].error
+    again = ScriptedBackend(reply)
+    assert not (await done(given(11_500), config, again, resume=True)).success
+    assert again.requests == []
+    assert (await done(given(40_000), config, again, resume=True)).success
+    assert len(again.requests) == 1

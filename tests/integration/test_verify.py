@@ -90,3 +90,20 @@ def test_a_folder_without_runs_says_where_runs_are(user: User) -> None:
     assert "--log-dir names another" in done.stderr
     assert "does not exist" in user.rlm("logs").stderr
     assert not list((user.cwd / "empty").iterdir())
+
+
+def test_a_task_list_is_checked_with_all_its_runs(user: User) -> None:
+    user.write("list.toml", '[[tasks]]\nid = "a"\nprompt = "?"\n[[tasks]]\nid = "b"\nprompt = "?"\n')
+    model = user.script(fenced("FINAL(1)"), fenced("FINAL(2)"))
+    assert user.rlm("tasks", "run", "list.toml", "--model", model, "--env", "local").returncode == 0
+    [record] = user.logs.glob("*.tasks.jsonl")
+    list_id = record.name.partition(".")[0]
+    done = user.rlm("verify", list_id[:12], "--report", "report.md")
+    assert (done.returncode, done.stdout.count("intact")) == (0, 3)
+    assert "task b, run" in (user.cwd / "report.md").read_text()
+    assert user.rlm("verify", "--last", "5").stdout.count("intact") == 2
+    run_id = next(line for line in done.stdout.splitlines() if line.startswith("task a")).split()[3].rstrip(":")
+    [path] = user.logs.glob(f"{run_id}*.jsonl")
+    path.unlink()
+    gone = user.rlm("verify", list_id)
+    assert (gone.returncode, "it can't be read" in gone.stdout) == (1, True)

@@ -27,7 +27,7 @@ from rlm.core.events.completion import (
 )
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
 from rlm.core.events.run import Controlled, HookEnded, Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
-from rlm.core.events.tasks import TaskEnd, TasksEnd, TasksStart, TaskStart
+from rlm.core.events.tasks import TaskEnd, TaskOutput, TasksEnd, TasksStart, TaskStart
 from rlm.core.texts import escape_line_ends
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ AnyBody: TypeAlias = (
     | RecordLeft
     | TasksStart
     | TaskStart
+    | TaskOutput
     | TaskEnd
     | TasksEnd
 )
@@ -171,6 +172,7 @@ __all__ = [
     "SandboxReady",
     "SessionCarried",
     "TaskEnd",
+    "TaskOutput",
     "TaskStart",
     "TasksEnd",
     "TasksStart",

@@ -41,9 +41,17 @@ class TaskStart(Body, frozen=True, kw_only=True):
     attempt: int
     """From 1."""
     run: str
-    """The id of the run that does it, whose record lies beside this one."""
+    """The id of the run that does it, whose record lies beside this one; empty where a program does."""
     resumes: str | None = None
     """The run that was cut off, and that this one resumes."""
+
+
+class TaskOutput(Body, frozen=True):
+    """A piece of what the program of a task writes, masked; the beginning of it, up to a cap."""
+
+    TYPE: ClassVar[str] = "task.output"
+
+    text: str
 
 
 class TaskEnd(Body, frozen=True, kw_only=True):
@@ -72,6 +80,8 @@ class TaskEnd(Body, frozen=True, kw_only=True):
     """Files of its workspace that were written while it ran."""
     error: str | None = None
     """Why it did not complete."""
+    exit_code: int | None = None
+    """How its program ended; null where a run did it."""
     is_valid: bool | None = None
     """Whether its answer was found valid; null where nobody was asked."""
     verdict: str = ""

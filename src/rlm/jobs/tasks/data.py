@@ -32,10 +32,13 @@ def data_of(task: ListedTask, folder: Path, before: Iterable[tuple[TaskOutcome, 
         ConfigError: a file can't be read.
     """
     own = [folder / Path(name).expanduser() for name in task.files]
+    is_read = bool(task.files) and task.is_program
     answers = dict[str, Any]()
     for outcome, artifacts in before:
         answers[outcome.id] = outcome.response if outcome.value is None else outcome.value
         answers.update((f"{outcome.id}/{name}", text) for name, text in saved_texts(artifacts, outcome.files))
+    if not answers and is_read:
+        return _texts(prepare(own if len(own) > 1 else own[0]))
     if not answers:
         return (own if len(own) > 1 else own[0]) if own else task.context
     if own:

@@ -13,6 +13,7 @@ import msgspec
 
 from rlm.core.events import TaskEnd, TasksEnd, TasksStart, TaskStart
 from rlm.core.exceptions import ConfigError
+from rlm.trajectory.fold import LiveRun
 from rlm.trajectory.reader import Trajectory, ends_run, is_run_id
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class ListPast:
     """The end of each task that came to one, by its id."""
     begun: dict[str, TaskStart] = field(default_factory=dict)
     """The last attempt of each task that has not ended."""
+    spent: tuple[TaskEnd, ...] = ()
+    """Every end of a task so far: one that was done again is in it twice, for it was paid for twice."""
     ended_here: set[str] = field(default_factory=set)
     """Those that ended in this list itself, not in one before it."""
     end: TasksEnd | None = None
@@ -54,8 +57,11 @@ class ListPast:
                 self.begun[body.task] = body
                 self.ended.pop(body.task, None)
             case TaskEnd():
-                self.begun.pop(body.task, None)
+                start = self.begun.pop(body.task, None)
+                if start is not None and start.resumes:  # what it counts has that of the run that it resumed
+                    self.spent = tuple(end for end in self.spent if end.run != start.resumes)
                 self.ended[body.task] = body
+                self.spent = (*self.spent, body)
                 self.ended_here.add(body.task)
             case TasksEnd():
                 self.end = body
@@ -72,6 +78,7 @@ def digest_of(listed: GivenList, task: ListedTask) -> str:
         "output_type": task.output_type,
         "model": task.model or listed.tasks.model,
         "session": task.session,
+        "executor": (task.executor, task.workspace),
         "validation": (task.validation, task.validation_model),
     }
     form = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")
@@ -95,11 +102,32 @@ def past_of(record: Path) -> ListPast:
             found = ListPast(id=list_id, record=record, start=body, started_at=event.at)
             if is_run_id(body.resumed_from or ""):
                 before = past_of(record.with_name(f"{body.resumed_from}{ENDING}.jsonl"))
-                found.ended, found.begun = before.ended, before.begun
+                found.ended, found.begun, found.spent = before.ended, before.begun, before.spent
         found._take(body)
     if found is None:
         raise ConfigError(f"{record} is not the record of a task list")
     return found
+
+
+def records_of(record: Path) -> list[tuple[str, Path]]:
+    """The record of a list, and those of all runs that it and the lists before it made, each with what it is of.
+
+    Raises:
+        ConfigError: it is none of a list.
+    """
+    past = past_of(record)
+    found = {record: f"task list {past.id[:12]}"}
+    lists = [record]
+    while (before := past_of(lists[-1]).start.resumed_from) and is_run_id(before):
+        lists.append(record.with_name(f"{before}{ENDING}.jsonl"))
+        found[lists[-1]] = f"task list {before[:12]}"
+    for each in lists:
+        for body in (event.body for event in Trajectory(each)):
+            runs = [body.run] if isinstance(body, TaskStart) else []
+            runs += [body.validation_run] if isinstance(body, TaskEnd) else []
+            for run in filter(is_run_id, runs):
+                found.setdefault(record.with_name(f"{run}.jsonl"), f"task {body.task}, run {run[:12]}")
+    return [(name, path) for path, name in found.items()]
 
 
 def list_records(folder: Path) -> list[Path]:
@@ -142,6 +170,16 @@ def end_of_run(record: Path) -> CompletionEnd | None:
             body: CompletionEnd = run.whole(event).body
             return body
     return None
+
+
+def spent_by_run(record: Path) -> tuple[int, float | None]:
+    """What a run used so far: tokens, and dollars, None where a price is unknown."""
+    if not record.exists():
+        return 0, 0.0
+    live = LiveRun()
+    for event in Trajectory(record):
+        live.add(event)
+    return live.state.tokens, live.state.cost_usd if live.state.model_calls else 0.0
 
 
 def _files(task: ListedTask, folder: Path) -> Iterator[Path]:

@@ -32,6 +32,10 @@ class ListPlan:
     """The tasks that completed earlier and are as they were."""
     begun: Mapping[str, str] = field(default_factory=dict)
     """The run of each task that was begun earlier and did not complete, by the task's id."""
+    spent: tuple[TaskEnd, ...] = ()
+    """The ends of all tasks in earlier parts of the list, for what they used counts."""
+    cut_off: tuple[str, ...] = ()
+    """The runs that were cut off in them, for the same reason."""
     resumed_from: str | None = None
     changed: tuple[str, ...] = ()
     """The tasks that completed earlier, have changed or need one that has, and are to be done again."""
@@ -70,6 +74,8 @@ def plan_list(
         selected=selected,
         done=done,
         begun=_begun(past, left, frozenset(changed)) if resume and past is not None else {},
+        spent=past.spent if resume and past is not None else (),
+        cut_off=tuple(start.run for start in past.begun.values()) if resume and past is not None else (),
         resumed_from=past.id if past is not None and (resume or done) else None,
         changed=tuple(name for name in changed if name in left),
     )

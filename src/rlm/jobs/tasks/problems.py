@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_TASKS = 10_000
 MOST_RETRIES = 20
-SHARED_CAPS = ("timeout_s",)
+SHARED_CAPS = ("token_budget", "cost_budget_usd", "timeout_s")
 """The caps that a whole list can have."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
@@ -87,6 +87,12 @@ def _of_a_task(task: ListedTask) -> Iterator[str]:
         yield "it has its data in context or in files, not in both"
     if task.validation_model is not None and not task.validation.strip():
         yield "validation_model: there is nothing to validate by; write the question as validation"
+    if task.executor == ():
+        yield "executor: an empty command; write the program and its arguments"
+    if task.is_program and (task.output_type is not None or task.session is not None):
+        yield "output_type and session are for runs of rlm itself: its executor is a program"
+    if not task.is_program and (task.environment or task.workspace != "."):
+        yield "workspace and environment are for executors that are programs"
     if not 0 <= task.retries <= MOST_RETRIES:
         yield f"retries: 0 to {MOST_RETRIES}, not {task.retries}"
 
@@ -102,6 +108,8 @@ def _of_needs(listed: GivenList, task: ListedTask) -> Iterator[str]:
 
 
 def _of_files(task: ListedTask, folder: Path) -> Iterator[str]:
+    if task.is_program and not (folder / Path(task.workspace).expanduser()).is_dir():
+        yield f"workspace: there is no folder {task.workspace!r} in {folder}"
     for name in task.files:
         path = folder / Path(name).expanduser()
         is_pattern = any(char in name for char in "*?[")

@@ -74,9 +74,14 @@ def report_of(checks: Iterable[tuple[str, Verification]]) -> str:
 
 
 def checked(record: Path) -> Verification:
-    """What a check of a record finds; one that can't be read is not as it was written."""
+    """What a check of a record finds; one that can't be read is not as it was written.
+
+    Raises:
+        ConfigError: the key of receipts is too short to be one.
+    """
+    key = receipt_key(os.environ)
     try:
-        return verify(record, receipt_key(os.environ))
+        return verify(record, key)
     except RLMError as error:
         return Verification(run_id=record.stem, verdict="altered", message=f"it can't be read: {error}")
 

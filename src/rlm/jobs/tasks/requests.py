@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import msgspec
 from rlm.core.budget import Budget, estimate_tokens
 from rlm.core.exceptions import ConfigError, RLMError
 from rlm.jobs.tasks.data import data_of
+from rlm.jobs.tasks.executors import program_of
 from rlm.jobs.tasks.problems import SHARED_CAPS, ListFault
 from rlm.jobs.tasks.reading import refused
 from rlm.runtime.models import RunModels
@@ -108,6 +110,10 @@ def check_models(plan: ListPlan, pool: BackendPool) -> None:
         if task.id not in left:
             continue
         try:
+            if task.is_program:
+                program_of(task, plan.config, os.environ)
+                if not task.validation:
+                    continue
             window = RunModels.choose(config_of(plan, task), pool).main.traits.context_window_tokens
             tokens = estimate_tokens(task.prompt)
             if window is not None and tokens > window:

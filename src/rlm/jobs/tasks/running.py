@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import msgspec
-
-from rlm.core.events import VERSION, TaskEnd, TasksEnd, TasksStart, TaskStart, Warned
+from rlm.core.budget import Ledger
+from rlm.core.events import VERSION, TaskEnd, TaskOutput, TasksEnd, TasksStart, TaskStart, Warned
 from rlm.core.exceptions import ConfigError, HookDenied, LimitReached, RLMError
+from rlm.core.off_loop import off_loop_if_large
 from rlm.core.record.recorder import Recorder, new_run_id
+from rlm.core.types import RunUsage
 from rlm.files.seen import FilesSeen
 from rlm.hooks.values import HookContext
-from rlm.jobs.tasks.data import artifacts_of, saved_texts
-from rlm.jobs.tasks.past import ENDING, end_of_run
+from rlm.jobs.tasks.data import artifacts_of, data_of, saved_texts
+from rlm.jobs.tasks.executors import Execution, Order
+from rlm.jobs.tasks.outcomes import (
+    SpentOnTask,
+    earlier_outcome,
+    failed_outcome,
+    outcome_of_run,
+    outcome_on_record,
+)
+from rlm.jobs.tasks.past import ENDING, spent_by_run
 from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
 from rlm.jobs.tasks.validating import Verdict, validation_request, verdict_of
 from rlm.jobs.tasks.values import TaskListResult, TaskOutcome
@@ -34,13 +42,19 @@ from rlm.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rlm.core.interfaces import Sink
+    from rlm.core.interfaces import Masker, Sink
     from rlm.core.outcome import RLMResult
-    from rlm.jobs.engines.local import LocalEngine, LocalSubmission
+    from rlm.core.record.recorder import Span
+    from rlm.jobs.engines.local import LocalEngine
     from rlm.jobs.tasks.planning import ListPlan
     from rlm.jobs.tasks.values import ListedTask
+    from rlm.runtime.control import RunStatus
     from rlm.runtime.request import Request
 
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+OUTPUT_CHARS = 1_000_000
+"""How much of what a program writes is in the record of its list."""
 _BLOCKING = frozenset({"failed", "blocked", "skipped", "cancelled"})
 
 
@@ -58,8 +72,8 @@ class ListRun:
         self.id = new_run_id()
         self.started_at = time.time()
         self.outcomes = {task.id: TaskOutcome(id=task.id, state="pending") for task in plan.listed.tasks.tasks}
-        self.submissions: dict[str, LocalSubmission] = {}
-        """The runs in progress, by their tasks."""
+        self.submissions: dict[str, Work[Any]] = {}
+        """The runs and programs in progress, by their tasks."""
         self.is_paused = False
         self._engine = engine
         journal = TrajectoryWriter(log_folder(plan.config.log_dir), f"{self.id}{ENDING}", receipt_key(os.environ))
@@ -67,6 +81,7 @@ class ListRun:
         self._masking = masker(plan.config.mask)
         self._recorder = Recorder(self.id, journal, sinks, self._masking)
         self._spans = {task.id: self._recorder.root.child() for task in plan.listed.tasks.tasks}
+        self._above = _shared_ledger(plan, self.record.parent)
         self._doing: dict[str, asyncio.Task[None]] = {}
         self._moved = asyncio.Event()
         self._began = time.monotonic()
@@ -139,7 +154,7 @@ class ListRun:
         for said in plan.notes:
             self.note(Warned(message=said))
         for name, end in plan.done.items():
-            self.outcomes[name] = _earlier(end)
+            self.outcomes[name] = earlier_outcome(end)
         for name in self.outcomes.keys() - plan.selected - plan.done.keys():
             self._settle(TaskOutcome(id=name, state="skipped", error="it was not selected"))
 
@@ -185,7 +200,7 @@ class ListRun:
         if (denied := await self._denied(task, TaskOutcome(id=task.id, state="pending"))) is not None:
             self._settle(TaskOutcome(id=task.id, state="failed", error=denied))
             return
-        outcome, spent = TaskOutcome(id=task.id, state="failed"), _Spent()
+        outcome, spent = TaskOutcome(id=task.id, state="failed"), SpentOnTask()
         before = await self._files_of(task)
         for attempt in range(1, task.retries + 2):
             outcome = await self._attempt(task, attempt, outcome.verdict)
@@ -236,9 +251,14 @@ class ListRun:
             return str(denied)
         return None
 
-    async def _files_of(self, task: ListedTask) -> FilesSeen:  # noqa: ARG002 - one workspace for all
+    def _workspace_of(self, task: ListedTask) -> Path:
+        """The folder in which the program of a task works."""
+        return (self.plan.listed.folder / Path(task.workspace).expanduser()).resolve()
+
+    async def _files_of(self, task: ListedTask) -> FilesSeen:
         """The files of the workspace of a task, as they are now."""
-        folders = tuple(map(Path, self.plan.config.allowed_paths))
+        allowed = map(Path, self.plan.config.allowed_paths)
+        folders = (self._workspace_of(task),) if task.is_program else tuple(allowed)
         return await asyncio.to_thread(FilesSeen.of, folders) if folders else FilesSeen()
 
     async def _judged(self, task: ListedTask, outcome: TaskOutcome) -> TaskOutcome:
@@ -261,11 +281,48 @@ class ListRun:
             cost_usd=None if unknown else (outcome.cost_usd or 0.0) + (verdict.cost_usd or 0.0),
         )
 
+    async def _by_program(self, task: ListedTask, number: int, refused: str) -> TaskOutcome:
+        """Have a program do a task once."""
+        attempt = TaskAttempt(task=task, run_id="", refused=refused)
+        span, config = self._spans[task.id], config_of(self.plan, task)
+        self._recorder.record(span, TaskStart(task=task.id, attempt=number, run=""))
+        own_s, left_s = config.budget.timeout_s, self._left_s()
+        output = _Output(self._recorder, span, self._masking)
+        try:
+            self._recorder.check()
+            order = Order(
+                task=task,
+                prompt=attempt.prompt,
+                data=await asyncio.to_thread(data_of, task, self.plan.listed.folder, self._before(task)),
+                workspace=self._workspace_of(task),
+                config=config,
+                timeout_s=min((each for each in (own_s, left_s) if each is not None), default=None),
+                on_output=output.add,
+            )
+            done = await self._working_on(task, Execution(order))
+            response = await off_loop_if_large(self._recorder.mask, done.response)
+        except RLMError as error:
+            return failed_outcome(task, error, is_cancelled=self._is_cancelled)
+        finally:
+            output.close()
+        return TaskOutcome(
+            id=task.id,
+            state="completed" if done.error is None else "failed",
+            response=response,
+            error=done.error,
+            exit_code=done.exit_code,
+            tokens=done.tokens,
+            cost_usd=done.cost_usd,
+            duration_s=done.duration_s,
+        )
+
     async def _attempt(self, task: ListedTask, number: int, refused: str) -> TaskOutcome:
         """Do a task once; whatever goes wrong about it is its outcome."""
+        if task.is_program:
+            return await self._by_program(task, number, refused)
         earlier = self.plan.begun.get(task.id) if number == 1 else None
         cut_off = None if earlier is None else self._record_of(earlier)
-        if cut_off is not None and (known := await asyncio.to_thread(_outcome_on_record, task, cut_off)) is not None:
+        if cut_off is not None and (known := await asyncio.to_thread(outcome_on_record, task, cut_off)) is not None:
             return known
         attempt = TaskAttempt(
             task=task,
@@ -285,7 +342,7 @@ class ListRun:
                 limit=isinstance(error, LimitReached),
             )
         files = artifacts_of(self._artifacts_of(result.run_id))
-        return _outcome_of(task, result, files)
+        return outcome_of_run(task, result, files)
 
     async def _run_of(self, attempt: TaskAttempt, number: int) -> RLMResult:
         request, why_not = await asyncio.to_thread(request_of, self.plan, attempt)
@@ -300,13 +357,17 @@ class ListRun:
 
     async def _made(self, task: ListedTask, request: Request) -> RLMResult:
         """What a run comes to, which can be paused and cancelled with the list."""
-        submission = self.submissions[task.id] = await self._engine.submit(request)
+        return await self._working_on(task, await self._engine.submit(replace(request, above=self._above)))
+
+    async def _working_on(self, task: ListedTask, work: Work[T]) -> T:
+        """What a run or a program comes to, which can be paused and cancelled with the list."""
+        self.submissions[task.id] = work
         if self._is_cancelled:
-            _act(submission, Act(action="cancel", who="the task list"))
+            _act(work, Act(action="cancel", who="the task list"))
         elif self.is_paused:
-            _act(submission, Act(action="pause", who="the task list"))
+            _act(work, Act(action="pause", who="the task list"))
         try:
-            return await submission.result()
+            return await work.result()
         finally:
             del self.submissions[task.id]
 
@@ -342,6 +403,7 @@ class ListRun:
             created=list(outcome.created),
             modified=list(outcome.modified),
             error=outcome.error,
+            exit_code=outcome.exit_code,
             is_valid=outcome.is_valid,
             verdict=outcome.verdict,
             validation_run=outcome.validation_run,
@@ -382,90 +444,57 @@ class ListRun:
         )
 
 
-class _Spent:
-    """What the attempts at a task used together."""
+def _shared_ledger(plan: ListPlan, folder: Path) -> Ledger | None:
+    """The ledger above all runs of a list, with what earlier parts of it spent; None where the list has no caps."""
+    budget = plan.listed.tasks.budget
+    tokens, cost_usd = budget.get("token_budget"), budget.get("cost_budget_usd")
+    if tokens is None and cost_usd is None:
+        return None
+    counts = plan.config.budget.token_budget_counts
+    ledger = Ledger.shared(token_budget=tokens, cost_budget_usd=cost_usd, counts=counts)
+    spent = [(end.tokens, end.cost_usd) for end in plan.spent]
+    spent += [spent_by_run(folder / f"{run}.jsonl") for run in plan.cut_off]
+    for used, cost in spent:
+        ledger.restore(RunUsage(input_tokens=used), cost)
+    return ledger
 
-    def __init__(self) -> None:
-        self.tokens = 0
-        self.cost_usd: float | None = 0.0
-        self.seconds = 0.0
 
-    def add(self, outcome: TaskOutcome) -> None:
-        self.tokens += outcome.tokens
-        self.seconds += outcome.duration_s
-        unknown = self.cost_usd is None or outcome.cost_usd is None
-        self.cost_usd = None if unknown else (self.cost_usd or 0.0) + (outcome.cost_usd or 0.0)
+class Work(Protocol[T_co]):
+    """Something in progress that does a task: a run, or a program."""
+
+    @property
+    def status(self) -> RunStatus | None: ...
+
+    def control(self, act: Act) -> None: ...
+
+    async def result(self) -> T_co: ...
 
 
-def _act(submission: LocalSubmission, act: Act) -> None:
+class _Output:
+    """Records what a program writes, masked, up to a cap; what may be the beginning of a secret waits for the rest."""
+
+    def __init__(self, recorder: Recorder, span: Span, masking: Masker | None) -> None:
+        self._recorder = recorder
+        self._span = span
+        self._masked = None if masking is None else masking.stream()
+        self._left_chars = OUTPUT_CHARS
+
+    def add(self, text: str) -> None:
+        if self._left_chars > 0:
+            piece = text[: self._left_chars]
+            self._left_chars -= len(piece)
+            self._record(piece if self._masked is None else self._masked.feed(piece))
+
+    def close(self) -> None:
+        """Record what still waits."""
+        if self._masked is not None:
+            self._record(self._masked.close())
+
+    def _record(self, text: str) -> None:
+        if text:
+            self._recorder.record(self._span, TaskOutput(text=text), is_masked=True)
+
+
+def _act(work: Work[Any], act: Act) -> None:
     with suppress(ConfigError):  # it has ended meanwhile
-        submission.control(act)
-
-
-def _outcome_of(task: ListedTask, result: RLMResult, files: tuple[str, ...]) -> TaskOutcome:
-    error = None if result.error is None else f"{type(result.error).__name__}: {result.error}"
-    return TaskOutcome(
-        id=task.id,
-        state="completed" if result.success else "cancelled" if result.status == "cancelled" else "failed",
-        response=result.response,
-        value=_value(task, result.response, result.value),
-        run_id=result.run_id,
-        files=files,
-        error=None if result.success else error or f"it ended with status {result.status}",
-        limit=result.status == "limit",
-        tokens=result.usage.input_tokens + result.usage.output_tokens,
-        cost_usd=result.cost_usd,
-        duration_s=result.duration_s,
-    )
-
-
-def _outcome_on_record(task: ListedTask, record: Path) -> TaskOutcome | None:
-    """The outcome of a run that completed though its list was cut off before it heard of that; None for others."""
-    end = end_of_run(record)
-    if end is None or end.status != "completed":
-        return None
-    return TaskOutcome(
-        id=task.id,
-        state="completed",
-        response=end.response,
-        value=_value(task, end.response, None),
-        run_id=record.stem,
-        files=artifacts_of(record.with_suffix(".artifacts")),
-        tokens=end.usage.input_tokens + end.usage.output_tokens,
-        cost_usd=end.cost_usd,
-        duration_s=end.duration_s,
-    )
-
-
-def _earlier(end: TaskEnd) -> TaskOutcome:
-    return TaskOutcome(
-        id=end.task,
-        state="completed",
-        response=end.response,
-        value=end.value,
-        run_id=end.run,
-        attempts=end.attempts,
-        files=tuple(end.files),
-        created=tuple(end.created),
-        modified=tuple(end.modified),
-        is_valid=end.is_valid,
-        verdict=end.verdict,
-        validation_run=end.validation_run,
-        tokens=end.tokens,
-        cost_usd=end.cost_usd,
-        duration_s=end.duration_s,
-        is_earlier=True,
-    )
-
-
-def _value(task: ListedTask, response: str, value: Any) -> Any:
-    """The answer as a JSON value, where it is more than text."""
-    if task.output_type is not None or (value is None and response[:1] in ("{", "[")):
-        with suppress(ValueError):
-            return json.loads(response)
-    if value is None or isinstance(value, str):
-        return None
-    try:
-        return msgspec.json.decode(msgspec.json.encode(value))
-    except (TypeError, ValueError):
-        return None
+        work.control(act)

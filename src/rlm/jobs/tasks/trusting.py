@@ -57,6 +57,8 @@ def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _asked_by_itself(row: Mapping[str, Any]) -> Iterator[GuardedKey]:
     """What of a task no configuration has."""
+    if row.get("executor", "rlm") != "rlm":
+        yield GuardedKey(name="executor", value=row["executor"])
     files = row.get("files")
     outside = [
         name for name in (files if isinstance(files, list) else []) if isinstance(name, str) and _leads_out(name)

@@ -19,6 +19,8 @@ TaskState: TypeAlias = Literal["pending", "running", "completed", "failed", "ski
 GIVEN = "given"
 """The key of a task's own data in a context that has the outputs of other tasks too."""
 CONCURRENCY = 4
+RLM, CLAUDE = "rlm", "claude"
+"""Executors by name."""
 
 
 class ListedTask(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -44,12 +46,25 @@ class ListedTask(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     """A question about the answer, which a fresh model decides: unless it says yes, the task has failed."""
     validation_model: str | None = None
     """The model that decides; None: the task's own, without its conversation."""
+    executor: Literal["rlm", "claude"] | tuple[str, ...] = "rlm"
+    """What does it: rlm; the installed `claude` as an agent with tools; or a command, its program and arguments."""
+    workspace: str = "."
+    """The folder in which a program works, relative to the file of the list."""
+    environment: tuple[str, ...] = ()
+    """Variables that a program gets besides PATH, HOME and the locale."""
     retries: int = 0
     """How often it may be tried again where it fails, or its answer isn't valid; it is told why."""
 
     def __post_init__(self) -> None:
-        for name in ("needs", "files"):  # perhaps a list, as Python writes it
+        for name in ("needs", "files", "environment"):  # perhaps a list, as Python writes it
             msgspec.structs.force_setattr(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.executor, str):
+            msgspec.structs.force_setattr(self, "executor", tuple(self.executor))
+
+    @property
+    def is_program(self) -> bool:
+        """Whether a program does it, instead of a run."""
+        return self.executor != RLM
 
 
 class TaskList(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -67,7 +82,7 @@ class TaskList(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     model: str | None = None
     """The model of tasks that name none."""
     budget: dict[str, Json] = {}
-    """Caps over all runs of the list together, by their names: timeout_s."""
+    """Caps over all runs of the list together, by their names: token_budget, cost_budget_usd, timeout_s."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "tasks", tuple(self.tasks))  # perhaps a list, as Python writes it
@@ -112,6 +127,8 @@ class TaskOutcome:
     """Files of its workspace that were written while it ran."""
     error: str | None = None
     """Why it did not complete."""
+    exit_code: int | None = None
+    """How its program ended; None where a run did it."""
     limit: bool = False
     """Whether a cap of the budget ended it."""
     is_valid: bool | None = None

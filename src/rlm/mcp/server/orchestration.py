@@ -148,6 +148,8 @@ class Orchestration:
         known = {config.model, config.sub_model, *config.allowed_models, None}
         models = sorted(name for name in known if name is not None)
         found = [f"{task.id}: {name} can't be given here" for name in ("files", "session") if getattr(task, name)]
+        if task.is_program:
+            found.append(f"{task.id}: executor can't be given here")
         found += [
             f"{task.id}: the model {name!r} is not one of {', '.join(models) or 'those configured'}"
             for name in (task.model, task.validation_model)
