@@ -20,6 +20,7 @@ CATCHES_EVERYTHING = {
     "rlm.repl.calls:CellCalls._answer": "a fault of the host, raised to its caller and never shown to guest code",
     "rlm.repl.docker.engines:_in_thread.run": "raised to the caller, on its event loop",
     "rlm.repl.guest.contained:main": "a guest never returns into the code of process 1",
+    "rlm.repl.guest.remote.serving:main": "a guest never returns into the code of process 1",
     "rlm.repl.guest.errors:_bare_traceback": "guest code may have broken what the traceback needs",
     "rlm.repl.guest.errors:_message": "the message of an exception is guest code",
     "rlm.repl.guest.errors:_traceback": "guest code may have broken what the traceback needs",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlm.repl import SANDBOXES
+from rlm.repl import REMOTE, SANDBOXES
 from tests.architecture.sources import ROOT
 from tests.support.environments import settings_of
 
@@ -10,7 +10,7 @@ from tests.support.environments import settings_of
 def test_every_sandbox_is_proved_by_the_suite() -> None:
     modules = (ROOT / "tests" / "contract").glob("test_*.py")
     proved = {path.stem.removeprefix("test_") for path in modules if "(SandboxSuite" in path.read_text("utf-8")}
-    assert proved == set(SANDBOXES)
+    assert proved == {*SANDBOXES, *REMOTE}
 
 
 def test_every_sandbox_has_settings_for_the_tests_of_all() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rlm.core.config import DockerConfig
 from rlm.core.interfaces import Sandbox
 from rlm.repl.docker.launcher import DOCKER
-from rlm.repl.docker.owners import LABEL, Owner
 from rlm.repl.live import Limits
+from rlm.repl.owners import LABEL, Owner
 from rlm.testing import SandboxSuite
 from tests.contract.unread import UnreadAnswers
 from tests.support.engines import client

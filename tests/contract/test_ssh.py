@@ -16,7 +16,7 @@ pytestmark = needs("ssh")
 class TestSsh(SandboxSuite, UnreadAnswers):
     @classmethod
     def make(cls, limits: Limits, memory: str) -> Sandbox:
-        return sshd.sandbox(limits, memory=memory, warm=1)
+        return sshd.sandbox(limits, memory=memory)
 
     @classmethod
     def guests(cls, host: int) -> set[int]:

@@ -20,6 +20,7 @@ from rlm.repl.live import Limits
 from rlm.repl.local.launcher import LOCAL
 from rlm.repl.wasm import deno_runtime, pyodide_files
 from rlm.repl.wasm.launcher import WASM
+from tests.support import sshd
 from tests.support.attacks.assault import Assault
 from tests.support.attacks.corpus import KINDS, attempts
 from tests.support.attacks.stage import Stage, set_up
@@ -54,10 +55,15 @@ def wasm(limits: Limits = PATIENT) -> Sandbox:
     return WASM.sandbox(WasmConfig(memory=MEMORY), limits)
 
 
+def ssh() -> Sandbox:
+    return sshd.sandbox(LIMITS, memory=MEMORY)
+
+
 SANDBOXES: dict[str, Callable[[], Sandbox]] = {
     "local-off": lambda: local("off"),
     "local-relaxed": lambda: local("relaxed"),
     "docker": docker,
+    "ssh": ssh,
     "wasm": wasm,
     "wasm-hurried": lambda: wasm(LIMITS),
 }
@@ -115,7 +121,7 @@ async def test_the_corpus_bites_in_javascript(stage: Stage) -> None:
 
 
 async def test_every_sandbox_is_attacked() -> None:
-    assert {name.partition("-")[0] for name in SANDBOXES} == set(repl.SANDBOXES)
+    assert {name.partition("-")[0] for name in SANDBOXES} == {*repl.SANDBOXES, *repl.REMOTE}
 
 
 async def test_the_corpus_is_large_and_its_names_tell_attempts_apart() -> None:

@@ -14,7 +14,7 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.config import DockerConfig
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import ReplSpec
-from rlm.repl.docker.owners import LABEL, Owner
+from rlm.repl.owners import LABEL, Owner
 from rlm.runtime.inputs import prepare
 from tests.support.engines import SPEC, Proxy, client, containers, sandbox, until_none
 from tests.support.required import TEST_IMAGE, needs

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from rlm.repl.docker.owners import LABEL, Owner
+from rlm.repl.owners import LABEL, Owner
 from tests.support.engines import client
 from tests.support.required import was_used
 

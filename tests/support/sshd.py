@@ -126,6 +126,19 @@ def far_processes(host: int) -> set[int]:
     return found
 
 
+def servers_of(host: int) -> set[int]:
+    """The processes of sshd that serve the ssh processes below `host`."""
+    far = far_processes(host)
+    return {pid for pid in below(sshd().pid) - far if below(pid) & far}
+
+
+def opened_by(pid: int) -> set[str]:
+    """What a process has open, as /proc names it."""
+    with suppress(OSError):
+        return {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return set()
+
+
 def below(pid: int) -> set[int]:
     """All processes that a process of this machine has started."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
@@ -135,8 +148,8 @@ def below(pid: int) -> set[int]:
 
 def _ports_of(pid: int) -> Iterator[int]:
     """The local ports of a process's connections."""
+    links = opened_by(pid)
     with suppress(OSError):
-        links = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
         for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if f"socket:[{fields[9]}]" in links:

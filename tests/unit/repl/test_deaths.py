@@ -17,6 +17,7 @@ from rlm.repl.deaths import Death, words
         (Death(signal=77), "crashed (signal 77)"),
         (Death(cause="memory", signal=9), "ran out of memory"),
         (Death(cause="time"), "docker.ttl_s"),
+        (Death(cause="line"), "the connection to the machine of the sandbox was lost"),
         (Death(cause="engine"), "the connection to the Docker engine was lost"),
     ],
 )

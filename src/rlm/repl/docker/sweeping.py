@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import SandboxUnavailableError
-from rlm.repl.docker.owners import LABEL, Owner
+from rlm.repl.owners import LABEL, Owner
 from rlm.repl.spool_folders import SpoolFolder, sweep
 
 if TYPE_CHECKING:

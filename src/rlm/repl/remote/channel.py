@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rlm.repl.channel import Receiver
-    from rlm.repl.remote.line import End, Line
+    from rlm.repl.remote.line import End, FarLine
 
 _BEAT = HEADER.pack(0, supervisor.BEAT)
 _INTERRUPT = HEADER.pack(0, supervisor.INTERRUPT)
@@ -120,7 +120,7 @@ class FarProcess:
     def __init__(self, token: str, *, as_text: bool, lease_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._lease_s = lease_s
-        self._line: Line | None = None
+        self._line: FarLine | None = None
         self._pieces = Pieces(token, as_text=as_text)
         self._parser = FrameParser()
         self._first: asyncio.Future[dict[str, Any]] = self._loop.create_future()
@@ -135,15 +135,17 @@ class FarProcess:
         self._beating: asyncio.TimerHandle | None = None
         self._heard_at = monotonic()
         self._unsent = 0
+        self._first_bytes = 0
         self._cpu_s = 0.0
         self._threads = 0
         self._death: Death | None = None
 
     # Before the REPL has it.
 
-    def begin(self, line: Line, first: bytes) -> None:
+    def begin(self, line: FarLine, first: bytes) -> None:
         """Take the line, and send what the far process begins with."""
         self._line = line
+        self._first_bytes = len(first)
         line.write(first)
         self._beat_later()
         if self._ending is not None:  # it was given up meanwhile
@@ -165,8 +167,8 @@ class FarProcess:
     def is_alive(self) -> bool:
         return self._ending is None
 
-    async def push(self, piece: bytes) -> None:
-        """Send a part of something large, at the pace of the line. Raises:
+    async def push_block(self, block: bytes) -> None:
+        """Send a block of a context, at the pace of the line. Raises:
         REPLError: the line takes no more.
         """
         try:
@@ -174,11 +176,7 @@ class FarProcess:
                 await self._may_write.wait()
         except TimeoutError as e:
             raise REPLError(f"the line took nothing of the context for {_PUSH_S:g} s") from e
-        self.send(piece)
-
-    async def push_block(self, block: bytes) -> None:
-        """Send a block of a context to a guest; see `push`."""
-        await self.push(HEADER.pack(len(block), _BLOCK) + block)
+        self.send(HEADER.pack(len(block), _BLOCK) + block)
 
     async def aclose(self) -> None:
         """End it, with or without a receiver, and wait until it is gone."""
@@ -268,6 +266,8 @@ class FarProcess:
     def _take_note(self, note: dict[str, Any]) -> None:
         if note["t"] == "used":
             self._cpu_s, self._threads = float(note["cpu_s"]), int(note["threads"])
+            if self._line is not None:
+                self._line.heard(self._first_bytes + int(note["heard_bytes"]))
         elif note["t"] == "gone":
             self._death = Death(signal=note["signal"], code=note["code"])
         else:
@@ -297,7 +297,7 @@ class FarProcess:
         """Show that the host is there, and see that the line is."""
         assert self._line is not None
         unsent = self._line.unsent_bytes()
-        if unsent < self._unsent:  # it takes what it is sent
+        if unsent < self._unsent or not self._pieces.have_begun:  # it takes what it is sent, or is yet to log in
             self._heard_at = monotonic()
         self._unsent = unsent
         if monotonic() - self._heard_at > self._lease_s:

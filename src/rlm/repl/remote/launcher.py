@@ -1,4 +1,5 @@
-"""Starts guests on a far machine, over whatever connects to it; a context is sent there once and held for all.
+"""Starts guests on a far machine, over whatever connects to it: the guest half is sent there once, to a keeper that
+forks all guests, and each large context once, to a process that holds it.
 
 Nothing is installed there and nothing is written to its files: the guest half travels over the line.
 """
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlm.core.contexts.context import Context
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.core.types import Traits
 from rlm.repl import portable, spool_folders
@@ -25,11 +27,21 @@ from rlm.repl.shares import Shares
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from rlm.core.contexts.context import Context
     from rlm.core.types import Json
     from rlm.repl.remote.line import Connector
 
 _PORTABLE = ("rlm.repl.guest", "rlm.repl.guest.carry", "rlm.repl.guest.linux", "rlm.repl.guest.remote")
+_ASK = """\
+import os, socket, sys
+keeper = socket.socket(socket.AF_UNIX)
+keeper.connect("\\0" + sys.argv[1])
+socket.send_fds(keeper, [b"."], [0, 1, 2])
+nothing = os.open(os.devnull, os.O_RDWR)
+for descriptor in range(3):
+    os.dup2(nothing, descriptor)
+os._exit((keeper.recv(1) or b"\\0")[0])
+"""
+"""Gives the keeper the streams of a line, and waits for the end of what is served there."""
 _START = "from rlm.repl.guest.remote.entry import main\nmain()"
 _UNPACK = (
     "import sys;sys.path=[p for p in sys.path if p];import base64,zlib;exec(zlib.decompress(base64.b64decode({})))"
@@ -61,6 +73,22 @@ class FarPlan:
     """What a cell is told that imports a package which isn't there."""
 
 
+class FarKeeper:
+    """The process on the far machine that forks all others."""
+
+    def __init__(self, process: FarProcess, name: str) -> None:
+        self._process = process
+        self.name = name
+        """The name of the socket over which it is asked."""
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive
+
+    async def aclose(self) -> None:
+        await self._process.aclose()
+
+
 class HeldContext:
     """A context that a process on the far machine holds."""
 
@@ -80,20 +108,21 @@ class HeldContext:
 class WarmGuest:
     """A guest that waits to be told its context."""
 
-    def __init__(self, process: FarProcess) -> None:
+    def __init__(self, process: FarProcess, *, has_context: bool) -> None:
         self.process = process
+        self._has_context = has_context
 
     @property
     def is_alive(self) -> bool:
         return self.process.is_alive
 
-    async def place(self, context: Context | None) -> None:
-        """Send it a context; None: it has found its own. Raises:
+    async def place(self, context: Context) -> None:
+        """Send it its context, unless it has found that. Raises:
         REPLError: the line takes no more.
         """
-        size = 0 if context is None else spool_folders.size_bytes(context)
+        size = 0 if self._has_context else spool_folders.size_bytes(context)
         self.process.send(pack({"t": "place", "streamed_bytes": size}))
-        if size and context is not None:
+        if size:
             async for block in spool_folders.blocks(context):
                 await self.process.push_block(block)
 
@@ -109,6 +138,8 @@ class RemoteLauncher:
         self._plan = plan
         self._connecting = asyncio.Semaphore(_MAX_CONNECTING)
         self._pool = WarmPool(self._start_guest, size=plan.warm)
+        self._nothing = Context.empty()
+        self._keeper = Shares(self._keep)
         self._held = Shares(self._hold)
         self._layers: tuple[str, ...] = ()
 
@@ -135,8 +166,7 @@ class RemoteLauncher:
 
     @property
     def is_alive(self) -> bool:
-        """A machine that can't be reached may be back for the next guest."""
-        return True
+        return self._connector.is_alive
 
     def init(self, context: Context) -> Mapping[str, Json]:
         note = spool_folders.note(context)
@@ -145,12 +175,10 @@ class RemoteLauncher:
     async def launch(self, context: Context) -> FarProcess:
         if spool_folders.size_bytes(context) <= _SENT_BYTES:
             guest = await self._pool.take()
-            given: Context | None = context
         else:
             guest = await self._start_guest((await self._held.get(context)).path)
-            given = None
         try:
-            await guest.place(given)
+            await guest.place(context)
         except BaseException:
             await guest.aclose()
             raise
@@ -165,6 +193,7 @@ class RemoteLauncher:
         try:
             await self._pool.aclose()
             await self._held.aclose()
+            await self._keeper.aclose()
         finally:
             await self._connector.aclose()
 
@@ -183,13 +212,15 @@ class RemoteLauncher:
         except BaseException:
             await process.aclose()
             raise
-        return WarmGuest(process)
+        return WarmGuest(process, has_context=said["given"])
 
     def _note_layers(self, layers: tuple[Layer, ...]) -> None:
         """Take note of how guests are confined there. Raises:
         SandboxUnavailableError: not as they have to be.
         """
-        self._layers = (*(layer.name for layer in layers if layer.active), "lease")
+        active = [layer.name for layer in layers if layer.active]
+        ends_with = ["lease"] if "namespaces" in active else ["process group", "lease"]
+        self._layers = (*active, *ends_with)
         lacks = missing(layers)
         if lacks and not self._plan.allow_unconfined:
             raise SandboxUnavailableError(self._unconfined(lacks))
@@ -198,7 +229,7 @@ class RemoteLauncher:
         process = await self._connected({"holds_bytes": spool_folders.size_bytes(context)})
         try:
             async for block in spool_folders.blocks(context):
-                await process.push(block)
+                await process.push_block(block)
             said = await self._first_of(process)
         except BaseException:
             await process.aclose()
@@ -206,9 +237,33 @@ class RemoteLauncher:
         return HeldContext(process, str(said["path"]))
 
     async def _connected(self, settings: Mapping[str, Any]) -> FarProcess:
+        """A new process at the far end, forked by the keeper: by another one, where that serves nobody any more."""
+        keeper = await self._keeper.get(self._nothing)
+        try:
+            return await self._asked(keeper, settings)
+        except REPLError:
+            await keeper.aclose()
+        return await self._asked(await self._keeper.get(self._nothing), settings)
+
+    async def _asked(self, keeper: FarKeeper, settings: Mapping[str, Any]) -> FarProcess:
+        return await self._begun(_python(self._plan.python, _ASK, keeper.name), b"", settings)
+
+    async def _keep(self, _context: Context) -> FarKeeper:
+        name = f"rlm-{secrets.token_hex(16)}"
+        archive = portable.archive(_PORTABLE)
+        command = _python(self._plan.python, portable.boot(_START), str(len(archive)))
+        process = await self._begun(command, archive, {"name": name})
+        try:
+            await self._first_of(process)
+        except BaseException:
+            await process.aclose()
+            raise
+        return FarKeeper(process, name)
+
+    async def _begun(self, command: tuple[str, ...], first: bytes, settings: Mapping[str, Any]) -> FarProcess:
+        """Open a line, and send what the far process begins with."""
         plan, token = self._plan, secrets.token_hex(16)
         process = FarProcess(token, as_text=self._connector.as_text, lease_s=plan.lease_s)
-        archive = portable.archive(_PORTABLE)
         begins = {
             "token": token,
             "as_text": self._connector.as_text,
@@ -220,9 +275,7 @@ class RemoteLauncher:
             **settings,
         }
         async with self._connecting, self._in_time():
-            process.begin(
-                await self._connector.connect(_command(plan.python, len(archive)), process), archive + pack(begins)
-            )
+            process.begin(await self._connector.connect(command, process), first + pack(begins))
             try:
                 await process.begun()
             except BaseException:
@@ -243,6 +296,7 @@ class RemoteLauncher:
             raise REPLError(f"nothing started on {self._connector.far} within {_START_TIMEOUT_S:g} s") from e
 
 
-def _command(python: str, archive_bytes: int) -> tuple[str, ...]:
-    packed = base64.b64encode(zlib.compress(portable.boot(_START).encode(), 9)).decode()
-    return (*_CLEAN, python, "-s", "-S", "-c", _UNPACK.format(repr(packed)), str(archive_bytes))
+def _python(python: str, code: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs code in the far Python."""
+    packed = base64.b64encode(zlib.compress(code.encode(), 9)).decode()
+    return (*_CLEAN, python, "-s", "-S", "-c", _UNPACK.format(repr(packed)), *arguments)

@@ -39,7 +39,7 @@ class Listener(Protocol):
         ...
 
 
-class Line(Protocol):
+class FarLine(Protocol):
     """One far process."""
 
     def write(self, piece: bytes) -> None:
@@ -48,6 +48,10 @@ class Line(Protocol):
 
     def unsent_bytes(self) -> int:
         """How much is queued here still."""
+        ...
+
+    def heard(self, total_bytes: int) -> None:
+        """The far process has read so much of what was written in all."""
         ...
 
     def pause_reading(self) -> None:
@@ -75,7 +79,12 @@ class Connector(Protocol):
     far: str
     """What to call the far machine in messages."""
 
-    async def connect(self, command: Sequence[str], listener: Listener) -> Line:
+    @property
+    def is_alive(self) -> bool:
+        """The machine may take another line; where it is gone for good, another sandbox has to be started."""
+        ...
+
+    async def connect(self, command: Sequence[str], listener: Listener) -> FarLine:
         """Run a command there. Raises:
         REPLError: nothing can be run there; says why, and what to do.
         """

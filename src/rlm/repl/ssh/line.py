@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rlm.core.config import SshConfig
-    from rlm.repl.remote.line import Line, Listener
+    from rlm.repl.remote.line import FarLine, Listener
 
 _FIXED = (
     "BatchMode=yes",
@@ -61,12 +61,17 @@ class SshConnector:
         self._start = ("ssh", "-T", "-a", "-x", "-e", "none", *fixed, "--", host)
         self.far = f"the host {host}"
 
+    @property
+    def is_alive(self) -> bool:
+        """A host that can't be reached may be back for the next line."""
+        return True
+
     @classmethod
     def of(cls, section: SshConfig, host: str) -> SshConnector:
         """The connector of a section of the configuration."""
         return cls(host, section.options)
 
-    async def connect(self, command: Sequence[str], listener: Listener) -> Line:
+    async def connect(self, command: Sequence[str], listener: Listener) -> FarLine:
         """Start an ssh that runs the command there; whether it gets there, the listener is told."""
         if shutil.which("ssh") is None:
             raise SandboxUnavailableError("there is no program ssh here\ninstall OpenSSH's client")
@@ -83,7 +88,7 @@ class SshConnector:
 
 
 class SshLine(asyncio.SubprocessProtocol):
-    """Implements `Line` over one ssh process."""
+    """Implements `FarLine` over one ssh process."""
 
     def __init__(self, listener: Listener, host: str) -> None:
         self._listener = listener
@@ -93,7 +98,7 @@ class SshLine(asyncio.SubprocessProtocol):
         self._said = b""
         self._has_begun = False
 
-    # As a Line.
+    # As a FarLine.
 
     def write(self, piece: bytes) -> None:
         if self._stdin is not None and not self._stdin.is_closing():
@@ -101,6 +106,9 @@ class SshLine(asyncio.SubprocessProtocol):
 
     def unsent_bytes(self) -> int:
         return 0 if self._stdin is None else self._stdin.get_write_buffer_size()
+
+    def heard(self, total_bytes: int) -> None:
+        """ssh holds the writer up by itself."""
 
     def pause_reading(self) -> None:
         if (stdout := self._stdout()) is not None:

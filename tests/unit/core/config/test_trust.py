@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rlm.core.config import SCHEMA, Config
+from rlm import repl
+from rlm.core.config import SCHEMA, Config, trust
 from rlm.core.config.files import read_config_file
 from rlm.core.config.layers import note
 from rlm.core.config.trust import TrustRecord
@@ -155,6 +156,19 @@ def test_an_untrusted_file_may_not_name_a_plug_in(
     (project / "rlm.toml").write_text(text)
     with pytest.raises(UntrustedConfigError, match="rlm trust"):
         Config.load(project, environ)
+
+
+@pytest.mark.parametrize("text", ["[rlm]\nenvironment = 'ssh'", "[ssh]\nhost = 'build-7'", "[ssh]\nmemory = '1m'"])
+def test_an_untrusted_file_may_not_send_data_to_another_machine(
+    project: Path, environ: dict[str, str], text: str
+) -> None:
+    (project / "rlm.toml").write_text(text)
+    with pytest.raises(UntrustedConfigError, match="rlm trust"):
+        Config.load(project, environ)
+
+
+def test_every_sandbox_on_another_machine_needs_trust() -> None:
+    assert set(repl.REMOTE) == trust.REMOTE <= trust.GUARDED
 
 
 def test_what_is_built_in_may_be_named(project: Path, environ: dict[str, str]) -> None:

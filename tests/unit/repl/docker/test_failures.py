@@ -19,7 +19,7 @@ from rlm.repl.docker.channels import DockerChannel
 from rlm.repl.docker.containers import ContainerPlan
 from rlm.repl.docker.engines import Address, DockerEngine
 from rlm.repl.docker.images import DockerImage
-from rlm.repl.docker.owners import LABEL, Owner
+from rlm.repl.owners import LABEL, Owner
 
 
 class Client:

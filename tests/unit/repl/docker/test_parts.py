@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlm.core.exceptions import ConfigError, REPLError, SandboxUnavailableError
-from rlm.repl.docker import containers, contexts, engines, meters, owners
+from rlm.repl import owners
+from rlm.repl.docker import containers, contexts, engines, meters
 from rlm.repl.docker.channels import Demultiplexer
 from rlm.repl.docker.engines import DockerEngine
-from rlm.repl.docker.owners import Owner
 from rlm.repl.guest.supervisor import INTERRUPT, Incoming
 from rlm.repl.guest.wire import HEADER, pack
+from rlm.repl.owners import Owner
 from rlm.repl.spool_folders import note
 from rlm.runtime.inputs import prepare
 

@@ -57,7 +57,7 @@ def main(to_host: upward.Upward, plan: Plan) -> NoReturn:
     if child == 0:
         serving.main((frames_in, frames_out, output_out), plan.given, plan.settings, plan.namespaces)
     kernel.set_undumpable()
-    for descriptor in (frames_in, frames_out, output_out):
+    for descriptor in (frames_in, frames_out, output_out, *([plan.given] if plan.given >= 0 else [])):
         os.close(descriptor)
     _let_go_of_output()
     guest = Guest(pid=child, to_child=to_child, frames=frames, output=output)
@@ -118,6 +118,7 @@ class Relay:
         self._lease_s = lease_s
         self._heard_at = time.monotonic()
         self._answered_at = 0.0
+        self._heard_bytes = self._answered_bytes = 0
         self._told_cpu_s = 0.0
         self._told_threads = 0
         self._threads = guest.find_threads()
@@ -177,12 +178,13 @@ class Relay:
         if not received:
             raise _HostGone
         self._heard_at = time.monotonic()
+        self._heard_bytes += len(received)
         for item in self._incoming.feed(received):
             if item is None or item:
                 self._waiting.append(item)
                 self._waiting_bytes += 0 if item is None else len(item)
-        if self._heard_at - self._answered_at > upward.ANSWER_S:
-            self._answered_at = self._heard_at
+        unanswered = self._heard_bytes - self._answered_bytes
+        if self._heard_at - self._answered_at > upward.ANSWER_S or unanswered > upward.ANSWER_BYTES:
             self._tell_use()
 
     def _pass_on(self) -> None:
@@ -225,7 +227,8 @@ class Relay:
             return 0
 
     def _tell_use(self) -> None:
-        self._to_host.note(t="used", cpu_s=self._told_cpu_s, threads=self._told_threads)
+        self._answered_at, self._answered_bytes = self._heard_at, self._heard_bytes
+        self._to_host.note(t="used", cpu_s=self._told_cpu_s, threads=self._told_threads, heard_bytes=self._heard_bytes)
 
     def _has_ended(self) -> bool:
         with contextlib.suppress(BlockingIOError):

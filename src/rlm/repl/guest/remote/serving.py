@@ -24,7 +24,6 @@ from rlm.repl.guest.placing import (
     GIVEN,
     OUTPUT,
     bind_packages,
-    import_while_idle,
     read_placed,
     receive,
     take_places,
@@ -59,21 +58,18 @@ def main(streams: tuple[int, int, int], given: int, settings: Mapping[str, Any],
 def _serve(given: int, settings: Mapping[str, Any], namespaces: Layer) -> None:
     kernel.prefer_as_victim()
     bind_packages()
-    kernel.limit_arenas()
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     readable = paths.readable(packages=True, checkouts=False)
     sys.path[:] = paths.import_path(packages=True, checkouts=False)
     plan = confine.prepare(readable, settings["memory_bytes"], namespaces)
     layers = trial.layers_of(plan)
-    os.write(FRAMES_OUT, pack({"t": "warm", "layers": [asdict(layer) for layer in layers]}))
-    import_while_idle()
+    os.write(FRAMES_OUT, pack({"t": "warm", "layers": [asdict(layer) for layer in layers], "given": given >= 0}))
     placed = read_placed()
     source = receive(placed["streamed_bytes"]) if placed["streamed_bytes"] else given
-    loader = Loader(source, plan, require_all=not settings["allow_unconfined"])
+    loader = ConfinedLoader(source, plan, require_all=not settings["allow_unconfined"])
     serve(DescriptorTransport(FRAMES_IN, FRAMES_OUT), Output(OUTPUT), Prepared(load=loader.load, report=loader.report))
 
 
-class Loader:
+class ConfinedLoader:
     """Loads the context, then confines this process: so the limit of memory is above the context."""
 
     def __init__(self, source: int, plan: Confinement, *, require_all: bool) -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 FRAMES, OUTPUT, NOTE = 1, 2, 3
 """The kinds of pieces."""
 ANSWER_S = 1.0
-"""What is heard is answered, though once in so many seconds: so a host knows that the line works."""
+ANSWER_BYTES = 1 << 20
+"""What is heard is answered, though once in so many seconds or bytes: so a host knows that the line works, and how much
+of what it sent is still on its way."""
 _LAST_S = 3.0
 """Seconds that the host may take to read the last of it."""
 
