@@ -397,7 +397,7 @@ class Completion:
             error,
             self._masked(shown.variables_text(result)),
         ]
-        return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
+        return "\n".join(part for part in parts if part) or shown.silence_text(result)
 
     def _near(self) -> Iterator[Limit]:
         """The limits that are near and of which the model wasn't told, recorded."""
