@@ -262,7 +262,7 @@ def test_a_cell_that_only_says_what_was_printed_is_the_answer(ask, code, value):
 
 
 @pytest.mark.parametrize("code", ["2", "print(1 + 0)", "(1, 1)"])
-def test_a_cell_that_says_anything_else_is_not(ask, code):
-    look = "```repl\nprint(context.count('secret'))\n```"
-    ask([look, f"```repl\n{code}\n```", "```repl\nFINAL(len(context))\n```"], native_tools=False)
+@pytest.mark.parametrize("look", ["print(context.count('secret'))", "2"])
+def test_a_cell_that_says_anything_else_is_not(ask, look, code):
+    ask([f"```repl\n{look}\n```", f"```repl\n{code}\n```", "```repl\nFINAL(len(context))\n```"], native_tools=False)
     assert len(ask.turns) == 3

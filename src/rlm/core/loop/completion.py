@@ -85,6 +85,8 @@ class Completion:
         """The end of what the cell in progress has printed."""
         self._answered_at = 0
         """The turn with the answer to the question before this one; 0: this is the first."""
+        self._said_so = False
+        """Whether the last cell was nothing but a number or a text."""
         self._cells = 0
         self._cell = task.scope
         """The cell in progress, or the last one."""
@@ -332,9 +334,11 @@ class Completion:
                 return message
 
     def _as_final(self, code: str) -> str:
-        """Code that is no more than what a cell printed last gives that as the answer: it does nothing else."""
-        said = codelike.constant(code) if len(code) <= REPEATED_CHARS and self.printed else None
-        return f"FINAL({said!r})" if said is not None and str(said) == self.printed else code
+        """Code that is no more than what another cell printed last gives that as the answer: it does nothing else."""
+        said = codelike.constant(code) if len(code) <= REPEATED_CHARS else None
+        is_answer = said is not None and str(said) == self.printed and not self._said_so
+        self._said_so = said is not None
+        return f"FINAL({said!r})" if is_answer else code
 
     def _unlooked(self) -> bool:
         """Whether this is a first answer before any of the data was looked at; said once."""
@@ -393,7 +397,7 @@ class Completion:
             error,
             self._masked(shown.variables_text(result)),
         ]
-        return "\n".join(part for part in parts if part) or "(The cell printed nothing.)"
+        return "\n".join(part for part in parts if part) or shown.silence_text(result)
 
     def _near(self) -> Iterator[Limit]:
         """The limits that are near and of which the model wasn't told, recorded."""

@@ -44,6 +44,11 @@ def variables_text(result: ExecResult) -> str:
     return f"[All variables are kept{own}.]"
 
 
+def silence_text(result: ExecResult) -> str:
+    """What is shown of a cell that printed nothing and had no error."""
+    return f"(The cell printed nothing.{f' It set {some(result.changed)}.' if result.changed else ''})"
+
+
 def some(names: Sequence[str]) -> str:
     """The first of these names, and how many more there are."""
     more = len(names) - _NAMES_SHOWN

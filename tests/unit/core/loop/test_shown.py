@@ -58,3 +58,8 @@ def test_an_ordinary_error_is_its_traceback_and_says_nothing_of_variables() -> N
     error = ExecError(kind="ValueError", message="bad", traceback="Traceback ...\nValueError: bad\n")
     assert shown.error_text(result("error", error)) == "Traceback ...\nValueError: bad"
     assert shown.variables_text(result("error", error)) == ""
+
+
+def test_of_a_cell_that_printed_nothing_what_it_set_is_told() -> None:
+    assert shown.silence_text(result(changed=("total", "rows"))) == "(The cell printed nothing. It set total, rows.)"
+    assert shown.silence_text(result()) == "(The cell printed nothing.)"
