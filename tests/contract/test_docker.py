@@ -19,7 +19,7 @@ pytestmark = needs("docker")
 class TestDocker(SandboxSuite, UnreadAnswers):
     @classmethod
     def make(cls, limits: Limits, memory: str) -> Sandbox:
-        return DOCKER.sandbox(DockerConfig(image=TEST_IMAGE, memory=memory), limits)
+        return DOCKER.sandbox(DockerConfig(image=TEST_IMAGE, memory=memory, warm=0), limits)
 
     @classmethod
     def guests(cls, host: int) -> set[int]:

@@ -17,4 +17,4 @@ pytestmark = needs("wasm")
 class TestWasm(SandboxSuite, UnreadAnswers):
     @classmethod
     def make(cls, limits: Limits, memory: str) -> Sandbox:
-        return WASM.sandbox(WasmConfig(memory=memory), limits)
+        return WASM.sandbox(WasmConfig(memory=memory, warm=0), limits)

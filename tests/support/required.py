@@ -9,6 +9,7 @@ test that needs it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import platform
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 TEST_IMAGE = os.environ.get("RLM_TEST_IMAGE", "rlm-test:bookworm")
 """The image of the Docker tests: any with Python 3.11 or later; `.ci/setup` makes one of this name."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_ANSWER_S = 5
 _INSTALL = "python -m tests.support.node_tools, with npm and a network"
 
 
@@ -47,18 +47,17 @@ class Component:
 
 
 def _docker() -> str | None:
-    import docker
+    """Asks as the sandbox does, which leaves no socket open where no engine answers."""
+    from rlm.core.exceptions import SandboxUnavailableError
+    from rlm.repl.docker.engines import Refused, asking, connect_blocking
 
     try:
-        client = docker.from_env(timeout=_ANSWER_S)
-        try:
-            client.images.get(TEST_IMAGE)
-        finally:
-            client.close()
-    except docker.errors.ImageNotFound:
-        return f"no image {TEST_IMAGE}"
-    except docker.errors.DockerException as error:
-        return f"no engine answers ({error})"
+        with contextlib.closing(connect_blocking()) as client, asking():
+            client.inspect_image(TEST_IMAGE)
+    except Refused as error:
+        return f"no image {TEST_IMAGE}" if error.status == 404 else str(error)
+    except SandboxUnavailableError as error:
+        return str(error).splitlines()[0]
     return None
 
 

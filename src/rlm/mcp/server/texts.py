@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ an edit back). The files are those below {folders}."""
 MOST_BYTES = 2_000
 """The size of the instructions in UTF-8: Claude Code cuts them off at 2 KB."""
 
+_AND = ", "
 PROMPT_DESCRIPTION = "How to answer a question over data that is too large to read."
 
 _PROMPT = """\
@@ -56,7 +58,8 @@ def instructions(config: Config, *, asks_host: bool) -> str:
 
 def _first_of(folders: Sequence[str], room_bytes: int) -> str:
     """As many of the folders as there is room for, and how many more there are."""
-    shown = list(folders)
+    ends = accumulate(_size_bytes(folder) + len(_AND) for folder in folders)
+    shown = [folder for folder, end in zip(folders, ends, strict=True) if end <= room_bytes + len(_AND)]
     while shown and _size_bytes(_listed(shown, len(folders))) > room_bytes:
         shown.pop()
     return _listed(shown, len(folders))
@@ -66,7 +69,7 @@ def _listed(shown: Sequence[str], count: int) -> str:
     more = count - len(shown)
     if not shown:
         return f"{count} allowed folders"
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return _AND.join(shown) + (f" and {more} more" if more else "")
 
 
 def _size_bytes(text: str) -> int:
