@@ -10,7 +10,7 @@ import pytest
 from rlm.backends.scripted import tool_call
 from rlm.core.config import McpServerConfig
 from rlm.service.messages import ResultNote
-from rlm.service.state import RunFilter, ServiceState
+from rlm.service.state import RowFilter, ServiceState
 from tests.integration.test_service import place  # noqa: F401 - a fixture
 from tests.servers.mcp_servers import argv
 from tests.support.service_sequences import run_sequence
@@ -32,7 +32,7 @@ def cut_after(record, kind):
 def row_of(place, run_id):  # noqa: F811
     state = ServiceState(place.folder)
     try:
-        return next(row for row in state.page("ann", before=None, kept=RunFilter(), count=9) if row.id == run_id)
+        return next(row for row in state.page("ann", before=None, kept=RowFilter(), count=9) if row.id == run_id)
     finally:
         state.close()
 

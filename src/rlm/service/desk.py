@@ -34,7 +34,7 @@ from rlm.runtime.resume import resume_request
 from rlm.service.messages import NewAct, NewRun, PageQuery, ResultNote, RunNote, RunPage
 from rlm.service.refusals import RequestRefused
 from rlm.service.results import failed_note, have_begun, note_on_record, result_note, with_spend
-from rlm.service.state import OPEN, RunFilter, RunRow
+from rlm.service.state import OPEN, RowFilter, RunRow
 from rlm.service.uploads import Uploads
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import Trajectory
@@ -200,7 +200,7 @@ class Desk:
             RequestRefused: `before` is nothing that a page gave.
         """
         count, before = max(1, min(asked.limit, MOST_OF_PAGE)), _place(asked.before)
-        kept = RunFilter(
+        kept = RowFilter(
             state=OPEN if asked.state in LIVE_STATES else asked.state,
             model=asked.model,
             since=asked.since,

@@ -62,7 +62,7 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFilter:
+class RowFilter:
     """Which runs are looked for; None: whichever."""
 
     state: str | None = None
@@ -151,7 +151,7 @@ class ServiceState:
         """The runs of a token whose keys begin so; a prefix ends with a colon."""
         return list(self._runs("tenant = ? AND key >= ? AND key < ?", tenant, prefix, f"{prefix[:-1]};"))
 
-    def page(self, tenant: str, *, before: tuple[float, str] | None, kept: RunFilter, count: int) -> list[RunRow]:
+    def page(self, tenant: str, *, before: tuple[float, str] | None, kept: RowFilter, count: int) -> list[RunRow]:
         """Runs of a token, the newest first, those that are older than `before` (when it began, its id)."""
         where, values = ["tenant = ?"], [tenant]
         if before is not None:
