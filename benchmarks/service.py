@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks.figures import Figure
-from rlm.backends.scripted import ScriptedBackend
+from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.client import Client
 from rlm.core.config import Config, ServiceConfig
-from rlm.core.types import ModelReply, ModelRequest
+from rlm.core.types import ModelRequest, ToolCall
 from rlm.jobs.engines.local import LocalEngine
 from rlm.runtime.asking import live_runs
 from rlm.runtime.control_socket import socket_folder
@@ -28,12 +28,15 @@ from rlm.service.tokens import owner_token
 RUNS = 30
 LISTED = 50
 READERS = 1_000
+PAUSED_CALLS = 1.0
+PAUSED_S = 0.5
+"""How long a paused run is watched, in seconds."""
 OVERHEAD_MS, FIRST_MS, LIST_MS, READERS_MB = 5.0, 20.0, 50.0, 100.0
 
 
 def service() -> list[Figure]:
     """A run of one answer without a cell, by REST beside in process; its first event; 1,000 readers of one run; and 50
-    runs in progress that are listed over their socket."""
+    runs in progress that are listed over their socket; and how many calls a run begins once it was paused."""
     with tempfile.TemporaryDirectory() as folder:
         before = os.environ.get("XDG_STATE_HOME")
         os.environ["XDG_STATE_HOME"] = folder
@@ -46,10 +49,12 @@ def service() -> list[Figure]:
 
 
 async def _figures(folder: Path) -> list[Figure]:
-    gate = asyncio.Event()
+    gate, turns = asyncio.Event(), _Turns()
     gate.set()
 
-    async def answer(_request: ModelRequest) -> str | ModelReply:
+    async def answer(request: ModelRequest) -> str | ToolCall:
+        if turns.are_wanted_by(request):
+            return await turns.next()
         await gate.wait()
         return "done"
 
@@ -73,6 +78,7 @@ async def _figures(folder: Path) -> list[Figure]:
         gate.clear()
         first_ms, readers_mb, list_ms = await _first_ms(client), await _readers_mb(client), await _list_ms(client)
         gate.set()
+        begun_after = await _begun_after_a_pause(client, turns)
     await engine.aclose()
     added_ms = rest_ms - own_ms
     return [
@@ -80,7 +86,41 @@ async def _figures(folder: Path) -> list[Figure]:
         Figure(name="service: the first event of a run in progress", value=first_ms, unit="ms", limit=FIRST_MS),
         Figure(name="service: 1,000 readers, here and there", value=readers_mb, unit="MB", limit=READERS_MB),
         Figure(name="ctl: list 50 runs in progress", value=list_ms, unit="ms", limit=LIST_MS),
+        Figure(name="service: model calls begun after a pause", value=begun_after, unit="", limit=PAUSED_CALLS),
     ]
+
+
+class _Turns:
+    """A model whose run of one prompt has turns without end, each as soon as the last."""
+
+    PROMPT = "go on and on"
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.second = asyncio.Event()
+        """Set with the second turn."""
+
+    def are_wanted_by(self, request: ModelRequest) -> bool:
+        return any(self.PROMPT in str(message.content) for message in request.messages)
+
+    async def next(self) -> ToolCall:
+        self.count += 1
+        if self.count > 1:
+            self.second.set()
+        return tool_call("execute_code", code=f"x = {self.count}")
+
+
+async def _begun_after_a_pause(client: Client, turns: _Turns) -> float:
+    """How many calls a run begins between the answer to its pause and its end."""
+    note = await client.submit(NewRun(prompt=turns.PROMPT, budget={"max_turns": 1_000}))
+    await turns.second.wait()
+    await client.control(note.id, "pause")
+    before = turns.count
+    await asyncio.sleep(PAUSED_S)
+    begun = turns.count - before
+    await client.control(note.id, "cancel")
+    await client.result(note.id)
+    return float(begun)
 
 
 async def _begun(client: Client) -> str:

@@ -48,11 +48,11 @@ class Served:
     async def end(self, number: signal.Signals) -> None:
         """End the service by that signal, and wait until it is gone."""
         descriptor, self.pid = os.pidfd_open(self.pid), 0
-        gone = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(descriptor, lambda: gone.done() or gone.set_result(None))
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(descriptor, gone.set)
         try:
             signal.pidfd_send_signal(descriptor, number)
-            await gone
+            await gone.wait()
         finally:
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)

@@ -62,7 +62,7 @@ class Bills:
         """What happened, in order, for whoever has to understand a problem."""
 
     async def __call__(self, received: Any) -> Any:
-        tag = _TAG.search(json.dumps(received.body["messages"]))[0]
+        tag = _TAG.findall(json.dumps(received.body["messages"]))[0]
         self.asked[tag] += 1
         self.history.append(f"{tag} asked")
         await self.may_answer.acquire()
@@ -156,9 +156,9 @@ class Sequence:
         if not known:
             return
         each, action = self.drawn.choice(known), self.drawn.choice(["pause", "resume", "cancel", "say", "set"])
-        given = {"say": {"text": "go on"}, "set": {"cap": "max_turns", "value": 9}}.get(action, {})
+        acts: dict[str, dict[str, Any]] = {"say": {"text": "go on"}, "set": {"cap": "max_turns", "value": 9}}
         with suppress(ConfigError):  # it has ended
-            await self._client.control(each.id, action, **given)
+            await self._client.control(each.id, action, **acts.get(action, {}))
             each.is_cancelled |= action == "cancel"
             each.says += action == "say"
 
