@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, load_baseline, row
 from rlm.client import Client
 from rlm.core.config import Config, ProviderConfig, ServiceConfig
+from rlm.core.exceptions import ConfigError, RunFailed
 from rlm.service.tokens import owner_token
 from tests.servers.openai_server import completion, openai_server
 from tests.support.served import served
@@ -68,7 +69,10 @@ async def _figures(folder: Path, seconds: float, rate: float) -> list[Figure]:
                 await _at_once(client)
                 at_once_s = await _at_once(client)
                 before = Held.by(service.pid)
-                worst_s = await _steady(client, seconds, rate)
+                try:
+                    worst_s = await _steady(client, seconds, rate)
+                except ConfigError as refused:
+                    raise RunFailed(f"{rate:g} runs a second are more than this machine makes: {refused}") from refused
                 after = Held.by(service.pid)
                 server.requests.clear()
     claim = f"after {seconds:g} s of {rate:g} runs a second"

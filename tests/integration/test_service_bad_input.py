@@ -243,3 +243,21 @@ async def test_a_result_that_can_not_be_kept_at_once_is_answered_and_kept_later(
         assert kept.unfinished() == []
         kept.close()
     assert place.requests == 2
+
+
+async def test_what_there_is_no_place_for_is_refused_whole_and_may_be_asked_again(place):  # noqa: F811
+    service = msgspec.structs.replace(place.config.service, max_running=1, max_queued=1)
+    place.config = msgspec.structs.replace(place.config, service=service)
+    place.answering.clear()
+    async with place.open() as client:
+        first = (await client.ask("POST", "/v1/runs", {"prompt": "?"}))[1]
+        await client.ask("POST", "/execute", {"tasks": ["?", "?"]})
+        key = {"Idempotency-Key": "k"}
+        assert (await client.ask("POST", "/execute", {"tasks": ["?", "?"]}))[0] == 503
+        second = (await client.ask("POST", "/v1/runs", {"prompt": "?"}, **key))[1]
+        assert (await client.ask("POST", "/v1/runs", {"prompt": "?"}))[0] == 503
+        assert {run["id"] for run in (await client.ask("GET", "/v1/runs"))[1]["runs"]} == {first["id"], second["id"]}
+        place.answering.set()
+        for run in (first, second):
+            assert (await client.ask("GET", f"/v1/runs/{run['id']}/result?wait=60"))[1]["status"] == "completed"
+        assert (await client.ask("POST", "/v1/runs", {"prompt": "?"}, **key))[1]["id"] == second["id"]

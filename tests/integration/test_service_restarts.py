@@ -2,18 +2,25 @@
 
 import asyncio
 import json
+import resource
+import signal
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from rlm.backends.scripted import tool_call
+from rlm.client import Client
 from rlm.core.config import McpServerConfig
-from rlm.service.messages import ResultNote
+from rlm.core.exceptions import ConfigError
+from rlm.service.messages import NewRun, ResultNote
 from rlm.service.state import RowFilter, ServiceState
+from rlm.service.tokens import owner_token
 from tests.integration.test_service import place  # noqa: F401 - a fixture
 from tests.servers.mcp_servers import argv
-from tests.support.service_sequences import run_sequence
+from tests.servers.openai_server import openai_server
+from tests.support.served import served
+from tests.support.service_sequences import Bills, config_for, run_sequence
 
 TASKS = ["task-a", "task-b", "task-c"]
 
@@ -119,6 +126,36 @@ async def test_what_a_run_had_spent_is_kept_where_it_can_not_be_gone_on_with(pla
     assert "revoked" in result.error
     assert result.usage["input_tokens"] > 0
     assert row.cost_usd is None, "nobody knows what the call costs that was cut off"
+
+
+async def test_a_full_disk_is_said_and_what_was_taken_is_kept(tmp_path):
+    bills = Bills()
+    async with (
+        openai_server() as server,
+        served(tmp_path, config_for(server, tmp_path), OPENAI_API_KEY="none") as service,
+    ):
+        server.default = bills
+        await service.start()
+        async with Client(service.url, owner_token(service.folder)) as client:
+            taken = await client.submit(NewRun(prompt="tag-0"))
+            await server.arrived.wait()
+            limits = resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (4_096, resource.RLIM_INFINITY))
+            for refused in (client.submit(NewRun(prompt="tag-1")), client.upload(b"x" * 9_000)):
+                with pytest.raises(ConfigError, match="507"):
+                    await refused
+            for _ in range(9):
+                bills.may_answer.release()
+            ended = await client.result(taken.id)
+            resource.prlimit(service.pid, resource.RLIMIT_FSIZE, limits)
+            assert (await client.run("tag-2")).response == "done tag-2"
+            before = {run.id: run.state for run in (await client.runs()).runs}
+        await service.end(signal.SIGKILL)
+        await service.start()
+        async with Client(service.url, owner_token(service.folder)) as client:
+            assert {run.id: run.state for run in (await client.runs()).runs} == before
+            assert (await client.result(taken.id)) == ended
+    assert len(before) == 2, "what was refused was not taken"
+    assert (bills.asked["tag-0"], bills.asked["tag-1"], bills.asked["tag-2"]) == (1, 0, 1)
 
 
 async def test_whatever_happens_every_run_ends_once_and_is_paid_once(tmp_path):

@@ -20,8 +20,9 @@ from rlm.client import Client
 from rlm.client.websocket import ENDS
 from rlm.core.config import Config, PriceConfig, ProviderConfig, ServiceConfig
 from rlm.core.exceptions import ConfigError, RunFailed
-from rlm.service.messages import NewRun, ResultNote, RunNote
+from rlm.service.messages import NewRun, ResultNote
 from rlm.service.tokens import owner_token
+from tests.servers.faults import WireServer
 from tests.servers.openai_server import completion, openai_server, wire_call
 from tests.support.served import Served, served
 
@@ -292,19 +293,22 @@ async def run_sequence(seed: int, folder: Path, count: int) -> Sequence:
     bills = Bills()
     async with openai_server() as server:
         server.default = bills
-        provider = ProviderConfig(base_url=server.base_url, stream=False, max_retries=0)
-        config = Config(
-            model="openai/m",
-            environment="local",
-            log_dir=str(folder / "logs"),
-            openai=provider,
-            prices={"openai/m": PRICE},
-            service=ServiceConfig(port=0, drain_s=0.01),
-        )
-        async with served(folder, config, OPENAI_API_KEY="none") as service:
+        async with served(folder, config_for(server, folder), OPENAI_API_KEY="none") as service:
             made = Sequence(service=service, bills=bills, drawn=random.Random(seed))
             await made.go(count)
             return made
+
+
+def config_for(server: WireServer, folder: Path) -> Config:
+    """The settings of a service whose model is that server."""
+    return Config(
+        model="openai/m",
+        environment="local",
+        log_dir=str(folder / "logs"),
+        openai=ProviderConfig(base_url=server.base_url, stream=False, max_retries=0),
+        prices={"openai/m": PRICE},
+        service=ServiceConfig(port=0, drain_s=0.01),
+    )
 
 
 def _has_cell(tag: str) -> bool:
@@ -330,6 +334,3 @@ async def _soon(event: Any) -> Any:
         async with asyncio.timeout(0.2):
             return await event
     return None
-
-
-__all__ = ["Asked", "RunNote", "Sequence", "run_sequence"]

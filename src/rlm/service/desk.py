@@ -107,7 +107,11 @@ class Desk:
         taken = await self.take(caller, asked, key=key, follows=follows)
         if taken.request is None:
             return self._same(taken.row, digest)
-        await self._begin(taken.row, taken.request)
+        try:
+            await self._begin(taken.row, taken.request)
+        except RequestRefused:
+            self.forget(taken.row)  # so that the same key may be tried again
+            raise
         return self.note(caller, taken.row.id)
 
     async def take(
@@ -349,7 +353,6 @@ class Desk:
         try:
             made = await self._engine(row.tenant).submit(request, submission_id=row.id, earlier=earlier)
         except QueueFullError as error:
-            self._keep(row, "refused", failed_note(error), 0.0)
             raise RequestRefused(503, str(error)) from error
         self._keeping[row.id] = asyncio.create_task(self._kept(row, made))
         self._keeping[row.id].add_done_callback(lambda _done: self._keeping.pop(row.id))
@@ -444,9 +447,9 @@ class Desk:
         service, most = self.config.service, caller.rights.max_runs
         if most is not None and waiting > most:
             raise RequestRefused(429, f"this token may have {most} runs at one time, not a list of {waiting}")
-        if most is not None and self._state.unfinished_count(caller.name) >= most:
+        if most is not None and self._state.unfinished_count(caller.name) + waiting > most:
             raise RequestRefused(429, f"this token may have {most} runs at one time: wait for one to end")
-        if self._state.unfinished_count() >= service.max_running + service.max_queued:
+        if self._state.unfinished_count() + waiting > service.max_running + service.max_queued:
             raise RequestRefused(503, "too many runs wait already: try again later")
 
     def _request(self, caller: Caller, asked: NewRun, run_id: str, cap_usd: float | None = None) -> Request:

@@ -43,7 +43,7 @@ class Uploads:
         await asyncio.to_thread(self.sweep)
         descriptor, part = tempfile.mkstemp(dir=self._folder, prefix=".part.")
         try:
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
+            with os.fdopen(descriptor, "wb") as file:
                 digest = hashlib.sha256()
                 async for piece in pieces:
                     await asyncio.to_thread(self._take, file, digest, piece)
@@ -98,6 +98,7 @@ class Uploads:
             RequestRefused: with that, and what else is being uploaded, there is more than there may be.
         """
         file.write(piece)
+        file.flush()
         digest.update(piece)
         if sum(path.stat().st_size for path in self._folder.iterdir()) > self._quota_bytes:
             raise RequestRefused(413, f"a token may have {self._quota_bytes:,} bytes uploaded: delete some first")
