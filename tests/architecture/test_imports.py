@@ -10,7 +10,7 @@ from tests.architecture.sources import ROOT, SRC, Import, Module, imports, liste
 AT_LOAD = {
     "rlm": {"msgspec"},
     "rlm.core": {"msgspec", "tomli"},
-    "rlm.acp": {"acp", "msgspec"},
+    "rlm.acp": {"acp", "msgspec", "pydantic"},
     "rlm.backends": {"aiohttp", "msgspec"},
     "rlm.client": {"aiohttp", "msgspec"},
     "rlm.service": {"aiohttp", "msgspec"},

@@ -132,7 +132,7 @@ async def test_edits_are_asked_for(user: User) -> None:
     async with editor(model=model, permit=lambda _asked: next(answers)) as client:
         session = await client.opened(user.cwd)
         running = client.prompt(session, "change it")
-        await client.update(lambda each: "not permitted: the user refused" in json.dumps(each))
+        await client.update(lambda each: "not permitted: the user" in json.dumps(each))
         await running
         texts = [json.dumps(each["toolCall"]) for each in client.asked]
         assert ("-one" in texts[0], "+two" in texts[0], '"edit"' in texts[0]) == (True, True, True)
@@ -143,6 +143,22 @@ async def test_edits_are_asked_for(user: User) -> None:
         assert ((user.cwd / "a.txt").read_text(), len(client.asked)) == ("four\n", 3)
         with pytest.raises(Refused, match="there is no mode"):
             await client.ask("session/set_mode", sessionId=session, modeId="yolo")
+
+
+async def test_the_editor_is_asked_what_hooks_ask(user: User) -> None:
+    user.write("a.txt", "one")
+    calls = fenced("try:\n    print(fs.read_file('a.txt'))\nexcept Exception as error:\n    print(error)\nFINAL(1)")
+    answers = iter(["once", "no"])
+    model = scripted(user, calls, calls)
+    async with editor(model=model, permit=lambda _asked: next(answers), **{"hooks.approve": ["fs.read*"]}) as client:
+        session = await client.opened(user.cwd)
+        await client.prompt(session, "read it")
+        await client.prompt(session, "and again")
+        assert ["asks for fs.read_file(path='a.txt')" in each["toolCall"]["title"] for each in client.asked] == [
+            True
+        ] * 2
+        outputs = json.dumps([each for each in client.updates if each.get("status") in ("completed", "failed")])
+        assert ("one" in outputs, "nobody allowed fs.read_file" in outputs) == (True, True)
 
 
 async def test_a_cancelled_prompt_says_so_and_the_session_goes_on(user: User) -> None:
@@ -269,7 +285,7 @@ def test_the_library_of_editors_talks_to_the_command(user: User) -> None:
     model = scripted(user, fenced("fs.write_file('b.txt', 'new'); FINAL('done')"))
     arguments = (*map(str, (LIBRARY, user.cwd)), RLM, "acp", "--model", model, "--environment", "local")
     command = ("node", "tests/support/acp_client.mjs", *arguments)
-    done = subprocess.run(command, cwd=ROOT, env=user.environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=user.environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     came = json.loads(done.stdout)
     assert (came["stopReason"], came["asked"]) == ("end_turn", ["Allow fs.write_file?"])

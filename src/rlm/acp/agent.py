@@ -90,6 +90,7 @@ class Answering:
     task: asyncio.Task[RLMResult]
     submission: LocalSubmission | None = None
     """The run, once there is one."""
+    run_id: str = ""
     is_cancelled: bool = False
 
 
@@ -99,14 +100,15 @@ class EditorAgent:
     def __init__(self, overrides: Mapping[str, Any], backends: BackendPool | None = None) -> None:
         """`overrides` are settings by name that hold in every session."""
         self._overrides = overrides
-        self._engine = LocalEngine(backends)
+        self._engine = LocalEngine(backends, approver=self._approved)
         self._sessions: dict[str, EditorSession] = {}
         self._answering: dict[str, Answering] = {}
         self._client: acp.Client
+        self._loop: asyncio.AbstractEventLoop
 
     def on_connect(self, client: acp.Client) -> None:
         """Take note of the editor."""
-        self._client = client
+        self._client, self._loop = client, asyncio.get_running_loop()
 
     async def aclose(self) -> None:
         """End what is in progress; its records remain, so that sessions can be loaded again."""
@@ -221,7 +223,9 @@ class EditorAgent:
     async def _answered(self, session: EditorSession, prompt: list[Any]) -> RLMResult:
         asked = read_prompt(prompt, session.folders)
         request = await asyncio.to_thread(session.request, asked)
-        request = replace(request, run_id=request.run_id or new_run_id())
+        run_id = request.run_id or new_run_id()
+        self._answering[session.id].run_id = run_id
+        request = replace(request, run_id=run_id)
         submission = await self._engine.submit(request)
         self._answering[session.id].submission = submission
         updates, is_noted = Updates(goes_on=request.resumption is not None), False
@@ -232,6 +236,14 @@ class EditorAgent:
             for update in updates.of(each.event):
                 await self._tell(session.id, update)
         return await submission.result()
+
+    async def _approved(self, run_id: str, question: str) -> bool:
+        """Ask the editor what a hook asks about a run; may be awaited on any event loop."""
+        waiting = [name for name, each in self._answering.items() if each.run_id == run_id]
+        if not waiting:
+            return False
+        asking = self._sessions[waiting[0]].asking.confirmed(question)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, self._loop))
 
     async def _response(self, session: EditorSession, result: RLMResult) -> acp.PromptResponse:
         """What a run came to, as the end of its prompt."""

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import acp
 from acp.schema import AllowedOutcome, PermissionOption, SessionMode, SessionModeState, ToolCallLocation, ToolCallUpdate
+from pydantic import ValidationError
 
 from rlm.acp.updates import kind_of, shown, shown_values
 from rlm.core.exceptions import ToolError
@@ -55,7 +56,7 @@ class Asking:
         if self.mode == READ:
             raise ToolError(f"{name} may change something, and this session may only read")
         call = ToolCallUpdate(
-            tool_call_id=f"permission-{uuid4().hex}",
+            tool_call_id=_new_id(),
             title=f"Allow {name}?",
             kind=kind_of(name),
             status="pending",
@@ -63,25 +64,32 @@ class Asking:
             locations=_locations(arguments),
             raw_input=shown_values(dict(arguments)),
         )
-        await self._ask(name, call)
-
-    async def _ask(self, name: str, call: ToolCallUpdate) -> None:
-        try:
-            answer = await self._client.request_permission(
-                session_id=self._session_id, tool_call=call, options=_OPTIONS
-            )
-        except (acp.RequestError, ConnectionError) as error:
-            raise ToolError(f"{name} was not permitted: the user could not be asked") from error
-        chosen = answer.outcome.option_id if isinstance(answer.outcome, AllowedOutcome) else ""
-        is_allowed = chosen in (ONCE, ALWAYS)
-        status: Any = "completed" if is_allowed else "failed"
-        await self._client.session_update(
-            session_id=self._session_id, update=acp.update_tool_call(call.tool_call_id, status=status)
-        )
+        chosen = await self._chosen(call, _OPTIONS)
         if chosen == ALWAYS:
             self._allowed.add(name)
-        if not is_allowed:
-            raise ToolError(f"{name} was not permitted: the user refused it")
+        if chosen not in (ONCE, ALWAYS):
+            raise ToolError(f"{name} was not permitted: the user refused it, or could not be asked")
+
+    async def confirmed(self, question: str) -> bool:
+        """Whether the user says yes to a question of a hook, whatever the mode."""
+        call = ToolCallUpdate(tool_call_id=_new_id(), title=shown(question), kind="other", status="pending")
+        return await self._chosen(call, [_OPTIONS[0], _OPTIONS[-1]]) == ONCE
+
+    async def _chosen(self, call: ToolCallUpdate, options: list[PermissionOption]) -> str:
+        """The id of the option that the user chose; empty where they chose none."""
+        try:
+            answer = await self._client.request_permission(session_id=self._session_id, tool_call=call, options=options)
+        except (acp.RequestError, ConnectionError, ValidationError):
+            return ""
+        chosen = answer.outcome.option_id if isinstance(answer.outcome, AllowedOutcome) else ""
+        status: Any = "completed" if chosen in (ONCE, ALWAYS) else "failed"
+        update = acp.update_tool_call(call.tool_call_id, status=status)
+        await self._client.session_update(session_id=self._session_id, update=update)
+        return chosen
+
+
+def _new_id() -> str:
+    return f"permission-{uuid4().hex}"
 
 
 async def _preview(tool: Tool, arguments: Mapping[str, Json]) -> str:

@@ -21,6 +21,7 @@ LATE = ("pandas", "pyarrow", "PIL.Image")
 """What Streamlit would import at its first page; imported earlier, while nobody waits."""
 _HERE = (None, HOST, "::1", "localhost")
 FLAGS = {
+    "global.developmentMode": "false",  # which it takes for true where it lies in no site-packages
     "server.address": HOST,
     "server.headless": "true",
     "server.enableCORS": "true",

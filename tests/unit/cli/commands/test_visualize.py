@@ -69,4 +69,5 @@ def test_every_flag_is_one_that_streamlit_has() -> None:
 
     assert set(FLAGS) - set(config.get_config_options()) == set()
     assert FLAGS["server.address"] == HOST
+    assert FLAGS["global.developmentMode"] == "false", "whatever folder Streamlit is installed in"
     assert FLAGS["browser.gatherUsageStats"] == "false"
