@@ -55,7 +55,10 @@ async def test_prompts_run_in_order_are_steered_and_told_of_again_by_number(clie
         assert (await talk.ask("control", session_id=session, type="RESUME"))["session_id"] == session
         place.answering.set()
         ended = await talk.until("process.completed", "process.error")
-        assert (ended["success"], [result["value"] for result in ended["results"]]) == (True, [0, 0])
+        assert (ended["success"], [result["value"] for result in ended["results"]]) == (
+            True,
+            [0, 1],
+        )  # what code prints is how much data it has: the answers of those before
         told = talk.of(session)
         assert [each["params"]["seq"] for each in told] == list(range(len(told)))
         methods = [each["method"] for each in told]
@@ -106,3 +109,27 @@ async def test_a_list_of_tasks_is_taken_shown_and_cancelled(client, place):  # n
     assert place.requests == 1
     assert (await client.ask("GET", "/auth/status"))[1]["models"] == ["held/m"]
     assert (await client.ask("GET", "/.well-known/mcp/rlm.json"))[1]["transport"]["url"].endswith("/ws/mcp")
+
+
+async def test_tasks_begin_once_what_they_need_has_completed(client):
+    tasks = [{"id": "b", "prompt": "two", "needs": ["a"], "context": [1]}, {"id": "a", "prompt": "one"}]
+    status, begun = await client.ask("POST", "/v1/task-lists", {"tasks": tasks})
+    assert (status, [each["task"] for each in begun["tasks"]]) == (202, ["b", "a"])
+    run_id = begun["tasks"][0]["run"]["id"]
+    status, shown = await client.ask("GET", f"/v1/task-lists/{begun['id']}?wait=60")
+    assert (status, shown["state"]) == (200, "completed")
+    async with client.session.get(f"/v1/runs/{run_id}/events") as answer:
+        assert "'a'" in (await answer.text())  # the names of its context
+    wrong = [{"id": "a", "prompt": "one", "needs": ["b"]}, {"id": "b", "prompt": "two", "needs": ["a", "c"]}]
+    status, refused = await client.ask("POST", "/v1/task-lists", {"tasks": wrong})
+    assert status == 422
+    assert "in a circle" in refused["detail"]
+    assert "there is no task 'c'" in refused["detail"]
+    executor = [{"id": "a", "prompt": "one", "executor": "claude"}]
+    assert (await client.ask("POST", "/v1/task-lists", {"tasks": executor}))[0] == 422
+    assert (await client.ask("GET", f"/v1/task-lists/{'0' * 32}"))[0] == 404
+
+
+async def test_the_hooks_are_told(client):
+    async with talking(client) as talk:
+        assert await talk.ask("hook_status") == {"enabled": False, "hooks": []}

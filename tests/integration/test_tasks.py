@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -374,3 +375,10 @@ async def test_caps_of_a_list_hold_over_all_its_runs_and_over_all_its_parts(conf
     assert again.requests == []
     assert (await done(given(40_000), config, again, resume=True)).success
     assert len(again.requests) == 1
+
+
+def test_the_example_is_a_list_that_can_be_done():
+    example = Path(__file__).parents[2] / "examples" / "tasks" / "release.toml"
+    listed_there = read_task_list(example)
+    assert [task.id for task in listed_there.tasks.tasks] == ["changes", "risks", "notes"]
+    assert call(["tasks", "check", str(example)]) == 0

@@ -26,6 +26,7 @@ from rlm.core.texts import escape_surrogates
 from rlm.hooks.approval import never
 from rlm.jobs.engines.feed import Feed
 from rlm.jobs.engines.local import LocalEngine
+from rlm.jobs.tasks.data import data_with
 from rlm.runtime.control import Act
 from rlm.runtime.images import read_images
 from rlm.runtime.models import BackendPool
@@ -33,17 +34,18 @@ from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
 from rlm.service.messages import NewAct, NewRun, PageQuery, ResultNote, RunNote, RunPage
 from rlm.service.refusals import RequestRefused
-from rlm.service.results import failed_note, have_begun, note_on_record, result_note, with_spend
+from rlm.service.results import asked_in, failed_note, have_begun, note_on_record, result_note, with_spend
 from rlm.service.state import OPEN, RowFilter, RunRow
 from rlm.service.uploads import Uploads
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from rlm.core.events import Event
     from rlm.core.interfaces import Backend
+    from rlm.core.types import Json
     from rlm.jobs.engines.engine import Numbered
     from rlm.jobs.engines.local import LocalSubmission
     from rlm.service.state import ServiceState
@@ -150,14 +152,16 @@ class Desk:
             raise RequestRefused(409, "there is a run of that id already")
         return TakenRun(row=known)
 
-    async def begin(self, caller: Caller, row: RunRow) -> None:
-        """Begin a run that was taken.
+    async def begin(self, caller: Caller, row: RunRow, answers: Mapping[str, Json] | None = None) -> None:
+        """Begin a run that was taken; `answers` of others go before its own data.
 
         Raises:
             RequestRefused: it is not possible any more, or too many wait.
         """
-        asked = msgspec.json.decode(row.request or b"", type=NewRun)
-        request = await asyncio.to_thread(self._request, caller, asked, row.id, row.cap_usd)
+        request = await asyncio.to_thread(self._request, caller, asked_in(row), row.id, row.cap_usd)
+        if answers:
+            data = await asyncio.to_thread(data_with, dict(answers), request.context)
+            request = replace(request, context=data)
         await self._begin(row, request)
 
     def has_begun(self, caller: Caller, run_id: str) -> bool:
@@ -335,9 +339,8 @@ class Desk:
 
     async def _go_on(self, caller: Caller, row: RunRow, records: list[Path]) -> None:
         if not await asyncio.to_thread(have_begun, records):
-            asked = msgspec.json.decode(row.request or b"", type=NewRun)
             run_id = new_run_id() if records else row.id  # the name of a record that was cut off at once is taken
-            request = await asyncio.to_thread(self._request, caller, asked, run_id, row.cap_usd)
+            request = await asyncio.to_thread(self._request, caller, asked_in(row), run_id, row.cap_usd)
             self._state.take_up(row.id, str(_record(request)))
             await self._begin(row, request)
             return

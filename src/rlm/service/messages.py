@@ -44,6 +44,28 @@ class NewRun(FromClient, frozen=True):
     """The sandbox."""
 
 
+class NewTask(NewRun, frozen=True, kw_only=True):
+    """A task of a list: a request for a run that may need what others answered."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
+    """By which others need it."""
+    needs: list[str] = []
+    """Tasks that have to complete before it: their answers are its `context` by their ids, its own data `given`."""
+
+
+class KeptRun(NewRun, frozen=True, kw_only=True):
+    """A request as the service keeps it: for a run, or for a task."""
+
+    id: str = ""
+    needs: list[str] = []
+
+
+class NewTaskList(FromClient, frozen=True):
+    """Tasks that are run as soon as what they need has completed."""
+
+    tasks: Annotated[list[NewTask], Meta(min_length=1)]
+
+
 class NewAct(FromClient, frozen=True):
     """Something that is to be done with a run in progress."""
 
@@ -123,6 +145,23 @@ class RunNote(Struct, frozen=True, kw_only=True):
     """What it does and has spent, while it goes on."""
     result: ResultNote | None = None
     """Once it has ended."""
+
+
+class ListedRun(Struct, frozen=True, kw_only=True):
+    """A task of a list, and its run."""
+
+    task: str
+    """Its id in the list."""
+    run: RunNote
+
+
+class TaskListNote(Struct, frozen=True, kw_only=True):
+    """A task list, as it stands."""
+
+    id: str
+    state: str
+    """running, paused, queued, completed, or what keeps it from having completed."""
+    tasks: list[ListedRun]
 
 
 class RunPage(Struct, frozen=True, kw_only=True):

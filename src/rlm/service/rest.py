@@ -14,18 +14,21 @@ from aiohttp import web
 
 from rlm.core.events import encode
 from rlm.service.endpoints import NOTHING, SSE, Media, ServiceEndpoint, query_of
-from rlm.service.guards import DESK, asked_of, caller_of, is_still_known, pieces_of, reply
-from rlm.service.lists import PREFIX
+from rlm.service.guards import DESK, LISTS, asked_of, caller_of, is_still_known, pieces_of, reply
+from rlm.service.lists import PREFIX, state_of
 from rlm.service.messages import (
     EventsQuery,
     Health,
+    ListedRun,
     NewAct,
     NewRun,
+    NewTaskList,
     PageQuery,
     ResultNote,
     ResultQuery,
     RunNote,
     RunPage,
+    TaskListNote,
     UploadNote,
     UploadPage,
 )
@@ -50,7 +53,7 @@ CSV, ANY = "text/csv", "application/octet-stream"
 def endpoints() -> list[ServiceEndpoint]:
     """The endpoints of this face."""
     csv_too: tuple[type | Media, ...] = (RunPage, Media(type=CSV))
-    run, about = "/v1/runs/{id}", "/v1/contexts/{id}"
+    run, about, listed = "/v1/runs/{id}", "/v1/contexts/{id}", "/v1/task-lists/{id}"
     return [
         ServiceEndpoint(method="GET", path="/health", answer=health, gives={200: (Health,)}),
         ServiceEndpoint(
@@ -79,6 +82,11 @@ def endpoints() -> list[ServiceEndpoint]:
             gives={200: (SSE,)},
         ),
         ServiceEndpoint(method="POST", path=f"{run}/control", answer=control, takes=NewAct, gives={200: (RunNote,)}),
+        ServiceEndpoint(
+            method="POST", path="/v1/task-lists", answer=submit_list, takes=NewTaskList, gives={202: (TaskListNote,)}
+        ),
+        ServiceEndpoint(method="GET", path=listed, answer=show_list, query=ResultQuery, gives={200: (TaskListNote,)}),
+        ServiceEndpoint(method="DELETE", path=listed, answer=cancel_list, gives={200: (TaskListNote,)}),
         ServiceEndpoint(
             method="POST", path="/v1/contexts", answer=upload, takes=Media(type=ANY), gives={201: (UploadNote,)}
         ),
@@ -183,6 +191,35 @@ async def with_silences(found: AsyncIterator[Numbered], most_s: float) -> AsyncI
     finally:
         if following is not None:
             following.cancel()
+
+
+async def submit_list(request: web.Request) -> web.Response:
+    """Take a list of tasks, each a run of its own that begins once those that it needs have completed."""
+    asked = await asked_of(request, NewTaskList)
+    list_id = await request.app[LISTS].submit(caller_of(request), asked.tasks)
+    return reply(_listed(request, list_id), 202, Location=f"/v1/task-lists/{list_id}")
+
+
+async def show_list(request: web.Request) -> web.Response:
+    """Show how a task list stands, and what its tasks came to; `wait` is how many seconds to wait for its end."""
+    wait_s = query_of(request, ResultQuery).wait
+    if wait_s:
+        await request.app[LISTS].ended(request.match_info["id"], min(wait_s, WAIT_S))
+    return reply(_listed(request, request.match_info["id"]))
+
+
+async def cancel_list(request: web.Request) -> web.Response:
+    """Cancel a task list: what is in progress lands, and nothing more of it begins."""
+    lists, list_id = request.app[LISTS], request.match_info["id"]
+    lists.tasks(caller_of(request), list_id)
+    await lists.cancel(caller_of(request), list_id)
+    return reply(_listed(request, list_id))
+
+
+def _listed(request: web.Request, list_id: str) -> TaskListNote:
+    found = request.app[LISTS].tasks(caller_of(request), list_id)
+    tasks = [ListedRun(task=name, run=note) for name, note in found]
+    return TaskListNote(id=list_id, state=state_of([note for _, note in found]), tasks=tasks)
 
 
 async def upload(request: web.Request) -> web.Response:

@@ -1,4 +1,5 @@
-"""What a run came to, as clients are told: from its result where this process made the run, else from its record."""
+"""What was asked for a run, and what it came to, as clients are told: from its result where this process made it, else
+from its record."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import msgspec
 
 from rlm.core.events import CompletionStart, Controlled
 from rlm.core.texts import escape_surrogates
-from rlm.service.messages import ResultNote
+from rlm.service.messages import KeptRun, ResultNote
 from rlm.trajectory.fold import LiveRun
 from rlm.trajectory.reader import Trajectory, ends_run
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from rlm.core.outcome import RLMResult
     from rlm.core.types import RunUsage
+    from rlm.service.state import RunRow
 
 
 def result_note(result: RLMResult) -> ResultNote:
@@ -88,3 +90,8 @@ def _usage(used: RunUsage) -> dict[str, int]:
 
 def _is_cancel(body: object) -> bool:
     return isinstance(body, Controlled) and body.action == "cancel"
+
+
+def asked_in(row: RunRow) -> KeptRun:
+    """What was asked for a run that has not ended."""
+    return msgspec.json.decode(row.request or b"", type=KeptRun)

@@ -14,9 +14,10 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Struct
 
-from rlm.core.events import CompletionEnd, Controlled, ExecOutput, Limit, ModelRetry, RunStart
+from rlm.core.events import CompletionEnd, Controlled, ExecOutput, HookEnded, Limit, ModelRetry, RunStart
 from rlm.core.exceptions import RLMError, StoreError
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
+from rlm.runtime.hooks import hook_rows
 from rlm.service.endpoints import NOTHING, ServiceEndpoint
 from rlm.service.guards import DESK, LISTS, caller_of, is_still_known
 from rlm.service.lists import state_of
@@ -120,6 +121,7 @@ class Talk:
 
     def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
         self._lists = request.app[LISTS]
+        self._desk = request.app[DESK]
         self._caller = caller_of(request)
         self._socket = socket
         self._transport = request.transport
@@ -167,9 +169,15 @@ class Talk:
             call = msgspec.convert(asked, RpcCall)
         except msgspec.ValidationError as error:
             return _error(call_id, INVALID, str(error))
-        method = {"execute": self._execute, "control": self._control, "subscribe": self._subscribe}.get(call.method)
+        methods = {
+            "execute": self._execute,
+            "control": self._control,
+            "subscribe": self._subscribe,
+            "hook_status": self._hook_status,
+        }
+        method = methods.get(call.method)
         if method is None:
-            return _error(call.id, UNKNOWN, f"there is no method {call.method[:100]!r}: execute, control, subscribe")
+            return _error(call.id, UNKNOWN, f"there is no method {call.method[:100]!r}: {', '.join(methods)}")
         try:
             return {"jsonrpc": "2.0", "id": call.id, "result": await method(call.params)}
         except msgspec.ValidationError as error:
@@ -206,6 +214,14 @@ class Talk:
         self._check_room()
         self._follow(asked.session_id, asked.after)
         return {"session_id": asked.session_id, "status": state}
+
+    async def _hook_status(self, _params: dict[str, Json]) -> Json:
+        """The hooks that are asked during runs; where each comes from, the owner alone is told."""
+        rows = await asyncio.to_thread(hook_rows, self._desk.config.hooks)
+        shown = (
+            rows if self._caller.is_owner else [{"point": row["point"], "timeout_s": row["timeout_s"]} for row in rows]
+        )
+        return {"enabled": bool(rows), "hooks": shown}
 
     def _notes(self, session_id: str) -> list[RunNote]:
         return self._lists.notes(self._caller, session_id)
@@ -268,6 +284,8 @@ def _told(body: object, *, is_first: bool) -> Iterator[tuple[str, dict[str, Any]
                 yield "process.output", {"stream": "stdout", "data": piece}
         case Controlled(action="pause" | "resume" as action, who=who, why=why):
             yield {"pause": "process.paused", "resume": "process.resumed"}[action], {"who": who, "why": why}
+        case HookEnded(proceed=False, point=point, name=name, message=message):
+            yield "hook.warning", {"point": point, "hook": name, "message": message}
         case Limit(name="token_budget", state="reached", message=message):
             yield "error.token_limit_exceeded", {"message": message}
         case ModelRetry(error=error, wait_s=wait_s) if error.startswith("RateLimitError"):

@@ -41,11 +41,19 @@ def data_of(task: ListedTask, folder: Path, before: Iterable[tuple[TaskOutcome, 
         return _texts(prepare(own if len(own) > 1 else own[0]))
     if not answers:
         return (own if len(own) > 1 else own[0]) if own else task.context
-    if own:
-        answers[GIVEN] = _texts(prepare(own if len(own) > 1 else own[0]))
-    elif task.context is not None:
-        answers[GIVEN] = task.context
-    return answers
+    return data_with(answers, (own if len(own) > 1 else own[0]) if own else task.context)
+
+
+def data_with(answers: dict[str, Any], own: Any) -> dict[str, Any]:
+    """The data of a task that has the answers of others, and perhaps its own: a value, or paths that are read.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+    if own is None:
+        return answers
+    is_paths = isinstance(own, Path) or (isinstance(own, list) and own and all(isinstance(each, Path) for each in own))
+    return {**answers, GIVEN: _texts(prepare(own)) if is_paths else own}
 
 
 def artifacts_of(folder: Path) -> tuple[str, ...]:
