@@ -35,6 +35,7 @@ ON_DEMAND = {
     "jedi": "only where a rename asks what it infers",
     "ruff": "only to find its program, for unused imports",
     "duckdb": "only where tables are read, or written as Parquet",
+    "ray": "only where runs are made on a cluster",
     "docker": "only where the sandbox of that name is used",
     "requests": "with docker",
     "charset_normalizer": "only where a file is no UTF-8",

@@ -237,6 +237,12 @@ async def test_the_example_needs_no_key(user: User) -> None:
     assert (done.returncode, done.stdout) == (0, "out/results.jsonl\n")
     answers = [json.loads(line)["answer"] for line in (user.cwd / "out" / "results.jsonl").read_text().splitlines()]
     assert [answer.partition(" contain ")[0] for answer in answers] == ["2 of 5 lines", "1 of 5 lines", "3 of 7 lines"]
+    checked = user.rlm("verify", "out")
+    assert (checked.returncode, checked.stdout.count("intact")) == (0, 3)
+    record = next((user.cwd / "out" / "runs").glob("*.jsonl"))
+    record.write_bytes(record.read_bytes().replace(b"lines", b"LINES", 1))
+    changed = user.rlm("verify", "out")
+    assert (changed.returncode, changed.stdout.count("intact")) == (1, 2)
 
 
 async def test_a_kill_costs_nothing_but_the_calls_under_way(user: User) -> None:

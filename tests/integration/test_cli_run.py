@@ -242,3 +242,13 @@ def test_flags_and_variables_reach_the_run(user: User) -> None:
     [record] = user.logs.glob("*.jsonl")
     budget = json.loads(record.read_text().splitlines()[0])["body"]["budget"]
     assert (budget["max_turns"], budget["token_budget"]) == (5, None)
+
+
+def test_the_limit_of_time_may_be_predicted_from_runs_like_it(user: User) -> None:
+    first = user.rlm("run", "?", "-m", user.script(fenced("FINAL(1)")), "--env", "local", "--timeout-s", "auto")
+    assert "time: the limit of 600 s stays: 0 runs like this one are known" in first.stderr
+    for _ in range(4):
+        assert user.rlm("run", "?", "-m", user.script(fenced("FINAL(1)")), "--env", "local").returncode == 0
+    last = user.rlm("run", "?", "-m", user.script(fenced("FINAL(1)")), "--env", "local", "--timeout-s", "auto")
+    assert "time: a limit of " in last.stderr
+    assert "nine in ten of 5 runs like this one took at most" in last.stderr

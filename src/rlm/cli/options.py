@@ -125,7 +125,10 @@ class BudgetOptions:
     cost_budget_usd: Annotated[Cap, Option("--cost-budget-usd", "--cost-budget", metavar="USD", help="US dollars.")] = (
         None
     )
-    timeout_s: Annotated[Cap, Option("--timeout-s", "--timeout", metavar="S", help="Seconds for the whole run.")] = None
+    timeout_s: Annotated[
+        Cap,
+        Option("--timeout-s", "--timeout", metavar="S", help="Seconds for the whole run; auto with rlm run."),
+    ] = None
     max_turns: Annotated[Cap, Option("--max-turns", metavar="N", help="Model calls of one completion.")] = None
     max_depth: Annotated[Cap, Option("--max-depth", metavar="N", help="Levels of children.")] = None
     subcall_budget: Annotated[Cap, Option("--subcall-budget", metavar="N", help="Sub-calls.")] = None

@@ -66,6 +66,12 @@ class AnswerOptions:
         False
     )
     concurrency: Annotated[int, Option("--concurrency", metavar="N", help="Questions at one time.")] = 16
+    engine: Annotated[
+        str, Option("--engine", metavar="NAME", help="local (this process), or ray (the workers of a cluster).")
+    ] = "local"
+    address: Annotated[
+        str | None, Option("--address", metavar="HOST:PORT", help="With ray: the cluster. [default: this machine]")
+    ] = None
     quiet: Annotated[bool, Option("--quiet", "-q", help="Nothing on stderr but errors.")] = False
 
 
@@ -157,6 +163,8 @@ def _request(given: QuestionOptions, answers: AnswerOptions, caps: BatchBudgetOp
         format=answers.format,
         caps=_caps(caps),
         concurrency=answers.concurrency,
+        engine=answers.engine,
+        address=answers.address,
         resume=answers.resume,
         retry_failed=answers.retry_failed,
     )

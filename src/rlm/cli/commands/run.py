@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rlm.runtime.request import Request
     from rlm.runtime.rlm import RLM
 
+AUTO = "auto"
+"""The limit of time that is predicted."""
 FORMATS = ("text", "json", "stream-json")
 
 
@@ -71,11 +73,18 @@ def run(
     overrides = Overrides.of(models, budget, sandbox, place)
     if given.go_on:
         return _continued(given, overrides, output)
+    is_predicted = overrides.values.get("timeout_s") == AUTO
+    if is_predicted:
+        del overrides.values["timeout_s"]
     config = _settled(overrides, output)
+
+    def asked() -> int:
+        request = _request(given, config, output)
+        request = _in_predicted_time(request, quiet=output.quiet) if is_predicted else request
+        return _foreseen(request, output, received) if given.dry_run else _answered(request, output, received)
+
     with Signals() as received:
-        if given.dry_run:
-            return received.exit_code_of(lambda: _foreseen(_request(given, config, output), output, received))
-        return received.exit_code_of(lambda: _answered(_request(given, config, output), output, received))
+        return received.exit_code_of(asked)
 
 
 def _continued(given: PromptOptions, overrides: Overrides, output: OutputOptions) -> int:
@@ -136,6 +145,21 @@ def _request(given: PromptOptions, config: Config, output: OutputOptions) -> Req
         output_type=schema,
         config=config,
     )
+
+
+def _in_predicted_time(request: Request, *, quiet: bool) -> Request:
+    """The request with a limit of time that comes from runs like it, which is said with its reason."""
+    from dataclasses import replace
+
+    from rlm.cli.console import say
+    from rlm.core.contexts.context import Context
+    from rlm.runtime.predicted_time import predicted_time
+
+    assert isinstance(request.context, Context)
+    found = predicted_time(request.config, request.context.size_bytes)
+    if not quiet:
+        say(f"time: {found.reason}")
+    return replace(request, config=found.within(request.config))
 
 
 def _settled(overrides: Overrides, output: OutputOptions) -> Config:

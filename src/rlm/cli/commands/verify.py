@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rlm.trajectory.receipts import Verification
 
-WHICH = "A run or a task list: its id, the beginning of one, last, or the path of a record."
+WHICH = "A run or a task list: its id, the beginning of one, last, or the path of a record; or the folder of a batch."
 
 
 def verify(
@@ -32,9 +32,10 @@ def verify(
 ) -> int:
     """Check that no line, blob or artifact of a record was altered, removed, added or moved.
 
-    Of a task list, its own record and those of all its runs are checked. Exits 0 if everything is as it was written,
-    as far as it went; 1 if not, and names the first line that isn't; 2 if that can't be told: there are no receipts, or
-    the key is another. A run that had RLM_RECEIPT_KEY set is checked with the same key.
+    Of a task list, its own record and those of all its runs are checked; of a batch, the records of its last runs.
+    Exits 0 if everything is as it was written, as far as it went; 1 if not, and names the first line that isn't; 2 if
+    that can't be told: there are no receipts, or the key is another. A run that had RLM_RECEIPT_KEY set is checked with
+    the same key.
     """
     from rlm.cli.console import write_out
     from rlm.core.exceptions import ConfigError
@@ -65,6 +66,8 @@ def _named(run: str, last: int | None, log_dir: str | None) -> Iterator[tuple[st
     """
     from rlm.cli.commands.logs import folder, record_of
     from rlm.core.exceptions import ConfigError
+    from rlm.jobs.batch.folder import BatchFolder
+    from rlm.jobs.batch.journal import last_entries
     from rlm.jobs.tasks.past import find_list, records_of
     from rlm.trajectory.reader import list_runs, no_runs
 
@@ -73,6 +76,11 @@ def _named(run: str, last: int | None, log_dir: str | None) -> Iterator[tuple[st
         if not runs:
             raise no_runs(folder(log_dir))
         yield from ((f"run {each.run_id[:12]}", each.path) for each in runs)
+        return
+    if (batch := BatchFolder(Path(run))).exists:
+        records = Path(batch.read().log_dir)
+        ended = [each for each in last_entries(batch.journal) if each.run]
+        yield from ((f"question {each.id}", records / f"{each.run}.jsonl") for each in ended)
         return
     try:
         found = record_of(run, log_dir)

@@ -339,6 +339,7 @@ class Batch:
 
     def _entry(self, question: BatchQuestion, number: int, result: RLMResult, beside: Spent) -> Entry:
         spent = Spent(usage=result.usage, cost_usd=result.cost_usd) + beside
+        run_id = self.plan.manifest.run_id(question.position, number)
         schema: Any = self.plan.manifest.output_schema
         return Entry(
             position=question.position,
@@ -349,7 +350,7 @@ class Batch:
             limit=result.limit,
             error=None if result.error is None else _said(result.error),
             run=result.run_id,
-            attempt=number,
+            attempt=number if result.run_id == run_id else self._records.number_of(question.position, result.run_id),
             duration_s=round(result.duration_s, 3),
             **amounts(spent),
         )

@@ -17,6 +17,7 @@ from msgspec import Struct
 from rlm.core.exceptions import ConfigError
 from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
 from rlm.core.whole_files import replace_file
+from rlm.jobs.engines.successor import next_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +56,10 @@ class BatchManifest(Struct, frozen=True, kw_only=True):
 
     def run_id(self, position: int, attempt: int) -> str:
         """The id of a run: known before it begins, so that a record on disk tells that it has begun."""
-        named = f"{self.id}/{position}/{attempt}".encode()
-        return hashlib.sha256(named).hexdigest()[:32]
+        run_id = hashlib.sha256(f"{self.id}/{position}".encode()).hexdigest()[:32]
+        for _ in range(attempt):
+            run_id = next_run_id(run_id)
+        return run_id
 
 
 class BatchFolder:

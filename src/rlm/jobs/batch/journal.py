@@ -63,6 +63,26 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
+def last_entries(path: Path) -> list[Entry]:
+    """What became of each question that has ended, in their order, of a batch that may go on meanwhile.
+
+    Raises:
+        ConfigError: the journal can't be read.
+    """
+    found: dict[int, Entry] = {}
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    entry = msgspec.json.decode(line, type=Entry)
+                    found[entry.position] = entry
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path} is not the journal of a batch: {error}") from error
+    return [found[position] for position in sorted(found)]
+
+
 class BatchJournal:
     """The journal of one batch, held by one process."""
 

@@ -18,8 +18,9 @@ from rlm.jobs.batch.folder import FORMATS, BatchFolder, BatchManifest
 from rlm.jobs.batch.outputs import check_format
 from rlm.jobs.batch.questions import Columns, Questions
 from rlm.jobs.batch.template import Template
+from rlm.jobs.engines.cluster.engine import ClusterEngine
 from rlm.jobs.engines.local import LocalEngine
-from rlm.runtime.models import BackendPool, RunModels
+from rlm.runtime.models import BackendPool
 from rlm.version import __version__
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class BatchRequest:
     """Of the outputs: jsonl (also where it is None), csv or parquet."""
     caps: BatchCaps = field(default_factory=BatchCaps)
     concurrency: int = CONCURRENCY
+    engine: str = "local"
+    """What makes the runs: local (this process), or ray (the workers of a cluster)."""
+    address: str | None = None
+    """With ray: the address of the cluster, as Ray writes it; None: one of this machine alone."""
     resume: bool = False
     retry_failed: bool = False
     """Ask those once more that came to no answer; with `resume`."""
@@ -96,9 +101,9 @@ async def opened(
     elif folder.exists:
         raise ConfigError(f"there is a batch in {folder.path} already\n--resume goes on with it")
     backends = BackendPool(backend)
-    engine = LocalEngine(backends, max_running=request.concurrency)
+    engine = _engine(request, config, backends)
     try:
-        await _check_models(engine, request, config)
+        await engine.prepare(_capped(_recorded(config, folder), request.caps))
         with folder.held():
             manifest, questions = _resumed(request, folder) if request.resume else _begun(request, folder, config)
             plan = BatchPlan(
@@ -113,17 +118,37 @@ async def opened(
                 retry_failed=request.retry_failed,
             )
             batch = Batch(plan, engine, watch)
-            await engine.parts.live.listen()
-            with engine.parts.live.listed(BatchControl(batch)):
+            await engine.live.listen()
+            with engine.live.listed(BatchControl(batch)):
                 yield batch
     finally:
         await engine.aclose()
 
 
-async def _check_models(engine: LocalEngine, request: BatchRequest, config: Config) -> None:
-    models = RunModels.choose(config, engine.parts.backends)
-    models.check_prices(msgspec.structs.replace(config.budget, cost_budget_usd=request.caps.cost_budget_usd))
-    await engine.parts.sandbox(config).start()
+def _recorded(config: Config, folder: BatchFolder) -> Config:
+    """The settings with a folder for the records: as it was, as configured, or beside the answers."""
+    if folder.exists:
+        return msgspec.structs.replace(config, log_dir=folder.read().log_dir)
+    log_dir = Path(config.log_dir) if config.log_dir else folder.path / "runs"
+    return msgspec.structs.replace(config, log_dir=str(log_dir.absolute()))
+
+
+def _engine(request: BatchRequest, config: Config, backends: BackendPool) -> LocalEngine | ClusterEngine:
+    if request.engine == "local" and request.address is None:
+        return LocalEngine(backends, max_running=request.concurrency)
+    if request.engine != "ray":
+        raise ConfigError(f"--engine: expected local or ray (which alone has an --address), got {request.engine!r}")
+    if request.address is not None and config.log_dir is None:
+        raise ConfigError("on a cluster every node has to see the records: name a folder that all share, --log-dir DIR")
+    return ClusterEngine(request.address, max_running=request.concurrency)
+
+
+def _capped(config: Config, caps: BatchCaps) -> Config:
+    """The settings with a cap on money where the batch has one: what the models cost has to be known for either."""
+    cost_budget_usd = config.budget.cost_budget_usd if caps.cost_budget_usd is None else caps.cost_budget_usd
+    return msgspec.structs.replace(
+        config, budget=msgspec.structs.replace(config.budget, cost_budget_usd=cost_budget_usd)
+    )
 
 
 def _begun(request: BatchRequest, folder: BatchFolder, config: Config) -> tuple[BatchManifest, Questions]:
@@ -150,7 +175,7 @@ def _begun(request: BatchRequest, folder: BatchFolder, config: Config) -> tuple[
         shared=[str(path.absolute()) for path in request.files],
         output_schema=request.output_schema,
         format=form,
-        log_dir=str((Path(config.log_dir) if config.log_dir else folder.path / "runs").absolute()),
+        log_dir=_recorded(config, folder).log_dir or "",
         model=config.model,
         environment=config.environment,
     )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rlm.core.error_texts import revived
-from rlm.core.events import CompletionEnd, ModelStart
 from rlm.core.exceptions import (
     AuthenticationError,
     ConfigError,
@@ -21,12 +20,14 @@ from rlm.core.exceptions import (
     SandboxUnavailableError,
     SharedBudgetExhausted,
 )
-from rlm.core.replay.record import Spent, spent_by, spent_on
+from rlm.core.replay.record import Spent
 from rlm.jobs.batch.journal import Entry
+from rlm.jobs.engines.ended import end_of
+from rlm.jobs.engines.spending import spent_in
 from rlm.repl.guest.wire import decode_value
 from rlm.runtime.resume import resume_request
 from rlm.trajectory.places import log_folder
-from rlm.trajectory.reader import Trajectory, ends_run
+from rlm.trajectory.reader import Trajectory
 from rlm.trajectory.resume import read_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.core.config import Config
-    from rlm.core.replay.record import Recorded
     from rlm.jobs.batch.folder import BatchManifest
     from rlm.jobs.batch.questions import BatchQuestion
     from rlm.runtime.models import BackendPool
@@ -62,12 +62,8 @@ class Records:
 
     def ended(self, question: BatchQuestion, number: int) -> Entry | None:
         """What the run of that number came to; None where it was cut off, or stopped with the batch."""
-        run = Trajectory(self._path(question.position, number))
-        end = next((event for event in run if ends_run(event)), None)
-        if end is None or not isinstance(end.body, CompletionEnd):
-            return None
-        body: CompletionEnd = run.whole(end).body
-        if body.status == "cancelled" or isinstance(revived(body.error or ""), ENDS_ALL):
+        body = end_of(self._path(question.position, number))
+        if body is None or body.status == "cancelled" or isinstance(revived(body.error or ""), ENDS_ALL):
             return None
         spent = Spent(usage=body.usage, cost_usd=body.cost_usd) + self.spent_beside(question.position, number)
         return Entry(
@@ -78,7 +74,7 @@ class Records:
             value=value_of(body.response, self.manifest.output_schema) if body.status == "completed" else None,
             limit=body.limit,
             error=body.error,
-            run=run.run_id,
+            run=self.manifest.run_id(question.position, number),
             attempt=number,
             duration_s=round(body.duration_s, 3),
             **amounts(spent),
@@ -98,6 +94,11 @@ class Records:
         """What all runs of a question used, up to that of this number; what was under way when it was cut off counts
         the most that it can have cost."""
         return self._spent_in_line(position, number) + self.spent_beside(position, number)
+
+    def number_of(self, position: int, run_id: str) -> int:
+        """The number of a run of a question; an engine that lost it may have gone on by another."""
+        names = (self.manifest.run_id(position, each) for each in range(self.count(position)))
+        return next((number for number, name in enumerate(names) if name == run_id), 0)
 
     def spent_beside(self, position: int, number: int) -> Spent:
         """What those runs used with which the run of that number did not go on."""
@@ -121,14 +122,7 @@ class Records:
             root = read_line(path.parent, path.stem, decode_value).record({}).root
         except ConfigError:  # it was cut off before anything was asked
             return Spent()
-        return sum(map(self._cut_off, root.spans()), spent_by(root, 0))
-
-    def _cut_off(self, span: Recorded) -> Spent:
-        """What a call may have cost whose reply is not on record."""
-        body = None if span.start is None or span.end is not None else span.start.body
-        if not isinstance(body, ModelStart):
-            return Spent()
-        return spent_on(body.given_up(self.backends.model(body.model, self.config).price), 0)
+        return spent_in(root, self.config, self.backends)
 
     def _path(self, position: int, number: int) -> Path:
         return log_folder(self.manifest.log_dir) / f"{self.manifest.run_id(position, number)}.jsonl"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from rlm.core.config import Config
     from rlm.core.events import Event
     from rlm.core.outcome import RLMResult
     from rlm.core.types import Status
@@ -42,7 +43,7 @@ class Submission(Protocol):
 
     @property
     def status(self) -> RunStatus | None:
-        """How its run stands; None while it waits for a place, and once it has ended."""
+        """How its run stands; None while it waits for a place, once it has ended, and where the engine can't tell."""
         ...
 
     @property
@@ -73,6 +74,14 @@ class Submission(Protocol):
 
 class Engine(Protocol):
     """Makes runs of requests, so many at one time; the others wait, so many at most."""
+
+    async def prepare(self, config: Config) -> None:
+        """Check that runs can be made under these settings, and make ready what they need.
+
+        Raises:
+            RLMError: there is no model or no sandbox, or it costs what can't be capped.
+        """
+        ...
 
     async def submit(self, request: Request) -> Submission:
         """Take a request.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rlm.core.exceptions import ConfigError, QueueFullError, RunFailed
+from rlm.core.exceptions import ConfigError, RunFailed
 from rlm.core.record.recorder import new_run_id
 from rlm.hooks.approval import ask_terminal
 from rlm.jobs.engines.feed import Feed
-from rlm.runtime.models import BackendPool
+from rlm.jobs.engines.places import Places
+from rlm.runtime.models import BackendPool, RunModels
 from rlm.runtime.runs import complete, never_began
 from rlm.runtime.wiring import Parts
 from rlm.trajectory.places import log_folder
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from rlm.core.config import Config
     from rlm.core.events import Event
     from rlm.core.interfaces import Sink, Tool
     from rlm.core.outcome import RLMResult
     from rlm.hooks.approval import Approver
     from rlm.jobs.engines.engine import Numbered, State
     from rlm.runtime.control import Act, RunStatus
-    from rlm.runtime.live_runs import Steered
+    from rlm.runtime.live_runs import LiveRuns, Steered
     from rlm.runtime.request import Request
 
 MAX_RUNNING = 64
@@ -131,14 +132,22 @@ class LocalEngine:
         self.parts = Parts(
             backends=backends or BackendPool(), tools=tools, sinks=(self._notices, *sinks), approver=approver
         )
-        self._places = max_running
-        self._max_queued = max_queued
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._places = Places(max_running, max_queued)
         self._submissions: dict[str, LocalSubmission] = {}
         self._is_closed = False
 
     def __iter__(self) -> Iterator[LocalSubmission]:
         return iter(tuple(self._submissions.values()))
+
+    @property
+    def live(self) -> LiveRuns:
+        """The runs in progress, as `rlm ctl` sees them."""
+        return self.parts.live
+
+    async def prepare(self, config: Config) -> None:
+        """See `Engine.prepare`."""
+        RunModels.choose(config, self.parts.backends)
+        await self.parts.sandbox(config).start()
 
     async def submit(
         self, request: Request, *, submission_id: str | None = None, earlier: tuple[Path, ...] = ()
@@ -146,13 +155,12 @@ class LocalEngine:
         """See `Engine.submit`. A submission that was cut off keeps its id; `earlier` are the records that it has."""
         if self._is_closed:
             raise ConfigError("this engine is closed")
-        if len([each for each in self._waiting if not each.done()]) >= self._max_queued:
-            raise QueueFullError(f"{self._max_queued} requests wait for a place already: try again later")
+        self._places.check_room()
         run_id = request.run_id or new_run_id()
         request = replace(request, run_id=run_id)
         made = LocalSubmission(self.parts, request, Feed(earlier), submission_id or run_id)
         self._submissions[made.id] = self._notices.by_run[run_id] = made
-        place = self._place()
+        place = self._places.take()
         made.task = asyncio.create_task(self._make(made, place))
         made.task.add_done_callback(partial(self._end, made, place))
         return made
@@ -177,30 +185,10 @@ class LocalEngine:
 
     def _end(self, made: LocalSubmission, place: asyncio.Future[None], task: asyncio.Task[RLMResult]) -> None:
         """Give the place of a run to the next."""
-        self._give_back(place)
+        self._places.give_back(place)
         del self._submissions[made.id], self._notices.by_run[made.run_id]
         self.parts.live.drop(made.run_id)
         made.end(task)
-
-    def _place(self) -> asyncio.Future[None]:
-        """A place, once there is one: first come, first served."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._places:
-            self._places -= 1
-            place.set_result(None)
-        else:
-            self._waiting.append(place)
-        return place
-
-    def _give_back(self, place: asyncio.Future[None]) -> None:
-        if place.cancelled() or not place.done():
-            return
-        while self._waiting:
-            following = self._waiting.popleft()
-            if not following.done():
-                following.set_result(None)
-                return
-        self._places += 1
 
 
 class _Notices:
