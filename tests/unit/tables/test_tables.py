@@ -219,3 +219,39 @@ def test_what_is_no_table_is_refused_by_name(tmp_path, name, content, words):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"{name}.*{words}"):
         TableTools.of((str(tmp_path / name),), 30.0)
+
+
+def test_a_database_in_use_is_read_as_it_was_last_committed(tmp_path):
+    path = tmp_path / "busy.db"
+    made = None
+    writer = sqlite3.connect(path, isolation_level=None)
+    try:
+        writer.execute("PRAGMA journal_mode = wal")
+        writer.execute("CREATE TABLE t (a)")
+        writer.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(500)])
+        made = TableTools.of((str(path),), 30.0)
+        assert made is not None
+        asked = {"query": "SELECT count(*) AS n FROM t"}
+        assert call(made, "sql", **asked) == [{"n": 500}]
+        writer.execute("BEGIN")
+        writer.execute("DELETE FROM t")
+        assert call(made, "sql", **asked) == [{"n": 500}]
+        writer.execute("COMMIT")
+        assert call(made, "sql", **asked) == [{"n": 0}]
+    finally:
+        writer.close()
+        if made is not None:
+            made.close()
+
+
+def test_a_database_in_the_middle_of_a_transaction_is_not_read(tmp_path):
+    path = tmp_path / "busy.db"
+    with sqlite3.connect(path) as writer:
+        writer.execute("CREATE TABLE t (a)")
+    writer.close()
+    (tmp_path / "busy.db-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(504))
+    made = TableTools.of((str(path),), 30.0)
+    assert made is not None
+    with pytest.raises(ToolError, match="a transaction under way"):
+        call(made, "sql", query="SELECT * FROM t")
+    made.close()
