@@ -25,13 +25,20 @@ _OFF = (
     "python_enable_replacements",
 )
 _MOST_THREADS = 4
+_WORDS_CHARS = 200
 _SAMPLE = 5
 _COUNTED_BYTES = 1 << 30
 """The largest file of text whose rows are counted for a description; Parquet says how many it has."""
 _PADDED = "null_padding=true"
+_WIDE = "sample_size=100, parallel=false"
+"""For thousands of columns, of which a larger sample needs too much memory."""
 _LENIENT = "strict_mode=false, encoding='latin-1'"
 _READERS = {
-    "csv": ("read_csv({path}, {padding})", f"read_csv({{path}}, {{padding}}, {_LENIENT})"),
+    "csv": (
+        "read_csv({path}, {padding})",
+        f"read_csv({{path}}, {{padding}}, {_LENIENT})",
+        f"read_csv({{path}}, {{padding}}, {_WIDE})",
+    ),
     "tsv": ("read_csv({path}, delim='\t', {padding})", f"read_csv({{path}}, delim='\t', {{padding}}, {_LENIENT})"),
     "jsonl": ("read_json({path}, format='newline_delimited')", "read_json({path})"),
     "parquet": ("read_parquet({path})",),
@@ -66,6 +73,9 @@ def _asked(tables: Mapping[str, Mapping[str, str]], sql: str, memory_bytes: int,
 
     try:
         return answer(_opened(tables, sql, memory_bytes, _PADDED))
+    except duckdb.ConversionException as error:
+        first = " ".join(str(error).split())[:_WORDS_CHARS]
+        raise RefusedQuery(f"{first} ... In a table of CSV called NAME{_AS_TEXT}, all columns are text.") from error
     except duckdb.Error as error:
         if _PADDED.partition("=")[0] not in str(error):
             raise
