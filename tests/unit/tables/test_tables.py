@@ -94,12 +94,14 @@ def test_a_database_is_asked_by_its_name(tools):
 def test_what_fits_no_type_is_read_as_text_and_so_the_model_is_told(tmp_path):
     (tmp_path / "late.csv").write_text("a,b\n" + "1,x\n" * 30_000 + "odd,y\n")
     (tmp_path / "quoted.csv").write_text("a,b\n" + '1,"two\nlines"\n' * 3)
-    made = TableTools.of((str(tmp_path / "late.csv"), str(tmp_path / "quoted.csv")), 30.0)
+    (tmp_path / "wide.csv").write_text(",".join(f"c{n}" for n in range(10_000)) + "\n" + "1," * 9_999 + "2\n")
+    made = TableTools.of(tuple(str(tmp_path / f"{name}.csv") for name in ("late", "quoted", "wide")), 30.0)
     assert made is not None
     with pytest.raises(ToolError, match="called NAME_text, all columns are text"):
         call(made, "sql", query="SELECT sum(a) FROM late")
     assert call(made, "sql", query="SELECT sum(try_cast(a AS INTEGER)) AS s FROM late_text") == [{"s": 30_000}]
     assert call(made, "sql", query="SELECT DISTINCT b FROM quoted") == [{"b": "two\nlines"}]
+    assert call(made, "sql", query="SELECT c9999 FROM wide") == [{"c9999": 2}]
     made.close()
 
 

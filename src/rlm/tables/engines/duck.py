@@ -30,14 +30,11 @@ _SAMPLE = 5
 _COUNTED_BYTES = 1 << 30
 """The largest file of text whose rows are counted for a description; Parquet says how many it has."""
 _PADDED = "null_padding=true"
-_WIDE = "sample_size=100, parallel=false"
-"""For thousands of columns, of which a larger sample needs too much memory."""
 _LENIENT = "strict_mode=false, encoding='latin-1'"
 _READERS = {
     "csv": (
         "read_csv({path}, {padding})",
         f"read_csv({{path}}, {{padding}}, {_LENIENT})",
-        f"read_csv({{path}}, {{padding}}, {_WIDE})",
     ),
     "tsv": ("read_csv({path}, delim='\t', {padding})", f"read_csv({{path}}, delim='\t', {{padding}}, {_LENIENT})"),
     "jsonl": ("read_json({path}, format='newline_delimited')", "read_json({path})"),
@@ -112,7 +109,7 @@ def _opened(tables: Mapping[str, Mapping[str, str]], sql: str, memory_bytes: int
     for setting in _OFF:
         database.execute(f"SET {setting} = false")
     threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-    database.execute(f"SET memory_limit = '{memory_bytes >> 21}MB'")
+    database.execute(f"SET memory_limit = '{memory_bytes * 3 // 4 >> 20}MB'")
     database.execute(f"SET threads = {threads}")
     database.execute("SET temp_directory = ''")
     paths = ", ".join(_text(table["path"]) for table in tables.values())
