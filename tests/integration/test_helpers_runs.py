@@ -274,7 +274,10 @@ async def test_the_roots_of_an_mcp_client_are_no_workspace(user: User) -> None:
 async def test_an_mcp_host_is_told_where_its_cells_may_edit(user: User) -> None:
     user.write("src/a.py", "one\n")
     user.environ["RLM_ALLOWED_PATHS"] = str(user.cwd / "src")
+    user.environ["RLM_TABLES"] = str(user.write("t.csv", "a,b\n1,2\n"))
     async with host(user, "stdio", LEGACY) as connected:
+        assert "tables.sql(query) asks 1 files" in (connected.client.instructions or "")
+        assert "[{'a': 1, 'b': 2}]" in await connected.run("tables.sql('FROM t')")
         assert f"below {user.cwd / 'src'}" in (connected.client.instructions or "")
         assert (await executing(connected)).destructive_hint is True
         assert "'lines': 1" in await connected.run("fs.write_file('a.py', 'two')")

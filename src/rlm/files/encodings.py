@@ -53,7 +53,10 @@ _WIDE_NULS = 0.7
 """The share of the other bytes that must be NUL."""
 _A_PDF = "a PDF: extract its text first (pdftotext)"
 _FORMATS = (
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document (.doc, .xls, .ppt): save it as text first"),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old office document (.doc, .xls, .ppt), or an encrypted one: save it anew, without a password",
+    ),
     (b"\x1f\x8b", "gzip data: unpack it first (gunzip)"),
     (b"PK\x03\x04", "a zip archive or an office document: unpack it, or save it as text, first"),
     (b"BZh", "bzip2 data: unpack it first (bunzip2)"),

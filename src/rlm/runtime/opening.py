@@ -206,7 +206,7 @@ async def _kit(parts: Parts, request: Request, models: RunModels) -> Kit:
         validator=await validator_for(request.output_type, parts.workers),
         tools=tools,
         guest_tools=_guest_tools(config, tools, skills),
-        helpers=joined(permitted_helpers(guest_helpers(config, parts.workers), request.permission), tables),
+        helpers=permitted_helpers(joined(guest_helpers(config, parts.workers), tables), request.permission),
         tables=tables,
         begins=await _begins(request),
         hooks=await asyncio.to_thread(parts.hooks, config),

@@ -16,6 +16,7 @@ import msgspec
 from rlm.core.exceptions import ConfigError, ToolError, ToolNotFoundError
 from rlm.core.extras import install_command
 from rlm.core.types import ToolSpec
+from rlm.tables.snapshots import Snapshot
 from rlm.tables.sources import TableFile, plain_name, table_files, unused
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class TableTools:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._tables: dict[str, dict[str, str]] | None = None
         self._databases = {file.name: file for file in files if file.is_database}
+        self._snapshots: dict[str, Snapshot] = {}
         self._turn = asyncio.Lock()
         self._tools: dict[str, Tool] = {tool.spec.name: tool for tool in self._made()}
 
@@ -122,7 +124,7 @@ class TableTools:
             for name, table in self._known().items()
         ]
         for name, file in self._databases.items():
-            (found,) = self._call(f"{_LITE}:names", path=file.path)
+            (found,) = self._call(f"{_LITE}:names", path=self._database(name))
             about = {"database": name, "file": Path(file.path).name, "form": "sqlite"}
             rows += [{"name": each, **about} for each in cast("list[str]", found)]
         return rows
@@ -133,8 +135,8 @@ class TableTools:
         if name in self._known():
             return self._call(f"{_DUCK}:describe", tables=self._known(), name=name, memory_bytes=_MEMORY_BYTES)[0]
         if database in self._databases or (not database and len(self._databases) == 1):
-            file = self._databases[database or next(iter(self._databases))]
-            return self._call(f"{_LITE}:describe", path=file.path, name=table)[0]
+            path = self._database(database or next(iter(self._databases)))
+            return self._call(f"{_LITE}:describe", path=path, name=table)[0]
         known = ", ".join([*self._known(), *(f"{each}.TABLE" for each in self._databases)])
         raise ToolError(f"there is no table {name!r}; there are {known}")
 
@@ -151,10 +153,22 @@ class TableTools:
                 f"{_DUCK}:ask", tables=self._known(), sql=query, limit=limit, memory_bytes=_MEMORY_BYTES
             )
         elif database in self._databases:
-            batches = self._call(f"{_LITE}:ask", path=self._databases[database].path, sql=query, limit=limit)
+            batches = self._call(f"{_LITE}:ask", path=self._database(database), sql=query, limit=limit)
         else:
             raise ToolError(f"there is no database {database!r}; there are {', '.join(self._databases) or 'none'}")
         return [row for batch in batches for row in cast("list[Json]", batch)]
+
+    def _database(self, name: str) -> str:
+        """The file to read a database from: a copy where it is in use."""
+        if name not in self._snapshots:
+            copy = Path(self._own_folder(), f"{name}.db")
+            self._snapshots[name] = Snapshot(Path(self._databases[name].path), copy)
+        return str(self._snapshots[name].path())
+
+    def _own_folder(self) -> str:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="rlm-tables-")
+        return self._folder.name
 
     def _known(self) -> dict[str, dict[str, str]]:
         """The tables that DuckDB reads, by name; sheets become files first."""
@@ -170,15 +184,14 @@ class TableTools:
 
     def _sheets(self, file: TableFile, known: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """The sheets of a workbook, each written to a file of CSV that goes with the run."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="rlm-tables-")
+        folder = self._own_folder()
         found: dict[str, dict[str, str]] = {}
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             for what, said in cast("list[tuple[str, Any]]", self._call(_ROWS_OF, files=(fd,))):
                 if what == "sheet":
                     name = unused(plain_name(f"{file.name}_{said}"), {*known, *found})
-                    path = Path(self._folder.name, f"{name}.csv")
+                    path = Path(folder, f"{name}.csv")
                     path.touch()
                     found[name] = {"path": str(path), "form": "csv", "given": file.path}
                 else:

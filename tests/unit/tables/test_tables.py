@@ -91,6 +91,20 @@ def test_a_database_is_asked_by_its_name(tools):
     assert call(tools, "sql", query="SELECT sum(total) AS s FROM orders", database="shop") == [{"s": 6.5}]
 
 
+def test_what_fits_no_type_is_read_as_text_and_so_the_model_is_told(tmp_path):
+    (tmp_path / "late.csv").write_text("a,b\n" + "1,x\n" * 30_000 + "odd,y\n")
+    (tmp_path / "quoted.csv").write_text("a,b\n" + '1,"two\nlines"\n' * 3)
+    (tmp_path / "wide.csv").write_text(",".join(f"c{n}" for n in range(10_000)) + "\n" + "1," * 9_999 + "2\n")
+    made = TableTools.of(tuple(str(tmp_path / f"{name}.csv") for name in ("late", "quoted", "wide")), 30.0)
+    assert made is not None
+    with pytest.raises(ToolError, match="called NAME_text, all columns are text"):
+        call(made, "sql", query="SELECT sum(a) FROM late")
+    assert call(made, "sql", query="SELECT sum(try_cast(a AS INTEGER)) AS s FROM late_text") == [{"s": 30_000}]
+    assert call(made, "sql", query="SELECT DISTINCT b FROM quoted") == [{"b": "two\nlines"}]
+    assert call(made, "sql", query="SELECT c9999 FROM wide") == [{"c9999": 2}]
+    made.close()
+
+
 def test_a_table_is_described(tools):
     about = call(tools, "describe", name="sales")
     assert about["columns"][0] == {"name": "id", "type": "BIGINT"}
@@ -219,3 +233,39 @@ def test_what_is_no_table_is_refused_by_name(tmp_path, name, content, words):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"{name}.*{words}"):
         TableTools.of((str(tmp_path / name),), 30.0)
+
+
+def test_a_database_in_use_is_read_as_it_was_last_committed(tmp_path):
+    path = tmp_path / "busy.db"
+    made = None
+    writer = sqlite3.connect(path, isolation_level=None)
+    try:
+        writer.execute("PRAGMA journal_mode = wal")
+        writer.execute("CREATE TABLE t (a)")
+        writer.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(500)])
+        made = TableTools.of((str(path),), 30.0)
+        assert made is not None
+        asked = {"query": "SELECT count(*) AS n FROM t"}
+        assert call(made, "sql", **asked) == [{"n": 500}]
+        writer.execute("BEGIN")
+        writer.execute("DELETE FROM t")
+        assert call(made, "sql", **asked) == [{"n": 500}]
+        writer.execute("COMMIT")
+        assert call(made, "sql", **asked) == [{"n": 0}]
+    finally:
+        writer.close()
+        if made is not None:
+            made.close()
+
+
+def test_a_database_in_the_middle_of_a_transaction_is_not_read(tmp_path):
+    path = tmp_path / "busy.db"
+    with sqlite3.connect(path) as writer:
+        writer.execute("CREATE TABLE t (a)")
+    writer.close()
+    (tmp_path / "busy.db-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(504))
+    made = TableTools.of((str(path),), 30.0)
+    assert made is not None
+    with pytest.raises(ToolError, match="a transaction under way"):
+        call(made, "sql", query="SELECT * FROM t")
+    made.close()

@@ -25,6 +25,8 @@ HELPERS = """ \
 In cells, fs, code, transform and git work in bulk on the user's files and give back counts and lines (dir(fs) lists \
 the calls, a wrong argument is answered with those a call takes; paths are relative; rights: {rights}; fs.undo() takes \
 an edit back). The files are those below {folders}."""
+TABLES = """ \
+In cells, tables.sql(query) asks {count} files of rows by SQL; tables.list() and tables.describe(name) tell of them."""
 MOST_BYTES = 2_000
 """The size of the instructions in UTF-8: Claude Code cuts them off at 2 KB."""
 
@@ -49,6 +51,8 @@ and hand them in with answer_queries until the cell ends.
 def instructions(config: Config, *, asks_host: bool) -> str:
     """What a host's model is told of the server before anything else."""
     text = INSTRUCTIONS + (HOST_ANSWERS if asks_host else MODEL_ANSWERS)
+    if config.tables:
+        text += TABLES.format(count=len(config.tables))
     if not config.allowed_paths:
         return text
     rights = ", ".join(config.helper_rights)

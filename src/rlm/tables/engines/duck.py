@@ -25,13 +25,17 @@ _OFF = (
     "python_enable_replacements",
 )
 _MOST_THREADS = 4
+_WORDS_CHARS = 200
 _SAMPLE = 5
 _COUNTED_BYTES = 1 << 30
 """The largest file of text whose rows are counted for a description; Parquet says how many it has."""
 _PADDED = "null_padding=true"
 _LENIENT = "strict_mode=false, encoding='latin-1'"
 _READERS = {
-    "csv": ("read_csv({path}, {padding})", f"read_csv({{path}}, {{padding}}, {_LENIENT})"),
+    "csv": (
+        "read_csv({path}, {padding})",
+        f"read_csv({{path}}, {{padding}}, {_LENIENT})",
+    ),
     "tsv": ("read_csv({path}, delim='\t', {padding})", f"read_csv({{path}}, delim='\t', {{padding}}, {_LENIENT})"),
     "jsonl": ("read_json({path}, format='newline_delimited')", "read_json({path})"),
     "parquet": ("read_parquet({path})",),
@@ -66,6 +70,9 @@ def _asked(tables: Mapping[str, Mapping[str, str]], sql: str, memory_bytes: int,
 
     try:
         return answer(_opened(tables, sql, memory_bytes, _PADDED))
+    except duckdb.ConversionException as error:
+        first = " ".join(str(error).split())[:_WORDS_CHARS]
+        raise RefusedQuery(f"{first} ... In a table of CSV called NAME{_AS_TEXT}, all columns are text.") from error
     except duckdb.Error as error:
         if _PADDED.partition("=")[0] not in str(error):
             raise
@@ -102,7 +109,7 @@ def _opened(tables: Mapping[str, Mapping[str, str]], sql: str, memory_bytes: int
     for setting in _OFF:
         database.execute(f"SET {setting} = false")
     threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-    database.execute(f"SET memory_limit = '{memory_bytes >> 21}MB'")
+    database.execute(f"SET memory_limit = '{memory_bytes * 3 // 4 >> 20}MB'")
     database.execute(f"SET threads = {threads}")
     database.execute("SET temp_directory = ''")
     paths = ", ".join(_text(table["path"]) for table in tables.values())

@@ -58,7 +58,7 @@ def describe(_files: Sequence[int], *, path: str, name: str) -> Iterator[dict[st
 
 
 def _opened(path: str) -> sqlite3.Connection:
-    # Nothing may be locked or written here, so that what others write meanwhile is not seen.
+    # Nothing can be locked or written here: a file in use comes as a copy.
     database = sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
     for pragma in ("query_only=1", "trusted_schema=0", "cell_size_check=1", "temp_store=memory"):
         database.execute(f"PRAGMA {pragma}")

@@ -14,7 +14,7 @@ SHOWN_BYTES = 2_048
 @pytest.mark.parametrize("folder", ["/srv/data", "/srv/" + "long/" * 30, "/srv/" + "größe/" * 400])
 def test_instructions_are_shown_whole_with_the_rights_before_the_folders(count: int, folder: str) -> None:
     folders = tuple(f"{folder}{number}" for number in range(count))
-    text = instructions(Config(allowed_paths=folders, helper_rights=("read", "git")), asks_host=True)
+    text = instructions(Config(allowed_paths=folders, tables=("a.csv",), helper_rights=("read", "git")), asks_host=True)
     assert len(text.encode()) < SHOWN_BYTES
     shown = [name for name in folders if name in text]
     if count:
