@@ -20,6 +20,7 @@ from benchmarks.real_model.tasks import Exam, Task, load
 from benchmarks.real_model.trials import Setting, Trial, attempt, caps
 from benchmarks.real_model.variants import VARIANTS
 from rlm import Config
+from rlm.core.config import ProviderConfig
 
 DIALECTS = ("code", "tools")
 
@@ -36,6 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             max_output_tokens=options.output_tokens,
             temperature=options.temperature,
             advice=not options.no_advice,
+            environment=options.environment,
+            openai=ProviderConfig(
+                first_byte_timeout_s=options.patience_s,
+                idle_timeout_s=options.patience_s,
+                request_timeout_s=options.patience_s,
+            ),
         ),
         log_dir=options.out.with_suffix(".runs"),
     )
@@ -67,7 +74,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--output-tokens", type=int, default=512)
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--timeout-s", type=float)
+    parser.add_argument("--timeout-s", type=float, help="of each trial; none: as long as it takes")
+    parser.add_argument("--patience-s", type=float, default=3_600.0, help="for one reply, of a slow machine too")
+    parser.add_argument("--environment", default="auto")
     parser.add_argument("--no-advice", action="store_true")
     return parser.parse_args(argv)
 

@@ -261,6 +261,14 @@ def test_a_cell_that_only_says_what_was_printed_is_the_answer(ask, code, value):
     assert (result.status, result.value) == ("completed", value)
 
 
+def test_a_resumed_run_knows_what_its_cells_had_printed(ask):
+    script = ["```repl\nprint(context.count('storm'))\n```", "```repl\n0\n```"]
+    assert ask(script, native_tools=False).status == "failed"
+    assert ask.advice == [("empty_answer", "held")]
+    result = ask(["```repl\nFINAL(len(context))\n```"], native_tools=False, resume=True)
+    assert (result.status, result.value, ask.advice) == ("completed", len(HAY), [("empty_answer", "held")])
+
+
 @pytest.mark.parametrize("code", ["2", "print(1 + 0)", "(1, 1)"])
 @pytest.mark.parametrize("look", ["print(context.count('secret'))", "2"])
 def test_a_cell_that_says_anything_else_is_not(ask, look, code):

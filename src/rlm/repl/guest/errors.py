@@ -110,13 +110,15 @@ def _message(error: BaseException) -> str | None:
 
 def _traceback(error: BaseException, message: str) -> str:
     """The frames of cells and skills only, and the values in the line that failed."""
+    trace = f"{_name_of(type(error))}: {message}"
     try:
         report = traceback.TracebackException.from_exception(error, limit=-_MAX_FRAMES, compact=True)
         _keep_cells(report)
+        trace = "".join(report.format())
         values = _values(error, report) if isinstance(error, Exception) else ""
-        return "".join([*report.format(), *([f"[Values there: {values}]\n"] if values else [])])
     except BaseException:  # noqa: BLE001 - guest code may have broken what `traceback` uses
-        return f"{_name_of(type(error))}: {message}"
+        return trace
+    return f"{trace}[Values there: {values}]\n" if values else trace
 
 
 def _values(error: Exception, report: traceback.TracebackException) -> str:
