@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.core.outcome import RLMResult
-    from rlm.jobs.engines.cluster.messages import Asked
+    from rlm.jobs.engines.cluster.messages import RunAsked
     from rlm.jobs.engines.engine import Numbered, State
     from rlm.runtime.control import Act, RunStatus
     from rlm.runtime.request import Request
@@ -251,7 +251,7 @@ class ClusterEngine:
         finally:
             lease.settle(RunUsage(), 0.0)
 
-    async def _made(self, made: ClusterSubmission, asked: Asked) -> tuple[Asked, RLMResult]:
+    async def _made(self, made: ClusterSubmission, asked: RunAsked) -> tuple[RunAsked, RLMResult]:
         """What a run comes to, whichever worker ends it, and how that was asked."""
         for _ in range(LOSSES):
             while not self._workers:
@@ -295,7 +295,7 @@ class ClusterEngine:
         made.end(task)
 
 
-def _going_on(asked: Asked, made: ClusterSubmission) -> Asked:
+def _going_on(asked: RunAsked, made: ClusterSubmission) -> RunAsked:
     """How a run is asked for once more: it goes on from its record, if it had begun one."""
     record = log_folder(made.request.config.log_dir).absolute() / f"{asked.run_id}.jsonl"
     if not record.exists():

@@ -16,7 +16,7 @@ from rlm.core.types import Price, RunUsage, TokenUsage
 if TYPE_CHECKING:
     from rlm.core.budget import Reservation
     from rlm.core.outcome import RLMResult
-    from rlm.jobs.engines.cluster.messages import Asked
+    from rlm.jobs.engines.cluster.messages import RunAsked
     from rlm.runtime.request import Request
 
 _ANY_TOKENS = 1 << 30
@@ -63,7 +63,7 @@ class Lease:
         """Whether nothing is shared with others."""
         return self.tokens is None and self.cost_usd is None
 
-    def of(self, asked: Asked) -> Asked:
+    def of(self, asked: RunAsked) -> RunAsked:
         """What a worker is asked, with this lease."""
         return msgspec.structs.replace(asked, token_lease=self.tokens, cost_lease_usd=self.cost_usd)
 

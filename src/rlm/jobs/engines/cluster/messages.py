@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rlm.core.events import CompletionEnd
 
 
-class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class RunAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A run that a worker is to make."""
 
     run_id: str
@@ -43,7 +43,7 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     cost_lease_usd: float | None = None
 
 
-class Answered(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunAnswered(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run came to, or why none could be made."""
 
     refused: str = ""
@@ -71,7 +71,7 @@ class Probed(Struct, frozen=True, kw_only=True):
     """Why it can make no runs."""
 
 
-def asked_of(request: Request, acts: Sequence[Act]) -> Asked:
+def asked_of(request: Request, acts: Sequence[Act]) -> RunAsked:
     """A request as a worker is told it.
 
     Raises:
@@ -84,17 +84,17 @@ def asked_of(request: Request, acts: Sequence[Act]) -> Asked:
     common: dict[str, Any] = {"run_id": request.run_id, "config": _plain(config), "acts": list(acts)}
     if (resumption := request.resumption) is not None:
         record = folder / f"{resumption.record.run_id}.jsonl"
-        return Asked(resumes=str(record), on_divergence=resumption.rules.on_divergence, **common)
+        return RunAsked(resumes=str(record), on_divergence=resumption.rules.on_divergence, **common)
     given = request.context
     paths = given if isinstance(given, list) and given and all(isinstance(each, Path) for each in given) else [given]
     if all(isinstance(each, Path) for each in paths):
         common["files"] = [str(path.absolute()) for path in paths]
     else:
         common["context"] = _plain(given)
-    return Asked(prompt=request.prompt, output_schema=_plain(request.output_type), **common)
+    return RunAsked(prompt=request.prompt, output_schema=_plain(request.output_type), **common)
 
 
-def request_of(asked: Asked) -> Request:
+def request_of(asked: RunAsked) -> Request:
     """The request of a run that begins anew.
 
     Raises:
@@ -110,14 +110,14 @@ def request_of(asked: Asked) -> Request:
     )
 
 
-def config_of(asked: Asked) -> Config:
+def config_of(asked: RunAsked) -> Config:
     """The settings of a run."""
     return msgspec.convert(asked.config, Config)
 
 
-def answer_of(result: RLMResult) -> Answered:
+def answer_of(result: RLMResult) -> RunAnswered:
     """A result as the engine is told it."""
-    return Answered(
+    return RunAnswered(
         status=result.status,
         response=result.response,
         value=_plain(result.value),
@@ -132,9 +132,9 @@ def answer_of(result: RLMResult) -> Answered:
     )
 
 
-def answer_in(record: Path, end: CompletionEnd) -> Answered:
+def answer_in(record: Path, end: CompletionEnd) -> RunAnswered:
     """What a run came to that has ended, as its record has it."""
-    return Answered(
+    return RunAnswered(
         status=end.status,
         response=end.response,
         limit=end.limit,
@@ -147,7 +147,7 @@ def answer_in(record: Path, end: CompletionEnd) -> Answered:
     )
 
 
-def result_of(answered: Answered) -> RLMResult:
+def result_of(answered: RunAnswered) -> RLMResult:
     """The result that a worker told.
 
     Raises:

@@ -13,7 +13,7 @@ import msgspec
 
 from rlm.core.exceptions import ConfigError, RunFailed
 from rlm.core.extras import install_command
-from rlm.jobs.engines.cluster.messages import Answered, Asked, Probed
+from rlm.jobs.engines.cluster.messages import Probed, RunAnswered, RunAsked
 from rlm.jobs.engines.cluster.worker import ClusterWorker
 from rlm.version import __version__
 
@@ -41,7 +41,7 @@ class NodeWorker:
     running: set[str] = field(default_factory=set)
     """The ids of the runs that it makes."""
 
-    async def run(self, asked: Asked) -> Answered:
+    async def run(self, asked: RunAsked) -> RunAnswered:
         """What a run came to.
 
         Raises:
@@ -51,7 +51,7 @@ class NodeWorker:
 
         self.running.add(asked.run_id)
         try:
-            return msgspec.json.decode(await self.handle.run.remote(msgspec.json.encode(asked)), type=Answered)
+            return msgspec.json.decode(await self.handle.run.remote(msgspec.json.encode(asked)), type=RunAnswered)
         except ray.exceptions.RayError as error:
             raise WorkerLost(f"the worker on node {self.node[:8]} was lost: {_first_line(error)}") from error
         finally:

@@ -16,7 +16,7 @@ from rlm.core.budget import Ledger
 from rlm.core.config import Config
 from rlm.core.error_texts import error_text
 from rlm.core.exceptions import ConfigError, RLMError
-from rlm.jobs.engines.cluster.messages import Answered, Asked, Probed, answer_in, answer_of, config_of, request_of
+from rlm.jobs.engines.cluster.messages import Probed, RunAnswered, RunAsked, answer_in, answer_of, config_of, request_of
 from rlm.jobs.engines.ended import end_of
 from rlm.jobs.engines.local import LocalEngine
 from rlm.runtime.control import Act
@@ -54,7 +54,7 @@ class ClusterWorker:
 
     async def run(self, asked: bytes) -> bytes:
         """Make a run, and return what it came to."""
-        told = msgspec.json.decode(asked, type=Asked)
+        told = msgspec.json.decode(asked, type=RunAsked)
         return msgspec.json.encode(await self._run(told))
 
     async def act(self, run_id: str, act: bytes) -> None:
@@ -86,7 +86,7 @@ class ClusterWorker:
             self._made = LocalEngine(max_running=self._max_running)
         return self._made
 
-    async def _run(self, asked: Asked) -> Answered:
+    async def _run(self, asked: RunAsked) -> RunAnswered:
         try:
             if asked.resumes:
                 await _released(Path(asked.resumes))
@@ -106,15 +106,15 @@ class ClusterWorker:
                 submission.control(act)
             return answer_of(await submission.result())
         except RLMError as error:
-            return Answered(refused=error_text(error), run_id=asked.run_id)
+            return RunAnswered(refused=error_text(error), run_id=asked.run_id)
 
-    async def _request(self, asked: Asked) -> Request:
+    async def _request(self, asked: RunAsked) -> Request:
         if not asked.resumes:
             return request_of(asked)
         return replace(await _resumed(asked), run_id=asked.run_id)
 
 
-async def _resumed(asked: Asked) -> Request:
+async def _resumed(asked: RunAsked) -> Request:
     """The request that goes on with a record."""
     config = config_of(asked)
     budget = msgspec.to_builtins(config.budget)
