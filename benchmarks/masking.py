@@ -113,6 +113,16 @@ HOSTILE = {
     "cloud keys": "LTAI",
     "app passwords": "ATBBATBB",
     "numbers of keys": '"password": 1234567, ',
+    "sentences": "password is ",
+    "sentences without an end": "the pw has been reset to aaaaaa",
+    "sentences, the other way round": "with a1a1a1 as ",
+    "logins and slashes": "creds a / ",
+    "logins far from slashes": "creds" + " a" * 18,
+    "codes": "backup code a1b2c ",
+    "codes in a row": "backup code " + "a1b2c-" * 40,
+    "seeds": "seed: " + "word " * 10,
+    "columns of values": "password) VALUES (",
+    "words in Chinese": "密码:",
 }
 
 

@@ -16,7 +16,7 @@ MASKER = SecretMasker(personal=True)
 SECRETS = [line for line in read("secrets") if len(line.places) == 1]
 CORPUS = (
     "secrets", "lookalikes", "pii", "blind_secrets", "blind_lookalikes", "blind_pii", "blind_second", "blind_third",
-    "blind_fourth",
+    "blind_fourth", "blind_fifth",
 )  # fmt: skip
 TEXTS = [line.text for name in CORPUS for line in read(name)]
 FRAGMENTS = sorted(

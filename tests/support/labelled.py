@@ -22,6 +22,8 @@ _CLASSES = {
     "hexupper": "0123456789ABCDEF",
     "digits": string.digits,
     "lower": string.ascii_lowercase,
+    "lowernum": string.ascii_lowercase + string.digits,
+    "uppernum": string.ascii_uppercase + string.digits,
     "upper": string.ascii_uppercase,
     "letters": string.ascii_letters,
 }

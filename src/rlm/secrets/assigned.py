@@ -51,18 +51,18 @@ _STEMS: Final = [
 _LOWER_LABEL: Final = LABEL_START.lower()
 _CLOUD: Final = "aws:secretsmanager:"
 _ASSIGN = re.compile(
-    r"(?P<close>\\{0,31}[\"'`]|\*\*)?\]?(?:[ \t]\([a-z ]{1,20}\)(?=:))?"
+    r"(?P<close>\\{0,31}[\"'`]|\*\*?)?\]?(?:[ \t]\([a-z ]{1,20}\)(?=:))?"
     r"(?:[ \t]{0,80}+(?P<sign>=>|<<<|<-|%(?:22%)?3[AaDd](?:%22)?|As[ \t]String[ \t]=|:=|===?|!==?|\?=|\+="
     r"|=(?![A-Za-z_.\-]{1,24}=[^=\s&;,\"'])"  # in `key=key=value` the last name decides
     r"|:[ \t]{0,4}[A-Za-z&][\w.\[\]<>]{0,40}+(?:[ \t]\|[ \t]\w{1,20}+)?[ \t]{0,4}=[ \t]{0,4}(?=[fFbBrR]{0,2}[\"'`])"
     r"|:[ \t]{1,4}[|>][+-]?[ \t]{0,4}\r?\n(?=[ \t])[ \t]{0,40}"  # a block of YAML
-    r"|:(?!:|[ \t]{0,8}\{[ \t]{0,8}[\"']value))(?:\*\*)?[ \t]{0,80}+(?:(?:!!str|&[\w-]{1,30})[ \t]{1,4}+)?"
+    r"|:(?!:|[ \t]{0,8}\{[ \t]{0,8}[\"']value))\*{0,2}[ \t]{0,80}+(?:(?:!!str|&[\w-]{1,30})[ \t]{1,4}+)?"
     r"|(?P<tag></key>[ \t]{0,8}+(?:\r?\n[ \t]{0,40}+)?<string>|>)(?=[^<>\n]{1,200}</)"
     r"|(?P<entity>&gt;)(?=[^<>&\n]{1,200}&lt;/)"
     r"|[ \t]{0,8}+(?::[ \t]{0,8}+(?=\{))?[,{]?[ \t]{0,8}+(?:\"Type\": {0,4}\"SecureString\", {0,4})?"
     r"(?:\r?\n[ \t]{0,40}+)?"
-    r"[\"']?(?P<attr>[A-Za-z]{0,12}[vV]alue|default)[\"']?[ \t]{0,4}+(?::|=(?=[ \t]{0,4}[\"']))[ \t]{0,4}+"
-    r"|(?P<pair>,)[ \t]{0,8}+(?=['\"])"
+    r"[\"']?(?P<attr>[A-Za-z]{0,12}[vV]alue|default|v(?=[\"']))[\"']?[ \t]{0,4}+(?::|=(?=[ \t]{0,4}[\"']))[ \t]{0,4}+"
+    r"|(?P<pair>,)[ \t]{0,24}+(?=['\"])"
     r"|[ \t]{0,80}+(?P<column>\|)[ \t]{0,80}+"
     r"|[ \t]{1,40}+(?:string[ \t]{0,4}+=[ \t]{0,4}+)?(?P<gap>(?=\S)))"
 )
@@ -86,6 +86,8 @@ _YAML: Final = r"[^\s\"'`,;<>(){}\[\]|\\]"
 _SHELL: Final = r"[^\s\"'`\\]"
 _HEADS: Final = {chars: re.compile(rf"{chars}{{1,{HEAD_CHARS}}}+") for chars in (_BARE, _YAML, _SHELL)}
 _RESTS: Final = {chars: re.compile(rf"{chars}{{0,{VALUE_CHARS}}}+") for chars in (_BARE, _YAML, _SHELL)}
+_STURDY = re.compile(r"(?=\D{0,60}\d)(?=[^!@#$%^&*?+=]{0,60}[!@#$%^&*?+=])\S{8,64}+")
+"""A password with a digit and a sign."""
 _PLAIN = re.compile(r"[\w-]+")
 _INDEXED = re.compile(r"[A-Za-z_][A-Za-z_.]{0,60}+[(\[]")
 _CODE = re.compile(r",[\w.$]+[=.(]|&\w+=")
@@ -266,7 +268,8 @@ def _is_quoted_word(text: str, name: _Name, sign: re.Match[str], held: str, *, q
     """Whether a password of letters alone stands in quotes right after the word for it."""
     alone = not sign["close"] and text[name.start - 1 : name.start] in ("", " ", "\n", "\t", "(", ":")
     alone = alone and text[sign.end()] != "`" and text[name.start : name.end].lower() != "pass"  # the verb
-    return quoted and alone and name.family == "PASSWORD" and held.isalnum() and len(held) >= _BARE_WORD
+    is_one = held.isalnum() or _STURDY.fullmatch(held) is not None
+    return quoted and alone and name.family == "PASSWORD" and is_one and len(held) >= _BARE_WORD
 
 
 def _is_directive(text: str, name: _Name, sign: re.Match[str], held: str) -> bool:
@@ -289,7 +292,7 @@ def _is_other_key(text: str, name: _Name) -> bool:
     if name.family != "KEY":
         return False
     words = text[max(0, name.start - 16) : name.start].split()
-    return bool(words) and text[name.start - 1] == " " and says_no_key(words[-1].lower())
+    return bool(words) and text[name.start - 1] == " " and says_no_key(words[-1].rstrip(":").lower())
 
 
 def _whole_end(text: str, value: _Value) -> int:
@@ -341,7 +344,8 @@ def _unquoted(text: str, at: int, chars: str) -> _Value | None:
     after = text[place.end() : place.end() + 1]
     if after and after in "([{":
         return None
-    end = at + len(place[0].rstrip(".:?")) if chars != _SHELL and after in " \n" else place.end()
+    ends = ".:" if chars == _YAML or text[at - 1] == "=" else ".:?"
+    end = at + len(place[0].rstrip(ends)) if chars != _SHELL and after in " \n" else place.end()
     lone = after in "\n\r&;<" or (chars == _SHELL and after in " \t")
     return _Value(at, end, quoted=False, lone=lone, chars=chars)
 

@@ -54,7 +54,7 @@ _KEY_WORDS: Final = tuple(
 _NO_KEY_OF: Final = frozenset((
     "primary", "foreign", "public", "partition", "cache", "sort", "hot", "row", "column", "index", "object", "map",
     "dict", "group", "unique", "tab", "enter", "arrow", "shift", "natural", "surrogate", "range", "hash", "s3",
-    "blob", "file", "i18n", "translation", "message", "state", "query", "storage_key", "feature",
+    "blob", "file", "i18n", "translation", "message", "state", "query", "storage_key", "feature", "gpg",
 ))  # fmt: skip
 _NO_TOKEN_OF: Final = frozenset(("next", "page", "continuation", "pagination", "cursor", "cancellation", "stop", "pad"))
 _OTHERS: Final = {

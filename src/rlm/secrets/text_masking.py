@@ -18,6 +18,7 @@ from rlm.secrets.families import find_tokens
 from rlm.secrets.key_blocks import find_blocks
 from rlm.secrets.known import KnownValues
 from rlm.secrets.personal import find_personal
+from rlm.secrets.sentences import find_said
 from rlm.secrets.spans import SecretSpan, merged, replaced
 from rlm.secrets.unlabelled import find_unlabelled
 
@@ -62,6 +63,7 @@ class TextMasker:
             find_assigned(text, places),
             find_placed(narrow, lower, places),
             find_unlabelled(narrow, lower, places),
+            find_said(text, lower, places),
         )
         if self.personal:
             yield from find_personal(text, lower)

@@ -246,7 +246,7 @@ class CallsWithoutPolicy:
 
     async def test_an_answer_beyond_the_memory_is_an_error_of_the_cell(self, small: Opener) -> None:
         async def big() -> str:
-            return "x" * (60 << 20)
+            return "x" * (30 << 20)
 
         repl = await small(big=big, echo=echo)
         code = (
@@ -254,4 +254,4 @@ class CallsWithoutPolicy:
         )
         code += "hoard.pop()\ntry:\n    big()\nexcept MemoryError as e:\n    print('caught', e)"
         assert shown(await repl.execute(code)).startswith("caught")
-        assert shown(await repl.execute("hoard.clear()\nx, len(big()), echo(2)")) == f"(1, {60 << 20}, 2)"
+        assert shown(await repl.execute("hoard.clear()\nx, len(big()), echo(2)")) == f"(1, {30 << 20}, 2)"

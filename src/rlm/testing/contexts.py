@@ -87,5 +87,5 @@ class ContextsWithoutPolicy:
         assert shown(await repl.execute("context")) == "'still here'"
 
     async def test_a_context_is_not_counted_as_memory_of_the_repl(self, small: Opener) -> None:
-        repl = await small("0123456789" * 30_000_000)
-        assert shown(await repl.execute("len(context), len(context[:100_000_000])")) == "(300000000, 100000000)"
+        repl = await small("0123456789" * 15_000_000)
+        assert shown(await repl.execute("len(context), len(context[:50_000_000])")) == "(150000000, 50000000)"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rlm.core.interfaces import Repl, Sandbox
 
-_MEMORY, _LITTLE_MEMORY = "1g", "256m"
+_MEMORY, _LITTLE_MEMORY = "1g", "128m"
 
 
 @pytest_asyncio.fixture(scope="class", loop_scope="class")

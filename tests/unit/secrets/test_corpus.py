@@ -67,11 +67,11 @@ def test_what_somebody_else_wrote() -> None:
     assert found.precision >= 0.995, found
 
 
-@pytest.mark.parametrize(("which", "recall"), [("third", 0.92), ("fourth", 0.83)])
+@pytest.mark.parametrize(("which", "recall"), [("third", 0.93), ("fourth", 0.84), ("fifth", 0.95)])
 def test_what_was_written_before_the_detectors_were_seen(which: str, recall: float) -> None:
     found = score(SecretMasker(), everything(f"blind_{which}", f"blind_{which}_lookalikes"))
     assert found.recall >= recall, found
-    assert found.precision >= 0.995, found
+    assert found.precision >= 0.99, found
 
 
 def test_personal_data_that_somebody_else_wrote() -> None:
