@@ -59,7 +59,7 @@ class SandboxOptions:
 
     environment: Annotated[
         str | None,
-        Option("--environment", "--env", metavar="NAME", help="The sandbox: auto, local, docker, wasm or ssh."),
+        Option("--environment", "--env", metavar="NAME", help="The sandbox: auto, local, docker, wasm, ssh or e2b."),
     ] = None
     policy: Annotated[
         str | None, Option("--policy", metavar="NAME", help="Policy for cells: strict, relaxed or off. [local]")

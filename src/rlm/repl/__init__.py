@@ -11,7 +11,7 @@ SANDBOXES = {
 }
 """Name to `module:Kind`, in the order in which `auto` tries them: what starts fastest first, among boundaries that all
 hold, all on this machine. Other packages add kinds by the entry points `rlm.sandboxes`, which `auto` never takes."""
-REMOTE = {"ssh": "rlm.repl.ssh.launcher:SSH"}
+REMOTE = {"ssh": "rlm.repl.ssh.launcher:SSH", "e2b": "rlm.repl.e2b.launcher:E2B"}
 """Those on other machines, which are used where they are named: `auto` never takes one."""
 AUTO = {"auto": "rlm.repl.auto:AutoSandbox"}
 """The name that stands for the first of them that works."""

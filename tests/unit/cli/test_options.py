@@ -8,6 +8,8 @@ def test_memory_is_that_of_whatever_sandbox_is_in_use() -> None:
         "local.memory": "2g",
         "docker.memory": "2g",
         "wasm.memory": "2g",
+        "ssh.memory": "2g",
+        "e2b.memory": "2g",
     }
 
 

@@ -41,7 +41,7 @@ def test_the_guest_runs_on_the_standard_library_alone() -> None:
 
 
 def test_a_name_that_is_nearly_one_is_recognised() -> None:
-    with pytest.raises(ConfigError, match=r"choose from: auto, docker, local, ssh, wasm\ndid you mean docker\?"):
+    with pytest.raises(ConfigError, match=r"choose from: auto, docker, e2b, local, ssh, wasm\ndid you mean docker\?"):
         repl.load("dcoker")
 
 
@@ -55,7 +55,7 @@ def test_a_plug_in_is_loaded_by_its_name_and_never_disturbs_others(
     installed(monkeypatch, tmp_path / "c", "wild_box", entries, "raise RuntimeError('imported')")
     assert repl.load("box").name == "box"
     assert repl.load("local").name == "local"
-    with pytest.raises(ConfigError, match="choose from: auto, box, docker, local, raw, ssh, wasm, wild"):
+    with pytest.raises(ConfigError, match="choose from: auto, box, docker, e2b, local, raw, ssh, wasm, wild"):
         repl.load("no such thing")
     with pytest.raises(ConfigError, match="'raw' is not a sandbox"):
         repl.load("raw")

@@ -137,6 +137,29 @@ class SshConfig(Section, frozen=True):
         return memory_bytes(self.memory)
 
 
+class E2bConfig(Section, frozen=True):
+    """`[e2b]`: a virtual machine that E2B lets, with a key of yours in E2B_API_KEY. Needs trust."""
+
+    template: Name | None = None
+    """The template, with Python 3.11 or later; none: E2B's own."""
+    python: Name = "python3"
+    """The command of its Python."""
+    memory: MemorySize = "384m"
+    """Memory of one REPL above its context, such as 512m or 1GiB; E2B's own template has 512 MiB for all of a run."""
+    warm: Count = 1
+    """Sandboxes kept started ahead of need, within the machine."""
+    ttl_s: AtLeastOne = 60
+    """Seconds that E2B keeps the machine when this process has gone; extended for as long as it lives."""
+    lease_s: Seconds = 20.0
+    """How long the line may keep silent before both ends give it up."""
+    allow_unconfined: bool = False
+    """Run even where its kernel lacks Landlock or seccomp, so that the machine alone confines; needs trust."""
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_bytes(self.memory)
+
+
 class ProviderConfig(Section, frozen=True):
     """`[openai]`, `[anthropic]`: a provider's API, or any server that speaks it."""
 
@@ -318,7 +341,7 @@ class Config(Section, frozen=True):
     """What guest code may ask for by `model=`, besides the model and the sub-model."""
     environment: Name = "auto"
     """The sandbox: auto (the first of local, wasm and docker that works here, named when it is chosen), one of those
-    three, ssh, or one that a plug-in adds; the last two need trust."""
+    three, ssh or e2b, or one that a plug-in adds; the last three need trust."""
     dialect: Dialect = "auto"
     """How the model talks: native tool calls, fenced code, or what the model is known to do."""
     budget: Budget = Budget()
@@ -372,6 +395,7 @@ class Config(Section, frozen=True):
     docker: DockerConfig = DockerConfig()
     wasm: WasmConfig = WasmConfig()
     ssh: SshConfig = SshConfig()
+    e2b: E2bConfig = E2bConfig()
     openai: ProviderConfig = ProviderConfig()
     anthropic: ProviderConfig = ProviderConfig()
     litellm: LiteLLMConfig = LiteLLMConfig()

@@ -35,14 +35,15 @@ if TYPE_CHECKING:
 
 GUARDED = frozenset(
     {"mcp_servers", "hooks", "cli", "plugins", "base_url", "allowed_paths", "allowed_imports", "allow_unconfined"}
-    | {"prices", "tables", "helper_rights", "session", "store_path", "guest_tools", "service", "ssh"}
+    | {"prices", "tables", "helper_rights", "session", "store_path", "guest_tools", "service"}
+    | {"e2b", "ssh"}
 )
 """Keys and sections that need trust wherever they stand."""
 GUARDED_IN = frozenset(
     {("docker", "runtime"), ("wasm", "pyodide_dir"), ("claude_cli", "command"), ("claude_cli", "environment")}
 )
 """Keys that need it in one section."""
-REMOTE = frozenset({"ssh"})
+REMOTE = frozenset({"e2b", "ssh"})
 """Sandboxes on other machines: what names one sends data there."""
 _WALLS = frozenset({"policy", "mask"})
 """Keys that need it to be turned off, whatever the user has."""
