@@ -42,7 +42,7 @@ MaxSessions 100
 """
 
 
-_SHARED = "RLM_TEST_SSHD"
+_SHARED = "SSHD_OF_RLM_TESTS"
 """The variable that tells the processes of a test of the one that serves it: its folder, port and process."""
 
 
