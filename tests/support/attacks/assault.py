@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ _ALIVE = "FINAL(echo('still ' + 'here'))\n"
 _ALIVE_S = 5.0
 """For the cells after an attack: what they show is no matter of speed."""
 _TRIES = 3
+_OWN_VALUES = re.compile(r"\[Values there: .*?\]\\n")
+"""What a traceback adds of the variables of the line that failed, which the cell has anyway: it may name the prize."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class Assault:
         said = repr(result)
         if self.stage.secret in said:
             yield "the secret was told"
-        if self.stage.prize in said:
+        if self.stage.prize in _OWN_VALUES.sub("", said):
             yield "the prize was won"
         if len(result.output) > KEPT_CHARS or sum(self.passed_on) > KEPT_CHARS + 1_000:
             yield "the output was not capped"
