@@ -67,11 +67,13 @@ def test_what_somebody_else_wrote() -> None:
     assert found.precision >= 0.995, found
 
 
-@pytest.mark.parametrize(("which", "recall"), [("third", 0.93), ("fourth", 0.84), ("fifth", 0.95)])
-def test_what_was_written_before_the_detectors_were_seen(which: str, recall: float) -> None:
+@pytest.mark.parametrize(
+    ("which", "recall", "precision"), [("third", 0.93, 0.995), ("fourth", 0.84, 0.995), ("fifth", 0.95, 0.99)]
+)
+def test_what_was_written_before_the_detectors_were_seen(which: str, recall: float, precision: float) -> None:
     found = score(SecretMasker(), everything(f"blind_{which}", f"blind_{which}_lookalikes"))
     assert found.recall >= recall, found
-    assert found.precision >= 0.99, found
+    assert found.precision >= precision, found
 
 
 def test_personal_data_that_somebody_else_wrote() -> None:
