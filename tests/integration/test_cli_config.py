@@ -188,15 +188,27 @@ def test_version_and_help(user: User) -> None:
     assert "run" in user.rlm("--help").stdout
 
 
+RIGHT = """
+import re
+if isinstance(context, list):
+    priced = isinstance(context[0], dict)
+    FINAL(sum(item["price"] for item in context if item["wood"] == "birch") if priced else context)
+elm = re.search(r"record (\\d+): the only elm", context)
+FINAL(elm[1] if elm else sum("cedar" in line for line in context.splitlines()))
+"""
+"""Answers what the doctor asks, as data has it."""
+
+
 def test_doctor_tries_a_model_and_saves_what_it_recommends(user: User) -> None:
     user.write("rlm.toml", "# mine\n[rlm]\nmax_turns = 9  # kept\n")
-    done = user.rlm("doctor", "--model", "demo", "--save")
-    assert done.returncode == 0, done.stderr
+    model = user.script(*[fenced(RIGHT)] * 30)
+    done = user.rlm("doctor", "--model", model, "--save")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "made no tool call" in done.stdout
     saved = (user.cwd / "rlm.toml").read_text()
     assert saved.startswith("# mine\n[rlm]\nmax_turns = 9  # kept\n")
     assert 'dialect = "code"' in saved
-    assert 'model = "demo"' in saved
+    assert f'model = "{model}"' in saved
     assert user.rlm("config", "show").returncode == 0
 
 

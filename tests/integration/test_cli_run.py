@@ -138,7 +138,10 @@ def test_no_model_exits_4_with_the_ways_to_get_one(user: User) -> None:
         (["run", "?", "--output-format", "xml"], "expected one of text, json, stream-json"),
         (["run", "?", "--output-schema", "missing.json"], "missing.json"),
         (["run", "?", "--output-schema", "binary"], "not JSON"),
-        (["run", "?", "--env", "dcoker"], "there is no sandbox 'dcoker'; choose from: auto, docker, local, wasm"),
+        (
+            ["run", "?", "--env", "dcoker"],
+            "there is no sandbox 'dcoker'; choose from: auto, docker, e2b, local, ssh, wasm",
+        ),
         (["run", "?", "--token-budget", "lots"], "--token-budget: expected a whole number"),
         (["run", "?", "--model", "openai/"], "names no model"),
         (["run", "?", "--encoding", "klingon"], "klingon"),

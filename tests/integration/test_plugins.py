@@ -68,7 +68,7 @@ def test_a_projects_file_may_name_it_once_it_is_trusted(user: User, site: Path) 
 def test_it_is_unknown_where_it_is_not_installed(user: User) -> None:
     done = user.rlm("exec", "--env", "toy", "-c", "1 + 1")
     assert done.returncode == 2
-    assert "there is no sandbox 'toy'; choose from: auto, docker, local, wasm" in done.stderr
+    assert "there is no sandbox 'toy'; choose from: auto, docker, e2b, local, ssh, wasm" in done.stderr
 
 
 def test_the_suites_prove_it(source: Path, site: Path) -> None:

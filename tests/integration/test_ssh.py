@@ -98,7 +98,7 @@ async def test_a_line_that_falls_silent_is_given_up_at_both_ends() -> None:
     async with opened(Limits(grace_s=0.2), lease_s=2) as running:
         repl = await running.open(prepare("text"), SPEC)
         far = sshd.far_processes(os.getpid())
-        for line in sshd.below(os.getpid()) - sshd.below(sshd.sshd().pid) - {sshd.sshd().pid}:
+        for line in sshd.lines_of(os.getpid()):
             os.kill(line, signal.SIGSTOP)
         result = await repl.execute("import time\ntime.sleep(60)")
         assert result.error is not None

@@ -49,7 +49,9 @@ class Asked:
     """How often it was told something, each of which may be a turn more."""
 
 
-_TAG = re.compile(r"tag-\d+")
+_TASK = re.compile(r'Task: [^"]*?(tag-\d+)')
+"""What a run was asked, below the data that it was given."""
+_TAG = re.compile(r"(tag-\d+)")
 
 
 class Bills:
@@ -63,7 +65,8 @@ class Bills:
         """What happened, in order, for whoever has to understand a problem."""
 
     async def __call__(self, received: Any) -> Any:
-        tag = _TAG.findall(json.dumps(received.body["messages"]))[0]
+        said = json.dumps(received.body["messages"])
+        tag = (_TASK.findall(said) or _TAG.findall(said))[0]
         self.asked[tag] += 1
         self.history.append(f"{tag} asked")
         await self.may_answer.acquire()
@@ -318,9 +321,9 @@ def _has_cell(tag: str) -> bool:
 
 def _answer_to(received: Any, tag: str) -> Any:
     usage = {"prompt_tokens": SENT, "completion_tokens": WRITTEN}
-    if not _has_cell(tag) or "tools" not in received.body:
+    if "tools" not in received.body:
         return completion(f"done {tag}", usage=usage)
-    code = f"FINAL(llm_query('again {tag} please'))"
+    code = f"FINAL(llm_query('again {tag} please'))" if _has_cell(tag) else f"FINAL('done {tag}')"
     return completion("", calls=[wire_call("execute_code", {"code": code})], usage=usage, finish="tool_calls")
 
 

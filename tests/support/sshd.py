@@ -126,6 +126,11 @@ def far_processes(host: int) -> set[int]:
     return found
 
 
+def lines_of(host: int) -> set[int]:
+    """The ssh processes below `host`, and nothing else that it has started."""
+    return {pid for pid in below(host) if Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"}
+
+
 def servers_of(host: int) -> set[int]:
     """The processes of sshd that serve the ssh processes below `host`."""
     far = far_processes(host)

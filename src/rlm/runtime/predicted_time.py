@@ -17,6 +17,7 @@ from rlm.trajectory.index.folder import Index
 from rlm.trajectory.index.rows import RunQuery
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import Trajectory
+from rlm.trajectory.states import NAME_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +101,7 @@ def time_within(share: float, runs: Iterable[Took]) -> float | None:
 
 def like_runs(folder: Path, model: str, context_bytes: int) -> list[Took]:
     """How long the latest runs of a folder took that had this model, and about so much data."""
+    model = model[:NAME_CHARS]  # as an index has it
     if not folder.is_dir():
         return []
     index = Index.open(folder)

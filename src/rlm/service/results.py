@@ -11,6 +11,7 @@ import msgspec
 
 from rlm.core.events import CompletionStart, Controlled
 from rlm.core.texts import escape_surrogates
+from rlm.jobs.engines.ended import value_of
 from rlm.service.messages import KeptRun, ResultNote
 from rlm.trajectory.fold import LiveRun
 from rlm.trajectory.reader import Trajectory, ends_run
@@ -54,11 +55,12 @@ def note_on_record(record: Path) -> ResultNote | None:
             return ResultNote(
                 status=body.status,
                 response=body.response,
+                value=value_of(record, body),
                 limit=body.limit,
                 error=body.error,
                 usage=_usage(body.usage),
                 cost_usd=body.cost_usd,
-                duration_s=body.duration_s,
+                duration_s=round(body.duration_s, 3),
                 run_id=event.run,
             )
     return None

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 TEXT_CHARS = 6_000
 """The most characters of one message on a page."""
+_OLDER_SHOWN = 4
+"""So many messages of before are shown one by one; more are folded, so that the new ones are seen."""
 
 
 def what_it_saw(place: Place, run: RunState, call: SpanState) -> Element:
-    """The whole input of a model call: each message closed but those that are new, older ones page by page."""
+    """The whole input of a model call: each message closed but those that are new, many older ones folded into one line
+    and page by page.
+    """
     sent = sent_to(index(), run.id, call, place.saw)
     many = joined(
         [plural(sent.total, "message"), f"{sent.new:,} new since the call before" if sent.total > sent.new else ""]
@@ -37,7 +41,7 @@ def what_it_saw(place: Place, run: RunState, call: SpanState) -> Element:
         *(h("div.remark.tone-warning", note) for note in sent.notes),
         *(_message(call, said) for said in first),
         _gap(first, rest),
-        *(_message(call, said) for said in rest),
+        *_rest(call, rest),
     )
 
 
@@ -71,6 +75,17 @@ def _pages(place: Place, sent: Sent) -> Iterator[Element]:
         newer = place.to(saw=place.saw - 1, page=place.page) if place.saw else None
         for text, where in (("older", older), ("newer", newer)):
             yield link(text, where, "a.button.small") if where else h("span.button.small.off", text)
+
+
+def _rest(call: SpanState, rest: Sequence[Said]) -> list[Element]:
+    """The messages after the first two; older ones in one fold where there are many and new ones after them."""
+    older = [_message(call, said) for said in rest if not said.is_new]
+    newer = [_message(call, said) for said in rest if said.is_new]
+    if len(older) <= _OLDER_SHOWN or not newer:
+        return [*older, *newer]
+    numbers = f"{rest[0].number:,} to {rest[len(older) - 1].number:,}"
+    summary = h("summary", h("span.call-asked", f"{plural(len(older), 'message')} of before: {numbers}"))
+    return [h("details.sub-call.message", summary, *older, id=f"said-{call.id}-older"), *newer]
 
 
 def _gap(first: Sequence[Said], rest: Sequence[Said]) -> Element | None:

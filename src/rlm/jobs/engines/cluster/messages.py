@@ -13,6 +13,7 @@ from rlm.core.error_texts import error_text, revived
 from rlm.core.exceptions import ConfigError
 from rlm.core.outcome import RLMResult
 from rlm.core.types import Json, RunUsage, Status
+from rlm.jobs.engines.ended import value_of
 from rlm.runtime.control import Act  # noqa: TC001 (as above)
 from rlm.runtime.request import Request
 from rlm.trajectory.places import log_folder
@@ -137,6 +138,7 @@ def answer_in(record: Path, end: CompletionEnd) -> RunAnswered:
     return RunAnswered(
         status=end.status,
         response=end.response,
+        value=value_of(record, end),
         limit=end.limit,
         error=end.error,
         usage={name: getattr(end.usage, name) for name in RunUsage.__slots__},
