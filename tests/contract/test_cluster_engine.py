@@ -117,7 +117,7 @@ async def test_a_batch_outlives_a_worker_and_a_node(cluster: Any, tmp_path: Path
         replies[name] += 1
         if replies.total() >= 4:
             waiting.set()
-            await lost.wait()
+        await lost.wait()  # until then each of the four at work has its first reply on record, and no other has begun
         return await call_on(received, f"FINAL(y + {name})")(received)
 
     questions = tmp_path / "q.jsonl"
