@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.structure import SRC, parse, shared_names
+from benchmarks.structure import shared_names
+from tests.architecture.sources import modules
 
 
 def test_no_two_public_classes_share_a_name() -> None:
-    assert shared_names(parse(SRC)) == {}
+    assert shared_names({module.name: module.tree for module in modules()}) == {}

@@ -188,6 +188,8 @@ class E2bServer:
         if method == "SendSignal":
             with suppress(ProcessLookupError):
                 command.child.kill()
+        if method == "CloseStdin" and command.child.stdin is not None:
+            command.child.stdin.close()
         return web.json_response({})
 
     async def _start(self, machine: Machine, said: Json) -> Command:

@@ -145,9 +145,18 @@ class E2bLine:
                     piece = bytes(self._waiting)
                     self._waiting.clear()
                     await self._stdin.send(piece)
-            await self._handle.kill()  # its stdin, which others have, ends with it
+            await self._end_input()
         except (e2b.SandboxException, e2b.AuthenticationException):
             return  # `_follow` tells
+
+    async def _end_input(self) -> None:
+        """Close the far process's stdin, at whose end all that have it end too."""
+        import e2b
+
+        try:
+            await self._handle.close_stdin(_REQUEST_S)
+        except e2b.SandboxException:  # E2B's own process there is too old for that: its lease ends what else there is
+            await self._handle.kill()
 
     async def _follow(self) -> None:
         """Wait for the end of the command."""
