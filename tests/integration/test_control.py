@@ -5,6 +5,8 @@ import functools
 import os
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -237,3 +239,18 @@ async def test_the_socket_is_this_user_s_alone_and_what_a_killed_process_left_is
     (opened,) = folder.iterdir()
     assert stat.S_IMODE(opened.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_script_that_never_closes_its_rlm_ends_without_a_word(tmp_path):
+    script = """
+import asyncio
+from rlm import RLM, Config
+from rlm.backends.scripted import ScriptedBackend
+
+rlm = RLM(ScriptedBackend(["one", "two"]), config=Config(environment="local"))
+print(rlm.completion("?").response, asyncio.run(rlm.acompletion("?")).response)
+"""
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("one two\n", "", 0)

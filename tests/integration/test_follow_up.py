@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rlm import RLM, Budget, Config
+from rlm import RLM, Budget, Config, tool
 from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
@@ -146,3 +148,30 @@ def test_rlm_run_continue_goes_on_over_piped_data_and_over_files_as_they_were_re
     changed = user.rlm("run", "-c", "again?")
     assert (changed.returncode, changed.stdout) == (2, "")
     assert "old.txt" in changed.stderr
+
+
+async def test_a_cell_that_was_cancelled_is_not_waited_for_by_the_next_question() -> None:
+    asked: list[ModelRequest] = []
+    began = asyncio.Event()
+    replies = iter([cell("n = 1"), cell("import time\nbegin()\ntime.sleep(1e3)"), cell("FINAL(n)")])
+
+    def script(request: ModelRequest) -> ModelReply:
+        asked.append(request)
+        return next(replies)
+
+    @tool(reads_only=True)
+    async def begin() -> None:
+        """Say that the cell runs."""
+        here.call_soon_threadsafe(began.set)
+
+    here = asyncio.get_running_loop()
+    with RLM(ScriptedBackend(script), config=Config(environment="local"), tools=[begin]) as rlm:
+        running = asyncio.create_task(rlm.acompletion("q"))
+        await began.wait()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    async with made(script) as rlm:
+        second = await rlm.afork("last", addition="and now?")
+    assert (second.status, second.value) == ("completed", 1), second.error
+    assert not any("sleep" in str(message) for message in asked[-1].messages), "what was cut off is left behind"

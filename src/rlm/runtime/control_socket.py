@@ -57,7 +57,8 @@ class ControlSocket:
         """
         made = cls(folder / f"{os.getpid()}-{os.urandom(4).hex()}{_SUFFIX}", answer)
         listening = made._listening()
-        weakref.finalize(made, listening.close)  # where nobody closes it before its loop ends
+        # Where nobody closes it before its loop ends; at the end of the process it is closed with its RLM.
+        weakref.finalize(made, listening.close).atexit = False
         made._server = await asyncio.start_unix_server(made._serve, sock=listening, limit=LINE_BYTES)
         return made
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from rlm.core.events import RunStart
     from rlm.core.notes import ContextNote, ImageNote
+    from rlm.core.replay.record import Recorded
     from rlm.trajectory.resume import Line
 
 
@@ -69,8 +70,8 @@ class Fork:
     """Where to leave the record of a run, and what is said there."""
 
     turn: int | None = None
-    """The last turn to take from the record; 0 takes none. None: all, for another question after the answer; where
-    nothing is added, all but the turn that gave the answer."""
+    """The last turn to take from the record; 0 takes none. None: all, for another question after the answer, but for
+    one that was cut off in its reply or in a cell; where nothing is added, all but the turn that gave the answer."""
     addition: str = ""
     """What the model is told before it goes on: a hint, or another question."""
 
@@ -269,11 +270,14 @@ def _place(fork: Fork, line: Line) -> int:
     Raises:
         ConfigError: there is no such turn.
     """
-    turns = [turn for record in line.records for turn in record.root.of("turn") if turn.start is not None]
-    last = max((turn.start.body.turn for turn in turns if turn.start is not None), default=0)
+    earliest_first = reversed(line.records)
+    turns = {turn.start.body.turn: turn for record in earliest_first for turn in record.root.of("turn") if turn.start}
+    last = max(turns, default=0)
     end = ended(line.latest)
     if end is not None and end.status == "completed" and not fork.addition:
         last -= 1
+    if fork.turn is None and fork.addition and last and _is_cut_off(turns[last]):
+        return last - 1
     turn = last if fork.turn is None else fork.turn
     if not 0 <= turn <= last:
         raise ConfigError(
@@ -281,6 +285,11 @@ def _place(fork: Fork, line: Line) -> int:
             + ("" if fork.addition else "\nwith -p TEXT, another question, it may begin after the answer too")
         )
     return turn
+
+
+def _is_cut_off(turn: Recorded) -> bool:
+    """Whether its reply or one of its cells never came to an end: a follow-up doesn't wait for that again."""
+    return turn.end is None or not all(each.has_ended for each in turn.children if each.kind in ("model", "exec"))
 
 
 def _context(given: Any, note: ContextNote, line: Line) -> Context:
