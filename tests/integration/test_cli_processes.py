@@ -58,6 +58,8 @@ STARTED = {
     "tasks run": (["list.toml", "--model", "scripted/again.json", *LOCAL], 0, "first  completed"),
     "tasks check": (["list.toml"], 0, "1 task, and nothing is wrong with them"),
     "tasks status": ([], 0, "first  completed"),
+    "sandbox logs": ([], 2, "there is no sandbox 'last'"),
+    "sandbox cost": ([], 0, ""),
     "session list": ([], 0, "work  revision 1"),
     "session show": (["work"], 0, "rows = [1]"),
     "session run": (["work", "-c", "rows", *LOCAL], 0, "[1]\n"),
@@ -76,6 +78,10 @@ ELSEWHERE = {
     "wasm add": "test_wasm_packages.py",
     "mcp-serve": "test_mcp_server.py",
     "visualize": "test_visualizer.py",
+    **{
+        f"sandbox {name}": "test_workspaces.py"
+        for name in ("run", "create", "list", "status", "download", "checkpoint", "terminate")
+    },
 }
 """Those that serve until they are ended, or need more than is here, and the tests that start them."""
 

@@ -31,6 +31,7 @@ from rlm.cli.commands import (
     replay,
     resume,
     run,
+    sandbox,
     serve,
     session,
     skill,
@@ -68,6 +69,7 @@ mcp_app = typer.Typer(help="Look at the MCP servers whose tools runs may use, or
 hooks_app = typer.Typer(help="Look at the hooks that are asked during runs and tasks.", rich_markup_mode=None)
 tasks_app = typer.Typer(help="Do lists of tasks, each in a run of its own.", rich_markup_mode=None)
 wasm_app = typer.Typer(help="Add packages to the sandbox wasm.", rich_markup_mode=None)
+sandbox_app = typer.Typer(help="Let commands and agents work alone in machines of their own.", rich_markup_mode=None)
 session_app = typer.Typer(help="Keep REPLs by name, and go on with them later.", rich_markup_mode=None)
 skill_app = typer.Typer(help="Save code for runs to use.", rich_markup_mode=None)
 
@@ -128,6 +130,16 @@ tasks_app.command("check")(grouped(tasks.check))
 tasks_app.command("status")(grouped(tasks.status))
 app.add_typer(wasm_app, name="wasm")
 wasm_app.command("add")(grouped(wasm.add))
+app.add_typer(sandbox_app, name="sandbox")
+sandbox_app.command("run")(grouped(sandbox.run))
+sandbox_app.command("create")(grouped(sandbox.create))
+sandbox_app.command("list")(grouped(sandbox.list_sandboxes))
+sandbox_app.command("status")(grouped(sandbox.status))
+sandbox_app.command("logs")(grouped(sandbox.logs))
+sandbox_app.command("cost")(grouped(sandbox.cost))
+sandbox_app.command("download")(grouped(sandbox.download))
+sandbox_app.command("checkpoint")(grouped(sandbox.checkpoint))
+sandbox_app.command("terminate")(grouped(sandbox.terminate))
 app.add_typer(session_app, name="session")
 session_app.command("list")(grouped(session.list_sessions))
 session_app.command("show")(grouped(session.show))

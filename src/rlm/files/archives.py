@@ -39,6 +39,8 @@ class Member:
     """Why it is no file that can be read; empty for one that can."""
     blocks: Callable[[], Iterator[bytes]] = lambda: iter(())
     """Its content; ends with `Damaged` where that breaks off. Works until the next member is asked for."""
+    is_program: bool = False
+    """Its owner may execute it; known in tar archives alone."""
 
 
 def is_zip(head: bytes) -> bool:
@@ -158,7 +160,7 @@ def _tar_member(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Member:
     content = archive.extractfile(entry) if entry.isreg() else None
     if content is None:
         return Member(name=entry.name, problem="devices and the like in an archive, left out")
-    return Member(name=entry.name, blocks=lambda: _read(content))
+    return Member(name=entry.name, blocks=lambda: _read(content), is_program=bool(entry.mode & 0o100))
 
 
 def _read(content: IO[bytes]) -> Iterator[bytes]:

@@ -76,6 +76,8 @@ class Walk:
     """Whether a file with that path is wanted."""
     everything: bool = False
     """Take hidden and ignored files too."""
+    hidden: bool = False
+    """Take hidden files, but not ignored ones."""
     depth: int | None = None
     """How many levels of folders to go down; None for all."""
     rules: tuple[IgnoreRules, ...] = ()
@@ -142,7 +144,8 @@ class Walk:
             return True
         if self.excluded is not None and self.excluded.match_file(path + "/" * is_folder):
             return True
-        if self.everything or not (name.startswith(".") or _ignored(path + "/" * is_folder, rules)):
+        is_hidden = name.startswith(".") and not self.hidden
+        if self.everything or not (is_hidden or _ignored(path + "/" * is_folder, rules)):
             return False
         self.ignored += 1
         return True

@@ -1,4 +1,4 @@
-"""The SQLite file in which a user's sessions and skills are kept, readable by its owner only.
+"""The SQLite file in which a user's sessions, skills and workspaces are kept, readable by its owner only.
 
 Any thread and any number of processes may use it at once: each use is one connection and one transaction.
 """
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 _BUSY_S = 10.0
-_VERSION = 1
-_SCHEMA = (
+_SESSIONS_AND_SKILLS = (
     "CREATE TABLE sessions (name TEXT PRIMARY KEY COLLATE NOCASE, description TEXT NOT NULL, created_at REAL NOT NULL)",
     "CREATE TABLE states (session TEXT NOT NULL COLLATE NOCASE REFERENCES sessions ON DELETE CASCADE,"
     " revision INTEGER NOT NULL, saved_at REAL NOT NULL, run TEXT NOT NULL, state BLOB NOT NULL,"
@@ -38,6 +37,9 @@ _SCHEMA = (
     "CREATE TABLE skills (name TEXT NOT NULL, version INTEGER NOT NULL, saved_at REAL NOT NULL, skill BLOB NOT NULL,"
     " PRIMARY KEY (name, version))",
 )
+_WORKSPACES = ("CREATE TABLE workspaces (id TEXT PRIMARY KEY, created_at REAL NOT NULL, note BLOB NOT NULL)",)
+_STEPS = (_SESSIONS_AND_SKILLS, _WORKSPACES)
+"""What made each version of the schema of the one before, from none."""
 
 
 def store_path(configured: str | None, environ: Mapping[str, str]) -> Path:
@@ -101,12 +103,12 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
+        if version > len(_STEPS):
             raise StoreError(f"{self.path} was made by a newer rlm (its schema has version {version}): upgrade rlm")
-        if version == 0:
-            for statement in _SCHEMA:
+        if version < len(_STEPS):
+            for statement in (each for step in _STEPS[version:] for each in step):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute(f"PRAGMA user_version = {len(_STEPS)}")
 
 
 def row_of(kind: type[T], row: Sequence[Any]) -> T:

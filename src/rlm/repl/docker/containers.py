@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl import portable, spool_folders
-from rlm.repl.docker import contexts
+from rlm.repl.docker import contexts, hardening
 from rlm.repl.docker.channels import DockerChannel
 from rlm.repl.docker.engines import Refused
 from rlm.repl.docker.meters import AskedMeter, GroupMeter, group_file
@@ -251,13 +251,11 @@ async def _create(engine: DockerEngine, plan: ContainerPlan, folder: Path | None
         answer = await _created(engine, plan, folder)
     except Refused as e:
         raise SandboxUnavailableError(_create_refused(str(e), plan)) from e
-    dropped = [warning for warning in answer.get("Warnings") or () if _is_dropped_limit(warning)]
-    if dropped:
+    try:
+        hardening.require_limits(answer)
+    except SandboxUnavailableError:
         await engine.ask(partial(remove, container=answer["Id"]))
-        raise SandboxUnavailableError(
-            f"the engine does not hold containers to their limits: {' '.join(dropped)}\n"
-            "give it the control groups for memory and pids (rootless engines need cgroup v2 with delegation)"
-        )
+        raise
     container: str = answer["Id"]
     return container
 
@@ -294,25 +292,19 @@ def _ask_to_create(client: Any, plan: ContainerPlan, folder: Path | None) -> Any
 
 
 def _hardening(plan: ContainerPlan) -> dict[str, Any]:
-    limit = _limit(plan)
+    walls = hardening.hardened(
+        memory_bytes=_limit(plan),
+        cpus=plan.section.cpus,
+        pids=plan.section.pids,
+        security=(f"seccomp={_seccomp()}",),
+    )
+    files = {"Name": "nofile", "Soft": 1024, "Hard": 1024}
     return {
-        "auto_remove": True,
-        "cap_drop": ["ALL"],
-        "dns": ["0.0.0.0"],  # noqa: S104 - none: else the host's own would be told
-        "dns_search": ["."],
-        "init": False,
-        "ipc_mode": "none",
-        "log_config": {"Type": "none", "Config": {}},
-        "mem_limit": limit,
-        "memswap_limit": limit,
-        "nano_cpus": int(plan.section.cpus * 1e9),
-        "network_mode": "none",
-        "pids_limit": plan.section.pids,
-        "read_only": True,
+        **walls,
+        **hardening.no_network(),
         "runtime": plan.section.runtime,
-        "security_opt": ["no-new-privileges", f"seccomp={_seccomp()}"],
         "tmpfs": _tmpfs(plan),
-        "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}, {"Name": "nofile", "Soft": 1024, "Hard": 1024}],
+        "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}, files],
     }
 
 
@@ -338,11 +330,6 @@ def _mounts(folder: Path | None) -> list[dict[str, Any]]:
 def _seccomp() -> str:
     profile = json.loads(files("rlm.repl.docker").joinpath("seccomp.json").read_bytes())
     return json.dumps(profile, separators=(",", ":"))
-
-
-def _is_dropped_limit(warning: str) -> bool:
-    words = warning.lower()
-    return "swap" not in words and any(word in words for word in ("memory", "pids", "cpu", "seccomp"))
 
 
 _IMAGE_ADVICE = "docker.image needs Python 3.11 or later as python3, such as python:3.11-slim"
