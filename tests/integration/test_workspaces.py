@@ -18,10 +18,12 @@ from rlm.secrets.masking import masker
 from rlm.store.database import Database
 from rlm.workspaces import watchdog
 from rlm.workspaces.docker import LABEL, DockerMachines
+from rlm.workspaces.egress import Upstream, way_out
 from rlm.workspaces.notes import WorkspaceStore
 from rlm.workspaces.running import run_once
 from rlm.workspaces.values import MachinePlan, SandboxCommand
 from rlm.workspaces.workspace import Keeping, SandboxWorkspace, new_id, opened
+from tests.servers.anthropic_server import anthropic_server, streamed, text, tool_use
 from tests.support.engines import client
 from tests.support.required import TEST_IMAGE, needs
 
@@ -214,3 +216,70 @@ print(done.result.state, said, done.downloaded.written)
     environ = {**os.environ, **user.environ}
     done = subprocess.run(command, cwd=user.cwd, env=environ, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("completed ['hello'] ('a.txt',)\n", "")
+
+
+PROBE = """
+import socket, sys
+
+def said(port, request):
+    with socket.create_connection(("127.0.0.1", port)) as near:
+        near.sendall(request)
+        return near.recv(65536).split(b"\\r\\n")[0].decode()
+
+for target in ("example.org:443", "allowed.test:80", "allowed.test:443", "127.0.0.1:443", "localhost:443"):
+    print(said(8378, f"CONNECT {target} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode()))
+for path in ("/v1/messages", "/v1/organizations", "/v1/messages/../organizations", "/v1/messages/%2e%2e/organizations"):
+    head = f"POST {path} HTTP/1.1\\r\\nHost: x\\r\\nx-api-key: mine\\r\\nContent-Length: 2\\r\\n\\r\\n"
+    print(said(8377, head.encode() + b"{}"))
+try:
+    socket.create_connection(("1.1.1.1", 443), timeout=2)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+async def test_the_way_out_leads_to_what_was_named_and_nowhere_else(
+    provider: DockerMachines, kept: Keeping, tmp_path: Path
+) -> None:
+    async with anthropic_server() as server:
+        upstream = Upstream(url=server.base_url, headers={"x-api-key": "the key"}, paths=("/v1/messages",))
+        async with way_out(upstream, ("allowed.test", "localhost"), tmp_path / "egress.jsonl") as out:
+            made = plan(ends_with_host=True, mounts=(out.mount,), ports=out.ports)
+            async with opened(provider, made, kept, None) as workspace:
+                probe = SandboxCommand(argv=("python3", "-c", PROBE), environment=out.environment)
+                result = await workspace.run(probe)
+    assert result.output.splitlines() == [
+        "HTTP/1.1 403 this host was not allowed",
+        "HTTP/1.1 403 only tunnels to port 443 are made",
+        "HTTP/1.1 403 this host has no public address",
+        "HTTP/1.1 403 this host was not allowed",
+        "HTTP/1.1 403 this host has no public address",
+        "HTTP/1.1 200 OK",
+        *["HTTP/1.1 403 Forbidden"] * 3,
+        "OSError",
+    ]
+    (received,) = server.requests
+    assert received.headers["x-api-key"] == "the key"
+    lines = [json.loads(line) for line in (tmp_path / "egress.jsonl").read_text().splitlines()]
+    assert [line.get("refused") is None for line in lines] == [False] * 5 + [True] + [False] * 3
+
+
+@needs("claude")
+async def test_claude_works_alone_without_a_network_and_without_the_key(user: User) -> None:
+    user.write("src/a.txt", "old\n")
+    code = "cat a.txt; env | grep ANTHROPIC_API_KEY; ls /sys/class/net; echo new > a.txt"
+    call = tool_use("Bash", {"command": code, "description": "Change it"})
+    async with anthropic_server(streamed(call, stop="tool_use"), streamed(text("All done."))) as server:
+        environ = {"ANTHROPIC_BASE_URL": server.base_url, "ANTHROPIC_API_KEY": "sk-ant-the-real-one"}
+        words = ("sandbox", "run", "Change a.txt", "--agent", "claude", "--image", TEST_IMAGE, "-u", "src", "--json")
+        done = await asyncio.to_thread(
+            user.process, *words, "--allow-host", "example.org", "--timeout-s", "2m", **environ, PATH=os.environ["PATH"]
+        )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["output"], said["downloaded"]["written"]) == ("All done.\n", ["a.txt"])
+    assert (user.cwd / "src" / "a.txt").read_text() == "new\n"
+    assert {request.headers["x-api-key"] for request in server.requests} == {"sk-ant-the-real-one"}
+    (result,) = server.requests[-1].body["messages"][-1]["content"]
+    assert result["content"] == "old\nANTHROPIC_API_KEY=stays-on-the-host\nlo"
+    assert "Change a.txt" in json.dumps(server.requests[0].body)

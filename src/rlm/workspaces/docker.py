@@ -7,6 +7,7 @@ in the container goes with it. A machine that ends with its host has an owner's 
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -38,6 +39,43 @@ _LAST_WORDS_S = 2.0
 _LEFT_S = 10.0
 _BLOCK_BYTES = 1 << 20
 _NOT_FOUND, _CONFLICT = 404, 409
+_READY = b"ready"
+_FORWARDS_S = 20.0
+_FORWARD = (
+    'if command -v python3 >/dev/null; then exec python3 -I -c "$1" "$3"; '
+    'elif command -v node >/dev/null; then exec node -e "$2" "$3"; fi; exit 127'
+)
+_FORWARD_PYTHON = """
+import json, socket, sys, threading
+def pump(a, b):
+    try:
+        while piece := a.recv(65536):
+            b.sendall(piece)
+        b.shutdown(1)
+    except OSError:
+        for each in (a, b):
+            try: each.shutdown(2)
+            except OSError: pass
+def serve(listening, path):
+    while True:
+        near, far = listening.accept()[0], socket.socket(socket.AF_UNIX)
+        try: far.connect(path)
+        except OSError: near.close(); continue
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+for port, path in json.loads(sys.argv[1]).items():
+    listening = socket.create_server(("127.0.0.1", int(port)))
+    threading.Thread(target=serve, args=(listening, path)).start()
+print("ready", flush=True)
+"""
+_FORWARD_NODE = """
+const net = require('net'), ports = Object.entries(JSON.parse(process.argv[1]));
+let left = ports.length;
+for (const [port, path] of ports) net.createServer({allowHalfOpen: true}, near => {
+  const far = net.connect({path, allowHalfOpen: true});
+  for (const [a, b] of [[near, far], [far, near]]) { a.pipe(b); a.on('error', () => b.destroy()); }
+}).listen(Number(port), '127.0.0.1', () => { if (--left === 0) console.log('ready'); });
+"""
 _TAR = "the image needs tar and sh, as Debian's, Alpine's and most others have"
 
 
@@ -73,7 +111,8 @@ class DockerMachines:
         try:
             answer = await self._engine.ask(partial(_create, plan=plan, image=image, labels=labels))
         except Refused as e:
-            raise SandboxUnavailableError(f"the engine refuses the container: {e}") from e
+            blind = "\nan agent and --allow-host need an engine on this machine" if "bind source" in str(e) else ""
+            raise SandboxUnavailableError(f"the engine refuses the container: {e}{blind}") from e
         machine = DockerMachine(self._engine, answer["Id"])
         if plan.ends_with_host:
             self._owned.append(machine)
@@ -112,6 +151,7 @@ class DockerMachine:
         self.id = container
         self.is_ended = False
         self._engine = engine
+        self._forwarding: asyncio.Task[int] | None = None
 
     async def run(self, command: SandboxCommand, heard: Callable[[bytes], None]) -> int:
         return await self._executed(
@@ -121,6 +161,21 @@ class DockerMachine:
     async def signal(self, *, kill: bool) -> None:
         name = "KILL" if kill else "TERM"
         await self._executed(("sh", "-c", f"kill -{name} -1"), lambda _is_stdout, _piece: None)
+
+    async def forward(self, ports: Mapping[int, str]) -> None:
+        ready, argv = asyncio.Event(), ("sh", "-c", _FORWARD, "rlm", _FORWARD_PYTHON, _FORWARD_NODE, json.dumps(ports))
+
+        def heard(_is_stdout: bool, piece: bytes) -> None:
+            if _READY in piece:
+                ready.set()
+
+        self._forwarding = asyncio.create_task(self._executed(argv, heard, user=_KEEPER))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait([self._forwarding, waiting], timeout=_FORWARDS_S, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not ready.is_set():
+            self._forwarding.cancel()
+            raise SandboxUnavailableError("the image needs python3 or node, by which what leads out is reached")
 
     async def put(self, archive: Path) -> None:
         said = bytearray()
@@ -152,6 +207,9 @@ class DockerMachine:
             raise SandboxUnavailableError(f"the folder can't be read there: {words or f'exit code {code}'}\n{_TAR}")
 
     async def end(self) -> None:
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+            await asyncio.wait([self._forwarding])
         await self._engine.ask(partial(remove, container=self.id))
         self.is_ended = True
 
@@ -162,13 +220,14 @@ class DockerMachine:
         *,
         stdin: bytes | Path = b"",
         environment: Mapping[str, str] | None = None,
+        user: str = _USER,
     ) -> int:
         """Run a process to its end, and return its exit code."""
         given = {"HOME": _HOME, "TERM": "dumb", **(environment or {})}
         try:
             made = await self._engine.ask(
                 lambda client: client.exec_create(
-                    self.id, list(argv), stdin=True, environment=given, workdir=FOLDER, user=_USER
+                    self.id, list(argv), stdin=True, environment=given, workdir=FOLDER, user=user
                 )
             )
         except Refused as e:
@@ -230,10 +289,21 @@ def _create(client: Any, plan: MachinePlan, image: DockerImage, labels: Mapping[
         labels=dict(labels),
         healthcheck={"test": ["NONE"]},
         host_config=client.create_host_config(
-            **walls, **(no_network() if plan.network == "none" else {}), tmpfs={**closed, **folders}
+            **walls,
+            **(no_network() if plan.network == "none" else {}),
+            tmpfs={**closed, **folders},
+            mounts=_mounts(plan),
         ),
         use_config_proxy=False,  # its credentials are the host's
     )
+
+
+def _mounts(plan: MachinePlan) -> list[dict[str, Any]]:
+    options = {"Propagation": "private"}
+    return [
+        {"Type": "bind", "Source": each.source, "Target": each.target, "ReadOnly": True, "BindOptions": options}
+        for each in plan.mounts
+    ]
 
 
 def _gone(error: Refused) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from rlm.workspaces.values import MachinePlan, SandboxCommand
@@ -32,6 +32,12 @@ class Machine(Protocol):
 
     async def signal(self, *, kill: bool) -> None:
         """Ask every process of commands to end, or make it."""
+        ...
+
+    async def forward(self, ports: Mapping[int, str]) -> None:
+        """Let ports of the machine's loopback lead to Unix sockets among its mounts, until it ends. Raises:
+        SandboxUnavailableError: it has no program for that.
+        """
         ...
 
     async def put(self, archive: Path) -> None:

@@ -26,6 +26,20 @@ TIMEOUT_CODE = 124
 """The exit code of a command that the watchdog ended."""
 
 
+EGRESS_FOLDER = "/opt/rlm/egress"
+"""Where a machine has the sockets that lead out."""
+API_PORT, HOSTS_PORT = 8377, 8378
+"""The ports of its loopback that lead to them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file or folder of this host that a machine may read."""
+
+    source: str
+    target: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachinePlan:
     """What a machine is made with."""
@@ -41,6 +55,9 @@ class MachinePlan:
     limit_s: float = LIMIT_S
     """After how long it ends, whatever runs in it."""
     network: Network = "none"
+    mounts: tuple[Mount, ...] = ()
+    ports: Mapping[int, str] = field(default_factory=dict)
+    """Ports of its loopback, and the Unix sockets among its mounts to which they lead."""
     ends_with_host: bool = False
     """It ends with the process that made it, however that ends."""
 

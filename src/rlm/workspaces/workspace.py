@@ -88,6 +88,8 @@ class SandboxWorkspace:
             made = cls(machine, replace(note, machine=machine.id), keeping)
             try:
                 await made._save()
+                if plan.ports:
+                    await machine.forward(plan.ports)
                 if packed is not None:
                     await made._take_up(archive, packed)
                 await made._save(state="running")

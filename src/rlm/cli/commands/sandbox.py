@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from rlm.core.config import Config
     from rlm.workspaces.downloads import Downloaded
+    from rlm.workspaces.egress import Upstream
     from rlm.workspaces.provider import Provider
     from rlm.workspaces.running import SandboxRun
-    from rlm.workspaces.values import CommandResult, MachinePlan, WorkspaceNote
+    from rlm.workspaces.values import CommandResult, MachinePlan, Mount, SandboxCommand, WorkspaceNote
     from rlm.workspaces.workspace import Keeping, SandboxWorkspace
 
 Id: TypeAlias = Annotated[
@@ -53,15 +54,36 @@ class MachineOptions:
     ] = "none"
 
 
-def run(
-    words: Annotated[list[str], Argument(metavar="-- COMMAND...", help="The command and its arguments; no shell.")],
-    machine: MachineOptions,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOptions:
+    """What runs, and what it may reach."""
+
+    agent: Annotated[
+        Literal["claude"] | None,
+        Option("--agent", help="Give the words to this agent as its prompt; its key stays here."),
+    ] = None
+    hosts: Annotated[
+        list[str] | None,
+        Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A host that may be reached on port 443, such as example.org or *.example.com; repeatable.",
+        ),
+    ] = None
     stdin: Annotated[
         str | None, Option("--stdin", metavar="FILE", help="What the command reads; - is this command's stdin.")
-    ] = None,
+    ] = None
     inside: Annotated[
         str | None, Option("--in", metavar="ID", help="Run in a sandbox that was created, which stays.")
-    ] = None,
+    ] = None
+
+
+def run(
+    words: Annotated[
+        list[str], Argument(metavar="-- COMMAND...", help="The command and its arguments; no shell. Or the prompt.")
+    ],
+    machine: MachineOptions,
+    command: CommandOptions,
     as_json: Json = False,
 ) -> int:
     """Run a command in a sandbox of its own: the folder goes up, what the command changed comes home, all else is gone.
@@ -72,7 +94,7 @@ def run(
 
     signals = Signals()
     with signals:
-        return signals.exit_code_of(lambda: signals.run(_run(tuple(words), machine, _stdin(stdin), inside, as_json)))
+        return signals.exit_code_of(lambda: signals.run(_run(tuple(words), machine, command, as_json=as_json)))
 
 
 def create(machine: MachineOptions, as_json: Json = False) -> int:
@@ -222,26 +244,64 @@ def terminate(name: Id) -> int:
     return _with_workspace(name, work)
 
 
-async def _run(words: tuple[str, ...], machine: MachineOptions, stdin: bytes, inside: str | None, as_json: bool) -> int:
+async def _run(words: tuple[str, ...], machine: MachineOptions, asked: CommandOptions, *, as_json: bool) -> int:
     from rlm.cli.console import warn
-    from rlm.workspaces.running import SandboxRun, provider_named, run_once
-    from rlm.workspaces.values import SandboxCommand
+    from rlm.workspaces.egress import way_out
+    from rlm.workspaces.running import provider_named, run_once
 
     config = _loaded()
     plan, kept = _plan(machine, config, stays=False), _keeping(config)
-    command = SandboxCommand(argv=words, stdin=stdin, timeout_s=plan.limit_s)
+    command, upstream, mounts = _command(words, plan.limit_s, asked)
+    plan = replace(plan, mounts=mounts)
     async with provider_named(machine.provider) as provider:
-        if inside is None:
+        if asked.inside is not None:
+            done = await _run_inside(asked.inside, command, provider, kept, _heard(as_json=as_json))
+        elif upstream is None and not asked.hosts:
             done = await run_once(provider, plan, kept, _folder(machine), command, _heard(as_json=as_json))
         else:
-            from rlm.workspaces.workspace import SandboxWorkspace
-
-            workspace = await SandboxWorkspace.find(inside, provider, kept)
-            result = await workspace.run(command, _heard(as_json=as_json))
-            done = SandboxRun(sandbox=workspace.note.id, result=result)
+            log = kept.store.files(plan.workspace) / "egress.jsonl"
+            async with way_out(upstream, tuple(asked.hosts or ()), log) as out:
+                plan = replace(plan, mounts=(*plan.mounts, out.mount), ports=out.ports)
+                command = replace(command, environment={**out.environment, **command.environment})
+                done = await run_once(provider, plan, kept, _folder(machine), command, _heard(as_json=as_json))
     if done.kept is not None:
         warn(f"what was there when it ended is kept in {done.kept}")
     return _ended(done, as_json=as_json)
+
+
+async def _run_inside(
+    name: str, command: SandboxCommand, provider: Provider, kept: Keeping, heard: Callable[[str], None]
+) -> SandboxRun:
+    from rlm.workspaces.running import SandboxRun
+    from rlm.workspaces.workspace import SandboxWorkspace
+
+    workspace = await SandboxWorkspace.find(name, provider, kept)
+    return SandboxRun(sandbox=workspace.note.id, result=await workspace.run(command, heard))
+
+
+def _command(
+    words: tuple[str, ...], limit_s: float, asked: CommandOptions
+) -> tuple[SandboxCommand, Upstream | None, tuple[Mount, ...]]:
+    """What is run, the API that it may ask, and what is mounted for it. Raises:
+    ConfigError: the options don't go together.
+    """
+    import os
+
+    from rlm.core.exceptions import ConfigError
+    from rlm.workspaces.agents import agent_named
+    from rlm.workspaces.egress import is_host
+    from rlm.workspaces.values import SandboxCommand
+
+    if wrong := [host for host in asked.hosts or () if not is_host(host)]:
+        raise ConfigError(f"--allow-host {wrong[0]!r} names no host: write one such as example.org or *.example.com")
+    if asked.inside is not None and (asked.agent or asked.hosts):
+        raise ConfigError("--agent and --allow-host need a sandbox that is made for them: leave out --in")
+    if asked.agent is None:
+        return SandboxCommand(argv=words, stdin=_stdin(asked.stdin), timeout_s=limit_s), None, ()
+    agent = agent_named(asked.agent, os.environ)
+    prompt = " ".join(words).encode() + (b"\n\n" + _stdin(asked.stdin) if asked.stdin else b"")
+    command = SandboxCommand(argv=agent.argv, stdin=prompt, environment=agent.environment, timeout_s=limit_s)
+    return command, agent.upstream, agent.mounts
 
 
 def _ended(done: SandboxRun, *, as_json: bool) -> int:
