@@ -9,21 +9,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rlm.core.exceptions import ConfigError
+from rlm.core.exceptions import ConfigError, SandboxUnavailableError
 from rlm.secrets.masking import masker
 from rlm.store.database import Database
 from rlm.workspaces import watchdog
 from rlm.workspaces.docker import LABEL, DockerMachines
+from rlm.workspaces.e2b import E2bMachines
 from rlm.workspaces.egress import Upstream, way_out
 from rlm.workspaces.notes import WorkspaceStore
 from rlm.workspaces.running import run_once
 from rlm.workspaces.values import MachinePlan, SandboxCommand
 from rlm.workspaces.workspace import Keeping, SandboxWorkspace, new_id, opened
 from tests.servers.anthropic_server import anthropic_server, streamed, text, tool_use
+from tests.servers.e2b_server import e2b_server
 from tests.support.engines import client
 from tests.support.required import TEST_IMAGE, needs
 
@@ -283,3 +286,38 @@ async def test_claude_works_alone_without_a_network_and_without_the_key(user: Us
     (result,) = server.requests[-1].body["messages"][-1]["content"]
     assert result["content"] == "old\nANTHROPIC_API_KEY=stays-on-the-host\nlo"
     assert "Change a.txt" in json.dumps(server.requests[0].body)
+
+
+async def test_a_machine_of_e2b_does_the_same_over_a_line_that_is_slow(
+    tmp_path: Path, kept: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "_GRACE_S", 1.0)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("old\n")
+    async with e2b_server(latency_s=0.02) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        made, provider = replace(plan(), ends_with_host=True), E2bMachines(None)
+        async with opened(provider, made, kept, folder) as workspace:
+            (machine,) = server.machines.values()
+            many = "cat; i=0; while [ $i -lt 20000 ]; do echo line $i ä; i=$((i+1)); done; echo new > a.txt; exit 124"
+            result = await workspace.run(sh(many, stdin=b"the prompt\n"))
+            assert (result.state, result.exit_code) == ("failed", 124)
+            lines = "".join(f"line {number} ä\n" for number in range(20_000))
+            assert result.full_output == f"the prompt\n{lines}", "each byte once, none lost, whatever the latency"
+            assert (await workspace.download()).written == ("a.txt",)
+            result = await workspace.run(sh("echo begun; trap '' TERM; while :; do sleep 1; done", timeout_s=2.0))
+            assert (result.state, result.output) == ("timeout", "begun\n")
+            assert (await provider.find(workspace.note.machine)) is not None
+            running = asyncio.create_task(workspace.run(sh("echo begun; sleep 60"), lambda _text: begun.set()))
+            begun = asyncio.Event()
+            await begun.wait()
+            server.end(machine)
+            result = await running
+            assert (result.state, result.exit_code) == ("killed", None)
+        assert server.machines == {}
+        assert await provider.find(workspace.note.machine) is None
+        with pytest.raises(SandboxUnavailableError, match="--provider docker"):
+            await provider.make(replace(made, ports={1: "x"}))
+        await provider.aclose()

@@ -17,6 +17,11 @@ class MachinePrice:
 
 PRICES = {
     "docker": MachinePrice(usd_per_cpu_s=0.0, usd_per_gib_s=0.0, source="a machine of yours"),
+    "e2b": MachinePrice(
+        usd_per_cpu_s=0.000014,
+        usd_per_gib_s=0.0000045,
+        source="E2B's page on billing, 2026-12-01",
+    ),
 }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rlm.workspaces.provider import Provider
     from rlm.workspaces.values import CommandResult, Network
 
-PROVIDERS = ("docker",)
+PROVIDERS = ("docker", "e2b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class SandboxHow(TypedDict, total=False):
 
     stdin: str
     """What it reads: a prompt, say; at most 100 KB."""
+    provider: str
+    """`docker` by default, or `e2b`."""
     image: str
     """The image of the machine; `docker.image` by default."""
     timeout_s: float
@@ -55,7 +57,7 @@ class SandboxHow(TypedDict, total=False):
 
 
 def run_in_sandbox(argv: Sequence[str], folder: Path | None = None, **how: Unpack[SandboxHow]) -> SandboxRun:
-    """Take `folder` to a new machine, run a command there, bring home what it changed, and end the machine; in Docker.
+    """Take `folder` to a new machine, run a command there, bring home what it changed, and end the machine.
 
     `argv` is run as it is, by no shell. How the command ended is in the result. Raises:
         SandboxUnavailableError: there is no machine to be had; says what to do.
@@ -77,7 +79,7 @@ async def arun_in_sandbox(argv: Sequence[str], folder: Path | None = None, **how
     )
     command = SandboxCommand(argv=tuple(argv), stdin=how.get("stdin", "").encode(), timeout_s=limit_s)
     heard = how.get("on_progress", lambda _text: None)
-    async with provider_named("docker") as provider:
+    async with provider_named(how.get("provider", "docker"), config) as provider:
         return await run_once(provider, plan, keeping(config), folder, command, heard)
 
 
@@ -106,14 +108,20 @@ async def run_once(
 
 
 @asynccontextmanager
-async def provider_named(name: str) -> AsyncIterator[Provider]:
+async def provider_named(name: str, config: Config) -> AsyncIterator[Provider]:
     """A provider, left with the body. Raises:
     SandboxUnavailableError: it isn't there, or doesn't let this user in.
     """
-    from rlm.workspaces.docker import DockerMachines
-
     assert name in PROVIDERS
-    provider = await DockerMachines.connect()
+    provider: Provider
+    if name == "docker":
+        from rlm.workspaces.docker import DockerMachines
+
+        provider = await DockerMachines.connect()
+    else:
+        from rlm.workspaces.e2b import E2bMachines
+
+        provider = E2bMachines(config.e2b.template)
     try:
         yield provider
     finally:

@@ -55,9 +55,8 @@ async def _end(running: asyncio.Task[int], machine: Machine) -> None:
     try:
         await machine.signal(kill=False)
         await asyncio.wait([running], timeout=_GRACE_S)
-        if not running.done():
-            await machine.signal(kill=True)
-            await asyncio.wait([running], timeout=_GRACE_S)
+        await machine.signal(kill=True)  # whatever it left behind, too
+        await asyncio.wait([running], timeout=_GRACE_S)
     except SandboxUnavailableError:
         await machine.end()  # what can't be told to end goes with its machine
     if not running.done():

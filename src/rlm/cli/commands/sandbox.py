@@ -23,7 +23,7 @@ Id: TypeAlias = Annotated[
     str, Argument(metavar="[ID]", help="The sandbox: its id, the beginning of one, or last.", show_default=False)
 ]
 Json: TypeAlias = Annotated[bool, Option("--json", help="As JSON.")]
-Provided: TypeAlias = Literal["docker"]
+Provided: TypeAlias = Literal["docker", "e2b"]
 _SHOWN = 10
 _COMMAND_CHARS = 60
 _LOOK_S = 0.3
@@ -33,7 +33,7 @@ _LOOK_S = 0.3
 class MachineOptions:
     """The machine, and what goes there."""
 
-    provider: Annotated[Provided, Option("--provider", help="Who has the machine.")] = "docker"
+    provider: Annotated[Provided, Option("--provider", help="Who has the machine: Docker's engine, or E2B.")] = "docker"
     upload: Annotated[
         str | None,
         Option("--upload", "-u", metavar="FOLDER", help="The folder that goes up, but for what git ignores."),
@@ -108,7 +108,7 @@ def create(machine: MachineOptions, as_json: Json = False) -> int:
         answer(_json(made.note) if as_json else made.note.id)
         return 0
 
-    return _with_provider(work)
+    return _with_provider(machine.provider, work)
 
 
 def list_sandboxes(
@@ -117,31 +117,28 @@ def list_sandboxes(
     """List the sandboxes that there are, the latest first."""
     from rlm.cli.console import answer, say
 
-    async def work(provider: Provider, kept: Keeping, _config: Config) -> int:
-        notes = [note for note in await _looked_at(provider, kept) if everything or not note.is_ended]
-        if as_json:
-            answer(_json(notes))
-            return 0
-        if not notes:
-            say("there is no sandbox now" + ("" if everything else ": --all lists those that were"))
-        for note in notes:
-            answer(_line(note))
+    config = _loaded()
+    notes = [note for note in _looked_at(_keeping(config), config) if everything or not note.is_ended]
+    if as_json:
+        answer(_json(notes))
         return 0
-
-    return _with_provider(work)
+    if not notes:
+        say("there is no sandbox now" + ("" if everything else ": --all lists those that were"))
+    for note in notes:
+        answer(_line(note))
+    return 0
 
 
 def status(name: Id = "last", as_json: Json = False) -> int:
     """Tell what a sandbox does, and how its last command ended."""
     from rlm.cli.console import answer
 
-    async def work(provider: Provider, kept: Keeping, _config: Config) -> int:
-        wanted = kept.store.find(name)
-        note = next(each for each in await _looked_at(provider, kept) if each.id == wanted.id)
-        answer(_json(note) if as_json else "\n".join(_described(note, kept)))
-        return 0
-
-    return _with_provider(work)
+    config = _loaded()
+    kept = _keeping(config)
+    wanted = kept.store.find(name)
+    note = next(each for each in _looked_at(kept, config) if each.id == wanted.id)
+    answer(_json(note) if as_json else "\n".join(_described(note, kept)))
+    return 0
 
 
 def logs(
@@ -253,7 +250,7 @@ async def _run(words: tuple[str, ...], machine: MachineOptions, asked: CommandOp
     plan, kept = _plan(machine, config, stays=False), _keeping(config)
     command, upstream, mounts = _command(words, plan.limit_s, asked)
     plan = replace(plan, mounts=mounts)
-    async with provider_named(machine.provider) as provider:
+    async with provider_named(machine.provider, config) as provider:
         if asked.inside is not None:
             done = await _run_inside(asked.inside, command, provider, kept, _heard(as_json=as_json))
         elif upstream is None and not asked.hosts:
@@ -348,14 +345,14 @@ def _heard(*, as_json: bool) -> Callable[[str], None]:
     return (lambda _text: None) if as_json else (lambda text: write_out(plain(text)))
 
 
-def _with_provider(work: Callable[[Provider, Keeping, Config], Awaitable[int]]) -> int:
+def _with_provider(name: str, work: Callable[[Provider, Keeping, Config], Awaitable[int]]) -> int:
     import asyncio
 
     from rlm.workspaces.running import provider_named
 
     async def whole() -> int:
         config = _loaded()
-        async with provider_named("docker") as provider:
+        async with provider_named(name, config) as provider:
             return await work(provider, _keeping(config), config)
 
     return asyncio.run(whole())
@@ -367,20 +364,26 @@ def _with_workspace(name: str, work: Callable[[SandboxWorkspace], Awaitable[int]
 
         return await work(await SandboxWorkspace.find(name, provider, kept))
 
-    return _with_provider(found)
+    return _with_provider(_keeping(_loaded()).store.find(name).provider, found)
 
 
-async def _looked_at(provider: Provider, kept: Keeping) -> list[WorkspaceNote]:
+def _looked_at(kept: Keeping, config: Config) -> list[WorkspaceNote]:
     """Every workspace, those whose machines are found to be gone put down as such."""
+    import asyncio
+
+    from rlm.workspaces.running import provider_named
     from rlm.workspaces.workspace import gone
 
-    notes = []
-    for note in kept.store.all():
-        is_gone = not note.is_ended and await provider.find(note.machine) is None
-        if is_gone:
-            kept.store.save(gone(note))
-        notes.append(gone(note) if is_gone else note)
-    return notes
+    async def look(provided: str, notes: list[WorkspaceNote]) -> None:
+        async with provider_named(provided, config) as provider:
+            for note in notes:
+                if await provider.find(note.machine) is None:
+                    kept.store.save(gone(note))
+
+    left = [note for note in kept.store.all() if not note.is_ended]
+    for provided in {note.provider for note in left}:
+        asyncio.run(look(provided, [note for note in left if note.provider == provided]))
+    return kept.store.all()
 
 
 def _plan(machine: MachineOptions, config: Config, *, stays: bool) -> MachinePlan:

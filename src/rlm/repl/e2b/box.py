@@ -15,7 +15,7 @@ from rlm.core.exceptions import SandboxUnavailableError
 from rlm.repl.owners import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rlm.core.config import E2bConfig
 
@@ -54,31 +54,18 @@ def translated() -> Iterator[None]:
 class Box:
     """A sandbox that runs, and the heartbeat that keeps it."""
 
-    def __init__(self, sandbox: Any, ttl_s: int) -> None:
-        """`sandbox` is the SDK's AsyncSandbox."""
+    def __init__(self, sandbox: Any, ttl_s: int | None) -> None:
+        """`sandbox` is the SDK's AsyncSandbox; without a `ttl_s` nothing extends its time."""
         self.sandbox = sandbox
-        self._ttl_s = ttl_s
         self._is_gone = False
-        self._beating = asyncio.get_running_loop().create_task(self._beat())
+        self._beating = None if ttl_s is None else asyncio.get_running_loop().create_task(self._beat(ttl_s))
 
     @classmethod
     async def make(cls, section: E2bConfig) -> Box:
         """Make one, after ending those whose hosts are gone. Raises:
         SandboxUnavailableError: there is no key, or E2B makes none.
         """
-        _check_environment()
-        with translated():
-            from e2b import AsyncSandbox
-
-            await _sweep()
-            sandbox = await AsyncSandbox.create(
-                section.template,
-                timeout=section.ttl_s,
-                metadata=_OURS | Owner.here().labels,
-                allow_internet_access=False,
-                request_timeout=_REQUEST_S,
-            )
-        return cls(sandbox, section.ttl_s)
+        return cls(await made(section.template, section.ttl_s, Owner.here().labels), section.ttl_s)
 
     @property
     def is_alive(self) -> bool:
@@ -97,24 +84,64 @@ class Box:
 
     async def aclose(self) -> None:
         """End it, if it hasn't ended."""
-        self._beating.cancel()
+        self.leave()
         if not self._is_gone:
             self._is_gone = True
             with translated():
                 await self.sandbox.kill(request_timeout=_REQUEST_S)
 
-    async def _beat(self) -> None:
+    def leave(self) -> None:
+        """Extend its time no more."""
+        if self._beating is not None:
+            self._beating.cancel()
+
+    async def _beat(self, ttl_s: int) -> None:
         """Extend its time; a heartbeat that fails is made up for by the next, until E2B says that it is gone."""
         import e2b
         import httpx
 
         while not self._is_gone:
-            await asyncio.sleep(self._ttl_s / _BEATS)
+            await asyncio.sleep(ttl_s / _BEATS)
             try:
                 with self.watched():
-                    await self.sandbox.set_timeout(self._ttl_s, request_timeout=self._ttl_s / _BEATS)
+                    await self.sandbox.set_timeout(ttl_s, request_timeout=ttl_s / _BEATS)
             except (e2b.SandboxException, e2b.AuthenticationException, e2b.ServiceBusyException, httpx.HTTPError):
                 continue
+
+
+async def made(template: str | None, ttl_s: int, labels: Mapping[str, str], *, is_open: bool = False) -> Any:
+    """A sandbox of E2B, as its SDK has it, with these labels, made after ending those whose hosts are gone; `is_open`:
+    with the internet.
+
+    Raises:
+        SandboxUnavailableError: there is no key, or E2B makes none.
+    """
+    check_environment()
+    with translated():
+        from e2b import AsyncSandbox
+
+        await _sweep()
+        return await AsyncSandbox.create(
+            template,
+            timeout=ttl_s,
+            metadata={**_OURS, **labels},
+            allow_internet_access=is_open,
+            request_timeout=_REQUEST_S,
+        )
+
+
+async def connected(sandbox: str) -> Any | None:
+    """A sandbox of E2B that was made before; None if it is gone. Raises:
+    SandboxUnavailableError: there is no key, or E2B doesn't answer.
+    """
+    check_environment()
+    with translated():
+        import e2b
+
+        try:
+            return await e2b.AsyncSandbox.connect(sandbox, timeout=1, request_timeout=_REQUEST_S)  # never shortens it
+        except (e2b.NotFoundException, e2b.SandboxNotRunningException):
+            return None
 
 
 def lacks() -> str | None:
@@ -130,7 +157,10 @@ def lacks() -> str | None:
     return None
 
 
-def _check_environment() -> None:
+def check_environment() -> None:
+    """See whether E2B can be asked at all. Raises:
+    SandboxUnavailableError: it can't; says what to do.
+    """
     if missing := lacks():
         raise SandboxUnavailableError(missing)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rlm.repl.e2b.box import Box
-    from rlm.repl.remote.line import FarLine, Listener
+    from rlm.repl.remote.line import Listener
 
 _UNREAD_BYTES = 8 << 20
 _SAID_CHARS = 4000
@@ -38,7 +38,7 @@ class E2bConnector:
     def is_alive(self) -> bool:
         return self._box.is_alive
 
-    async def connect(self, command: Sequence[str], listener: Listener) -> FarLine:
+    async def connect(self, command: Sequence[str], listener: Listener) -> E2bLine:
         """Run the command. Raises:
         SandboxUnavailableError: E2B doesn't.
         """
@@ -62,6 +62,8 @@ class E2bLine:
         self._may_read.set()
         self._waiting = bytearray()
         self._more = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._sent.set()
         self._written = 0
         self._heard = 0
         self._is_paused = False
@@ -91,8 +93,13 @@ class E2bLine:
         if not self._is_closing:
             self._waiting += piece
             self._written += len(piece)
+            self._sent.clear()
             self._more.set()
             self._look()
+
+    async def sent(self) -> None:
+        """Wait until E2B has all that was written, or the line has ended."""
+        await self._sent.wait()
 
     def unsent_bytes(self) -> int:
         return self._written - self._heard
@@ -111,6 +118,7 @@ class E2bLine:
         if not self._is_closing:
             self._is_closing = True
             self._waiting.clear()
+            self._sent.set()
             self._more.set()
 
     def abort(self) -> None:
@@ -145,6 +153,8 @@ class E2bLine:
                     piece = bytes(self._waiting)
                     self._waiting.clear()
                     await self._stdin.send(piece)
+                if not self._waiting:
+                    self._sent.set()
             await self._end_input()
         except (e2b.SandboxException, e2b.AuthenticationException):
             return  # `_follow` tells
@@ -173,6 +183,7 @@ class E2bLine:
             end = End(words=f"E2B: {e}")
         finally:
             self._tasks[1].cancel()
+            self._sent.set()
             self._listener.line_ended(end)
 
 
