@@ -17,13 +17,13 @@ from rlm.core.config import Config
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
 from rlm.core.types import ModelReply, TokenUsage
 from rlm.jobs.tasks.doing import do_list, plan_of
-from rlm.jobs.tasks.past import list_records, past_of
 from rlm.jobs.tasks.planning import plan_list
 from rlm.jobs.tasks.reading import check_list, read_task_list
 from rlm.jobs.tasks.values import GivenList, ListedTask, TaskList
 from rlm.runtime.control import Act
 from rlm.runtime.models import BackendPool
 from rlm.trajectory.receipts import verify
+from rlm.trajectory.task_lists import list_records, past_of
 
 
 def answering(**replies):

@@ -11,12 +11,12 @@ from rlm.core.config import ClaudeCliConfig, Config
 from rlm.core.exceptions import ConfigError, UntrustedConfigError
 from rlm.jobs.tasks import executors, running
 from rlm.jobs.tasks.doing import do_list
-from rlm.jobs.tasks.past import past_of
 from rlm.jobs.tasks.planning import plan_list
 from rlm.jobs.tasks.reading import check_list, read_task_list
 from rlm.jobs.tasks.values import GivenList, ListedTask, TaskList
 from rlm.runtime.control import Act
 from rlm.runtime.models import BackendPool
+from rlm.trajectory.task_lists import past_of
 from tests.support.ended import until_ended
 
 AGENT = """\

@@ -14,6 +14,7 @@ from rlm.core.events import CompletionStart, Event, ExecOutput, ExecStart, Model
 from rlm.core.exceptions import BadRequestError
 from rlm.core.notes import ContextNote
 from rlm.core.types import ModelReply
+from rlm.tasks import Task, TaskList, cc_execute_task_list
 from rlm.trajectory.writer import TrajectoryWriter
 from tests.support.sample_runs import HOSTILE, TICKETS, TRAITS, cell, hostile, record, review, usage
 
@@ -253,8 +254,31 @@ def live(log_dir: Path) -> Iterator[str]:
         writer.close()
 
 
+def _task_list(log_dir: Path) -> None:
+    """A task list of five: done, failed, blocked by that, done with a verdict, and not yet begun."""
+
+    def model(request: ModelRequest) -> ModelReply:
+        said = asked(request)
+        if "Publish" in said:
+            raise BadRequestError("the registry refuses the package: the version exists")
+        if "Do all tests pass" in said:
+            return text("```repl\nprint(context)\nFINAL({'is_valid': True, 'reason': 'all 41 tests pass'})\n```")
+        return text(f"```repl\nprint(context)\nFINAL('done: {turn(request) + 1} step')\n```")
+
+    tasks = [
+        Task(id="build", prompt="Build the package"),
+        Task(id="test", prompt="Run its tests", needs=["build"], validation="Do all tests pass?"),
+        Task(id="publish", prompt="Publish it", needs=["test"]),
+        Task(id="announce", prompt="Announce the release", needs=["publish"]),
+        Task(id="notes", prompt="Write the release notes", needs=["build"]),
+    ]
+    listed = TaskList(name="Release 2.4", tasks=tasks)
+    cc_execute_task_list(listed, model=ScriptedBackend(model), config=_config(log_dir))
+
+
 def prepare(log_dir: Path) -> dict[str, str]:
-    """Record every run but the live one; their ids by name."""
+    """Record every run but the live one, and a task list; the ids of the runs by name."""
+    _task_list(log_dir)
     runs = {
         "levels": _run(log_dir, three_levels, "Total the invoices of each region in EUR.", INVOICES),
         "one-of-300": _run(log_dir, one_of_300, "How many invoices are overdue?", INVOICES),

@@ -58,6 +58,7 @@ def _take(where: Path, runs: dict[str, str], names: tuple[str, ...]) -> None:
 
 def _addresses(runs: dict[str, str]) -> Iterator[tuple[str, str]]:
     yield from (("runs", ""), ("days", "?view=days"), ("search", "?view=search&q=customer"), ("runs-narrow", ""))
+    yield from (("tasks", "?view=tasks"), ("tasks-one", "?view=tasks&tasks=last"))
     yield "levels-narrow", f"?run={runs['levels']}"
     for name, run in runs.items():
         yield f"{name}-run", f"?run={run}"

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VIEWS = ("run", "timeline", "budget", "search", "compare", "days")
-"""The views of a run, and of all runs: their list, the search in them, what they came to day by day."""
+VIEWS = ("run", "timeline", "budget", "search", "compare", "days", "tasks")
+"""The views of a run, and of all runs: their list, the search in them, what they came to day by day, task lists."""
 _ONCE = {"overview": "run", "steps": "run"}
 """What views were called in addresses that people have kept."""
 PICKS = ("failed", "slowest", "dearest")
@@ -60,6 +60,8 @@ class Place:
     layout: str = ""
     other: str = ""
     """The run to compare with."""
+    tasks: str = ""
+    """The task list that is shown; none: all of them are listed."""
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Place:
@@ -141,4 +143,5 @@ _READERS: dict[str, Any] = {
     "colour": _one_of(*COLOURS),
     "layout": _one_of(*LAYOUTS),
     "other": _run,
+    "tasks": _run,
 }

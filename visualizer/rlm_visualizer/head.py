@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from rlm_visualizer.addresses import Place, of_run
 from rlm_visualizer.elements import badge, h, link
 from rlm_visualizer.formats import count, dollars, duration, joined, line, plural
+from rlm_visualizer.source import elapsed_s
 
 if TYPE_CHECKING:
     from rlm.trajectory.states import RunState
@@ -32,9 +32,10 @@ def head_of(place: Place, run: RunState | None, selection: Selection | None) -> 
     where: list[Child] = [link("rlm", Place(), "a.brand", keys="g", label="All runs")]
     if run is None:
         tabs = [
-            _tab("Runs", Place(), on=place.view not in ("search", "days")),
+            _tab("Runs", Place(), on=place.view not in ("search", "days", "tasks")),
             _tab("Search", Place(view="search"), on=place.view == "search"),
             _tab("Days", Place(view="days"), on=place.view == "days"),
+            _tab("Task lists", Place(view="tasks"), on=place.view == "tasks"),
         ]
         return h("header.top", h("div.where", *where, _help()), h("nav.tabs", *tabs, label="Views"))
     view = place.view or "run"
@@ -65,9 +66,8 @@ def _view(place: Place, run: RunState, name: str) -> Place:
 
 
 def _spent(run: RunState) -> str:
-    took = time.time() - run.started_at if run.status == "running" else run.duration_s
     cost = dollars(run.cost_usd) if run.cost_usd is not None or not run.model_calls else "price unknown"
-    return joined([duration(max(took, 0.0)), cost, f"{count(run.tokens)} tokens", plural(run.model_calls, "call")])
+    return joined([duration(elapsed_s(run)), cost, f"{count(run.tokens)} tokens", plural(run.model_calls, "call")])
 
 
 def _ways(selection: Selection) -> list[Child]:

@@ -11,7 +11,7 @@ from rlm_visualizer.head import head_of
 from rlm_visualizer.mounting import ASSETS, chrome, errors_shown, here
 from rlm_visualizer.selection import select
 from rlm_visualizer.source import index
-from rlm_visualizer.views import budget, compare, days, run, runs, search, timeline
+from rlm_visualizer.views import budget, compare, days, run, runs, search, task_lists, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,12 @@ RUN_VIEWS: dict[str, Callable[[Place, RunState, Selection], None]] = {
     "search": search.of_run,
     "compare": compare.page,
 }
-FOLDER_VIEWS: dict[str, Callable[[Place], None]] = {"": runs.page, "search": search.of_all, "days": days.page}
+FOLDER_VIEWS: dict[str, Callable[[Place], None]] = {
+    "": runs.page,
+    "search": search.of_all,
+    "days": days.page,
+    "tasks": task_lists.page,
+}
 STILL = ("search", "compare")
 """Views that don't follow a run by themselves, since a reader is at work in them."""
 

@@ -47,6 +47,11 @@ def index() -> Index:
     return index_of(log_dir())
 
 
+def elapsed_s(run: RunState) -> float:
+    """How long a run took, or has taken up to now."""
+    return max(time.time() - run.started_at, 0.0) if run.status == "running" else run.duration_s
+
+
 def took_s(run: RunState, span: SpanState) -> float:
     """How long a span took, or has taken up to now; one that never ended, up to the run's last event."""
     last = time.time() if run.status == "running" else run.last_at

@@ -255,7 +255,7 @@ def twist(node: str, *, is_open: bool, there: bool) -> Element:
 
 
 def _called(group: SpanGroup) -> str:
-    return "child" if group.kind == "completion" else line(group.name, 60) or group.kind
+    return line(group.name, 60) or ("rlm_query" if group.kind == "completion" else group.kind)
 
 
 def _heading(index: Index, run: RunState, span: SpanState) -> list[Child]:

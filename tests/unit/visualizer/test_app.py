@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rlm.backends.scripted import ScriptedBackend
+from rlm.core.config import Config
 from rlm.core.events import ArtifactSaved, ExecEnd, ExecStart, TurnStart, Warned
+from rlm.core.exceptions import BadRequestError
 from rlm.core.types import ExecError
+from rlm.tasks import Task, TaskList, cc_execute_task_list
 from rlm.trajectory.index.folder import Index
 from rlm.trajectory.index.rows import SpanQuery
+from rlm.trajectory.task_lists import list_records
 from tests.architecture.sources import ROOT
 from tests.support.sample_runs import damage, record_all
 from tests.unit.trajectory.records import RUN, START, answer, ask, begin, end, events, write
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
     from rlm.core.events import Body
+    from rlm.core.types import ModelRequest
     from rlm.trajectory.states import SpanState
 
     Open = Callable[..., AppTest]
@@ -315,3 +321,26 @@ def test_saved_images_are_shown_by_their_signature_and_anything_can_be_kept(visi
     assert [given.count(f'"picture": "{kind}"') for kind in ("png", "webp", "gif", "svg")] == [1, 1, 0, 0]
     assert given.count('"keep": ') == len(files)
     assert "too large to show here, or gone" in given
+
+
+def test_a_task_list_shows_what_became_of_each_task_the_failed_first(visit: Open, tmp_path: Path) -> None:
+    replies = iter(["```repl\nFINAL('built')\n```", "```repl\nFINAL(1)\n```"])
+
+    def model(request: ModelRequest) -> str:
+        if "Test it" in str(request.messages):
+            raise BadRequestError("the model is away")
+        return next(replies)
+
+    tasks = [Task(id="build", prompt="Build it"), Task(id="test", prompt="Test it", needs=["build"])]
+    tasks.append(Task(id="release", prompt="Release it", needs=["test"]))
+    config = Config(model="scripted/m", environment="local", log_dir=str(tmp_path))
+    cc_execute_task_list(TaskList(name="the release", tasks=tasks), model=ScriptedBackend(model), config=config)
+    (record,) = list_records(tmp_path)
+    text = seen(visit(str(tmp_path), view="tasks"))
+    assert "the release" in text
+    assert "1 of 3 completed · 1 failed" in text
+    app = visit(str(tmp_path), view="tasks", tasks=record.name[:8])
+    text = seen(app)
+    assert text.index("the model is away") < text.index("blocked") < text.index("built")
+    assert '"run":' in mounted(app), "each task leads to its run"
+    assert "there is no task list 'ffff'" in seen(visit(str(tmp_path), view="tasks", tasks="ffff"))

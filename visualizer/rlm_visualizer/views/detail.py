@@ -187,8 +187,10 @@ def _asked_for(place: Place, run: RunState, cell: SpanState) -> None:
 def _cell_head(run: RunState, span: SpanState, end: ExecEnd | None) -> Element:
     status = end.status if end is not None else "running" if run.status == "running" else "never ended"
     tone = "completed" if status == "ok" else "running" if status == "running" else "failed"
-    printed = f"{end.output_chars:,} characters printed" if end is not None and end.output_chars else "printed nothing"
-    took = duration(end.duration_s) if end is not None else ""
+    printed = took = ""  # of one that runs still, its output below says it
+    if end is not None:
+        printed = f"{end.output_chars:,} characters printed" if end.output_chars else "printed nothing"
+        took = duration(end.duration_s)
     return h(
         "div.cell-head",
         h("span.kind-exec.chip", f"cell {span.ordinal}"),

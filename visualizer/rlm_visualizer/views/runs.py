@@ -14,7 +14,7 @@ from rlm_visualizer.elements import badge, h, link, notice, pager, table
 from rlm_visualizer.fields import choice_field, several_field, text_field
 from rlm_visualizer.formats import count, dollars, duration, joined, line, plural, when
 from rlm_visualizer.mounting import errors_shown, here, show
-from rlm_visualizer.source import index, log_dir
+from rlm_visualizer.source import elapsed_s, index, log_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def listing(place: Place, found: Page[RunState], now: float) -> Element:
     if not found.rows:
         return _nothing(place)
     dearest = max((run.cost_usd or 0.0 for run in found.rows), default=0.0)
-    longest = max(run.duration_s for run in found.rows)
+    longest = max(elapsed_s(run) for run in found.rows)
     rows = [_row(run, now, dearest, longest) for run in found.rows]
     going = sum(run.status == "running" for run in found.rows)
     total = joined([plural(found.total, "run"), f"{going} running" if going else "", str(log_dir())])
@@ -110,7 +110,7 @@ def _row(run: RunState, now: float, dearest: float, longest: float) -> Element:
         h("td.main", _title(run), h("div.sub", _subtitle(run))),
         h("td.dim.nowrap", line(run.model, 32)),
         h("td.num.dim", when(run.started_at, now)),
-        h("td.num.barred", duration(run.duration_s), bar=_share(run.duration_s, longest)),
+        h("td.num.barred", duration(elapsed_s(run)), bar=_share(elapsed_s(run), longest)),
         h("td.num", str(run.turns)),
         h("td.num", count(run.subcalls)),
         h("td.num", count(run.tokens)),

@@ -14,7 +14,7 @@ from rlm_visualizer.failures import grouped
 from rlm_visualizer.formats import count, dollars, duration, joined, line, moment, plural, shown, size
 from rlm_visualizer.mounting import show
 from rlm_visualizer.selection import at_span
-from rlm_visualizer.source import bodies, index
+from rlm_visualizer.source import bodies, elapsed_s, index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def figures(run: RunState) -> Element:
     cost = dollars(run.cost_usd) if run.cost_usd is not None or not run.model_calls else "price unknown"
     return facts(
         (
-            ("Time", duration(run.duration_s), line(run.environment, 40)),
+            ("Time", duration(elapsed_s(run)), line(run.environment, 40)),
             ("Cost", cost, _of_cap(run, "cost_budget_usd", run.cost_usd, run.served_cost_usd)),
             (
                 "Tokens",

@@ -80,18 +80,18 @@ def status(
     """Show how the tasks of a list stand, or what became of them."""
     from rlm.cli.console import write_out
     from rlm.core.config import Config
-    from rlm.jobs.tasks.past import find_list, past_of
     from rlm.jobs.tasks.reporting import as_json as to_json
-    from rlm.jobs.tasks.reporting import lines_of, outcomes_of, state_of
+    from rlm.jobs.tasks.reporting import lines_of, outcomes_of
     from rlm.trajectory.places import log_folder
+    from rlm.trajectory.task_lists import find_list, past_of
 
     config = Config.load(overrides={} if log_dir is None else {"log_dir": log_dir}).config
     past = past_of(find_list(log_folder(config.log_dir), name))
     outcomes = outcomes_of(past)
     if as_json:
-        write_out(to_json(past.id, state_of(past), outcomes) + "\n")
+        write_out(to_json(past.id, past.state, outcomes) + "\n")
         return 0
-    head = f"task list {past.id}: {state_of(past)}" + (f", from {past.start.source}" if past.start.source else "")
+    head = f"task list {past.id}: {past.state}" + (f", from {past.start.source}" if past.start.source else "")
     write_out("\n".join((head, *lines_of(outcomes))) + "\n")
     return 0
 

@@ -68,8 +68,8 @@ def _named(run: str, last: int | None, log_dir: str | None) -> Iterator[tuple[st
     from rlm.core.exceptions import ConfigError
     from rlm.jobs.batch.folder import BatchFolder
     from rlm.jobs.batch.journal import last_entries
-    from rlm.jobs.tasks.past import find_list, records_of
     from rlm.trajectory.reader import list_runs, no_runs
+    from rlm.trajectory.task_lists import find_list, records_of
 
     if last is not None:
         runs = list_runs(folder(log_dir))[:last]

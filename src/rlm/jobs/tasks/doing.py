@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rlm.hooks.approval import ask_terminal
 from rlm.jobs.engines.local import LocalEngine
 from rlm.jobs.tasks.control import ListControl
-from rlm.jobs.tasks.past import last_of, past_of
 from rlm.jobs.tasks.planning import plan_list
 from rlm.jobs.tasks.running import ListRun
 from rlm.trajectory.places import log_folder
+from rlm.trajectory.task_lists import last_of, past_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

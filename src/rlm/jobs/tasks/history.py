@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError
-from rlm.jobs.tasks.past import list_records, past_of
+from rlm.trajectory.task_lists import list_records, past_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import msgspec
 
 from rlm.core.exceptions import LimitReached
 from rlm.jobs.tasks.data import artifacts_of
-from rlm.jobs.tasks.past import end_of_run
 from rlm.jobs.tasks.values import TaskOutcome
+from rlm.trajectory.task_lists import end_of_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,15 +7,15 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError
-from rlm.jobs.tasks.past import digest_of
+from rlm.jobs.tasks.digests import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rlm.core.config import Config
     from rlm.core.events import TaskEnd
-    from rlm.jobs.tasks.past import ListPast
     from rlm.jobs.tasks.values import GivenList
+    from rlm.trajectory.task_lists import ListPast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from rlm.jobs.tasks.values import TaskOutcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rlm.jobs.tasks.past import ListPast
     from rlm.jobs.tasks.values import TaskListResult, TaskState
+    from rlm.trajectory.task_lists import ListPast
 
 _ANSWER_CHARS = 100
 _ID_CHARS = 24
@@ -36,13 +36,6 @@ def outcomes_of(past: ListPast) -> tuple[TaskOutcome, ...]:
         else:
             found.append(TaskOutcome(id=name, state="pending"))
     return tuple(found)
-
-
-def state_of(past: ListPast) -> str:
-    """How a list stands as a whole: running, completed, failed, cancelled or cut off."""
-    if past.end is not None:
-        return past.end.state
-    return "running" if past.is_running else "cut off"
 
 
 def lines_of(outcomes: Sequence[TaskOutcome]) -> list[str]:

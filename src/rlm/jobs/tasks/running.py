@@ -28,7 +28,6 @@ from rlm.jobs.tasks.outcomes import (
     outcome_of_run,
     outcome_on_record,
 )
-from rlm.jobs.tasks.past import ENDING, spent_by_run
 from rlm.jobs.tasks.requests import TaskAttempt, check_models, config_of, request_of
 from rlm.jobs.tasks.validating import Verdict, validation_request, verdict_of
 from rlm.jobs.tasks.values import TaskListResult, TaskOutcome
@@ -36,6 +35,7 @@ from rlm.runtime.control import Act
 from rlm.secrets import masker
 from rlm.trajectory.chain import receipt_key
 from rlm.trajectory.places import log_folder
+from rlm.trajectory.task_lists import ENDING, spent_by_run
 from rlm.trajectory.writer import TrajectoryWriter
 from rlm.version import __version__
 

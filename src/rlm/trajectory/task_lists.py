@@ -3,13 +3,8 @@ that goes on with an earlier one has the past of both."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from rlm.core.events import TaskEnd, TasksEnd, TasksStart, TaskStart
 from rlm.core.exceptions import ConfigError
@@ -17,10 +12,9 @@ from rlm.trajectory.fold import LiveRun
 from rlm.trajectory.reader import Trajectory, ends_run, is_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from rlm.core.events import CompletionEnd
-    from rlm.jobs.tasks.values import GivenList, ListedTask
 
 ENDING = ".tasks"
 """What the name of a list's record has after the id, before its suffix."""
@@ -47,6 +41,13 @@ class ListPast:
     """None: it was cut off, or is in progress."""
 
     @property
+    def state(self) -> str:
+        """How it stands as a whole: running, completed, failed, cancelled or cut off."""
+        if self.end is not None:
+            return self.end.state
+        return "running" if self.is_running else "cut off"
+
+    @property
     def is_running(self) -> bool:
         """Whether a process is working on it."""
         return Trajectory(self.record).is_running()
@@ -65,24 +66,6 @@ class ListPast:
                 self.ended_here.add(body.task)
             case TasksEnd():
                 self.end = body
-
-
-def digest_of(listed: GivenList, task: ListedTask) -> str:
-    """A digest of what a task is asked: another one where its prompt, data, model or the like have changed. Its caps
-    are not in it, for a higher one is no other task."""
-    asked = {
-        "prompt": task.prompt,
-        "needs": listed.tasks.needed_by(task),
-        "context": task.context,
-        "files": [_facts(path, listed.folder) for path in _files(task, listed.folder)],
-        "output_type": task.output_type,
-        "model": task.model or listed.tasks.model,
-        "session": task.session,
-        "executor": (task.executor, task.workspace),
-        "validation": (task.validation, task.validation_model),
-    }
-    form = msgspec.json.encode(asked, enc_hook=repr, order="deterministic")
-    return hashlib.sha256(form).hexdigest()[:16]
 
 
 def past_of(record: Path) -> ListPast:
@@ -180,20 +163,3 @@ def spent_by_run(record: Path) -> tuple[int, float | None]:
     for event in Trajectory(record):
         live.add(event)
     return live.state.tokens, live.state.cost_usd if live.state.model_calls else 0.0
-
-
-def _files(task: ListedTask, folder: Path) -> Iterator[Path]:
-    for name in task.files:
-        path = folder / Path(name).expanduser()
-        yield from (path,) if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
-
-
-def _facts(path: Path, folder: Path) -> list[Any]:
-    """What tells whether a file, or anything in a folder, was changed."""
-    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [
-        (str(each.relative_to(folder) if each.is_relative_to(folder) else each), about.st_size, about.st_mtime_ns)
-        for each in inside
-        for about in (each.stat(),)
-        if each.is_file()
-    ]
