@@ -16,7 +16,7 @@ from msgspec import Struct
 from rlm.backends.catalog import traits_of
 from rlm.backends.http_client import Endpoint, HttpAnswer, HttpClient, Timeouts
 from rlm.backends.refusals import Addressee, Refusal, read_refusal, refusal_instead, refusal_within, to_error
-from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry
+from rlm.backends.retry import OnRetry, RateGate, RetryPolicy, call_with_retries, ignore_retry
 from rlm.backends.sse import EventReader, ServerEvent
 from rlm.core.exceptions import AuthenticationError, BackendError, BadReplyError, ToolsRefusedError
 from rlm.core.types import ModelReply, ModelRequest, ModelTraits, TokenUsage
@@ -175,6 +175,7 @@ class HttpBackend:
         self._wire = wire
         self._settings = settings
         self._on_retry = on_retry
+        self._gate = RateGate()
         base_url = settings.base_url or wire.url
         self._version = ""
         """What goes between the base URL and paths, where the URL was given without it."""
@@ -196,7 +197,9 @@ class HttpBackend:
         return replace(traits, native_tools=False) if (model, _TOOLS) in self._refused else traits
 
     async def call(self, request: ModelRequest) -> ModelReply:
-        return await call_with_retries(lambda: self._attempt(request), self._settings.retry, self._on_retry)
+        return await call_with_retries(
+            lambda: self._attempt(request), self._settings.retry, self._on_retry, gate=self._gate, model=request.model
+        )
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias, TypeVar
 
-from rlm.core.exceptions import BackendError
+from rlm.core.exceptions import BackendError, RateLimitError
 
 T = TypeVar("T")
 
@@ -55,22 +55,52 @@ class RetryPolicy:
         return not error.retryable or attempt > self.max_retries or too_long
 
 
+class RateGate:
+    """Holds up the calls of one model while its provider has asked to wait: what one caller was told, all heed, so that
+    each need not be turned away itself. One belongs to one account.
+    """
+
+    def __init__(self) -> None:
+        self._opens_at: dict[str, float] = {}
+
+    def close(self, model: str, seconds: float) -> None:
+        """Begin no call of the model for so long; never less than was asked for before."""
+        until = asyncio.get_running_loop().time() + seconds
+        self._opens_at[model] = max(until, self._opens_at.get(model, 0.0))
+
+    async def passed(self, model: str, spread_s: float) -> None:
+        """Wait until calls of the model may begin, and up to `spread_s` more, so that not all begin at once."""
+        clock = asyncio.get_running_loop().time
+        while (left_s := self._opens_at.get(model, 0.0) - clock()) > 0:  # noqa: ASYNC110 - what is waited for is a time
+            await asyncio.sleep(left_s + random.uniform(0.0, spread_s))  # noqa: S311 - spreads load, keeps no secret
+
+
 async def call_with_retries(
-    attempt_once: Callable[[], Awaitable[T]], policy: RetryPolicy, on_retry: OnRetry = ignore_retry
+    attempt_once: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    on_retry: OnRetry = ignore_retry,
+    *,
+    gate: RateGate | None = None,
+    model: str = "",
 ) -> T:
     """Await `attempt_once()` until it succeeds or the policy gives up; cancellation ends it at once, waits included.
+    Other calls of `model` by the same `gate` wait too while the provider asks for that.
 
     Raises:
         BackendError: the last attempt's.
     """
     attempt = 1
+    gate = RateGate() if gate is None else gate
     while True:
+        await gate.passed(model, policy.base_s)
         try:
             return await attempt_once()
         except BackendError as error:
             if policy.gives_up(error, attempt):
                 raise
             wait_s = policy.wait_s(error, attempt)
+            if isinstance(error, RateLimitError) and error.retry_after_s:
+                gate.close(model, error.retry_after_s)
             on_retry(error, wait_s, attempt)
         await asyncio.sleep(wait_s)
         attempt += 1

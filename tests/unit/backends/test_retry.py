@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rlm.backends.retry import RetryPolicy, call_with_retries, parse_retry_after
+from rlm.backends.retry import RateGate, RetryPolicy, call_with_retries, parse_retry_after
 from rlm.core.exceptions import BackendConnectionError, BackendError, BadRequestError, RateLimitError
 
 FAST = RetryPolicy(max_retries=2, base_s=0.0)
@@ -89,3 +89,33 @@ def test_waits_grow_to_the_cap_and_never_undercut_what_was_asked() -> None:
 )
 def test_retry_after_is_read_as_seconds_or_date(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds
+
+
+async def test_what_one_caller_was_told_all_of_the_same_model_heed() -> None:
+    gate, now = RateGate(), asyncio.get_running_loop().time
+    told, begun = asyncio.Event(), dict[str, float]()
+    asked_s = 0.2
+
+    async def attempt(name: str) -> str:
+        begun[name] = now()
+        return name
+
+    first = Flaky(RateLimitError("slow down", retry_after_s=asked_s))
+    turned_away = asyncio.create_task(call_with_retries(first, FAST, lambda *_: told.set(), gate=gate, model="m"))
+    await told.wait()
+    told_at = now()
+    other = call_with_retries(lambda: attempt("other"), FAST, gate=gate, model="another")
+    same = call_with_retries(lambda: attempt("same"), FAST, gate=gate, model="m")
+    assert await asyncio.gather(same, other, turned_away) == ["same", "other", "done"]
+    assert begun["other"] < begun["same"]
+    assert begun["same"] >= told_at + asked_s - 0.01
+    assert first.calls == 2
+
+
+async def test_a_gate_is_closed_for_as_long_as_the_longest_asked() -> None:
+    gate, now = RateGate(), asyncio.get_running_loop().time
+    gate.close("m", 0.1)
+    gate.close("m", 0.0)
+    until = now() + 0.09
+    await gate.passed("m", 0.0)
+    assert now() >= until

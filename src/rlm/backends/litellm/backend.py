@@ -22,7 +22,7 @@ from rlm.backends.provider import key_variable
 from rlm.backends.reasoning import ReasoningMemory
 from rlm.backends.redact import redact
 from rlm.backends.refusals import Addressee, Refusal, to_error
-from rlm.backends.retry import OnRetry, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
+from rlm.backends.retry import OnRetry, RateGate, RetryPolicy, call_with_retries, ignore_retry, parse_retry_after
 from rlm.backends.tool_calls import with_ids, with_known_ids
 from rlm.backends.turns import in_turns
 from rlm.core.exceptions import (
@@ -73,6 +73,7 @@ class LiteLLMBackend:
         self._config = config
         self._retry = retry
         self._on_retry = on_retry
+        self._gate = RateGate()
         self._memory = ReasoningMemory()
         self._without_tools: set[str] = set()
         """The models that have refused tools."""
@@ -110,7 +111,11 @@ class LiteLLMBackend:
         arguments = self._arguments(request)
         try:
             return await call_with_retries(
-                lambda: self._attempt(complete, arguments, request), self._retry, self._on_retry
+                lambda: self._attempt(complete, arguments, request),
+                self._retry,
+                self._on_retry,
+                gate=self._gate,
+                model=request.model,
             )
         except ToolsRefusedError:
             self._without_tools.add(request.model)
