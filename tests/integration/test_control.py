@@ -15,8 +15,10 @@ from rlm.backends.scripted import ScriptedBackend, tool_call
 from rlm.cli.main import call
 from rlm.core.events import decode
 from rlm.core.exceptions import ConfigError
+from rlm.core.time_notes import time_note
 from rlm.runtime.asking import act_on, live_runs
 from rlm.runtime.control import Act
+from rlm.sinks.progress import notice_text
 
 
 def cell(code):
@@ -254,3 +256,21 @@ print(rlm.completion("?").response, asyncio.run(rlm.acompletion("?")).response)
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert (done.stdout, done.stderr, done.returncode) == ("one two\n", "", 0)
+
+
+async def test_what_has_passed_of_the_time_is_put_down_but_for_a_short_run(monkeypatch, tmp_path):
+    async def slow(_request):
+        await asyncio.sleep(0.95)
+        return cell("FINAL(1)")
+
+    config = Config(environment="local", log_dir=str(tmp_path), budget=Budget(timeout_s=1.1))
+    async with RLM(ScriptedBackend(slow), config=config) as rlm:
+        assert "time.passed" not in {event.type for event in events_of(await rlm.acompletion("q"))}
+        monkeypatch.setattr("rlm.runtime.runs._LEAST_WATCHED_S", 0.5)
+        events = events_of(await rlm.acompletion("q"))
+    first, second = (event for event in events if event.type == "time.passed")
+    assert first.body.elapsed_s >= 0.5
+    assert second.body.elapsed_s >= 0.9
+    assert notice_text(first) == "the run has run for 1 s; it is ended in 1 s"
+    said = time_note("the run", 1_800.0, 3_600.0, 1.5)
+    assert said == "the run has run for 30 min, $1.50 so far; it is ended in 30 min"

@@ -26,6 +26,7 @@ class Place:
         self.asked = asyncio.Event()
         self.requests = 0
         self.said = []
+        self.code = "print('x' * 2000)\nFINAL(len(context or ''))"
         self.config = Config(
             model="held/m",
             environment="local",
@@ -39,7 +40,7 @@ class Place:
         self.said.append("\n".join(message.content for message in request.messages))
         self.asked.set()
         await self.answering.wait()
-        return tool_call("execute_code", code="print('x' * 2000)\nFINAL(len(context or ''))")
+        return tool_call("execute_code", code=self.code)
 
     @contextlib.asynccontextmanager
     async def open(self):
@@ -132,6 +133,17 @@ async def test_a_run_is_taken_followed_steered_and_answered(place):
         assert ([run["id"] for run in listed["runs"]], listed["next"]) == ([note["id"]], None)
         assert note["id"] in (await client.ask("GET", "/v1/runs?format=csv"))[1]
         assert 'rlm_runs{state="completed"} 1' in (await client.ask("GET", "/metrics"))[1]
+
+
+async def test_an_answer_has_its_sources_from_the_run_and_from_its_record(place):
+    place.code = "FINAL('a fox', sources=['brown fox'])"
+    async with place.open() as client:
+        run_id, result = await client.answered(prompt="what?", context="the quick\nbrown fox")
+    async with place.open() as client:
+        again = (await client.ask("GET", f"/v1/runs/{run_id}/result"))[1]
+    (source,) = result["sources"]
+    assert (source["quote"], source["found"], source["line"]) == ("brown fox", "exact", 2)
+    assert again["sources"] == result["sources"]
 
 
 async def test_runs_are_listed_by_state_model_time_and_text_and_counted(place):

@@ -104,7 +104,7 @@ async def test_a_machine_is_confined_and_its_output_comes_whole_and_once(
         result = await workspace.run(sh(confined))
         assert result.output.splitlines()[:3] == ["1000", "1", "CapEff:\t0000000000000000"]
         assert "Read-only file system" in result.output
-        assert result.output.endswith("on\n"), "process 1 belongs to another user"
+        assert "\non\n" in result.output, "process 1 belongs to another user"
         size, before = 20_000_000, (tmp_path / "sandboxes" / workspace.note.id / "output.log").stat().st_size
         many = f"import sys\nfor n in range({size // 10}): sys.stdout.write('%09d\\n' % n)"
         result = await workspace.run(SandboxCommand(argv=("python3", "-c", many)))

@@ -6,21 +6,23 @@ import asyncio
 import math
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rlm.core.events import TimePassed
 from rlm.core.exceptions import LimitReached, ResumeError, RunFailed, TimeLimitReached
 from rlm.core.loop.orchestrator import Orchestrator
 from rlm.core.off_loop import off_loop_if_large
 from rlm.core.outcome import RLMResult
 from rlm.core.record.recorder import new_run_id
+from rlm.core.time_notes import SHARES
 from rlm.runtime.opening import open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from rlm.core.outcome import Outcome
     from rlm.core.record.recorder import Recorder
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 RESULT_S = 0.3
 """How long a result may take once its run is out of time or cancelled, in seconds."""
+_LEAST_WATCHED_S = 60.0
+"""Of the time of a run with less nothing is said."""
 
 
 async def complete(parts: Parts, request: Request) -> RLMResult:
@@ -88,11 +92,36 @@ async def replay(parts: Parts, request: Request) -> ReplayReport:
 async def to_the_end(opened: OpenRun) -> RLMResult:
     """Complete the task of the root, close the run, and return what it came to."""
     try:
-        async with opened.run.slots.slot(opened.task.scope.ledger):
+        async with opened.run.slots.slot(opened.task.scope.ledger), _watched(opened):
             outcome = await Orchestrator(opened.run).complete(opened.task)
     finally:
         opened.close()  # blocks rather than awaits: a finished run can't be cancelled any more
     return await _though_cancelled(_in_time(opened, outcome))
+
+
+@asynccontextmanager
+async def _watched(opened: OpenRun) -> AsyncIterator[None]:
+    """Put down when shares of the run's time have passed, while the body runs."""
+    watching = asyncio.create_task(_watch(opened))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+async def _watch(opened: OpenRun) -> None:
+    """A pause moves what is to come, and so does another limit; a run of less than a minute is not spoken of."""
+    clock, recorder = opened.task.clock, opened.record.recorder
+    for share in SHARES:
+        # The clock may be stopped meanwhile, and its limit changed: what is waited for is a time, looked at again.
+        while (limit_s := clock.timeout_s or 0.0) >= _LEAST_WATCHED_S and clock.elapsed_s < limit_s * share:  # noqa: ASYNC110
+            await asyncio.sleep(limit_s * share - clock.elapsed_s)
+        if limit_s < _LEAST_WATCHED_S:
+            return
+        cost_usd = opened.task.scope.ledger.cost_usd
+        recorder.record(
+            recorder.root, TimePassed(elapsed_s=round(clock.elapsed_s, 1), timeout_s=limit_s, cost_usd=cost_usd)
+        )
 
 
 async def _in_time(opened: OpenRun, outcome: Outcome) -> RLMResult:

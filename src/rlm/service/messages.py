@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
+from rlm.core.types import Citation, Json  # noqa: TC001 (msgspec reads them at run time)
 from rlm.runtime.control import Action, RunStatus  # noqa: TC001 (as above)
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -127,6 +127,8 @@ class ResultNote(Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     run_id: str = ""
     """The id of the record, which is another than that of the request where that was cut off and resumed."""
+    sources: list[Citation] = []
+    """What the answer rests on, where it names that, each looked for in the data."""
 
 
 class RunNote(Struct, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ def result_note(result: RLMResult) -> ResultNote:
         cost_usd=result.cost_usd,
         duration_s=round(result.duration_s, 3),
         run_id=result.run_id,
+        sources=list(result.sources),
     )
 
 
@@ -62,6 +63,7 @@ def note_on_record(record: Path) -> ResultNote | None:
                 cost_usd=body.cost_usd,
                 duration_s=round(body.duration_s, 3),
                 run_id=event.run,
+                sources=body.sources,
             )
     return None
 

@@ -21,11 +21,13 @@ from rlm.core.events import (
     SandboxReady,
     TaskEnd,
     TaskStart,
+    TimePassed,
     ToolStart,
     TurnStart,
     Warned,
 )
 from rlm.core.plain import one_line
+from rlm.core.time_notes import time_note
 from rlm.trajectory.fold import LiveRun
 
 if TYPE_CHECKING:
@@ -141,6 +143,8 @@ def notice_text(event: Event) -> str:
             return one_line(choice_text(name, passed_over), _TEXT_CHARS)
         case Warned(message=message):
             return f"warning: {one_line(message, _TEXT_CHARS)}"
+        case TimePassed(elapsed_s=spent_s, timeout_s=limit_s, cost_usd=cost):
+            return time_note("the run", spent_s, limit_s, cost)
         case HookEnded(proceed=False) as hook:
             return f"hook {one_line(hook.name, 80)} denied {hook.point}: {one_line(hook.message, _TEXT_CHARS)}"
         case Controlled() as act:

@@ -11,7 +11,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rlm.core.exceptions import SandboxUnavailableError
+from rlm.core.exceptions import REPLError, SandboxUnavailableError
 from rlm.repl.docker import images
 from rlm.repl.docker.engines import DockerEngine, Refused
 from rlm.repl.docker.hardening import hardened, no_network, require_limits
@@ -234,7 +234,10 @@ class DockerMachine:
             raise SandboxUnavailableError(_gone(e)) from e
         stream = await self._engine.open_stream(lambda: ExecStream(heard))
         try:
-            await stream.begin(made["Id"])
+            try:
+                await stream.begin(made["Id"])
+            except REPLError as e:
+                raise SandboxUnavailableError(f"the command does not start: {e}") from e
             sending = asyncio.create_task(_send(stream, stdin))
             try:
                 return await self._code_of(made["Id"], stream)

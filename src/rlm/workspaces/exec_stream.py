@@ -6,13 +6,12 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from rlm.core.exceptions import SandboxUnavailableError
-from rlm.repl.docker.channels import Demultiplexer
+from rlm.core.exceptions import REPLError
+from rlm.repl.docker.channels import Demultiplexer, Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HEAD_BYTES = 1 << 16
 _ASKED = json.dumps({"Detach": False, "Tty": False}).encode()
 
 
@@ -21,11 +20,9 @@ class ExecStream(asyncio.Protocol):
 
     def __init__(self, heard: Callable[[bool, bytes], None]) -> None:
         """`heard` is given each piece, with whether it is stdout."""
-        loop = asyncio.get_running_loop()
         self._heard = heard
         self._transport: asyncio.Transport | None = None
-        self._head: bytearray | None = bytearray()
-        self._begun: asyncio.Future[None] = loop.create_future()
+        self._upgrade = Upgrade()
         self._streams = Demultiplexer()
         self._may_write = asyncio.Event()
         self._may_write.set()
@@ -33,13 +30,13 @@ class ExecStream(asyncio.Protocol):
 
     async def begin(self, process: str) -> None:
         """Start the process of that id, which the engine gave. Raises:
-        SandboxUnavailableError: it refuses.
+        REPLError: it refuses.
         """
         assert self._transport is not None
         head = f"POST /exec/{process}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(_ASKED)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
         self._transport.write(head.encode() + _ASKED)
-        await self._begun
+        await self._upgrade.begun
 
     async def write(self, piece: bytes) -> None:
         """Send a piece of stdin, at the pace of the process; dropped once it has ended."""
@@ -69,9 +66,7 @@ class ExecStream(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._head is not None:
-            data = self._read_head(data)
-        for is_stdout, piece in self._streams.feed(data):
+        for is_stdout, piece in self._streams.feed(self._upgrade.feed(data)):
             self._heard(is_stdout, piece)
 
     def pause_writing(self) -> None:
@@ -82,25 +77,4 @@ class ExecStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
-        if not self._begun.done():
-            why = f"the engine closed the connection: {exc or 'without a word'}"
-            self._begun.set_exception(SandboxUnavailableError(why))
-            self._begun.exception()  # `begin` may not have got so far
-
-    def _read_head(self, data: bytes) -> bytes:
-        """Take the answer to `begin`; returns what came after it."""
-        assert self._head is not None
-        self._head += data
-        head, end, rest = bytes(self._head).partition(b"\r\n\r\n")
-        if not end and len(self._head) < _HEAD_BYTES:
-            return b""
-        status = head.split(b"\r\n", 1)[0].decode("latin-1")
-        self._head = None
-        if self._begun.done():
-            return b""
-        if end and (" 101 " in status or " 200 " in status):
-            self._begun.set_result(None)
-            return rest
-        said = rest[:500].decode("utf-8", "replace")
-        self._begun.set_exception(SandboxUnavailableError(f"the engine does not start the command: {status} {said}"))
-        return b""
+        self._upgrade.lost(REPLError(f"the engine closed the connection: {exc or 'without a word'}"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import SandboxUnavailableError
+from rlm.core.time_notes import SHARES, time_note
 from rlm.workspaces.prices import cost_usd
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from rlm.workspaces.provider import Machine
 
-WARNED_AT = (0.5, 5 / 6)
-"""At which shares of its time a command is spoken of: 30 and 50 of 60 minutes."""
 _GRACE_S = 10.0
 """How long a command may take to end once it was asked to."""
 
@@ -36,13 +35,15 @@ async def watch(running: asyncio.Task[int], machine: Machine, limit_s: float, ab
     """
     begun = asyncio.get_running_loop().time()
     try:
-        for share in (*WARNED_AT, 1.0):
+        for share in (*SHARES, 1.0):
             left_s = begun + limit_s * share - asyncio.get_running_loop().time()
             await asyncio.wait([running], timeout=max(0.0, left_s))
             if running.done():
                 return running.result()
             if share < 1.0:
-                about.warn(_words(limit_s * share, limit_s, about))
+                spent_s = limit_s * share
+                cost = cost_usd(about.provider, about.cpus, about.memory_bytes, spent_s)
+                about.warn(time_note("the command", spent_s, limit_s, cost))
         await _end(running, machine)
     except asyncio.CancelledError:
         await _kill(running, machine)
@@ -76,14 +77,3 @@ async def _gone(running: asyncio.Task[int]) -> None:
     await asyncio.wait([running])
     if not running.cancelled():
         running.exception()  # it ended as it was made to
-
-
-def _words(spent_s: float, limit_s: float, about: Watched) -> str:
-    cost = cost_usd(about.provider, about.cpus, about.memory_bytes, spent_s)
-    price = "" if not cost else f", ${cost:.2f} so far"
-    left_s = limit_s - spent_s
-    return f"the command has run for {_span(spent_s)}{price}; it is ended in {_span(left_s)}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

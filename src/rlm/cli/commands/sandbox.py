@@ -371,6 +371,8 @@ def _looked_at(kept: Keeping, config: Config) -> list[WorkspaceNote]:
     """Every workspace, those whose machines are found to be gone put down as such."""
     import asyncio
 
+    from rlm.cli.console import warn
+    from rlm.core.exceptions import SandboxUnavailableError
     from rlm.workspaces.running import provider_named
     from rlm.workspaces.workspace import gone
 
@@ -382,7 +384,10 @@ def _looked_at(kept: Keeping, config: Config) -> list[WorkspaceNote]:
 
     left = [note for note in kept.store.all() if not note.is_ended]
     for provided in {note.provider for note in left}:
-        asyncio.run(look(provided, [note for note in left if note.provider == provided]))
+        try:
+            asyncio.run(look(provided, [note for note in left if note.provider == provided]))
+        except SandboxUnavailableError as e:
+            warn(f"what became of sandboxes of {provided} can't be told: {e}")
     return kept.store.all()
 
 
@@ -424,7 +429,7 @@ def _stdin(name: str | None) -> bytes:
         return b""
     try:
         if name == "-":
-            return sys.stdin.buffer.read(PROMPT_BYTES + 1)
+            return b"" if sys.stdin is None else sys.stdin.buffer.read(PROMPT_BYTES + 1)
         with Path(name).open("rb") as file:
             return file.read(PROMPT_BYTES + 1)
     except OSError as e:

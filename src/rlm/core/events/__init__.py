@@ -26,7 +26,17 @@ from rlm.core.events.completion import (
     TurnStart,
 )
 from rlm.core.events.model import ModelEnd, ModelRetry, ModelStart
-from rlm.core.events.run import Controlled, HookEnded, Limit, RecordLeft, RunStart, SandboxReady, SessionCarried, Warned
+from rlm.core.events.run import (
+    Controlled,
+    HookEnded,
+    Limit,
+    RecordLeft,
+    RunStart,
+    SandboxReady,
+    SessionCarried,
+    TimePassed,
+    Warned,
+)
 from rlm.core.events.tasks import TaskEnd, TaskOutput, TasksEnd, TasksStart, TaskStart
 from rlm.core.texts import escape_line_ends
 
@@ -58,6 +68,7 @@ AnyBody: TypeAlias = (
     | SessionCarried
     | Limit
     | Warned
+    | TimePassed
     | Controlled
     | HookEnded
     | RecordLeft
@@ -176,6 +187,7 @@ __all__ = [
     "TaskStart",
     "TasksEnd",
     "TasksStart",
+    "TimePassed",
     "ToolEnd",
     "ToolStart",
     "TurnEnd",

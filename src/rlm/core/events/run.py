@@ -82,6 +82,17 @@ class Warned(Body, frozen=True):
     message: str
 
 
+class TimePassed(Body, frozen=True, kw_only=True):
+    """A share of the run's time has passed, at half of it and at five sixths; of runs that have a minute or more."""
+
+    TYPE: ClassVar[str] = "time.passed"
+
+    elapsed_s: float
+    timeout_s: float
+    cost_usd: float | None = 0.0
+    """What the run has cost so far; null where a price is unknown."""
+
+
 class HookEnded(Body, frozen=True, kw_only=True):
     """A hook was asked whether something may go on."""
 

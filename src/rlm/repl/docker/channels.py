@@ -80,6 +80,39 @@ class Demultiplexer:
                 yield self._kind == _STDOUT, piece
 
 
+class Upgrade:
+    """The engine's answer to a request that asks for streams: a head, after which they begin."""
+
+    def __init__(self) -> None:
+        self._head: bytearray | None = bytearray()
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the streams begin. Raises: REPLError: there are none; says why."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the data belongs to the streams."""
+        if self._head is None:
+            return data
+        self._head += data
+        head, end, rest = bytes(self._head).partition(b"\r\n\r\n")
+        if not end and len(self._head) < _HEAD_BYTES:
+            return b""
+        status = head.split(b"\r\n", 1)[0].decode("latin-1")
+        self._head = None
+        if self.begun.done():
+            return b""
+        if end and (" 101 " in status or " 200 " in status):
+            self.begun.set_result(None)
+            return rest
+        self.begun.set_exception(REPLError(f"the engine gives no streams: {status} {rest[:500]!r}"))
+        return b""
+
+    def lost(self, why: REPLError) -> None:
+        """Tell whoever waits that the connection has ended."""
+        if not self.begun.done():
+            self.begun.set_exception(why)
+            self.begun.exception()  # nobody may have got so far as to wait
+
+
 class DockerChannel(asyncio.Protocol):
     """Speaks for one container from before it starts until it is gone."""
 
@@ -87,8 +120,7 @@ class DockerChannel(asyncio.Protocol):
         self._body = body
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._head: bytearray | None = bytearray()
-        self._attached: asyncio.Future[None] = self._loop.create_future()
+        self._upgrade = Upgrade()
         self._warm: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._disconnected = asyncio.Event()
@@ -111,7 +143,7 @@ class DockerChannel(asyncio.Protocol):
         query = "stream=1&stdin=1&stdout=1&stderr=1"
         head = f"POST /containers/{container}/attach?{query} HTTP/1.1\r\nHost: docker\r\n"
         self._transport.write(f"{head}Content-Length: 0\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode())
-        await self._attached
+        await self._upgrade.begun
 
     async def warm(self) -> dict[str, Any]:
         """Wait for the guest's first words. Raises:
@@ -183,9 +215,7 @@ class DockerChannel(asyncio.Protocol):
         transport.set_write_buffer_limits(high=_UNREAD_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        if self._head is not None:
-            data = self._read_head(data)
-        for is_frames, piece in self._streams.feed(data):
+        for is_frames, piece in self._streams.feed(self._upgrade.feed(data)):
             if is_frames:
                 self._frames_received(piece)
             elif self._receiver is None:
@@ -214,31 +244,12 @@ class DockerChannel(asyncio.Protocol):
         self._disconnected.set()
         self._may_write.set()
         why = REPLError(f"the engine closed the connection: {exc or 'without a word'}")
-        if not self._attached.done():
-            self._attached.set_exception(why)
-            self._attached.exception()  # `begin` may not have got so far
+        self._upgrade.lost(why)
         if not self._warm.done():
             said = self._early.decode("utf-8", "replace").strip()
             self._warm.set_exception(REPLError(said or str(why)))
             self._warm.exception()
         self.kill()
-
-    def _read_head(self, data: bytes) -> bytes:
-        """Take the answer to `begin`; returns what came after it."""
-        assert self._head is not None
-        self._head += data
-        head, end, rest = bytes(self._head).partition(b"\r\n\r\n")
-        if not end and len(self._head) < _HEAD_BYTES:
-            return b""
-        status = head.split(b"\r\n", 1)[0].decode("latin-1")
-        self._head = None
-        if self._attached.done():
-            return b""
-        if end and (" 101 " in status or " 200 " in status):
-            self._attached.set_result(None)
-            return rest
-        self._attached.set_exception(REPLError(f"the engine gives no streams: {status} {rest[:500]!r}"))
-        return b""
 
     def _frames_received(self, piece: bytes) -> None:
         if self._receiver is not None:
