@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from inspect import CO_COROUTINE
 from typing import TYPE_CHECKING, Any
 
+from rlm.repl.guest.errors import with_advice
 from rlm.repl.guest.objects import HelperObject
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def advised(error: dict[str, str]) -> dict[str, str]:
     """The description of an error, with advice where a value was awaited in place of the call that gave it."""
     if error["kind"] != "TypeError" or not any(words in error["message"] for words in _AWAITED_VALUE):
         return error
-    return {**error, "message": f"{error['message']}; {_ADVICE}"}
+    return with_advice(error, _ADVICE)
 
 
 def functions_in(bound: Mapping[str, Any], offered: Mapping[str, Any]) -> frozenset[str] | None:

@@ -100,6 +100,11 @@ def describe(error: BaseException) -> dict[str, str]:
     }
 
 
+def with_advice(error: dict[str, str], said: str) -> dict[str, str]:
+    """The description with what can be done about the error, in the traceback too, which is what a model is shown."""
+    return {**error, "message": f"{error['message']}; {said}", "traceback": f"{error['traceback']}[{said}]\n"}
+
+
 def _message(error: BaseException) -> str | None:
     """None if it can't be had: then it is not asked for again, for that may take without end."""
     try:

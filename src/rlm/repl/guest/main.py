@@ -123,8 +123,7 @@ def _told_of_packages(outcome: CellOutcome, said: str | None) -> CellOutcome:
     error = outcome.error
     if error is None or error["kind"] != "ModuleNotFoundError" or not said:
         return outcome
-    told = {**error, "message": f"{error['message']}; {said}", "traceback": f"{error['traceback']}[{said}]\n"}
-    return replace(outcome, error=told)
+    return replace(outcome, error=errors.with_advice(error, said))
 
 
 def _namespace(

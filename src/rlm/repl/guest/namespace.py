@@ -16,7 +16,7 @@ from threading import current_thread
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from rlm.repl.guest import awaiting, errors
+from rlm.repl.guest import awaiting, errors, parts
 from rlm.repl.guest.carry.carrier import EXPORT, IMPORT, PIECE, Carrier
 from rlm.repl.guest.quotes import quotes_of
 from rlm.repl.guest.shorten import short_repr
@@ -197,7 +197,7 @@ class Namespace:
         if issubclass(kind, MemoryError):
             self._reserve.release()
         given = issubclass(kind, FinalGiven) and self._final is not None
-        return None if given else awaiting.advised(errors.describe(error))
+        return None if given else parts.advised(awaiting.advised(errors.describe(error)))
 
     def _mend(self) -> None:
         """Put back what the library needs that runs around cells, whatever a cell has made of it."""

@@ -6,7 +6,7 @@ import builtins
 import json
 from typing import TYPE_CHECKING, Any
 
-from rlm.repl.guest.errors import SubcallError
+from rlm.repl.guest.errors import SubcallError, with_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -21,6 +21,22 @@ MAP, CHUNKS = "llm_map", "chunks"
 _BATCH, _ASK = "llm_query_batched", "llm_query"
 _CHUNK_CHARS = 100_000
 _dumps = json.dumps
+_NO_METHOD = "'str' object has no attribute '{}'"
+_INSTEAD = {
+    "chunks": "chunks(text, 100_000) cuts a text",
+    "search": "re.finditer(pattern, text) finds a pattern, text.find(words) words",
+    "findall": "re.findall(pattern, text) does that",
+    "lines": "text.splitlines()[first:last] gives lines",
+}
+"""What a text doesn't have and models take it to have, and what does that."""
+
+
+def advised(error: dict[str, str]) -> dict[str, str]:
+    """The description of an error, with what to call where a method was called that a text doesn't have."""
+    if error["kind"] != "AttributeError":
+        return error
+    said = next((_INSTEAD[name] for name in _INSTEAD if error["message"] == _NO_METHOD.format(name)), "")
+    return with_advice(error, said) if said else error
 
 
 def chunks(text: str, chars: int = _CHUNK_CHARS, overlap: int = 0) -> list[str]:
