@@ -56,6 +56,42 @@ def test_a_wheel_is_added_to_what_every_sandbox_of_the_user_gets(user: User, pyo
     assert (refused.returncode, PLATFORM in refused.stderr) == (2, True)
 
 
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "pure-thing"
+version = "1.0"
+"""
+BUILDS = """#!{python}
+import shutil, sys
+print("builds", sys.argv[1:3], file=sys.stderr)
+{act}
+"""
+
+
+def test_a_wheel_is_built_of_sources_by_pip_or_by_pyodide_build(user: User, pyodide: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bin"
+    path.mkdir()
+    environ = {"RLM_WASM_PYODIDE_DIR": str(pyodide), "PIP_NO_BUILD_ISOLATION": "0", "PATH": f"{path}:/usr/bin:/bin"}
+    user.write("pure/pyproject.toml", PROJECT)
+    user.write("pure/pure_thing.py", "x = 1\n")
+    added = user.process("wasm", "add", "./pure", **environ)
+    assert added.returncode == 0, added.stderr
+    assert user.rlm("config", "get", "wasm.packages", **environ).stdout == '["pure-thing"]\n'
+    user.write("compiled/pyproject.toml", PROJECT.replace("hatchling.build", "no.such.backend"))
+    odd = user.process("wasm", "add", "./compiled", "./absent.tar.gz", **environ)
+    assert (odd.returncode, "pyodide build failed" in odd.stderr or "wasm-build" in odd.stderr) == (2, True), odd.stderr
+    program = path / "pyodide"
+    made = f"compiled_thing-1.0-cp314-cp314-{PLATFORM}.whl"
+    act = f"import os; os.mkdir(sys.argv[4]); shutil.copy({str(pure_wheel(tmp_path))!r}, sys.argv[4] + '/{made}')"
+    program.write_text(BUILDS.format(python=sys.executable, act=act))
+    program.chmod(0o755)
+    added = user.process("wasm", "add", "./compiled", **environ)
+    assert (added.returncode, "compiled-thing" in added.stderr) == (0, True), added.stderr
+
+
 async def test_a_compiled_wheel_is_found_by_name_and_works(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", tmp_path]
     wanted = ["--platform", PLATFORM, "--python-version", "3.14", "--implementation", "cp", "--abi", "cp314", COMPILED]

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 def add(
-    packages: Annotated[list[str], Argument(metavar="PACKAGE...", help="A wheel, or the name of a package for pip.")],
+    packages: Annotated[
+        list[str], Argument(metavar="PACKAGE...", help="A wheel, the sources of a package, or its name for pip.")
+    ],
 ) -> int:
     """Add packages to the sandbox wasm, for all your runs.
 
-    A wheel is copied; a name is fetched by pip with all that it needs, as wheels for Pyodide's platform or of pure
+    A wheel is copied; of a source folder or archive one is built, which runs its code: by pip where it is pure Python,
+    else by pyodide-build. A name is fetched by pip with all that it needs, as wheels for Pyodide's platform or of pure
     Python. They are kept in wasm.wheels, by default a folder of yours, and named in wasm.packages of your settings.
     """
     import asyncio

@@ -5,6 +5,7 @@ A sandbox fetches nothing and resolves no dependency: what a package needs is na
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,12 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm.core.exceptions import ConfigError
+from rlm.core.extras import install_command
+from rlm.core.plain import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rlm.repl.wasm.pyodide_files import Pyodide
 
+_SOURCES = (".tar.gz", ".zip", ".tgz")
+_SAID_CHARS = 300
 _WHEEL = re.compile(
     r"^(?P<name>[^-]+)-(?P<version>[^-]+)(-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
 )
@@ -47,7 +52,8 @@ def find(packages: Iterable[str], folder: Path | None, pyodide: Pyodide) -> tupl
 
 
 def add(packages: Iterable[str], folder: Path, pyodide: Pyodide) -> tuple[str, ...]:
-    """Put wheels into the folder: files, copied; or packages by name with all that they need, which pip fetches.
+    """Put wheels into the folder: files, copied; sources, built; or packages by name with all that they need, which pip
+    fetches. Building runs the code of the sources, here.
 
     Returns the names of what is there now for `wasm.packages`. Raises:
         ConfigError: a file doesn't fit, or pip finds no wheels that do; says how one is built.
@@ -57,6 +63,8 @@ def add(packages: Iterable[str], folder: Path, pyodide: Pyodide) -> tuple[str, .
             if package.endswith(".whl"):
                 given = _checked(_given(Path(package).expanduser(), pyodide))
                 shutil.copy(given, Path(work, given.name))
+            elif (source := Path(package).expanduser()).is_dir() or package.endswith(_SOURCES):
+                _build(source.absolute(), Path(work), pyodide)
             else:
                 _fetch(package, Path(work), pyodide)
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,9 +86,50 @@ def _fetch(package: str, folder: Path, pyodide: Pyodide) -> None:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
         raise ConfigError(
             f"{package}: {reason}\n"
-            "build a wheel in its source folder (pip install pyodide-build, then pyodide build), or take that of "
-            "Pyodide's distribution, and name the file: rlm wasm add dist/NAME.whl"
+            "name its source folder or archive, and a wheel is built of that: rlm wasm add ./FOLDER; or take the wheel "
+            "of Pyodide's distribution, and name the file: rlm wasm add dist/NAME.whl"
         )
+
+
+def _build(source: Path, folder: Path, pyodide: Pyodide) -> None:
+    """Build a wheel of sources: by pip where they are of pure Python, else by pyodide-build."""
+    if not source.exists():
+        raise ConfigError(f"{source} does not exist")
+    with tempfile.TemporaryDirectory(prefix="rlm-wheels-") as work:
+        wheels = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        failed = _failure_of([*wheels, "--wheel-dir", work, "--", str(source)])
+        built = [
+            wheel for wheel in map(_parse, Path(work).glob("*.whl")) if wheel is not None and _fits(wheel, pyodide)
+        ]
+        if failed or not built:
+            built = _cross_built(source, Path(work, "pyodide"), pyodide, failed or "it has parts to be compiled")
+        for wheel in built:
+            shutil.copy(wheel.path, folder / wheel.path.name)
+
+
+def _cross_built(source: Path, folder: Path, pyodide: Pyodide, why: str) -> list[Wheel]:
+    program = shutil.which("pyodide", path=f"{os.environ.get('PATH', '')}{os.pathsep}{Path(sys.executable).parent}")
+    if program is None:
+        raise ConfigError(
+            f"{source.name}: pip alone builds no wheel for Pyodide of it ({why})\n{install_command('wasm-build')}; "
+            "it needs Emscripten, of the version that its documentation names"
+        )
+    failed = _failure_of([program, "build", str(source), "--outdir", str(folder)])
+    wheels = [wheel for wheel in map(_parse, folder.glob("*.whl")) if wheel is not None]
+    fitting = [wheel for wheel in wheels if _fits(wheel, pyodide)]
+    if not fitting:
+        made = failed or f"it made {', '.join(wheel.path.name for wheel in wheels) or 'no wheel'}"
+        raise ConfigError(f"{source.name}: pyodide build failed: {made}\n{_wanted(pyodide)}")
+    return fitting
+
+
+def _failure_of(command: list[str]) -> str:
+    """The last line of what a program says that fails; empty where it succeeds."""
+    done = subprocess.run(  # noqa: S603 - a list, of which the user names a path
+        command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+    )
+    lines = f"{done.stdout}\n{done.stderr}".strip().splitlines()
+    return (one_line(lines[-1], _SAID_CHARS) if lines else "it said nothing") if done.returncode else ""
 
 
 def _find(package: str, folder: Path | None, pyodide: Pyodide) -> Path:
