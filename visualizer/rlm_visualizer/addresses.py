@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VIEWS = ("run", "timeline", "budget", "search", "compare", "days", "tasks")
-"""The views of a run, and of all runs: their list, the search in them, what they came to day by day, task lists."""
+VIEWS = ("run", "timeline", "budget", "search", "compare", "days", "tasks", "batch")
+"""The views of a run, and of all runs: their list, the search in them, what they came to day by day, task lists, and
+the batch whose runs they are."""
 _ONCE = {"overview": "run", "steps": "run"}
 """What views were called in addresses that people have kept."""
 PICKS = ("failed", "slowest", "dearest")

@@ -27,15 +27,16 @@ KEYS = (
 )
 
 
-def head_of(place: Place, run: RunState | None, selection: Selection | None) -> Element:
-    """The head; without a run that of the pages of all runs."""
+def head_of(place: Place, run: RunState | None, selection: Selection | None, *, is_batch: bool = False) -> Element:
+    """The head; without a run that of the pages of all runs, which may be those of a batch."""
     where: list[Child] = [link("rlm", Place(), "a.brand", keys="g", label="All runs")]
     if run is None:
         tabs = [
-            _tab("Runs", Place(), on=place.view not in ("search", "days", "tasks")),
+            _tab("Runs", Place(), on=place.view not in ("search", "days", "tasks", "batch")),
             _tab("Search", Place(view="search"), on=place.view == "search"),
             _tab("Days", Place(view="days"), on=place.view == "days"),
             _tab("Task lists", Place(view="tasks"), on=place.view == "tasks"),
+            *([_tab("Batch", Place(view="batch"), on=place.view == "batch")] if is_batch else []),
         ]
         return h("header.top", h("div.where", *where, _help()), h("nav.tabs", *tabs, label="Views"))
     view = place.view or "run"

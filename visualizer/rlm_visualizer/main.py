@@ -11,7 +11,7 @@ from rlm_visualizer.head import head_of
 from rlm_visualizer.mounting import ASSETS, chrome, errors_shown, here
 from rlm_visualizer.selection import select
 from rlm_visualizer.source import index
-from rlm_visualizer.views import budget, compare, days, run, runs, search, task_lists, timeline
+from rlm_visualizer.views import batch, budget, compare, days, run, runs, search, task_lists, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,7 @@ FOLDER_VIEWS: dict[str, Callable[[Place], None]] = {
     "search": search.of_all,
     "days": days.page,
     "tasks": task_lists.page,
+    "batch": batch.page,
 }
 STILL = ("search", "compare")
 """Views that don't follow a run by themselves, since a reader is at work in them."""
@@ -50,7 +51,7 @@ def main() -> None:
     elif found is not None:
         _run_page(place, found)
     else:
-        chrome(head_of(place, None, None), place, "rlm runs")
+        chrome(head_of(place, None, None, is_batch=batch.is_here()), place, "rlm runs")
         if not place.run:
             with errors_shown():
                 FOLDER_VIEWS.get(place.view, runs.page)(place)

@@ -24,6 +24,7 @@ from rlm.core.exceptions import ConfigError, QueueFullError, RLMError, StoreErro
 from rlm.core.record.recorder import new_run_id
 from rlm.core.texts import escape_surrogates
 from rlm.hooks.approval import never
+from rlm.jobs.engines.ended import have_begun
 from rlm.jobs.engines.feed import Feed
 from rlm.jobs.engines.local import LocalEngine
 from rlm.jobs.tasks.data import data_with
@@ -34,16 +35,21 @@ from rlm.runtime.request import Request
 from rlm.runtime.resume import resume_request
 from rlm.service.messages import NewAct, NewRun, PageQuery, ResultNote, RunNote, RunPage
 from rlm.service.refusals import RequestRefused
-from rlm.service.results import asked_in, failed_note, have_begun, note_on_record, result_note, with_spend
+from rlm.service.results import (
+    asked_in,
+    existing_records,
+    failed_note,
+    note_on_record,
+    result_note,
+    with_spend,
+)
 from rlm.service.state import OPEN, RowFilter, RunRow
 from rlm.service.uploads import Uploads
 from rlm.trajectory.places import log_folder
-from rlm.trajectory.reader import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from rlm.core.events import Event
     from rlm.core.interfaces import Backend
     from rlm.core.types import Json
     from rlm.jobs.engines.engine import Numbered
@@ -249,11 +255,11 @@ class Desk:
         await self._until_begun(caller, run_id)
         row = self._row(caller, run_id)
         live = self._live(row)
-        records = _existing(row)
+        records = existing_records(row)
         feed = Feed(records, is_over=True)
         async for each in feed.events(first) if live is None else live.events(first):
             if each.event.blobs:
-                whole = await asyncio.to_thread(_whole, row, each.event)
+                whole = await asyncio.to_thread(whole_event, row, each.event)
                 yield replace(each, event=whole)
             else:
                 yield each
@@ -314,7 +320,7 @@ class Desk:
         """Go on with what a service before this one left unfinished; `callers` are the tokens that are valid."""
         for row in self._state.unfinished():
             caller = callers.get(row.tenant)
-            records = _existing(row)
+            records = existing_records(row)
             if caller is not None and row.key is not None and row.key.startswith("list:") and not records:
                 continue  # its list begins it when its turn comes
             try:
@@ -372,7 +378,7 @@ class Desk:
             return
         note = result_note(result)
         if result.trajectory is None:  # it never began; what was done before the service was started again, did
-            note = await asyncio.to_thread(with_spend, note, _existing(row))
+            note = await asyncio.to_thread(with_spend, note, existing_records(row))
         self._keep(row, result.status, note, note.cost_usd)
 
     def _keep(self, row: RunRow, state: str, note: ResultNote, cost_usd: float | None) -> None:
@@ -586,14 +592,3 @@ def _place(before: str) -> tuple[float, str] | None:
         return float(at), run_id
     except ValueError:
         raise RequestRefused(422, "before: give the `next` of the page before") from None
-
-
-def _whole(row: RunRow, event: Event) -> Event:
-    """An event with the texts that are beside its record."""
-    paths = (Path(path) for path in row.records.splitlines())
-    return Trajectory(next(path for path in paths if path.stem == event.run)).whole(event)
-
-
-def _existing(row: RunRow) -> list[Path]:
-    """The records of a run that there are."""
-    return [path for path in map(Path, row.records.splitlines()) if path.exists()]

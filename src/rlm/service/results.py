@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from rlm.core.events import CompletionStart, Controlled
+from rlm.core.events import Controlled
 from rlm.core.texts import escape_surrogates
 from rlm.jobs.engines.ended import value_of
 from rlm.service.messages import KeptRun, ResultNote
@@ -18,8 +19,8 @@ from rlm.trajectory.reader import Trajectory, ends_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
+    from rlm.core.events import Event
     from rlm.core.outcome import RLMResult
     from rlm.core.types import RunUsage
     from rlm.service.state import RunRow
@@ -68,11 +69,6 @@ def note_on_record(record: Path) -> ResultNote | None:
     return None
 
 
-def have_begun(records: Iterable[Path]) -> bool:
-    """Whether one of the records goes as far as the task of the run, so that there is something to go on with."""
-    return any(isinstance(event.body, CompletionStart) for record in records for event in Trajectory(record))
-
-
 def with_spend(note: ResultNote, records: Iterable[Path]) -> ResultNote:
     """The note of a run that could not be gone on with, with what was paid before, as its records have it. The cost is
     unknown where a call was under way, for nobody knows what its provider bills."""
@@ -99,3 +95,14 @@ def _is_cancel(body: object) -> bool:
 def asked_in(row: RunRow) -> KeptRun:
     """What was asked for a run that has not ended."""
     return msgspec.json.decode(row.request or b"", type=KeptRun)
+
+
+def whole_event(row: RunRow, event: Event) -> Event:
+    """An event of a run with the texts that are beside its record."""
+    paths = (Path(path) for path in row.records.splitlines())
+    return Trajectory(next(path for path in paths if path.stem == event.run)).whole(event)
+
+
+def existing_records(row: RunRow) -> list[Path]:
+    """The records of a run that there are."""
+    return [path for path in map(Path, row.records.splitlines()) if path.exists()]

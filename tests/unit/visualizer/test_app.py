@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from rlm.core.config import Config
 from rlm.core.events import ArtifactSaved, ExecEnd, ExecStart, TurnStart, Warned
 from rlm.core.exceptions import BadRequestError
 from rlm.core.types import ExecError
+from rlm.jobs.batch.planning import BatchRequest, run_batch
 from rlm.tasks import Task, TaskList, cc_execute_task_list
 from rlm.trajectory.index.folder import Index
 from rlm.trajectory.index.rows import SpanQuery
@@ -344,3 +346,25 @@ def test_a_task_list_shows_what_became_of_each_task_the_failed_first(visit: Open
     assert text.index("the model is away") < text.index("blocked") < text.index("built")
     assert '"run":' in mounted(app), "each task leads to its run"
     assert "there is no task list 'ffff'" in seen(visit(str(tmp_path), view="tasks", tasks="ffff"))
+
+
+def test_the_folder_of_a_batch_s_runs_shows_the_batch_what_has_no_answer_first(visit: Open, tmp_path: Path) -> None:
+    def model(request: ModelRequest) -> str:
+        if "number 2" in str(request.messages):
+            raise BadRequestError("the model is away")
+        return "```repl\nFINAL('one')\n```"
+
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps({"n": number}) + "\n" for number in (1, 2, 3)))
+    request = BatchRequest(questions=questions, out=tmp_path / "out", prompt="number {n}")
+    asyncio.run(run_batch(request, Config(model="scripted/m", environment="local"), backend=ScriptedBackend(model)))
+    folder = str(tmp_path / "out" / "runs")
+    app = visit(folder, view="batch")
+    text = seen(app)
+    assert "3 of 3" in text
+    assert "1 × BadRequestError: the model is away" in text
+    assert text.index("failed") < text.index("completed")
+    assert '"run":' in mounted(app), "each question leads to its run"
+    assert "Batch" in seen(visit(folder))
+    assert "Batch" not in seen(visit())
+    assert "no runs of a batch" in seen(visit(view="batch"))

@@ -67,7 +67,7 @@ def _named(run: str, last: int | None, log_dir: str | None) -> Iterator[tuple[st
     from rlm.cli.commands.logs import folder, record_of
     from rlm.core.exceptions import ConfigError
     from rlm.jobs.batch.folder import BatchFolder
-    from rlm.jobs.batch.journal import last_entries
+    from rlm.trajectory.batches import last_entries
     from rlm.trajectory.reader import list_runs, no_runs
     from rlm.trajectory.task_lists import find_list, records_of
 

@@ -20,10 +20,11 @@ from rlm.core.budget import Ledger
 from rlm.core.exceptions import BackendConnectionError, ConfigError, RLMError, RunFailed, TimeLimitReached
 from rlm.core.replay.record import Spent
 from rlm.core.types import RunUsage
-from rlm.jobs.batch.journal import BatchJournal, Entry
+from rlm.jobs.batch.journal import BatchJournal
 from rlm.jobs.batch.outputs import write_outputs
 from rlm.jobs.batch.records import ENDS_ALL, Records, amounts, value_of
 from rlm.runtime.request import Request
+from rlm.trajectory.batches import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

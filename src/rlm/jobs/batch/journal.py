@@ -9,78 +9,16 @@ from array import array
 from typing import IO, TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
 from rlm.core.exceptions import ConfigError, RecordError
 from rlm.core.texts import change_texts, escape_surrogates
-from rlm.core.types import Json  # noqa: TC001 (msgspec reads it at run time)
+from rlm.trajectory.batches import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _NOT_YET = -1
-
-
-class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one question."""
-
-    position: int
-    id: str
-    status: str
-    """completed, limit, failed, cancelled, or refused where no run could be made of it."""
-    answer: str = ""
-    value: Json = None
-    """The answer as the output schema has it; None without a schema."""
-    limit: str | None = None
-    error: str | None = None
-    run: str = ""
-    """The id of its last run; empty where there was none."""
-    attempt: int = 0
-    """The number of that run, from 0."""
-    input_tokens: int = 0
-    """What all its runs used, like those that follow."""
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float | None = None
-    """What all its runs cost; None where a price is unknown."""
-    duration_s: float = 0.0
-    elapsed_s: float = 0.0
-    """For how long the batch had worked by then."""
-
-    @property
-    def is_completed(self) -> bool:
-        return self.status == "completed"
-
-    @property
-    def reason(self) -> str:
-        """Why there is no answer."""
-        return self.error or self.limit or "no reason was given"
-
-    @property
-    def tokens(self) -> int:
-        """Input and output tokens together."""
-        return self.input_tokens + self.output_tokens
-
-
-def last_entries(path: Path) -> list[Entry]:
-    """What became of each question that has ended, in their order, of a batch that may go on meanwhile.
-
-    Raises:
-        ConfigError: the journal can't be read.
-    """
-    found: dict[int, Entry] = {}
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    entry = msgspec.json.decode(line, type=Entry)
-                    found[entry.position] = entry
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise ConfigError(f"{path} is not the journal of a batch: {error}") from error
-    return [found[position] for position in sorted(found)]
 
 
 class BatchJournal:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rlm.jobs.batch.folder import BatchManifest
-    from rlm.jobs.batch.journal import Entry
+    from rlm.trajectory.batches import Entry
 
 _FIXED = ("id", "status", "answer", "error", "run", "tokens", "cost_usd", "duration_s")
 

@@ -21,11 +21,11 @@ from rlm.core.exceptions import (
     SharedBudgetExhausted,
 )
 from rlm.core.replay.record import Spent
-from rlm.jobs.batch.journal import Entry
 from rlm.jobs.engines.ended import end_of
 from rlm.jobs.engines.spending import spent_in
 from rlm.repl.guest.wire import decode_value
 from rlm.runtime.resume import resume_request
+from rlm.trajectory.batches import Entry
 from rlm.trajectory.places import log_folder
 from rlm.trajectory.reader import Trajectory
 from rlm.trajectory.resume import read_line

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlm.core.events import CompletionEnd, ExecEnd
+from rlm.core.events import CompletionEnd, CompletionStart, ExecEnd
 from rlm.trajectory.reader import Trajectory, ends_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from rlm.core.types import Json
@@ -46,3 +47,8 @@ def value_of(record: Path, end: CompletionEnd) -> Json:
         if final is not None and final.text == end.response:
             return final.value
     return end.response if end.status == "completed" else None
+
+
+def have_begun(records: Iterable[Path]) -> bool:
+    """Whether one of the records goes as far as the task of the run, so that there is something to go on with."""
+    return any(isinstance(event.body, CompletionStart) for record in records for event in Trajectory(record))

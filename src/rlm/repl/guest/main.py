@@ -132,7 +132,8 @@ def _namespace(
     """The namespace with the functions of the host, the objects made of them, and the context."""
     bound: dict[str, Any] = {name: each for name, each in functions.items() if "." not in name}
     bound |= {"SubcallError": errors.SubcallError, FORM: forms.find}
-    offered: dict[str, Any] = {**objects_of(functions), **functions_over_parts(functions, forms)}
+    data = None if prepared.context is None else prepared.context.value
+    offered: dict[str, Any] = {**objects_of(functions), **functions_over_parts(functions, forms, data)}
     if LOAD in functions:
         loader = Loader(functions[LOAD], prepared.policy, {**bound, **offered})
         bound[LOAD], offered[OBJECT] = loader.load_skill, Skills(loader.load_skill)

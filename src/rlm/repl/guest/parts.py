@@ -29,13 +29,21 @@ _INSTEAD = {
     "lines": "text.splitlines()[first:last] gives lines",
 }
 """What a text doesn't have and models take it to have, and what does that."""
+_NO_NAME = "name '{}' is not defined"
+_NAMES = ("FINAL", "FINAL_VAR", "llm_query", "llm_query_batched", "rlm_query", MAP, CHUNKS, "context")
+"""Names that models write in other cases."""
+_SPELLINGS = {_NO_NAME.format(form(name)): name for name in _NAMES for form in (str.lower, str.upper, str.title)}
 
 
 def advised(error: dict[str, str]) -> dict[str, str]:
-    """The description of an error, with what to call where a method was called that a text doesn't have."""
-    if error["kind"] != "AttributeError":
-        return error
-    said = next((_INSTEAD[name] for name in _INSTEAD if error["message"] == _NO_METHOD.format(name)), "")
+    """The description of an error, with what to write where a method was called that a text doesn't have, or a name was
+    written in other cases.
+    """
+    said = ""
+    if error["kind"] == "AttributeError":
+        said = next((_INSTEAD[name] for name in _INSTEAD if error["message"] == _NO_METHOD.format(name)), "")
+    elif error["kind"] == "NameError" and (name := _SPELLINGS.get(error["message"])) is not None:
+        said = f"its name is {name}"
     return with_advice(error, said) if said else error
 
 
@@ -56,16 +64,18 @@ def chunks(text: str, chars: int = _CHUNK_CHARS, overlap: int = 0) -> list[str]:
     return [*pieces, text[start:]] if text else []
 
 
-def functions_over_parts(functions: Mapping[str, Callable[..., Any]], forms: Forms) -> dict[str, Callable[..., Any]]:
-    """The functions by their names: `chunks`, and `llm_map` where cells can ask a model."""
+def functions_over_parts(
+    functions: Mapping[str, Callable[..., Any]], forms: Forms, data: Any = None
+) -> dict[str, Callable[..., Any]]:
+    """The functions by their names: `chunks`, and `llm_map` where cells can ask a model; `data` is the context."""
     if _BATCH not in functions or _ASK not in functions:
         return {CHUNKS: chunks}
 
     def llm_map(question: str, parts: Any, reduce: Any = None, **options: Any) -> Any:
-        return _run(_steps(question, parts, reduce, options), functions)
+        return _run(_steps(question, _texts(parts, data), reduce, options), functions)
 
     async def form(question: str, parts: Any, reduce: Any = None, **options: Any) -> Any:
-        return await _run_async(_steps(question, parts, reduce, options), functions, forms)
+        return await _run_async(_steps(question, _texts(parts, data), reduce, options), functions, forms)
 
     for function in (llm_map, form):
         function.__name__ = function.__qualname__ = MAP
@@ -74,11 +84,11 @@ def functions_over_parts(functions: Mapping[str, Callable[..., Any]], forms: For
     return {CHUNKS: chunks, MAP: llm_map}
 
 
-def _steps(question: Any, parts: Any, reduce: Any, options: dict[str, Any]) -> Steps:
+def _steps(question: Any, texts: list[str], reduce: Any, options: dict[str, Any]) -> Steps:
     """The calls of one map: each yields what to call, and is sent the answer."""
     if not isinstance(question, str):
         raise TypeError(f"{MAP}: the question must be a str, not a {type(question).__name__}: {MAP}(question, parts)")
-    prompts = [f"{question}\n\n{text}" for text in _texts(parts)]
+    prompts = [f"{question}\n\n{text}" for text in texts]
     answers = yield _BATCH, prompts, options
     if reduce is None:
         return answers
@@ -115,8 +125,18 @@ async def _run_async(
         answer = await forms.find(functions[name])(asked, **options)
 
 
-def _texts(parts: Any) -> list[str]:
+def _texts(parts: Any, data: Any) -> list[str]:
     """The parts as texts: those of a dict under their names, and a str in chunks."""
+    if (
+        isinstance(data, dict)
+        and isinstance(parts, (list, tuple))
+        and parts
+        and all(_is_key(part, data) for part in parts)
+    ):
+        raise ValueError(
+            f"{MAP}: these parts are names of texts in context, and a sub-model would see the names alone: "
+            f"give it context itself, or [context[name] for name in names]"
+        )
     if isinstance(parts, str):
         return chunks(parts)
     if isinstance(parts, dict):
@@ -124,6 +144,10 @@ def _texts(parts: Any) -> list[str]:
     if not hasattr(parts, "__iter__") or isinstance(parts, bytes):
         raise TypeError(f"{MAP}: parts must be a list of texts, not a {type(parts).__name__}")
     return [_text(part) for part in parts]
+
+
+def _is_key(part: Any, data: dict[Any, Any]) -> bool:
+    return isinstance(part, str) and part in data
 
 
 def _text(part: Any) -> str:

@@ -20,6 +20,7 @@ from rlm.core.types import RunUsage
 from rlm.jobs.engines.cluster.lease import Counted, Lease
 from rlm.jobs.engines.cluster.messages import asked_of, result_of
 from rlm.jobs.engines.cluster.nodes import Nodes, NodeWorker, WorkerLost
+from rlm.jobs.engines.ended import have_begun
 from rlm.jobs.engines.feed import Feed
 from rlm.jobs.engines.local import MAX_QUEUED, MAX_RUNNING
 from rlm.jobs.engines.places import Places
@@ -296,13 +297,14 @@ class ClusterEngine:
 
 
 def _going_on(asked: RunAsked, made: ClusterSubmission) -> RunAsked:
-    """How a run is asked for once more: it goes on from its record, if it had begun one."""
+    """How a run is asked for once more: it goes on from its record, if that goes as far as its task."""
     record = log_folder(made.request.config.log_dir).absolute() / f"{asked.run_id}.jsonl"
     if not record.exists():
         return asked
-    return msgspec.structs.replace(
-        asked, run_id=next_run_id(asked.run_id), resumes=str(record), on_divergence="continue", acts=[]
-    )
+    again = msgspec.structs.replace(asked, run_id=next_run_id(asked.run_id))
+    if not have_begun([record]):
+        return again
+    return msgspec.structs.replace(again, resumes=str(record), on_divergence="continue", acts=[])
 
 
 def _counted_before(request: Request, backends: BackendPool) -> Counted:
