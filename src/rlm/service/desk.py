@@ -41,6 +41,7 @@ from rlm.service.results import (
     failed_note,
     note_on_record,
     result_note,
+    whole_event,
     with_spend,
 )
 from rlm.service.state import OPEN, RowFilter, RunRow
