@@ -35,6 +35,8 @@ _HEAD_S = 30.0
 _CONNECT_S = 30.0
 _IDLE_S = 600.0
 _AT_ONCE = 64
+_LINES = 100_000
+"""The most requests that are put down."""
 _PIECE_BYTES = 1 << 16
 _HOP = frozenset({"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"})
 _OURS = frozenset({"host", "content-length", "x-api-key", "authorization", "cookie"})
@@ -50,7 +52,12 @@ class Upstream:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     paths: tuple[str, ...]
-    """What may be asked for: beginnings of paths."""
+    """What may be asked for, and what is below each."""
+
+    def has(self, target: str) -> bool:
+        """Whether a path, with what may follow it, may be asked for."""
+        path = target.partition("?")[0]
+        return any(path == each or path.startswith(f"{each}/") for each in self.paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +122,15 @@ class _Journal:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
         path.chmod(0o600)
+        self._left = _LINES
 
     def put(self, **said: Any) -> None:
+        self._left -= 1
         with suppress(OSError):
-            self._file.write(json.dumps({"at": round(time.time(), 3), **said}) + "\n")
+            if self._left > 0:
+                self._file.write(json.dumps({"at": round(time.time(), 3), **said}) + "\n")
+            elif self._left == 0:
+                self._file.write(json.dumps({"at": round(time.time(), 3), "left_out": "what came after this"}) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -137,7 +149,7 @@ class _Api:
         from aiohttp import ClientError, web
 
         upstream, path, raw = self._upstream, request.path, request.raw_path.removeprefix(_OWN)
-        if upstream is None or not raw.startswith(upstream.paths) or ".." in path or "%" in raw:
+        if upstream is None or not upstream.has(raw) or ".." in path or "%" in raw:
             self._journal.put(method=request.method, path=path[:200], refused="not allowed")
             return web.json_response({"error": {"message": f"this sandbox may not ask for {path[:200]}"}}, status=403)
         kept = {name: value for name, value in request.headers.items() if name.lower() not in _HOP | _OURS}

@@ -32,7 +32,12 @@ _INSTEAD = {
 _NO_NAME = "name '{}' is not defined"
 _NAMES = ("FINAL", "FINAL_VAR", "llm_query", "llm_query_batched", "rlm_query", MAP, CHUNKS, "context")
 """Names that models write in other cases."""
-_SPELLINGS = {_NO_NAME.format(form(name)): name for name in _NAMES for form in (str.lower, str.upper, str.title)}
+_SPELLINGS = {
+    _NO_NAME.format(written): name
+    for name in _NAMES
+    for written in (name.lower(), name.upper(), name.title())
+    if written != name  # else it isn't there at all
+}
 
 
 def advised(error: dict[str, str]) -> dict[str, str]:

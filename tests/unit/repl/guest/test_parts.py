@@ -19,7 +19,9 @@ def test_a_method_that_a_text_lacks_is_answered_with_what_does_it(method: str, i
     assert (f"[{instead}" in said["traceback"]) is bool(instead)
 
 
-@pytest.mark.parametrize(("written", "meant"), [("final", "FINAL"), ("Llm_Query", "llm_query"), ("finale", "")])
+@pytest.mark.parametrize(
+    ("written", "meant"), [("final", "FINAL"), ("Llm_Query", "llm_query"), ("finale", ""), ("llm_query", "")]
+)
 def test_a_name_in_other_cases_is_answered_with_the_right_one(written: str, meant: str) -> None:
     try:
         eval(written, {})
